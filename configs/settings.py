@@ -1,0 +1,50 @@
+"""Settings from the environment (`PIXELMILL_*`), with the defaults of one machine."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything an operator can turn. Read once per process, at its edge, and handed down."""
+
+    model_config = SettingsConfigDict(env_prefix="PIXELMILL_", extra="ignore", frozen=False)
+
+    home: Path = Field(default=Path("~/.pixelmill"), description="Folder of the local ledger, server and logs.")
+    ledger_url: SecretStr | None = Field(
+        default=None, description="SQLAlchemy URL of the ledger; default: SQLite in the home folder."
+    )
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(default="auto", description="Where models run.")
+    micro_batch: int = Field(default=8, ge=1, le=256, description="Images a step computes together, at most.")
+    chunk_size: int = Field(default=32, ge=1, le=256, description="Items of one Prefect task run.")
+    shard_size: int = Field(default=500, ge=1, le=10_000, description="Items of one shard (a Prefect flow run).")
+    max_items: int = Field(default=1_000_000, ge=1, description="A larger job is refused.")
+    max_pixels: int = Field(default=64_000_000, ge=1, description="A larger input image is refused, pixels.")
+    model_budget_mb: int = Field(
+        default=0, ge=0, description="Device memory for resident models, MB; 0: all that the device has."
+    )
+    writer_threads: int = Field(default=2, ge=1, le=64, description="Threads that encode, hash and upload.")
+    writer_queue: int = Field(default=64, ge=1, le=4096, description="Images that may wait to be written.")
+    keep_warm: tuple[str, ...] = Field(default=(), description="Models to load when the worker starts.")
+    idle_timeout: float = Field(default=0, ge=0, description="Seconds after which idle models leave; 0: never.")
+    models_path: tuple[Path, ...] = Field(default=(), description="More folders of model files, searched first.")
+    recipes_path: tuple[Path, ...] = Field(default=(), description="More folders of recipes, searched first.")
+    work_pool: str = Field(default="gpu", description="Prefect work pool of the GPU workers.")
+    shard_attempts: int = Field(default=3, ge=1, le=20, description="Times a shard may be started.")
+    s3_endpoint_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("PIXELMILL_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        description="S3 server other than AWS. Credentials come from the ordinary AWS variables or profile.",
+    )
+    s3_multipart_mb: int = Field(default=16, ge=5, le=5000, description="Larger objects go up in parts, MB.")
+    s3_attempts: int = Field(default=8, ge=1, le=50, description="Tries of one S3 request, with jittered waits.")
+
+    @cached_property
+    def resolved_ledger_url(self) -> str:
+        """The ledger's URL, secrets included: never log it."""
+        if self.ledger_url is not None:
+            return self.ledger_url.get_secret_value()
+        return f"sqlite:///{self.home.expanduser().resolve() / 'ledger.db'}"

@@ -1,0 +1,106 @@
+"""What a step is: typed fields and one verb.
+
+A step is a frozen pydantic model whose fields are the recipe's parameters (each with a description and bounds) and
+whose `run` turns frames into results. Importing a step's module must not import torch, diffusers, rembg or any other
+heavy library: those imports live inside the engines' loaders and inside `run`.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from configs.item import Item, ItemFile
+from configs.model_spec import ModelRef
+
+Fact = bool | int | float | str
+ImageFormat = Literal["png", "webp", "jpeg", "avif"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How an image is to be stored. `quality` is 1 … 100 and ignored where a format is lossless."""
+
+    format: ImageFormat = "png"
+    quality: int = 90
+    lossless: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One item on its way through a step.
+
+    `image` is the output of the last step the item visited (mode RGB or RGBA), None before the first. `files` holds
+    the item's own input files that the step asked for with `item_files`.
+    """
+
+    item: Item
+    image: Image.Image | None = None
+    files: Mapping[ItemFile, Image.Image] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """An image (mode RGB or RGBA), the step's own facts about it, and how to store it."""
+
+    image: Image.Image
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    encoding: Encoding = field(default_factory=Encoding)
+
+
+class StepContext(Protocol):
+    """All that a step may ask of the worker."""
+
+    @property
+    def device(self) -> str:
+        """torch device: `cpu`, `cuda`, `mps`."""
+        ...
+
+    def model(self, ref: ModelRef) -> Any:
+        """The loaded model, as the engine of its role returns it. Loads it on first use."""
+        ...
+
+
+class Step(BaseModel):
+    """Base of all steps. Subclasses are one file each, named by one entry of the catalogue."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: ClassVar[int] = 1  # part of the fingerprint: raise it when the same input gives another image
+    makes_image: ClassVar[bool] = False  # True: needs no image before it (generate, load)
+    own_facts: ClassVar[Mapping[str, str]] = {}  # fact name -> description, beside those measured on every image
+
+    def model_refs(self) -> tuple[ModelRef, ...]:
+        """The models that `run` will ask the context for."""
+        return ()
+
+    def item_files(self, item: Item) -> tuple[ItemFile, ...]:
+        """Which of the item's own input files the step reads."""
+        return ()
+
+    def item_problems(self, item: Item) -> list[str]:
+        """What makes this item impossible for this step, in words that say what to change. Checked before any work."""
+        return []
+
+    def identity(self, item: Item) -> dict[str, Any]:
+        """All that decides the image besides the input image, files and model weights: JSON values.
+
+        The default is the step's parameters. Steps that read the item's prompt or seed add those.
+        """
+        return self.model_dump(mode="json")
+
+    def batch_key(self, frame: Frame) -> Hashable:
+        """Frames with equal keys may share a micro-batch. The default lets each frame run alone."""
+        return frame.item.index
+
+    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        """Computes one result per frame, in order. Raising fails the whole micro-batch, which is then halved."""
+        raise NotImplementedError
+
+
+class Engine(Protocol):
+    """Loads the weights of one role. Engines are callables named in the catalogue."""
+
+    def __call__(self, source: str, options: Mapping[str, Any], device: str) -> Any: ...

@@ -1,0 +1,65 @@
+"""The artefact store's contract: bytes by key, written whole or not at all, checked by SHA-256."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+
+class StoreError(Exception):
+    """The store failed. `retryable`: the same call may succeed later; otherwise the message says what to fix."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class ContentConflict(StoreError):
+    """The key holds different content already; nothing was written."""
+
+
+class MissingObject(StoreError):
+    """No object has this key."""
+
+
+class StoredObject(NamedTuple):
+    key: str
+    size: int  # bytes
+    created: bool  # False: the same content was there already
+
+
+class ArtefactStore(Protocol):
+    """Keys are relative POSIX paths (`artefacts/ab/abcd….png`); all methods are safe to call from many threads."""
+
+    @property
+    def root(self) -> str:
+        """Canonical URI: `file:///absolute/folder` or `s3://bucket/prefix`, without a trailing slash."""
+        ...
+
+    def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:
+        """Stores `data` unless the same content is there. Raises ContentConflict if other content is."""
+        ...
+
+    def replace(self, key: str, data: bytes, *, content_type: str) -> StoredObject:
+        """Stores `data` whatever was there, atomically. For names that point to the newest: finals, manifest, gallery."""
+        ...
+
+    def publish(self, source_key: str, key: str, *, content_type: str) -> None:
+        """Makes `key` a copy of `source_key`, replacing what was there, without sending the bytes again."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes, checked against the digest it was stored with. Raises MissingObject."""
+        ...
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """(key, size in bytes) of each object whose key starts with `prefix`."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Removes the object if it is there."""
+        ...
+
+    def uri(self, key: str) -> str:
+        """Where a person finds the object: an absolute path or an s3:// URI."""
+        ...
