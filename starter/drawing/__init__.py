@@ -1,0 +1,1 @@
+"""How the sprites are drawn: shapes, a canvas that keeps the exact alpha, objects and backgrounds by name."""
