@@ -1,0 +1,57 @@
+# Everything here sets itself up: `make demo` and `make test` are all a fresh machine needs (Python 3.11+, git, make).
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+BIN := .venv/bin
+PACKAGES := configs steps storage gpu_worker flows starter
+
+.PHONY: help install demo test test-unit test-e2e lint starter-eval lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+install: .venv/.installed ## make .venv with everything pinned in requirements.lock
+
+# A private uv where the machine has none; the second way serves systems whose python3 comes without venv.
+.uv/bin/uv:
+	@echo "setting up uv"
+	@$(PYTHON) -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION) \
+		|| $(PYTHON) -m pip install --quiet --target .uv uv==$(UV_VERSION)
+
+.venv/.installed: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	@echo "installing into .venv (torch is large: some minutes on a slow line)"
+	@test -x $(BIN)/python || $(UV) venv --quiet --no-python-downloads --python $(PYTHON) .venv
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install ## run the starter job: generate, cut out, inpaint, upscale
+	@$(BIN)/pixelmill run jobs/starter.yaml
+
+test: test-unit test-e2e ## all tests, the fast ones first
+
+test-unit: install
+	@$(BIN)/pytest -m "not e2e" -n 2
+
+test-e2e: install
+	@$(BIN)/pytest -m e2e
+
+lint: install ## format, lint, types and layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+starter-eval: install ## measure the starter models against their bars
+	@$(BIN)/python -m starter.evaluate
+
+lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock
+	$(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
+		--group dev pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and what the demo made
+	rm -rf .venv .uv out

@@ -1,0 +1,21 @@
+"""The end of a job: manifest, gallery, contact sheet and report."""
+
+from configs.settings import Settings
+from flows.contact_sheet import write_contact_sheet
+from flows.gallery import write_gallery
+from flows.report import Summary, build_summary, write_report
+from storage.ledger import Ledger
+from storage.manifest import write_manifest
+from storage.open_store import open_store
+from storage.records import JobRecord
+
+
+def finish_job(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
+    """Writes everything that speaks of the whole job beside its finals, and returns the summary of its last run."""
+    store = open_store(job.output, settings)
+    write_manifest(store, ledger, job)
+    write_contact_sheet(store, ledger, job)
+    write_gallery(store, ledger, job, summary=build_summary(ledger, job, store, run=job.run))
+    summary = build_summary(ledger, job, store, run=job.run)
+    write_report(store, job, summary)
+    return summary

@@ -1,0 +1,146 @@
+"""Plan a job: what it asks for, what exists already, and what is left to do. No torch in here."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from configs.item import Item
+from configs.settings import Settings
+from flows.request import Request, read_request
+from gpu_worker.item_path import Forecast, forecast
+from storage.artefacts import ArtefactStore
+from storage.keys import sha256_hex
+from storage.ledger import Ledger
+from storage.open_store import open_store
+from storage.records import ItemState, JobRecord
+from storage.sources import read_uri
+
+
+def job_id(name: str, root: str) -> str:
+    """A job is its name at its output: the same name elsewhere is another job."""
+    return f"{name}-{sha256_hex(f'{root}\n{name}'.encode())[:6]}"
+
+
+def shard_of(index: int, settings: Settings) -> int:
+    """The shard that the item at this place belongs to."""
+    return index // settings.shard_size
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked job that has not begun: nothing was written for it."""
+
+    job_id: str
+    request: Request
+    store: ArtefactStore
+    done: int  # items whose finals exist already under this revision
+    steps: dict[str, Forecast]  # what the other items need, by step id
+
+
+def read_plan_request(job: str | Path, settings: Settings) -> Request:
+    """The checked job file. Raises InvalidInput with every mistake."""
+    return read_request(job, settings, read_bytes=partial(read_uri, settings=settings))
+
+
+def make_plan(request: Request, ledger: Ledger, settings: Settings) -> Plan:
+    """Compares the request with what the ledger and the store hold."""
+    store = open_store(request.output, settings)
+    identifier = job_id(request.job.name, store.root)
+    done = _done_indices(ledger, store, identifier, request)
+    left = [item for item in request.items if item.index not in done]
+    steps = forecast(
+        left,
+        request.steps,
+        model_digests=request.model_digests,
+        find_artefacts=partial(ledger.find_artefacts, store.root),
+        digest_file=lambda uri: sha256_hex(read_uri(uri, settings=settings)),
+    )
+    return Plan(identifier, request, store, len(done), steps)
+
+
+def start_job(request: Request, ledger: Ledger, settings: Settings) -> JobRecord:
+    """Begins a run of the job in the ledger; items whose finals are gone from the store become pending again.
+
+    A job whose recipe, items or models changed starts anew: its former finals are removed (their artefacts stay, so
+    going back costs nothing), so that its folder never shows images of two recipes at once.
+    """
+    store = open_store(request.output, settings)
+    identifier = job_id(request.job.name, store.root)
+    former = _known_job(ledger, identifier)
+    if former is not None and former.revision != request.revision:
+        _remove_finals(ledger, store, identifier)
+    job = ledger.start_run(
+        job_id=identifier,
+        name=request.job.name,
+        output=store.root,
+        revision=request.revision,
+        recipe=request.recipe,
+        model_digests=request.model_digests,
+        items=_with_shards(request.items, settings),
+    )
+    restart_lost_items(job, ledger, store)
+    return job
+
+
+def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecord:
+    """Begins another run of a job as the ledger knows it, without its job file."""
+    again = ledger.start_run(
+        job_id=job.id,
+        name=job.name,
+        output=job.output,
+        revision=job.revision,
+        recipe=job.recipe,
+        model_digests=job.model_digests,
+        items=[(record.item, record.shard) for record in ledger.items(job.id)],
+    )
+    restart_lost_items(again, ledger, open_store(job.output, settings))
+    return again
+
+
+def restart_lost_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> int:
+    """Makes done items pending whose final images are no longer in the store. Returns how many."""
+    present = {key for key, _ in store.list(f"{job.name}/final/")}
+    lost = [
+        record.item.index
+        for record in ledger.items(job.id, states=[ItemState.DONE])
+        if not present.issuperset(record.finals.values())
+    ]
+    if not lost:
+        return 0
+    gone = set(lost)
+    fingerprints = [
+        entry.artefact.fingerprint
+        for report in ledger.item_reports(job.id)
+        if report.record.item.index in gone
+        for entry in report.steps.values()
+        if entry.artefact is not None and not store.exists(entry.artefact.key)
+    ]
+    ledger.forget_artefacts(job.output, fingerprints)
+    return ledger.reset_items(job.id, indices=lost)
+
+
+def _with_shards(items: Iterable[Item], settings: Settings) -> Iterator[tuple[Item, int]]:
+    return ((item, shard_of(item.index, settings)) for item in items)
+
+
+def _known_job(ledger: Ledger, identifier: str) -> JobRecord | None:
+    try:
+        return ledger.job(identifier)
+    except LookupError:
+        return None
+
+
+def _done_indices(ledger: Ledger, store: ArtefactStore, identifier: str, request: Request) -> set[int]:
+    job = _known_job(ledger, identifier)
+    if job is None or job.revision != request.revision:
+        return set()
+    present = {key for key, _ in store.list(f"{job.name}/final/")}
+    records = ledger.items(identifier, states=[ItemState.DONE])
+    return {record.item.index for record in records if present.issuperset(record.finals.values())}
+
+
+def _remove_finals(ledger: Ledger, store: ArtefactStore, identifier: str) -> None:
+    for record in ledger.items(identifier, states=[ItemState.DONE]):
+        for key in record.finals.values():
+            store.delete(key)

@@ -1,0 +1,68 @@
+"""Progress of a running job in the terminal, read from the ledger."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from storage.ledger import Ledger
+from storage.records import JobRecord, StepCounts
+
+READ_SECONDS = 0.5
+PLAIN_SECONDS = 10.0  # between lines where the output is not a terminal
+
+Hooks = tuple[Callable[[str], None], Callable[[JobRecord], None]]
+
+
+@contextmanager
+def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
+    """Yields `say(text)` for what happens before a job runs and `watch(job)` to follow it from then on.
+
+    A live bar on a terminal, a plain line every ten seconds elsewhere (logs, CI).
+    """
+    stop = threading.Event()
+    threads: list[threading.Thread] = []
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, style="dim")
+
+    def follow(job: JobRecord) -> None:
+        task = bar.add_task(job.name, total=job.total)
+        printed = time.monotonic()
+        while not stop.wait(READ_SECONDS):
+            now = ledger.progress(job.id)
+            text = _describe(job, ledger.step_counts(job.id, job.run))
+            bar.update(task, completed=now.total - now.pending, description=text)
+            if not console.is_terminal and time.monotonic() - printed >= PLAIN_SECONDS:
+                printed = time.monotonic()
+                say(f"{text}: {now.total - now.pending} of {now.total} items")
+
+    def watch(job: JobRecord) -> None:
+        threads.append(threading.Thread(target=follow, args=(job,), name="progress", daemon=True))
+        threads[-1].start()
+
+    with bar:
+        try:
+            yield say, watch
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
+def _describe(job: JobRecord, steps: dict[str, StepCounts]) -> str:
+    counts = (f"{step} {count.computed + count.reused}" for step, count in steps.items())
+    return f"{job.name} ({', '.join(counts)})"

@@ -1,0 +1,70 @@
+"""Run, resume and retry a job from this machine."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from configs.settings import Settings
+from flows.finish import finish_job
+from flows.job_lock import job_lock
+from flows.local import Say, fleet
+from flows.plan import continue_job, job_id, read_plan_request, start_job
+from flows.report import Summary
+from storage.ledger import Ledger
+from storage.open_store import open_store
+from storage.records import ItemState, JobRecord, JobStatus
+
+Watch = Callable[[JobRecord], None]  # told once which job runs, so that it can show progress
+
+
+def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, say: Say, watch: Watch) -> Summary:
+    """Makes what the job file asks for and is not there yet; items that failed before are tried again.
+
+    Raises InvalidInput before anything is written.
+    """
+    request = read_plan_request(path, settings)
+    with job_lock(job_id(request.job.name, open_store(request.output, settings).root), settings):
+        job = start_job(request, ledger, settings)
+        ledger.reset_items(job.id, states=[ItemState.FAILED])
+        return _run_pending(job, ledger, settings, say, watch)
+
+
+def resume_job(identifier: str, ledger: Ledger, settings: Settings, *, say: Say, watch: Watch) -> Summary:
+    """Goes on with the items that have not reached their end."""
+    return _continue(identifier, (), ledger, settings, say, watch)
+
+
+def retry_job(
+    identifier: str, states: Sequence[ItemState], ledger: Ledger, settings: Settings, *, say: Say, watch: Watch
+) -> Summary:
+    """Tries the items in these states again, and whatever is pending."""
+    return _continue(identifier, states, ledger, settings, say, watch)
+
+
+def _continue(
+    identifier: str, states: Sequence[ItemState], ledger: Ledger, settings: Settings, say: Say, watch: Watch
+) -> Summary:
+    known = ledger.job(identifier)
+    with job_lock(known.id, settings):
+        job = continue_job(known, ledger, settings)
+        if states:
+            ledger.reset_items(job.id, states=list(states))
+        return _run_pending(job, ledger, settings, say, watch)
+
+
+def _run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, watch: Watch) -> Summary:
+    progress = ledger.progress(job.id)
+    if not progress.pending:
+        status = JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE
+        ledger.set_job_status(job.id, status)
+        return finish_job(ledger.job(job.id), ledger, settings)
+    try:
+        with fleet(settings, say):
+            watch(job)
+            from flows.burst import burst
+
+            return Summary.model_validate(burst(job_id=job.id))
+    except BaseException as failure:
+        # The burst says what ended it; this is for what went wrong around it, before or after.
+        if ledger.job(job.id).status is JobStatus.RUNNING:
+            ledger.set_job_status(job.id, JobStatus.FAILED, str(failure) or type(failure).__name__)
+        raise
