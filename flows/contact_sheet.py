@@ -1,0 +1,133 @@
+"""Contact sheets: many images with their names in one picture."""
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+
+from storage.artefacts import ArtefactStore, MissingObject
+from storage.keys import job_key
+from storage.ledger import Ledger
+from storage.records import ItemRecord, ItemState, JobRecord
+
+CONTACT_SHEET_NAME = "contact-sheet.png"
+SHEET_CELL = 160  # pixels: 8 columns make a picture that fits a page and a README
+
+_GAP = 12
+_LABEL_HEIGHT = 22
+_LABEL_SIZE = 12
+_CHECKER = 8
+_PAPER = (250, 250, 251)
+_INK = (60, 66, 80)
+_LIGHT_SQUARE, _DARK_SQUARE = (255, 255, 255), (226, 228, 233)
+_UNREADABLE = (236, 214, 214)
+
+
+def contact_sheet(images: Iterable[tuple[str, Image.Image]], columns: int, cell: int) -> Image.Image:
+    """Places labelled images in rows of `columns`. Returns an RGB image.
+
+    Each image is fitted into a square of `cell` pixels, keeping its aspect; a checkerboard shows through its alpha.
+    Small images are enlarged by whole factors, pixel for pixel. A label that is too long is cut. Images are consumed
+    one at a time. Raises ValueError without any image, or if `columns` or `cell` is below 1.
+    """
+    if columns < 1 or cell < 1:
+        raise ValueError(f"columns and cell must be at least 1, got {columns} and {cell}")
+    tiles = [_tile(label, image, cell) for label, image in images]
+    if not tiles:
+        raise ValueError("a contact sheet needs at least one image")
+    columns = min(columns, len(tiles))
+    rows = math.ceil(len(tiles) / columns)
+    pitch_x, pitch_y = cell + _GAP, cell + _LABEL_HEIGHT + _GAP
+    sheet = Image.new("RGB", (columns * pitch_x + _GAP, rows * pitch_y + _GAP), _PAPER)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        sheet.paste(tile, (_GAP + column * pitch_x, _GAP + row * pitch_y))
+    return sheet
+
+
+def write_contact_sheet(store: ArtefactStore, ledger: Ledger, job: JobRecord, limit: int = 64) -> str | None:
+    """Stores `contact-sheet.png` in the job's folder: up to `limit` finals, spread evenly over the job.
+
+    Returns its key, or None, and writes nothing, while no item is done. An image that is gone or unreadable leaves
+    an empty cell.
+    """
+    done = [record for record in ledger.items(job.id, states=(ItemState.DONE,)) if record.finals]
+    if not done or limit < 1:
+        return None
+    picked = _spread(done, limit)
+    sheet = contact_sheet(
+        _finals(store, job, picked), columns=min(8, math.ceil(math.sqrt(len(picked)))), cell=SHEET_CELL
+    )
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True)
+    key = job_key(job.name, CONTACT_SHEET_NAME)
+    store.replace(key, buffer.getvalue(), content_type="image/png")
+    return key
+
+
+def last_final(job: JobRecord, record: ItemRecord) -> tuple[str, str] | None:
+    """(step id, key) of the item's final that comes last in the recipe, None if it has none."""
+    for step in reversed(job.recipe.steps):
+        if step.id in record.finals:
+            return step.id, record.finals[step.id]
+    return None
+
+
+def _spread(records: Sequence[ItemRecord], limit: int) -> list[ItemRecord]:
+    count = min(limit, len(records))
+    return [records[index * len(records) // count] for index in range(count)]
+
+
+def _finals(store: ArtefactStore, job: JobRecord, records: Iterable[ItemRecord]) -> Iterator[tuple[str, Image.Image]]:
+    for record in records:
+        final = last_final(job, record)
+        if final is None:
+            continue
+        try:
+            with Image.open(io.BytesIO(store.get(final[1]))) as image:
+                image.draft("RGB", (SHEET_CELL * 2, SHEET_CELL * 2))  # a JPEG decodes at a fraction of its size
+                image.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.LANCZOS)
+                yield record.item.name, image.copy()
+        except (MissingObject, UnidentifiedImageError, OSError, Image.DecompressionBombError):
+            yield record.item.name, Image.new("RGB", (SHEET_CELL, SHEET_CELL), _UNREADABLE)
+
+
+def _tile(label: str, image: Image.Image, cell: int) -> Image.Image:
+    tile = Image.new("RGB", (cell, cell + _LABEL_HEIGHT), _PAPER)
+    tile.paste(_checkerboard(cell), (0, 0))
+    picture = _fitted(image, cell)
+    tile.paste(picture, ((cell - picture.width) // 2, (cell - picture.height) // 2), picture)
+    font = ImageFont.load_default(_LABEL_SIZE)
+    ImageDraw.Draw(tile).text(
+        (cell / 2, cell + _LABEL_HEIGHT / 2 + 1), _shortened(label, cell, font), fill=_INK, font=font, anchor="mm"
+    )
+    return tile
+
+
+def _fitted(image: Image.Image, cell: int) -> Image.Image:
+    picture = image.convert("RGBA")
+    scale = min(cell / picture.width, cell / picture.height)
+    if scale >= 2:
+        factor = int(scale)
+        return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _checkerboard(cell: int) -> Image.Image:
+    board = Image.new("RGB", (cell, cell), _LIGHT_SQUARE)
+    draw = ImageDraw.Draw(board)
+    for y in range(0, cell, _CHECKER):
+        for x in range(y // _CHECKER % 2 * _CHECKER, cell, 2 * _CHECKER):
+            draw.rectangle((x, y, x + _CHECKER - 1, y + _CHECKER - 1), fill=_DARK_SQUARE)
+    return board
+
+
+def _shortened(label: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    text = " ".join(label.split())[:200]
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
