@@ -20,6 +20,10 @@ class MissingObject(StoreError):
     """No object has this key."""
 
 
+class DamagedObject(StoreError):
+    """The object's bytes are not those that were stored: truncated, altered or decayed."""
+
+
 class StoredObject(NamedTuple):
     key: str
     size: int  # bytes
@@ -39,15 +43,21 @@ class ArtefactStore(Protocol):
         ...
 
     def replace(self, key: str, data: bytes, *, content_type: str) -> StoredObject:
-        """Stores `data` whatever was there, atomically. For names that point to the newest: finals, manifest, gallery."""
+        """Stores `data` whatever was there, atomically.
+
+        For names that point to the newest: finals, manifest, gallery.
+        """
         ...
 
     def publish(self, source_key: str, key: str, *, content_type: str) -> None:
         """Makes `key` a copy of `source_key`, replacing what was there, without sending the bytes again."""
         ...
 
-    def get(self, key: str) -> bytes:
-        """The object's bytes, checked against the digest it was stored with. Raises MissingObject."""
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """The object's bytes, checked against `sha256`, or else against the digest kept with the object, if any.
+
+        Raises MissingObject, or DamagedObject where the digest differs.
+        """
         ...
 
     def exists(self, key: str) -> bool: ...

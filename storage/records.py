@@ -42,7 +42,10 @@ class ShardState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as the ledger knows it. `revision` is the digest of recipe, items and models; `run` counts its runs from 1."""
+    """A job as the ledger knows it.
+
+    `revision` is the digest of recipe, items and models; `run` counts its runs from 1.
+    """
 
     id: str
     name: str

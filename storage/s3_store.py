@@ -1,0 +1,292 @@
+"""Artefacts in S3 or any server that speaks its protocol. The only module that imports boto3 (with `s3_errors`)."""
+
+import base64
+import hashlib
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from storage.artefacts import ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
+from storage.keys import sha256_hex
+from storage.locations import check_key
+from storage.s3_errors import is_taken, not_offered, store_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef, ListObjectsV2OutputTypeDef
+
+_MB = 1 << 20  # the smallest part S3 takes is 5 of these
+_DIGEST = "sha256"  # name of the metadata entry: x-amz-meta-sha256
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 20.0  # seconds between tries
+_RACE_ATTEMPTS = 5  # of a put that a concurrent one disturbs
+_T = TypeVar("_T")
+
+_client_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _client_lock  # noqa: PLW0603 - another thread may have held it when the process forked
+    _client_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+class S3Options(NamedTuple):
+    """How to reach the server. Credentials come from the ordinary AWS variables or profile."""
+
+    endpoint_url: str | None = None  # None: AWS
+    attempts: int = 8  # of one request
+    multipart_mb: int = 16  # larger objects go up in parts
+    connections: int = 16
+
+
+class _Head(NamedTuple):
+    size: int
+    sha256: str | None  # None: the server keeps no metadata, or another program stored the object
+    etag: str
+
+
+class S3Store:
+    """An ArtefactStore in a bucket. May be pickled, and used after a fork: each process makes its own client."""
+
+    def __init__(self, bucket: str, prefix: str = "", options: S3Options | None = None) -> None:
+        """`prefix` may be empty. Nothing is asked of the server before the first call."""
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._options = options or S3Options()
+        self._made: tuple[int, S3Client] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_made": None}
+
+    @property
+    def root(self) -> str:
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:
+        """Stores `data` unless the same content is there. Raises ContentConflict if other content is.
+
+        A server that ignores `If-None-Match` leaves a gap between the look and the write, in which a concurrent put
+        of the same key may be overwritten.
+        """
+        if sha256_hex(data) != sha256:
+            raise DamagedObject(f"{key}: the bytes to store do not match the digest given with them.")
+        for _ in range(_RACE_ATTEMPTS):
+            head = self._head(key)
+            if head is not None:
+                self._refuse_other_content(key, head, data, sha256)
+                return StoredObject(key, len(data), created=False)
+            if self._upload(key, data, sha256, content_type, only_new=True):
+                return StoredObject(key, len(data), created=True)
+        raise StoreError(f"{self.uri(key)}: other writers kept coming first; try again.", retryable=True)
+
+    def replace(self, key: str, data: bytes, *, content_type: str) -> StoredObject:
+        """Stores `data` whatever was there, atomically. `created` is always True."""
+        self._upload(key, data, sha256_hex(data), content_type, only_new=False)
+        return StoredObject(key, len(data), created=True)
+
+    def publish(self, source_key: str, key: str, *, content_type: str) -> None:
+        """Copies on the server, type and digest included; sends the bytes where the server cannot copy."""
+
+        def copy() -> bool:
+            source: CopySourceTypeDef = {"Bucket": self._bucket, "Key": self._name(source_key)}
+            try:
+                self._client().copy_object(Bucket=self._bucket, Key=self._name(key), CopySource=source)
+            except ClientError as error:
+                if not not_offered(error):
+                    raise
+                return False
+            return True
+
+        if not self._call(source_key, copy):
+            self.replace(key, self.get(source_key), content_type=content_type)
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """The object's bytes, checked against `sha256` or the digest in its metadata. Raises MissingObject."""
+        return self._get(key, sha256=sha256, max_bytes=None)
+
+    def get_limited(self, key: str, max_bytes: int) -> bytes:
+        """Like `get`, but raises StoreError, before the body is read, for an object larger than `max_bytes`."""
+        return self._get(key, sha256=None, max_bytes=max_bytes)
+
+    def exists(self, key: str) -> bool:
+        return self._head(key) is not None
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """(key, size in bytes) of each object whose key starts with `prefix`, in the server's order, page by page."""
+        if prefix:
+            check_key(prefix.rstrip("/"))
+        more: dict[str, Any] = {}
+        while True:
+            page = self._call(prefix, lambda more=more: self._page(prefix, more))  # type: ignore[misc]
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(self._prefix), entry["Size"]
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, key: str) -> None:
+        """Removes the object if it is there."""
+        with suppress(MissingObject):  # AWS never says so, some servers do
+            self._call(key, lambda: self._client().delete_object(Bucket=self._bucket, Key=self._name(key)))
+
+    def uri(self, key: str) -> str:
+        return f"{self.root}/{key}"
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+    def _name(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    def _call(self, key: str, operation: Callable[[], _T]) -> _T:
+        """Repeats what may succeed later, with growing jittered waits: about half a minute in all with 8 tries.
+
+        botocore's own tries last 3 seconds at most and share a quota of 35 in a process (measured with 1.44), which is
+        less than the restart of a server takes, and they leave a body that breaks off to the caller.
+        """
+        for attempt in range(1, self._options.attempts + 1):
+            try:
+                with store_errors(self.uri(key), self._options.endpoint_url or "AWS S3"):
+                    return operation()
+            except StoreError as error:
+                if not error.retryable or attempt == self._options.attempts:
+                    raise
+            time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))  # noqa: S311 - not a secret
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _client(self) -> "S3Client":
+        made = self._made
+        if made is None or made[0] != os.getpid():
+            with _client_lock:  # making a session is not thread-safe
+                made = self._made
+                if made is None or made[0] != os.getpid():
+                    made = self._made = (os.getpid(), _make_client(self._options))
+        return made[1]
+
+    def _head(self, key: str) -> _Head | None:
+        try:
+            answer = self._call(key, lambda: self._client().head_object(Bucket=self._bucket, Key=self._name(key)))
+        except MissingObject:
+            return None
+        return _Head(answer["ContentLength"], answer.get("Metadata", {}).get(_DIGEST), answer["ETag"].strip('"'))
+
+    def _refuse_other_content(self, key: str, head: _Head, data: bytes, sha256: str) -> None:
+        same = head.size == len(data)
+        if same and head.sha256 is not None:
+            same = head.sha256 == sha256
+        elif same and head.etag != _md5(data).hex():
+            # Neither metadata nor a plain ETag to go by (parts or encryption change it): look at the bytes.
+            same = sha256_hex(self._get(key, sha256=None, max_bytes=None)) == sha256
+        if not same:
+            raise ContentConflict(f"{self.uri(key)} holds other content already; delete it if it is not wanted.")
+
+    def _upload(self, key: str, data: bytes, sha256: str, content_type: str, *, only_new: bool) -> bool:
+        """False: `only_new` was asked and another writer came first. The bytes are checked on their arrival."""
+        target: dict[str, Any] = {"Bucket": self._bucket, "Key": self._name(key)}
+        description = {"ContentType": content_type, "Metadata": {_DIGEST: sha256}}
+        send = self._send_parts if len(data) > self._options.multipart_mb * _MB else self._send_whole
+
+        def write() -> str | None:
+            try:
+                return send(target, description, data, {"IfNoneMatch": "*"} if only_new else {})
+            except ClientError as error:
+                if only_new and is_taken(error):
+                    return None
+                if only_new and not_offered(error):
+                    return send(target, description, data, {})
+                raise
+
+        etag = self._call(key, write)
+        if etag is not None and etag != _md5(data).hex():
+            self._check_arrival(key, len(data), sha256)
+        return etag is not None
+
+    def _send_whole(self, target: dict[str, Any], description: Any, data: bytes, condition: dict[str, Any]) -> str:
+        md5 = base64.b64encode(_md5(data)).decode()  # the one checksum that every server verifies
+        answer = self._client().put_object(**target, **description, **condition, Body=data, ContentMD5=md5)
+        return answer.get("ETag", "").strip('"')
+
+    def _send_parts(self, target: dict[str, Any], description: Any, data: bytes, condition: dict[str, Any]) -> str:
+        client, size = self._client(), self._options.multipart_mb * _MB
+        upload = {**target, "UploadId": client.create_multipart_upload(**target, **description)["UploadId"]}
+        try:
+            parts: list[Any] = []
+            for number, start in enumerate(range(0, len(data), size), start=1):
+                part = data[start : start + size]
+                md5 = base64.b64encode(_md5(part)).decode()
+                sent = client.upload_part(**upload, PartNumber=number, Body=part, ContentMD5=md5)
+                parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+            answer = client.complete_multipart_upload(**upload, **condition, MultipartUpload={"Parts": parts})
+        except BaseException:
+            _abort(client, upload)
+            raise
+        return answer.get("ETag", "").strip('"')
+
+    def _check_arrival(self, key: str, size: int, sha256: str) -> None:
+        head = self._head(key)
+        if head is None or head.size != size or head.sha256 not in (None, sha256):
+            found = "nothing" if head is None else f"{head.size} bytes"
+            raise StoreError(f"{self.uri(key)}: stored {size} bytes, found {found}; try again.", retryable=True)
+
+    def _get(self, key: str, *, sha256: str | None, max_bytes: int | None) -> bytes:
+        data, kept = self._call(key, lambda: self._read(key, max_bytes))
+        expected = sha256 or kept
+        if expected is not None and sha256_hex(data) != expected:
+            raise DamagedObject(
+                f"{self.uri(key)} is damaged: its {len(data)} bytes are not those that were stored. Delete it."
+            )
+        return data
+
+    def _read(self, key: str, max_bytes: int | None) -> tuple[bytes, str | None]:
+        answer = self._client().get_object(Bucket=self._bucket, Key=self._name(key))
+        with answer["Body"] as body:
+            if max_bytes is not None and answer["ContentLength"] > max_bytes:
+                raise StoreError(f"{self.uri(key)} has {answer['ContentLength']} bytes; at most {max_bytes} are read.")
+            return body.read(), answer.get("Metadata", {}).get(_DIGEST)
+
+    def _page(self, prefix: str, more: dict[str, Any]) -> "ListObjectsV2OutputTypeDef":
+        return self._client().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **more)
+
+
+def _make_client(options: S3Options) -> "S3Client":
+    session = botocore.session.Session()
+    # Other servers seldom answer to bucket.host names; a profile that says otherwise is left alone.
+    style = {} if not options.endpoint_url or "s3" in _profile(session) else {"addressing_style": "path"}
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 2},  # for stale connections; the rest is `_call`
+        max_pool_connections=options.connections,
+        connect_timeout=10,
+        read_timeout=60,
+        tcp_keepalive=True,
+        request_checksum_calculation="when_required",  # trailing checksums are unknown to many servers
+        response_checksum_validation="when_required",
+        user_agent_extra="pixelmill",
+        s3=style,  # type: ignore[arg-type]
+    )
+    return boto3.session.Session(botocore_session=session).client(
+        "s3", endpoint_url=options.endpoint_url, config=config
+    )
+
+
+def _profile(session: Any) -> dict[str, Any]:
+    return dict(session.get_scoped_config())
+
+
+def _abort(client: "S3Client", upload: dict[str, Any]) -> None:
+    try:
+        client.abort_multipart_upload(**upload)
+    except (BotoCoreError, ClientError):  # the first error is the one to report; servers expire stale uploads
+        return
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
