@@ -1,5 +1,6 @@
 """All mistakes of an input at once, each with the file and line that a user must change."""
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -28,3 +29,16 @@ class InvalidInput(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def did_you_mean(word: str, known: Iterable[str], limit: int = 12) -> str:
+    """`; did you mean `x`?` when a known name is close, else the known names (at most `limit`), else nothing."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(word.casefold(), [name.casefold() for name in names], n=1, cutoff=0.6)
+    if near:
+        match = next(name for name in names if name.casefold() == near[0])
+        return f"; did you mean `{match}`?"
+    if not names:
+        return ""
+    shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
+    return f"; known: {shown}"

@@ -1,19 +1,49 @@
 """Settings from the environment (`PIXELMILL_*`), with the defaults of one machine."""
 
+import difflib
+import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from configs.problems import InvalidInput, Problem
+from configs.validation import problems_of
+
+PREFIX = "PIXELMILL_"
+
+
+def _split(separator: str) -> BeforeValidator:
+    """Lists in the environment are texts with separators; in code they are tuples."""
+
+    def split(value: Any) -> Any:
+        return [part.strip() for part in value.split(separator) if part.strip()] if isinstance(value, str) else value
+
+    return BeforeValidator(split)
+
+
+Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+Paths = Annotated[tuple[Folder, ...], NoDecode, _split(os.pathsep)]
+Names = Annotated[tuple[str, ...], NoDecode, _split(",")]
 
 
 class Settings(BaseSettings):
     """Everything an operator can turn. Read once per process, at its edge, and handed down."""
 
-    model_config = SettingsConfigDict(env_prefix="PIXELMILL_", extra="ignore", frozen=False)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=False,
+        allow_inf_nan=False,
+    )
 
-    home: Path = Field(default=Path("~/.pixelmill"), description="Folder of the local ledger, server and logs.")
+    home: Folder = Field(
+        default=Path("~/.pixelmill"), validate_default=True, description="Folder of the local ledger, server and logs."
+    )
     ledger_url: SecretStr | None = Field(
         default=None, description="SQLAlchemy URL of the ledger; default: SQLite in the home folder."
     )
@@ -28,10 +58,11 @@ class Settings(BaseSettings):
     )
     writer_threads: int = Field(default=2, ge=1, le=64, description="Threads that encode, hash and upload.")
     writer_queue: int = Field(default=64, ge=1, le=4096, description="Images that may wait to be written.")
-    keep_warm: tuple[str, ...] = Field(default=(), description="Models to load when the worker starts.")
+    keep_warm: Names = Field(default=(), description="Models to load when the worker starts, separated by commas.")
     idle_timeout: float = Field(default=0, ge=0, description="Seconds after which idle models leave; 0: never.")
-    models_path: tuple[Path, ...] = Field(default=(), description="More folders of model files, searched first.")
-    recipes_path: tuple[Path, ...] = Field(default=(), description="More folders of recipes, searched first.")
+    models_path: Paths = Field(default=(), description="More folders of model files, searched first.")
+    recipes_path: Paths = Field(default=(), description="More folders of recipes, searched first.")
+    catalogue_path: Paths = Field(default=(), description="More catalogue files: steps and engines of your own.")
     work_pool: str = Field(default="gpu", description="Prefect work pool of the GPU workers.")
     shard_attempts: int = Field(default=3, ge=1, le=20, description="Times a shard may be started.")
     s3_endpoint_url: str | None = Field(
@@ -48,3 +79,35 @@ class Settings(BaseSettings):
         if self.ledger_url is not None:
             return self.ledger_url.get_secret_value()
         return f"sqlite:///{self.home.expanduser().resolve() / 'ledger.db'}"
+
+
+def load_settings() -> Settings:
+    """The settings of this process's environment. Raises InvalidInput that names every variable with a mistake.
+
+    A `PIXELMILL_` variable that is no setting but nearly spells one is a mistake too; others are left alone, as they
+    may belong to containers or scripts.
+    """
+    problems = [*_misspelled()]
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        given = {str(details["loc"][0]): details.get("input") for details in error.errors()}
+        problems += [Problem(variable_of(each.path), each.message) for each in problems_of(error, Settings, given)]
+        raise InvalidInput(problems) from None
+    if problems:
+        raise InvalidInput(problems)
+    return settings
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of a setting."""
+    return field if field.isupper() else PREFIX + field.upper()
+
+
+def _misspelled() -> Iterator[Problem]:
+    known = [variable_of(field) for field in Settings.model_fields]
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.88)
+            if near:
+                yield Problem(name, f"unknown setting; did you mean `{near[0]}`?")

@@ -1,0 +1,48 @@
+"""Text that is safe to store and names that are safe as file names and object keys."""
+
+import re
+import unicodedata
+
+MAX_NAME_BYTES = 200  # a file name holds 255 bytes on common file systems; the rest is for step and extension
+_SLUG_LENGTH = 60
+_NOT_SLUG = re.compile(r"[^\w.]+|_+")
+_CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def check_text(text: str) -> str:
+    """The text itself. Raises ValueError for characters that neither UTF-8 nor databases can hold."""
+    for character in text:
+        if character not in "\n\t" and not character.isprintable() and unicodedata.category(character) in ("Cc", "Cs"):
+            raise ValueError(f"must not hold the control character U+{ord(character):04X}")
+    return text
+
+
+def check_name(name: str) -> str:
+    """The name in Unicode form NFC. Raises ValueError with what to change when it cannot name a file everywhere."""
+    name = unicodedata.normalize("NFC", name) if not name.isascii() else name
+    if not name:
+        raise ValueError("must not be empty")
+    if name != name.strip():
+        raise ValueError("must not begin or end with white space")
+    if name in (".", ".."):
+        raise ValueError(f"must not be `{name}`")
+    if "/" in name or "\\" in name:
+        raise ValueError("must not hold a path separator (/ or \\)")
+    if not name.isprintable():
+        bad = [character for character in name if unicodedata.category(character) in _CONTROL]
+        if bad:
+            raise ValueError(f"must not hold the control character U+{ord(bad[0]):04X}")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"must not be longer than {MAX_NAME_BYTES} bytes in UTF-8")
+    return name
+
+
+def collision_key(name: str) -> str:
+    """Equal for names that a case-insensitive or normalizing file system takes for one file."""
+    return unicodedata.normalize("NFC", name.casefold()) if not name.isascii() else name.lower()
+
+
+def slug(text: str, length: int = _SLUG_LENGTH) -> str:
+    """Words of any script in lower case, joined by hyphens, cut at `length` characters; empty if there are none."""
+    words = _NOT_SLUG.sub("-", unicodedata.normalize("NFKC", text).lower())
+    return words[:length].strip("-.")
