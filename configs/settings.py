@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     catalogue_path: Paths = Field(default=(), description="More catalogue files: steps and engines of your own.")
     work_pool: str = Field(default="gpu", description="Prefect work pool of the GPU workers.")
     shard_attempts: int = Field(default=3, ge=1, le=20, description="Times a shard may be started.")
+    shard_timeout: float = Field(
+        default=120.0, ge=30, description="Seconds without a sign of life after which a shard is taken for lost."
+    )
     s3_endpoint_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("PIXELMILL_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),

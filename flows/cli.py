@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs.problems import InvalidInput
+from configs.problems import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -215,11 +215,7 @@ def _errors_reported(json: bool) -> Iterator[None]:
     try:
         yield
     except InvalidInput as refusal:
-        _refuse([(problem.path, str(problem), problem.message) for problem in refusal.problems], json)
-        raise typer.Exit(EXIT_INVALID) from None
-    except LookupError as unknown:
-        message = str(unknown.args[0]) if unknown.args else str(unknown)
-        _refuse([("id", message, message)], json)
+        _refuse(refusal, json)
         raise typer.Exit(EXIT_INVALID) from None
     except (typer.Exit, typer.Abort):
         raise
@@ -235,13 +231,13 @@ def _errors_reported(json: bool) -> Iterator[None]:
         raise typer.Exit(EXIT_ERROR) from failure
 
 
-def _refuse(errors: list[tuple[str, str, str]], json: bool) -> None:
-    for _, line, _ in errors:
-        typer.echo(line, err=True)
+def _refuse(refusal: InvalidInput, json: bool) -> None:
+    for problem in refusal.problems:
+        typer.echo(str(problem), err=True)
     if json:
-        from flows.report import refused_summary
+        from flows.report import refusal_summary
 
-        _print_json(refused_summary([(path, message) for path, _, message in errors]).model_dump(mode="json"))
+        _print_json(refusal_summary(refusal).model_dump(mode="json"))
 
 
 def _finish(summary: "Summary", json: bool) -> None:
@@ -260,7 +256,12 @@ def _print_json(document: dict[str, Any]) -> None:
 
 def _find_job(ledger: "Ledger", wanted: str) -> "JobRecord":
     named = [job for job in ledger.jobs() if job.name == wanted]
-    return named[0] if len(named) == 1 else ledger.job(wanted)
+    if len(named) == 1:
+        return named[0]
+    try:
+        return ledger.job(wanted)
+    except LookupError as unknown:
+        raise InvalidInput([Problem("id", str(unknown.args[0]))]) from None
 
 
 def _states(only: str) -> "list[ItemState]":

@@ -15,10 +15,10 @@ class JobIsRunning(Exception):
 
 @contextmanager
 def job_lock(job_id: str, settings: Settings) -> Iterator[None]:
-    """Holds the job for this process; the lock goes with the process, however it ends. Raises JobIsRunning."""
+    """Holds the job for this process, which may ask again; the lock goes with the process. Raises JobIsRunning."""
     folder = settings.home / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{sha256_hex(job_id.encode())[:16]}.lock")
+    lock = FileLock(folder / f"{sha256_hex(job_id.encode())[:16]}.lock", is_singleton=True, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:

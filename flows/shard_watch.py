@@ -74,7 +74,7 @@ class ShardWatch:
         if progress.pending:
             return JobStatus.FAILED, f"{progress.pending} items were left undone by their shards"
         if progress.failed or progress.quarantined:
-            return JobStatus.INCOMPLETE, f"{progress.failed} items failed, {progress.quarantined} quarantined"
+            return JobStatus.INCOMPLETE, None
         return JobStatus.DONE, None
 
     def _submit(self, shard: int) -> None:
