@@ -283,7 +283,8 @@ const pixelmill = (() => {
     setImage(byId("before"), comparing ? before : -1, "before");
     const name = (index) => config.steps[index][0];
     byId("tag-before").textContent = comparing ? `Before: ${name(before)}` : "";
-    byId("tag-after").textContent = comparing ? `After: ${name(shown)}` : shown < 0 ? "" : current >= 0 ? name(shown) : `Unchanged since ${name(shown)}`;
+    const plain = step?.[S_OUTCOME] === "s" ? "Unchanged since" : "Last image:";
+    byId("tag-after").textContent = comparing ? `After: ${name(shown)}` : shown < 0 ? "" : current >= 0 ? name(shown) : `${plain} ${name(shown)}`;
     byId("message").hidden = shown >= 0;
     byId("message").textContent = "There is no image to show for this step.";
     showInfo(step);
