@@ -208,8 +208,8 @@ def _power(base: float, exponent: float) -> Any:
     if abs(base) > _MAX_BASE or abs(exponent) > _MAX_EXPONENT:
         raise ArithmeticError(f"{base} ** {exponent} is out of bounds")
     result = base**exponent
-    if isinstance(result, complex):  # noqa: TRY004 - the value is at fault, not its type
-        raise ArithmeticError(f"{base} ** {exponent} is not a real number")
+    if isinstance(result, complex):
+        raise TypeError(f"{base} ** {exponent} is not a real number")
     return result
 
 

@@ -1,0 +1,150 @@
+"""A job: a recipe and a list of items, as the YAML file says it."""
+
+import keyword
+import math
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag
+
+from configs.item import MAX_SEED, Scalar
+from configs.problems import Problem, did_you_mean
+from configs.text import check_name, check_text
+from configs.uris import check_uri
+from configs.validation import Salvaged, salvage
+from configs.yaml_source import Document, describe
+
+MAX_TEXT = 20_000  # characters of a prompt or a variable
+MAX_VARS = 200
+_MAX_INT = 2**63
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def check_variable_name(name: str) -> str:
+    """The name itself. Raises ValueError when conditions could not say `vars.<name>`."""
+    if not (name.isascii() and name.isidentifier() and len(name) <= 64) or keyword.iskeyword(name):
+        raise ValueError(
+            "the name of a variable must be letters, digits and _, begin with a letter, "
+            "be no word of Python and have at most 64 characters"
+        )
+    return name
+
+
+def check_value(value: Any) -> Scalar:
+    """The value of a variable itself. Raises ValueError unless it is a text, number, boolean or nothing."""
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            raise ValueError(f"must have at most {MAX_TEXT} characters")
+        return check_text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if not -_MAX_INT <= value < _MAX_INT:
+            raise ValueError("must be a number of at most 64 bits")
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("must be a finite number")
+        return value
+    raise ValueError(f"must be a text, a number, true or false, not {describe(value)}")
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(check_text)]
+Prompt = Annotated[Text, AfterValidator(_not_blank)]
+Uri = Annotated[str, Field(max_length=4096), AfterValidator(check_text), AfterValidator(check_uri)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Value = Annotated[Scalar, PlainValidator(check_value)]
+Vars = Annotated[dict[Annotated[str, AfterValidator(check_variable_name)], Value], Field(max_length=MAX_VARS)]
+
+
+class ItemEntry(BaseModel):
+    """One item as written: in the job, or as a row of a table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name | None = Field(default=None, description="Names the final image; default: words of the prompt.")
+    prompt: Prompt | None = None
+    negative_prompt: Text | None = None
+    seed: Seed | None = Field(default=None, description="Default: derived from the job's seed and the name.")
+    image: Uri | None = Field(default=None, description="Input image: a path or an s3:// URI.")
+    mask: Uri | None = Field(default=None, description="Inpainting mask: a path or an s3:// URI.")
+    vars: Vars = Field(default_factory=dict, description="Variables for conditions.")
+
+
+class Grid(BaseModel):
+    """Templates, and lists of values to fill them with: `matrix` (each with each) or `zip` (first with first …).
+
+    Whatever is not a template is a list of values, which also become the item's variables.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Annotated[tuple[Value, ...], Field(min_length=1)]]
+
+    name: Text | None = Field(default=None, description="Template; default: the values, joined by hyphens.")
+    prompt: Prompt | None = Field(default=None, description="Template, such as `a {color} key`.")
+    negative_prompt: Text | None = Field(default=None, description="Template.")
+    image: Text | None = Field(default=None, description="Template of a path or an s3:// URI.")
+    mask: Text | None = Field(default=None, description="Template of a path or an s3:// URI.")
+
+    @property
+    def axes(self) -> dict[str, tuple[Scalar, ...]]:
+        """The lists of values, in the order they are written."""
+        return dict(self.__pydantic_extra__)
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """The templates that are given, by field."""
+        return {name: text for name in Grid.model_fields if (text := getattr(self, name)) is not None}
+
+
+class Job(BaseModel):
+    """A bulk request. At least one of `items`, `matrix` and `zip` must be there; together they are concatenated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name = Field(description="Names the job's folder of final images.")
+    description: Text = ""
+    recipe: Annotated[Uri, AfterValidator(_not_blank)] = Field(description="Name of a recipe, or a path to its file.")
+    output: Uri = Field(description="Folder or s3://bucket/prefix that the images go to.")
+    seed: Seed = Field(default=0, description="Base of the items' seeds.")
+    seeds_per_item: int = Field(default=1, ge=1, le=10_000, description="Images of each item.")
+    vars: Vars = Field(default_factory=dict, description="Variables of every item; an item's own win.")
+    items: (
+        Annotated[
+            Annotated[tuple[ItemEntry, ...], Tag("list")] | Annotated[Uri, Tag("table")],
+            Discriminator(lambda value: "table" if isinstance(value, str) else "list"),
+        ]
+        | None
+    ) = Field(default=None, description="The items, or a path to a CSV, JSONL or Parquet file.")
+    matrix: Grid | None = Field(default=None, description="Items from all combinations of values.")
+    zip: Grid | None = Field(default=None, description="Items from lists of values read side by side.")
+
+
+SOURCES = ("items", "matrix", "zip")
+_STAND_INS = {"name": "job", "recipe": "recipe", "output": "."}
+
+
+def read_job(document: Document) -> Salvaged[Job]:
+    """The job, or what of it can be checked further, with every mistake of its form."""
+    read = salvage(Job, document.data, "items", _STAND_INS)
+    problems = [*document.problems, *map(_hint_at_template, read.problems)]
+    if all(document.data.get(source) is None for source in SOURCES):
+        problems.append(Problem("items", "is missing: give `items`, a `matrix` or a `zip`"))
+    elif read.value is not None and read.value.items == () and "items" not in read.bad:
+        problems.append(Problem("items", "must have at least 1 entry"))
+    return Salvaged(read.value, problems, read.bad, read.kept)
+
+
+def _hint_at_template(problem: Problem) -> Problem:
+    """A misspelled template is taken for a list of values: say so."""
+    parent, _, key = problem.path.partition(".")
+    if parent in ("matrix", "zip") and problem.message.startswith("must be a list") and key:
+        hint = did_you_mean(key, Grid.model_fields)
+        hint = hint if "did you mean" in hint else ""
+        return Problem(problem.path, problem.message + hint, problem.file, problem.line)
+    return problem
