@@ -1,0 +1,135 @@
+"""The device that models run on. torch is imported only when a device is chosen."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+DeviceKind = Literal["cuda", "mps", "cpu"]
+MEGABYTE = 2**20
+
+
+class DeviceUnavailable(Exception):
+    """The device that the settings ask for is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device as it was when the worker started. Memory in MB (2**20 bytes)."""
+
+    kind: DeviceKind
+    index: int
+    name: str
+    free_mb: int
+    total_mb: int
+
+    @property
+    def torch(self) -> str:
+        """What torch calls it: `cuda`, `mps`, `cpu`. Which of several GPUs that is, CUDA_VISIBLE_DEVICES says."""
+        return self.kind
+
+
+def choose_device(setting: Literal["auto", "cuda", "mps", "cpu"]) -> Device:
+    """The device of this process. `auto` takes the first of CUDA, MPS and CPU that is there.
+
+    Raises DeviceUnavailable, with what to change, when the one asked for is not. On a CPU it also limits torch to the
+    cores that this process really has.
+    """
+    if setting != "auto":
+        return _OPENERS[setting]()
+    for kind in ("cuda", "mps"):
+        try:
+            return _OPENERS[kind]()
+        except DeviceUnavailable:
+            continue
+    return _open_cpu()
+
+
+def available_cores() -> int:
+    """Cores that this process may keep busy: its affinity, or a container's CPU quota when that is smaller."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _quota_cores(Path("/sys/fs/cgroup/cpu.max")) or cores))
+
+
+def resident_mb() -> int:
+    """Memory that this process holds, MB; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") // MEGABYTE
+
+
+def held_mb(device: Device) -> int:
+    """Memory of the device that is taken, MB, counted so that the difference over a load is what the load took."""
+    if device.kind == "cuda":
+        import torch
+
+        # onnxruntime allocates beside torch: only the driver sees both.
+        free, total = torch.cuda.mem_get_info()
+        return max((total - free) // MEGABYTE, torch.cuda.memory_reserved() // MEGABYTE)
+    if device.kind == "mps":
+        import torch
+
+        return int(torch.mps.driver_allocated_memory()) // MEGABYTE
+    return resident_mb()
+
+
+def release_cached(device: Device) -> None:
+    """Gives memory that torch keeps for reuse back to the device. Never imports torch."""
+    torch = sys.modules.get("torch")
+    if torch is not None and device.kind != "cpu":
+        getattr(torch, device.kind).empty_cache()
+
+
+def _quota_cores(cpu_max: Path) -> int | None:
+    try:
+        quota, period = cpu_max.read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else max(1, int(quota) // int(period))
+
+
+def _open_cuda() -> Device:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise DeviceUnavailable(
+            "PIXELMILL_DEVICE is 'cuda', but torch finds no CUDA device. Install a CUDA build of torch and its driver, "
+            "check CUDA_VISIBLE_DEVICES (and `--gpus` of the container), or set PIXELMILL_DEVICE to 'auto' or 'cpu'."
+        )
+    index = torch.cuda.current_device()
+    free, total = torch.cuda.mem_get_info(index)
+    return Device("cuda", index, torch.cuda.get_device_name(index), free // MEGABYTE, total // MEGABYTE)
+
+
+def _open_mps() -> Device:
+    import torch
+
+    if not torch.backends.mps.is_available():
+        raise DeviceUnavailable(
+            "PIXELMILL_DEVICE is 'mps', but this is no Apple machine whose torch has MPS. "
+            "Set PIXELMILL_DEVICE to 'auto' or 'cpu'."
+        )
+    total = int(torch.mps.recommended_max_memory()) // MEGABYTE
+    return Device("mps", 0, "Apple GPU", total - int(torch.mps.driver_allocated_memory()) // MEGABYTE, total)
+
+
+def _open_cpu() -> Device:
+    cores = available_cores()
+    torch = sys.modules.get("torch")
+    if "OMP_NUM_THREADS" not in os.environ:
+        # torch sees the affinity but no container quota, and then fights itself for the cores it was not given.
+        if torch is not None:
+            torch.set_num_threads(cores)
+        else:
+            os.environ["OMP_NUM_THREADS"] = str(cores)
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = os.sysconf("SC_PHYS_PAGES") * page // MEGABYTE
+    free = os.sysconf("SC_AVPHYS_PAGES") * page // MEGABYTE if "SC_AVPHYS_PAGES" in os.sysconf_names else total
+    return Device("cpu", 0, f"CPU, {cores} cores", free, total)
+
+
+_OPENERS: dict[DeviceKind, Callable[[], Device]] = {"cuda": _open_cuda, "mps": _open_mps, "cpu": _open_cpu}

@@ -1,0 +1,89 @@
+"""One computed image on its way into the store."""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from PIL import Image
+
+from steps.contract import Encoding, Fact
+from steps.facts import measure
+from storage.artefacts import ArtefactStore, ContentConflict, DamagedObject, MissingObject
+from storage.images import EncodedImage, decode, encode
+from storage.keys import artefact_key, sha256_hex
+from storage.png_recipe import ImageRecipe
+from storage.records import ArtefactRecord
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewArtefact:
+    """An image and all that is to be known of it. The facts may still be being measured."""
+
+    fingerprint: str
+    step: str  # the step's name in the catalogue
+    image: Image.Image
+    encoding: Encoding
+    recipe: ImageRecipe
+    facts: Future[Mapping[str, Fact]]
+
+
+def store_artefact(artefact: NewArtefact, store: ArtefactStore) -> ArtefactRecord:
+    """Encodes the image and stores it. Raises StoreError, or whatever encoding or measuring raises."""
+    encoded = encode(
+        artefact.image,
+        format=artefact.encoding.format,
+        quality=artefact.encoding.quality,
+        lossless=artefact.encoding.lossless,
+        recipe=artefact.recipe,
+    )
+    key = artefact_key(artefact.fingerprint, encoded.extension)
+    try:
+        store.put(key, encoded.data, sha256=encoded.sha256, content_type=encoded.content_type)
+    except ContentConflict:
+        adopted = _adopt(artefact, key, encoded, store)
+        if adopted is not None:
+            return adopted
+        store.put(key, encoded.data, sha256=encoded.sha256, content_type=encoded.content_type)
+    return _record(artefact, store.root, key, encoded, artefact.facts.result())
+
+
+def _adopt(artefact: NewArtefact, key: str, ours: EncodedImage, store: ArtefactStore) -> ArtefactRecord | None:
+    """Takes what another device or an earlier, killed run stored under this fingerprint. None: it was unusable.
+
+    Two devices make images of the same fingerprint that differ within their tolerance; the first one stands, so that
+    everything that refers to it stays true. An object that is no whole image is removed.
+    """
+    try:
+        data = store.get(key)
+        image = decode(data, max_pixels=2 * max(ours.width * ours.height, 1))
+    except MissingObject:
+        return None
+    except (DamagedObject, ValueError, OSError) as error:
+        logger.warning("%s is damaged and is made anew: %s", store.uri(key), error)
+        store.delete(key)
+        return None
+    logger.info("%s exists with other bytes and is kept", store.uri(key))
+    theirs = replace(ours, data=data, sha256=sha256_hex(data), width=image.width, height=image.height)
+    return _record(artefact, store.root, key, theirs, {**artefact.facts.result(), **measure(image)})
+
+
+def _record(
+    artefact: NewArtefact, root: str, key: str, encoded: EncodedImage, facts: Mapping[str, Fact]
+) -> ArtefactRecord:
+    return ArtefactRecord(
+        root=root,
+        fingerprint=artefact.fingerprint,
+        key=key,
+        sha256=encoded.sha256,
+        size=len(encoded.data),
+        width=encoded.width,
+        height=encoded.height,
+        content_type=encoded.content_type,
+        step=artefact.step,
+        facts=dict(facts),
+        created_at=datetime.now(UTC),
+    )

@@ -1,0 +1,107 @@
+"""What a worker process keeps between shards: its device and its loaded models."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any
+
+from configs.catalogue import load_engine
+from configs.model_spec import ModelRef
+from configs.models import ModelCatalogue
+from configs.settings import Settings
+from gpu_worker.device import Device, choose_device
+from gpu_worker.model_pool import ModelLoadError, ModelPool, OnLoad
+from steps.contract import StepContext
+
+
+class WorkerRuntime:
+    """Device, models and name of this process. Device and models are touched on first use only."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.catalogue = ModelCatalogue(settings)
+        self._checked: set[tuple[ModelRef, str]] = set()  # with their digest
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+
+    @cached_property
+    def device(self) -> Device:
+        """Raises DeviceUnavailable."""
+        return choose_device(self._settings.device)
+
+    @cached_property
+    def pool(self) -> ModelPool:
+        return ModelPool(self.catalogue, self.device, budget_mb=self._settings.model_budget_mb, load_engine=load_engine)
+
+    @contextmanager
+    def context(self, on_load: OnLoad | None = None) -> Iterator[StepContext]:
+        """What a step may ask of the worker; models it asks for stay until the block ends."""
+        with ExitStack() as stack:
+            yield _Context(self, stack, on_load)
+
+    def fits(self, refs: set[ModelRef]) -> bool:
+        """Whether these models may all be resident at once."""
+        return not refs or self.pool.fits(tuple(refs))
+
+    def free_memory(self) -> bool:
+        """Unloads the models that are not in use. Whether there were any."""
+        return bool(self.pool.evict_idle())
+
+    def evict_idle(self, seconds: float) -> tuple[ModelRef, ...]:
+        """Unloads the models that nobody has used for so long."""
+        return self.pool.evict_idle(seconds) if "pool" in self.__dict__ else ()
+
+    def warm(self, names: Iterable[str], on_load: OnLoad | None = None) -> None:
+        """Loads models, all parts of each. Raises UnknownModel, InvalidInput or ModelLoadError."""
+        for name in names:
+            for role in self.catalogue.get(name).parts:
+                self.pool.get(ModelRef(name, role), on_load)
+
+    def check_models(self, refs: Iterable[ModelRef], digests: Mapping[str, str]) -> None:
+        """Raises ModelLoadError if this worker has other weights than the job was planned with.
+
+        Its images would be stored under fingerprints that belong to those weights.
+        """
+        for ref in refs:
+            planned = digests[str(ref)]
+            if (ref, planned) in self._checked:
+                continue
+            if self.catalogue.digest(ref) != planned:
+                raise ModelLoadError(
+                    ref,
+                    f"this worker's files or options of model {ref} are not those that the job was planned with: bring "
+                    "the same version of the model to every worker, or start the job again to use this one.",
+                )
+            self._checked.add((ref, planned))
+
+
+class _Context:
+    """A StepContext whose models are pinned until its stack is closed."""
+
+    def __init__(self, runtime: WorkerRuntime, stack: ExitStack, on_load: OnLoad | None) -> None:
+        self._runtime, self._stack, self._on_load = runtime, stack, on_load
+        self._handles: dict[ModelRef, Any] = {}
+
+    @property
+    def device(self) -> str:
+        return self._runtime.device.torch
+
+    def model(self, ref: ModelRef) -> Any:
+        if ref not in self._handles:
+            self._handles[ref] = self._stack.enter_context(self._runtime.pool.use(ref, self._on_load))
+        return self._handles[ref]
+
+
+_runtimes: dict[str, WorkerRuntime] = {}
+_lock = threading.Lock()
+
+
+def get_runtime(settings: Settings) -> WorkerRuntime:
+    """This process's warm runtime: its models stay resident between shards that run under equal settings."""
+    decisive = settings.model_dump_json(include={"device", "model_budget_mb", "models_path"})
+    with _lock:
+        if decisive not in _runtimes:
+            _runtimes[decisive] = WorkerRuntime(settings)
+        return _runtimes[decisive]

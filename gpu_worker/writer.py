@@ -1,0 +1,301 @@
+"""Encoding, hashing, upload and recording, in threads behind a bounded queue, while the device computes on."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from PIL import Image
+
+from gpu_worker.failures import describe, full_traceback
+from gpu_worker.new_artefact import NewArtefact, store_artefact
+from storage.artefacts import ArtefactStore, MissingObject, StoreError
+from storage.keys import final_key
+from storage.ledger import Ledger
+from storage.records import ArtefactRecord, ItemEnd, ItemState, JobRecord, Outcome, StepEntry
+
+logger = logging.getLogger(__name__)
+
+# A chunk's step is one transaction, unless it takes longer than this: then what is written is recorded on the way, so
+# that a killed worker loses seconds of compute and not minutes.
+RECORD_SECONDS = 2.0
+MAX_WAITING_BYTES = 2**30  # of decoded pixels: 64 upscaled images of 4096 x 4096 would be 4 GB
+
+Written = Future[ArtefactRecord]
+
+
+def known(record: ArtefactRecord) -> Written:
+    """An artefact that is in the store already."""
+    future: Written = Future()
+    future.set_result(record)
+    return future
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an item ends once its images are written. `finals`: step id -> the image to publish."""
+
+    name: str
+    state: ItemState
+    finals: Mapping[str, Written] = field(default_factory=dict)
+    named_by_step: bool = False  # several images are kept: the step's id is part of the final's name
+    error: str | None = None
+    error_step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A StepEntry whose image may still be on its way to the store."""
+
+    index: int
+    outcome: Outcome
+    seconds: float = 0.0
+    artefact: Written | None = None
+    error: str | None = None
+    traceback: str | None = None
+    end: End | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.artefact is None or self.artefact.done()
+
+
+class Unit:
+    """The outcomes of one step over one chunk. Recorded together, after every unit that was opened before."""
+
+    def __init__(self, step_id: str, writer: "Writer") -> None:
+        self.step_id = step_id
+        self.entries: list[Entry] = []
+        self.sealed = False
+        self._writer = writer
+
+    def add(self, entry: Entry) -> None:
+        """Hands one outcome over. Raises the writer's first error."""
+        if entry.artefact is not None:
+            entry.artefact.add_done_callback(self._writer.wake)
+        with self._writer.changed:
+            self._writer.check()
+            self.entries.append(entry)
+            self._writer.changed.notify_all()
+
+    def seal(self) -> None:
+        """No outcome will follow."""
+        with self._writer.changed:
+            self.sealed = True
+            self._writer.changed.notify_all()
+
+    def take_ready(self) -> list[Entry]:
+        """Removes and returns the entries whose images are written."""
+        ready = [entry for entry in self.entries if entry.ready]
+        self.entries = [entry for entry in self.entries if not entry.ready]
+        return ready
+
+
+class Writer:
+    """Puts images into the store, and then what became of the items into the ledger: objects first, rows second.
+
+    Holds at most `queue` images; `write` blocks while the store is slower than the device. The first StoreError or
+    ledger error stops it: images that wait are dropped, nothing is recorded any more, and every call raises that
+    error. An image that cannot be encoded fails its item alone.
+
+    `on_lost(index, artefact)` hears, from a thread of the writer, of items whose final image turned out to be missing
+    from the store; they are not ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ArtefactStore,
+        ledger: Ledger,
+        job: JobRecord,
+        threads: int,
+        queue: int,
+        on_lost: Callable[[int, ArtefactRecord], None],
+    ) -> None:
+        self._store, self._ledger, self._job, self._on_lost = store, ledger, job, on_lost
+        self._queue = queue
+        self._waiting, self._waiting_bytes = 0, 0
+        self._units: deque[Unit] = deque()
+        self._error: BaseException | None = None
+        self._closing = False
+        self._failed: set[int] = set()  # items that failed while being written: later outcomes of theirs are void
+        self.changed = threading.Condition()  # guards everything above
+        self._encoders = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-write")
+        self._publishers = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-publish")
+        self._recorder = threading.Thread(target=self._record_units, name="pixelmill-record", daemon=True)
+        self._recorder.start()
+
+    # -- for the thread that computes ------------------------------------------------------------------------------
+    def write(self, artefact: NewArtefact) -> Written:
+        """Queues an image; blocks while the queue is full. Raises the writer's first error."""
+        size = _pixel_bytes(artefact.image)
+        with self.changed:
+            self.changed.wait_for(lambda: self._error is not None or self._has_room(size))
+            self.check()
+            self._waiting += 1
+            self._waiting_bytes += size
+        return self._encoders.submit(self._write, artefact, size)
+
+    def open_unit(self, step_id: str) -> Unit:
+        """Begins the outcomes of one step over one chunk."""
+        unit = Unit(step_id, self)
+        with self.changed:
+            self.check()
+            self._units.append(unit)
+        return unit
+
+    def flush(self) -> None:
+        """Waits until everything is written and recorded. All units must be sealed. Raises the writer's first error."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._error is not None or not self._units)
+            self.check()
+
+    def close(self, *, drop: bool = False) -> None:
+        """Ends the threads after a flush; with `drop`, without one. Raises the writer's first error unless dropping."""
+        try:
+            if not drop:
+                self.flush()
+        finally:
+            with self.changed:
+                self._closing = True
+                self.changed.notify_all()
+            self._recorder.join()
+            self._encoders.shutdown(wait=True, cancel_futures=True)
+            self._publishers.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        # What is computed is kept even though the shard stops, unless somebody wants the process to end now.
+        try:
+            with self.changed:
+                for unit in self._units:
+                    unit.sealed = True
+                self.changed.notify_all()
+            self.close(drop=not isinstance(error, Exception))
+        except Exception as second:
+            if second is not error:
+                logger.warning("the writer also failed: %s", describe(second))
+
+    def check(self) -> None:
+        """Raises the writer's first error."""
+        if self._error is not None:
+            raise self._error
+
+    def wake(self, _: object = None) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    # -- in the writer's threads -----------------------------------------------------------------------------------
+    def _has_room(self, size: int) -> bool:
+        return self._waiting == 0 or (self._waiting < self._queue and self._waiting_bytes + size <= MAX_WAITING_BYTES)
+
+    def _write(self, artefact: NewArtefact, size: int) -> ArtefactRecord:
+        try:
+            self.check()
+            return store_artefact(artefact, self._store)
+        except StoreError as error:
+            self._stop(error)
+            raise
+        finally:
+            with self.changed:
+                self._waiting -= 1
+                self._waiting_bytes -= size
+                self.changed.notify_all()
+
+    def _stop(self, error: BaseException) -> None:
+        with self.changed:
+            if self._error is None:
+                self._error = error
+            self.changed.notify_all()
+
+    def _record_units(self) -> None:
+        recorded_at = time.monotonic()
+        try:
+            while (batch := self._next_batch(recorded_at)) is not None:
+                unit, entries, complete = batch
+                self._record(unit.step_id, entries)
+                recorded_at = time.monotonic()
+                if complete:
+                    with self.changed:
+                        self._units.popleft()
+                        self.changed.notify_all()
+        except Exception as error:
+            self._stop(error)
+
+    def _next_batch(self, recorded_at: float) -> tuple[Unit, list[Entry], bool] | None:
+        """Waits for outcomes that can be recorded. None: there will be none."""
+        with self.changed:
+            while self._error is None and not (self._closing and not self._complete_ahead()):
+                due = recorded_at + RECORD_SECONDS - time.monotonic()
+                unit = self._units[0] if self._units else None
+                some = unit is not None and any(entry.ready for entry in unit.entries)
+                complete = self._complete_ahead()
+                if unit is not None and (complete or (some and due <= 0)):
+                    return unit, unit.take_ready(), complete
+                self.changed.wait(timeout=due if some else None)
+            return None
+
+    def _complete_ahead(self) -> bool:
+        """Whether the oldest unit has all its outcomes."""
+        return bool(self._units) and self._units[0].sealed and all(entry.ready for entry in self._units[0].entries)
+
+    def _record(self, step_id: str, entries: list[Entry]) -> None:
+        publishing: list[tuple[Entry, StepEntry, Future[ItemEnd | None] | None]] = []
+        for entry in entries:
+            if entry.index in self._failed:
+                continue
+            step_entry, end = self._settle(step_id, entry)
+            publishing.append((entry, step_entry, end and self._publishers.submit(self._end, entry.index, end)))
+        rows = [step_entry for _, step_entry, _ in publishing]
+        ends = [ended for _, _, end in publishing if end is not None and (ended := end.result()) is not None]
+        if rows:
+            self._ledger.record_step(self._job.id, self._job.run, step_id, rows, ends)
+
+    def _settle(self, step_id: str, entry: Entry) -> tuple[StepEntry, End | None]:
+        """The outcome as the ledger takes it. An image that could not be encoded fails its item here."""
+        error = entry.artefact.exception() if entry.artefact is not None else None
+        if isinstance(error, StoreError):
+            raise error
+        if error is not None:
+            self._failed.add(entry.index)
+            failure = describe(error)
+            failed = StepEntry(
+                entry.index, Outcome.FAILED, entry.seconds, error=failure, traceback=full_traceback(error)
+            )
+            return failed, End("", ItemState.FAILED, error=failure, error_step=step_id)
+        artefact = entry.artefact.result() if entry.artefact is not None else None
+        return (
+            StepEntry(entry.index, entry.outcome, entry.seconds, artefact, entry.error, entry.traceback),
+            entry.end,
+        )
+
+    def _end(self, index: int, end: End) -> ItemEnd | None:
+        """Publishes the item's final images. None if one is gone from the store."""
+        finals = {}
+        for step_id, written in end.finals.items():
+            artefact = written.result()
+            extension = artefact.key.rpartition(".")[2]
+            key = final_key(self._job.name, end.name, extension, step=step_id if end.named_by_step else None)
+            try:
+                self._store.publish(artefact.key, key, content_type=artefact.content_type)
+            except MissingObject:
+                self._on_lost(index, artefact)
+                return None
+            finals[step_id] = key
+        return ItemEnd(index, end.state, finals, end.error, end.error_step)
+
+
+def _pixel_bytes(image: Image.Image) -> int:
+    return image.width * image.height * len(image.getbands())
