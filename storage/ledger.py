@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from configs.item import Item
 from configs.recipe import Recipe
+from storage import ledger_items, ledger_jobs, ledger_shards, ledger_steps
+from storage.database import Database
 from storage.records import (
     ArtefactRecord,
     ItemEnd,
@@ -24,10 +26,15 @@ class Ledger:
     """Jobs, items, step runs, artefacts and shards in SQLite (WAL) or PostgreSQL. Safe to share between threads."""
 
     def __init__(self, url: str) -> None:
-        """`url` is an SQLAlchemy URL. Opens the database and brings its tables up to date (Alembic)."""
-        raise NotImplementedError
+        """`url` is an SQLAlchemy URL. Opens the database and brings its tables up to date (Alembic).
 
-    def close(self) -> None: ...
+        Raises LedgerError, with what to change, where the database cannot be used.
+        """
+        self._database = Database(url)
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens new ones."""
+        self._database.close()
 
     # -- jobs --------------------------------------------------------------------------------------------------------
     def start_run(
@@ -44,45 +51,53 @@ class Ledger:
         """Begins a run of the job, in one transaction; creates the job or adds 1 to its `run`.
 
         Same revision as the ledger holds: items keep their state. Another revision (recipe, items or models changed):
-        items and step outcomes are replaced, all pending; artefacts stay. Status becomes RUNNING.
+        items and step outcomes are replaced, all pending; artefacts stay. Status becomes RUNNING. All shards begin
+        anew: pending, without attempts.
         """
-        raise NotImplementedError
+        start = ledger_jobs.RunStart(job_id, name, output, revision, recipe, model_digests, list(items))
+        return self._database.write(lambda session: ledger_jobs.start_run(start, session=session), repeatable=False)
 
     def job(self, job_id: str) -> JobRecord:
         """Raises LookupError with a message that names the known jobs nearest to it."""
-        raise NotImplementedError
+        return self._database.read(lambda session: ledger_jobs.get_job(job_id, session=session))
 
     def jobs(self) -> list[JobRecord]:
         """Newest start first."""
-        raise NotImplementedError
+        return self._database.read(lambda session: ledger_jobs.all_jobs(session=session))
 
     def set_job_status(self, job_id: str, status: JobStatus, error: str | None = None) -> None:
-        raise NotImplementedError
+        """Also sets the time of the end, or clears it where the status is none of an ended job."""
+        self._database.write(lambda session: ledger_jobs.set_status(job_id, status, error, session=session))
 
     # -- items -------------------------------------------------------------------------------------------------------
     def items(
         self, job_id: str, *, shard: int | None = None, states: Sequence[ItemState] | None = None
     ) -> list[ItemRecord]:
         """In the job's order."""
-        raise NotImplementedError
+        return self._database.read(lambda session: ledger_items.find_items(job_id, shard, states, session=session))
 
     def reset_items(
         self, job_id: str, *, states: Sequence[ItemState] | None = None, indices: Sequence[int] | None = None
     ) -> int:
         """Makes matching items pending again and clears their errors and failed step outcomes. Returns how many."""
-        raise NotImplementedError
+        return self._database.write(
+            lambda session: ledger_items.reset_items(job_id, states, indices, session=session), repeatable=False
+        )
 
     def progress(self, job_id: str) -> Progress:
-        raise NotImplementedError
+        counts = self._database.read(lambda session: ledger_items.count_progress(job_id, session=session))
+        if counts.total == 0:
+            self.job(job_id)  # raises where there is no such job
+        return counts
 
     # -- steps and artefacts -----------------------------------------------------------------------------------------
     def find_artefacts(self, root: str, fingerprints: Sequence[str]) -> dict[str, ArtefactRecord]:
         """Those that are known, by fingerprint. Any number of fingerprints (queried in slices)."""
-        raise NotImplementedError
+        return self._database.read(lambda session: ledger_steps.find_artefacts(root, fingerprints, session=session))
 
     def forget_artefacts(self, root: str, fingerprints: Sequence[str]) -> None:
         """Drops rows whose object turned out to be missing."""
-        raise NotImplementedError
+        self._database.write(lambda session: ledger_steps.forget_artefacts(root, fingerprints, session=session))
 
     def record_step(
         self, job_id: str, run: int, step_id: str, entries: Sequence[StepEntry], ends: Sequence[ItemEnd] = ()
@@ -90,35 +105,60 @@ class Ledger:
         """One transaction per chunk and step, called after the objects are in the store.
 
         Inserts new artefacts (an existing row with the same fingerprint stays), upserts the items' outcomes of this
-        step, and ends items. An item that is DONE already stays so: a duplicate shard changes nothing.
+        step, and ends items. An item that is DONE already stays so: a duplicate shard changes nothing. An image found
+        again (REUSED) that this ledger saw COMPUTED for the same item keeps that outcome, with its seconds. A run that
+        is no longer the job's newest changes no item: only its artefacts are kept.
         """
-        raise NotImplementedError
+        self._database.write(
+            lambda session: ledger_steps.record_step(
+                job_id, run, step_id, entries, ends, session=session, database=self._database
+            )
+        )
 
     def step_counts(self, job_id: str, run: int | None = None) -> dict[str, StepCounts]:
         """Counts per step id, in recipe order, every step of the recipe present.
 
         `run`: as that run sees it: what an earlier run computed counts as reused with 0 seconds. None: as recorded.
         """
-        raise NotImplementedError
+        order = [step.id for step in self.job(job_id).recipe.steps]
+        return self._database.read(lambda session: ledger_steps.count_steps(job_id, run, order, session=session))
 
     def item_reports(self, job_id: str) -> Iterator[ItemReport]:
         """Every item with its step outcomes and artefacts, in the job's order, read in slices (constant memory)."""
-        raise NotImplementedError
+        order = {step.id: place for place, step in enumerate(self.job(job_id).recipe.steps)}
+        last = -1
+        while True:
+            after = last
+            some = self._database.read(
+                lambda session, after=after: ledger_items.reports_after(job_id, after, order, session=session)  # type: ignore[misc]
+            )
+            if not some:
+                return
+            yield from some
+            last = some[-1].record.item.index
 
     # -- shards and workers ------------------------------------------------------------------------------------------
     def shards(self, job_id: str) -> list[ShardRecord]:
         """In order. `items` counts the shard's items that are still pending."""
-        raise NotImplementedError
+        return self._database.read(lambda session: ledger_shards.find_shards(job_id, session=session))
 
     def set_shard(
         self, job_id: str, shard: int, state: ShardState, *, flow_run_id: str | None = None, error: str | None = None
     ) -> None:
-        """Also a heartbeat: touches `updated_at`. RUNNING with a new flow_run_id adds an attempt."""
-        raise NotImplementedError
+        """Also a heartbeat: touches `updated_at`. RUNNING with a new flow_run_id adds an attempt.
+
+        A flow run that has been followed by another changes nothing. Raises LookupError for an unknown shard.
+        """
+        self._database.write(
+            lambda session: ledger_shards.set_shard(job_id, shard, state, flow_run_id, error, session=session)
+        )
 
     def record_model_load(self, job_id: str | None, run: int | None, model: str, worker: str, seconds: float) -> None:
         """`model` is str(ModelRef). Loads before any job (keep_warm) have no job."""
-        raise NotImplementedError
+        self._database.write(
+            lambda session: ledger_shards.add_model_load(job_id, run, model, worker, seconds, session=session),
+            repeatable=False,
+        )
 
     def model_loads(self, job_id: str, run: int | None = None) -> dict[str, int]:
-        raise NotImplementedError
+        return self._database.read(lambda session: ledger_shards.count_model_loads(job_id, run, session=session))

@@ -1,0 +1,85 @@
+"""The ledger's queries about items."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Select, delete, func, select, update
+from sqlmodel import Session, col
+
+from configs.item import Item
+from storage.database import SLICE
+from storage.ledger_steps import entries_between
+from storage.records import ItemRecord, ItemReport, ItemState, Outcome, Progress, StepEntry
+from storage.tables import ItemRow, StepRunRow
+
+
+def find_items(
+    job_id: str, shard: int | None, states: Sequence[ItemState] | None, *, session: Session
+) -> list[ItemRecord]:
+    return [_record(row) for row in session.scalars(_matching(job_id, shard, states))]
+
+
+def _matching(job_id: str, shard: int | None, states: Sequence[ItemState] | None) -> Select[Any]:
+    query = select(ItemRow).where(col(ItemRow.job_id) == job_id).order_by(col(ItemRow.index))
+    if shard is not None:
+        query = query.where(col(ItemRow.shard) == shard)
+    if states is not None:
+        query = query.where(col(ItemRow.state).in_([state.value for state in states]))
+    return query
+
+
+def reset_items(
+    job_id: str, states: Sequence[ItemState] | None, indices: Sequence[int] | None, *, session: Session
+) -> int:
+    slices: Sequence[Sequence[int] | None] = [None]
+    if indices is not None:
+        wanted = sorted(set(indices))
+        slices = [wanted[start : start + SLICE] for start in range(0, len(wanted), SLICE)]
+    return sum(_reset_slice(job_id, states, some, session) for some in slices)
+
+
+def _reset_slice(
+    job_id: str, states: Sequence[ItemState] | None, indices: Sequence[int] | None, session: Session
+) -> int:
+    matches = [col(ItemRow.job_id) == job_id]
+    if states is not None:
+        matches.append(col(ItemRow.state).in_([state.value for state in states]))
+    if indices is not None:
+        matches.append(col(ItemRow.index).in_(indices))
+    session.execute(
+        delete(StepRunRow)
+        .where(col(StepRunRow.job_id) == job_id, col(StepRunRow.outcome) == Outcome.FAILED.value)
+        .where(col(StepRunRow.index).in_(select(col(ItemRow.index)).where(*matches))),
+        execution_options={"synchronize_session": False},
+    )
+    pending: dict[str, Any] = {"state": ItemState.PENDING.value, "error": None, "error_step": None, "finals": {}}
+    changed = session.execute(
+        update(ItemRow).where(*matches).values(pending), execution_options={"synchronize_session": False}
+    )
+    return cast("CursorResult[Any]", changed).rowcount
+
+
+def count_progress(job_id: str, *, session: Session) -> Progress:
+    rows = session.execute(
+        select(col(ItemRow.state), func.count()).where(col(ItemRow.job_id) == job_id).group_by(col(ItemRow.state))
+    )
+    counts = {state: int(count) for state, count in rows}
+    return Progress(total=sum(counts.values()), **{state.value: counts.get(state.value, 0) for state in ItemState})
+
+
+def reports_after(job_id: str, index: int, order: Mapping[str, int], *, session: Session) -> list[ItemReport]:
+    """The next slice of reports behind the item `index`, steps sorted by `order`."""
+    query = _matching(job_id, None, None).where(col(ItemRow.index) > index).limit(SLICE)
+    records = [_record(row) for row in session.scalars(query)]
+    if not records:
+        return []
+    steps: dict[int, dict[str, StepEntry]] = {}
+    entries = entries_between(job_id, records[0].item.index, records[-1].item.index, session=session)
+    for step_id, entry in sorted(entries, key=lambda pair: order.get(pair[0], len(order))):
+        steps.setdefault(entry.index, {})[step_id] = entry
+    return [ItemReport(record, steps.get(record.item.index, {})) for record in records]
+
+
+def _record(row: ItemRow) -> ItemRecord:
+    item = Item.model_construct(**{name: getattr(row, name) for name in Item.model_fields})
+    return ItemRecord(item, row.shard, ItemState(row.state), row.error, row.error_step, row.finals)

@@ -1,0 +1,187 @@
+"""The ledger's queries about step outcomes and artefacts."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import and_, delete, func, or_, select, update
+from sqlmodel import Session, col
+
+from storage.database import SLICE, Database
+from storage.records import ArtefactRecord, ItemEnd, ItemState, Outcome, StepCounts, StepEntry
+from storage.tables import ArtefactRow, ItemRow, JobRow, StepRunRow
+
+log = logging.getLogger(__name__)
+
+_ARTEFACT_FIELDS = tuple(ArtefactRecord.__dataclass_fields__)
+
+
+def find_artefacts(root: str, fingerprints: Sequence[str], *, session: Session) -> dict[str, ArtefactRecord]:
+    found: dict[str, ArtefactRecord] = {}
+    for some in _slices(fingerprints):
+        query = select(ArtefactRow).where(col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
+        found.update((row.fingerprint, _artefact(row)) for row in session.scalars(query))
+    return found
+
+
+def forget_artefacts(root: str, fingerprints: Sequence[str], *, session: Session) -> None:
+    for some in _slices(fingerprints):
+        matches = (col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
+        session.execute(delete(ArtefactRow).where(*matches))
+
+
+def _slices(fingerprints: Sequence[str]) -> Iterator[list[str]]:
+    unique = sorted(set(fingerprints))  # one order for all writers: PostgreSQL cannot deadlock on them
+    for start in range(0, len(unique), SLICE):
+        yield unique[start : start + SLICE]
+
+
+def record_step(
+    job_id: str,
+    run: int,
+    step_id: str,
+    entries: Sequence[StepEntry],
+    ends: Sequence[ItemEnd],
+    *,
+    session: Session,
+    database: Database,
+) -> None:
+    _insert_artefacts([entry.artefact for entry in entries if entry.artefact is not None], session, database)
+    # FOR SHARE: a new run of the job waits until this is committed, other chunks do not.
+    current = session.scalar(select(col(JobRow.run)).where(col(JobRow.id) == job_id).with_for_update(read=True))
+    if current != run:
+        log.warning("Job %s is in run %s: what run %s found out is kept as artefacts only", job_id, current, run)
+        return
+    done = _lock_items(job_id, {entry.index for entry in entries} | {end.index for end in ends}, session)
+    _upsert_outcomes(job_id, run, step_id, [entry for entry in entries if entry.index not in done], session, database)
+    _end_items(job_id, [end for end in ends if end.index not in done], session)
+
+
+def _insert_artefacts(artefacts: Sequence[ArtefactRecord], session: Session, database: Database) -> None:
+    rows = [{name: getattr(artefact, name) for name in _ARTEFACT_FIELDS} for artefact in artefacts]
+    for row in rows:
+        row["facts"] = dict(row["facts"])
+    if rows:
+        rows.sort(key=lambda row: (row["root"], row["fingerprint"]))
+        session.execute(database.insert(ArtefactRow).on_conflict_do_nothing(), rows)
+
+
+def _lock_items(job_id: str, indices: set[int], session: Session) -> set[int]:
+    """Those of the items that are done already. No other transaction changes any of them before this one ends."""
+    done: set[int] = set()
+    ordered = sorted(indices)
+    for start in range(0, len(ordered), SLICE):
+        query = (
+            select(col(ItemRow.index), col(ItemRow.state))
+            .where(col(ItemRow.job_id) == job_id, col(ItemRow.index).in_(ordered[start : start + SLICE]))
+            .order_by(col(ItemRow.index))
+            .with_for_update()
+        )
+        done.update(index for index, state in session.execute(query) if state == ItemState.DONE)
+    return done
+
+
+def _upsert_outcomes(
+    job_id: str, run: int, step_id: str, entries: Sequence[StepEntry], session: Session, database: Database
+) -> None:
+    if not entries:
+        return
+    insert = database.insert(StepRunRow)
+    new = insert.excluded
+    changed = ("run", "outcome", "seconds", "root", "fingerprint", "error", "traceback", "recorded_at")
+    # A resumed shard finds the image that was computed before: the row that says when and how long stays.
+    found_again = and_(
+        col(StepRunRow.outcome) == Outcome.COMPUTED.value,
+        new.outcome == Outcome.REUSED.value,
+        col(StepRunRow.root) == new.root,
+        col(StepRunRow.fingerprint) == new.fingerprint,
+    )
+    upsert = insert.on_conflict_do_update(
+        index_elements=["job_id", "index", "step_id"],
+        set_={name: new[name] for name in changed},
+        where=or_(found_again.is_(None), ~found_again),
+    )
+    now = datetime.now(UTC)
+    session.execute(upsert, [_outcome_row(job_id, run, step_id, entry, now) for entry in entries])
+
+
+def _outcome_row(job_id: str, run: int, step_id: str, entry: StepEntry, now: datetime) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "index": entry.index,
+        "step_id": step_id,
+        "run": run,
+        "outcome": entry.outcome.value,
+        "seconds": entry.seconds,
+        "root": entry.artefact.root if entry.artefact else None,
+        "fingerprint": entry.artefact.fingerprint if entry.artefact else None,
+        "error": entry.error,
+        "traceback": entry.traceback,
+        "recorded_at": now,
+    }
+
+
+def _end_items(job_id: str, ends: Sequence[ItemEnd], session: Session) -> None:
+    rows = [
+        {
+            "job_id": job_id,
+            "index": end.index,
+            "state": end.state.value,
+            "error": end.error,
+            "error_step": end.error_step,
+            "finals": dict(end.finals),
+        }
+        for end in ends
+    ]
+    if rows:
+        session.execute(update(ItemRow), rows)  # by primary key
+
+
+def count_steps(job_id: str, run: int | None, step_ids: Sequence[str], *, session: Session) -> dict[str, StepCounts]:
+    query = (
+        select(col(StepRunRow.step_id), col(StepRunRow.outcome), col(StepRunRow.run), func.count(), _sum_of_seconds())
+        .where(col(StepRunRow.job_id) == job_id)
+        .group_by(col(StepRunRow.step_id), col(StepRunRow.outcome), col(StepRunRow.run))
+    )
+    totals: dict[str, dict[str, Any]] = {step_id: {} for step_id in step_ids}
+    for step_id, outcome, recorded_run, count, seconds in session.execute(query):
+        earlier = run is not None and recorded_run < run and outcome == Outcome.COMPUTED
+        seen = Outcome.REUSED.value if earlier else outcome
+        total = totals.setdefault(step_id, {})
+        total[seen] = total.get(seen, 0) + count
+        total["seconds"] = total.get("seconds", 0.0) + (0.0 if earlier else seconds)
+    return {step_id: StepCounts(**total) for step_id, total in totals.items()}
+
+
+def _sum_of_seconds() -> Any:
+    return func.coalesce(func.sum(col(StepRunRow.seconds)), 0.0)
+
+
+def entries_between(job_id: str, first: int, last: int, *, session: Session) -> list[tuple[str, StepEntry]]:
+    """(step id, outcome) of all items from `first` to `last`, with the artefacts that are still known."""
+    same = and_(
+        col(ArtefactRow.root) == col(StepRunRow.root), col(ArtefactRow.fingerprint) == col(StepRunRow.fingerprint)
+    )
+    query = (
+        select(StepRunRow, ArtefactRow)
+        .outerjoin(ArtefactRow, same)
+        .where(col(StepRunRow.job_id) == job_id, col(StepRunRow.index).between(first, last))
+    )
+    return [(row.step_id, _entry(row, artefact)) for row, artefact in session.execute(query)]
+
+
+def _entry(row: StepRunRow, artefact: ArtefactRow | None) -> StepEntry:
+    return StepEntry(
+        index=row.index,
+        outcome=Outcome(row.outcome),
+        seconds=row.seconds,
+        artefact=None if artefact is None else _artefact(artefact),
+        error=row.error,
+        traceback=row.traceback,
+    )
+
+
+def _artefact(row: ArtefactRow) -> ArtefactRecord:
+    fields: Mapping[str, Any] = {name: getattr(row, name) for name in _ARTEFACT_FIELDS}
+    return ArtefactRecord(**fields)

@@ -1,0 +1,1 @@
+"""The history of the ledger's tables, applied by Alembic whenever a ledger is opened."""
