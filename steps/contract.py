@@ -43,11 +43,16 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """An image (mode RGB or RGBA), the step's own facts about it, and how to store it."""
+    """An image (mode RGB or RGBA), the step's own facts about it, and how to store it.
+
+    `to_store` are the pixels to encode where the encoding is lossy: `image` is then what the stored file shows, so that
+    the next step sees the same whether the image was computed or read back.
+    """
 
     image: Image.Image
     facts: Mapping[str, Fact] = field(default_factory=dict)
     encoding: Encoding = field(default_factory=Encoding)
+    to_store: Image.Image | None = None  # None: `image`
 
 
 class StepContext(Protocol):
@@ -76,15 +81,15 @@ class Step(BaseModel):
         """The models that `run` will ask the context for."""
         return ()
 
-    def item_files(self, item: Item) -> tuple[ItemFile, ...]:
+    def item_files(self, item: Item) -> tuple[ItemFile, ...]:  # noqa: ARG002
         """Which of the item's own input files the step reads."""
         return ()
 
-    def item_problems(self, item: Item) -> list[str]:
+    def item_problems(self, item: Item) -> list[str]:  # noqa: ARG002
         """What makes this item impossible for this step, in words that say what to change. Checked before any work."""
         return []
 
-    def identity(self, item: Item) -> dict[str, Any]:
+    def identity(self, item: Item) -> dict[str, Any]:  # noqa: ARG002
         """All that decides the image besides the input image, files and model weights: JSON values.
 
         The default is the step's parameters. Steps that read the item's prompt or seed add those.

@@ -1,0 +1,152 @@
+"""What `generate` and `inpaint` share: the fields of a diffusion step, and what they ask of the loaded model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from PIL import Image
+from pydantic import Field
+from typing_extensions import override
+
+from configs.item import MAX_SEED, Item
+from configs.model_spec import ModelRef
+from steps.contract import Step
+from steps.template import MAX_PROMPT, Template, fill, placeholders, unknown_placeholders
+
+Task = Literal["text_to_image", "image_to_image", "inpaint"]
+SchedulerName = Literal["ddim", "dpmpp_2m", "euler", "euler_ancestral", "heun", "lcm", "unipc"]
+
+# Name -> class in diffusers. Only schedulers whose noise comes from the item's generator: the others (SDE) draw from
+# the whole batch, so that an image would depend on its neighbours.
+SCHEDULERS: Mapping[SchedulerName, str] = {
+    "ddim": "DDIMScheduler",
+    "dpmpp_2m": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler_ancestral": "EulerAncestralDiscreteScheduler",
+    "heun": "HeunDiscreteScheduler",
+    "lcm": "LCMScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What a micro-batch shares. `width` and `height` in pixels, multiples of the model's `size_multiple`."""
+
+    steps: int
+    guidance: float
+    width: int
+    height: int
+    strength: float = 1.0
+    scheduler: SchedulerName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One image to compute. `image` (RGB) and `mask` (L, 255: paint) have the sampling's size."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    image: Image.Image | None = None
+    mask: Image.Image | None = None
+
+
+class DiffusionModel(Protocol):
+    """What the diffusers engine returns. One set of weights for all tasks."""
+
+    @property
+    def size_multiple(self) -> int:
+        """Width and height must be multiples of this, pixels."""
+        ...
+
+    @property
+    def latent_block(self) -> int:
+        """Side of the square of pixels that one latent stands for."""
+        ...
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """Width and height that the model was trained for, pixels."""
+        ...
+
+    def paint(self, task: Task, requests: Sequence[Request], sampling: Sampling) -> list[Image.Image]:
+        """One RGB image per request, in order, each the same whatever its neighbours are."""
+        ...
+
+    def is_truncated(self, prompt: str) -> bool:
+        """Whether the text encoder sees only the prompt's beginning."""
+        ...
+
+
+class DiffusionStep(Step):
+    """Base of the steps that paint by a prompt."""
+
+    model: str = Field(min_length=1, description="A model of the catalogue with a diffusion part.")
+    prompt: Template = Field(
+        default="{prompt}", max_length=MAX_PROMPT, description="Template: {prompt}, {name} and the item's variables."
+    )
+    negative_prompt: Template = Field(
+        default="",
+        max_length=MAX_PROMPT,
+        description="Template of what to keep out; an item's own negative prompt wins.",
+    )
+    steps: int = Field(default=20, ge=1, le=200, description="Denoising steps.")
+    guidance: float = Field(
+        default=7.5, ge=0, le=50, description="How closely to follow the prompt; up to 1: no guidance (turbo models)."
+    )
+    scheduler: SchedulerName | None = Field(default=None, description="Sampler; default: the model's own.")
+    seed_offset: int = Field(
+        default=0, ge=0, le=2**31, description="Added to the item's seed, so that two steps draw different noise."
+    )
+
+    @override
+    def model_refs(self) -> tuple[ModelRef, ...]:
+        return (ModelRef(self.model, "diffusion"),)
+
+    @override
+    def item_problems(self, item: Item) -> list[str]:
+        problems = []
+        if "prompt" in placeholders(self.prompt) and not (item.prompt or "").strip():
+            problems.append("has no prompt: give it one, or a prompt template without {prompt} to the step")
+        for field, template in (("prompt", self.prompt), ("negative_prompt", self._negative_template(item))):
+            problems += [
+                f"has no variable {name!r}, which the step's {field} asks for: add it to vars"
+                for name in unknown_placeholders(template, item)
+            ]
+        if not problems:
+            for field, text in (("prompt", self._prompt(item)), ("negative prompt", self._negative_prompt(item))):
+                if len(text) > MAX_PROMPT:
+                    problems.append(f"has a {field} of {len(text):,} characters: shorten it to {MAX_PROMPT:,}")
+        return problems
+
+    @override
+    def identity(self, item: Item) -> dict[str, Any]:
+        parameters = super().identity(item)
+        del parameters["seed_offset"]
+        return parameters | {
+            "prompt": self._prompt(item),
+            "negative_prompt": self._negative_prompt(item),
+            "seed": self._seed(item),
+        }
+
+    def request(self, item: Item, image: Image.Image | None = None, mask: Image.Image | None = None) -> Request:
+        """What to compute for the item."""
+        return Request(self._prompt(item), self._negative_prompt(item), self._seed(item), image, mask)
+
+    def _prompt(self, item: Item) -> str:
+        return fill(self.prompt, item)
+
+    def _negative_template(self, item: Item) -> str:
+        return self.negative_prompt if item.negative_prompt is None else ""
+
+    def _negative_prompt(self, item: Item) -> str:
+        return fill(self.negative_prompt, item) if item.negative_prompt is None else item.negative_prompt
+
+    def _seed(self, item: Item) -> int:
+        return (item.seed + self.seed_offset) % (MAX_SEED + 1)
+
+
+def painted_steps(steps: int, strength: float) -> int:
+    """How many of the denoising steps a start from an image goes through; diffusers rounds down."""
+    return min(int(steps * strength), steps)

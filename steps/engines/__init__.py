@@ -1,0 +1,1 @@
+"""Engines: callables that load the weights of one role. Each keeps its library's quirks to itself."""

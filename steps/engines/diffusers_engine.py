@@ -1,0 +1,192 @@
+"""diffusers: one set of Stable Diffusion weights that paints from noise, from an image and under a mask."""
+
+from collections.abc import Mapping, Sequence
+from math import lcm
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from steps.diffusion import SCHEDULERS, Request, Sampling, SchedulerName, Task
+
+
+class DiffusersOptions(BaseModel):
+    """Options of a model part whose engine is `diffusers`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: Literal["float32", "float16", "bfloat16"] | None = Field(
+        default=None, description="Numbers to compute with; default: float16 on cuda, float32 elsewhere."
+    )
+    variant: str | None = Field(default=None, description="Which files of the folder to read, such as fp16.")
+    revision: str | None = Field(default=None, description="Commit of a source that is a repository's name.")
+    allow_download: bool = Field(default=False, description="Fetch a source that is a repository's name.")
+    vae_tiling: bool = Field(default=False, description="Decode in tiles: less memory for large images.")
+
+
+def load(source: str, options: Mapping[str, Any], device: str) -> "Diffusion":
+    """The weights in a diffusers folder (`model_index.json` and safetensors), moved to `device`.
+
+    Raises FileNotFoundError where there is no such folder and nothing may be downloaded, and pydantic's
+    ValidationError for unknown options.
+    """
+    import torch
+    from diffusers import DiffusionPipeline
+
+    checked = DiffusersOptions.model_validate(dict(options))
+    _silence_libraries()
+    where: dict[str, Any] = {"local_files_only": not checked.allow_download, "revision": checked.revision}
+    if not checked.allow_download and Path(source).is_absolute() and not Path(source).is_dir():
+        raise FileNotFoundError(f"{source} is no folder: put the model's diffusers folder there, or correct `source`")
+    try:
+        index = DiffusionPipeline.load_config(source, **where)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{source} is no diffusers folder and not in the local cache: correct `source`, or set the option "
+            f"allow_download: true to fetch it"
+        ) from error
+    # A safety checker would blacken images without a word to the job; most folders have none anyway.
+    unwanted = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
+    pipeline = DiffusionPipeline.from_pretrained(
+        source,
+        dtype=getattr(torch, checked.dtype or ("float16" if device.startswith("cuda") else "float32")),
+        variant=checked.variant,
+        use_safetensors=True,
+        **where,
+        **unwanted,
+    )
+    if checked.vae_tiling:
+        pipeline.vae.enable_tiling()
+    return Diffusion(pipeline.to(device), device)
+
+
+class Diffusion:
+    """Loaded weights, and the pipelines over them, each made when first asked for."""
+
+    def __init__(self, pipeline: Any, device: str) -> None:
+        self._base = pipeline
+        self._device = device
+        self._pipelines: dict[tuple[Task, SchedulerName | None], Any] = {}
+
+    @property
+    def text_to_image(self) -> Any:
+        return self.pipeline("text_to_image")
+
+    @property
+    def image_to_image(self) -> Any:
+        return self.pipeline("image_to_image")
+
+    @property
+    def inpaint(self) -> Any:
+        return self.pipeline("inpaint")
+
+    @property
+    def latent_block(self) -> int:
+        return int(self._base.vae_scale_factor)
+
+    @property
+    def size_multiple(self) -> int:
+        return lcm(8, self.latent_block)  # diffusers asks for multiples of 8 whatever the autoencoder
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        sample = self._base.unet.config.sample_size
+        height, width = (sample, sample) if isinstance(sample, int) else sample
+        return width * self.latent_block, height * self.latent_block
+
+    def pipeline(self, task: Task, scheduler: SchedulerName | None = None) -> Any:
+        """The diffusers pipeline of a task, over the same weights as the others, with a scheduler of its own."""
+        key = task, scheduler
+        if key not in self._pipelines:
+            self._pipelines[key] = self._new_pipeline(task, scheduler)
+        return self._pipelines[key]
+
+    def paint(self, task: Task, requests: Sequence[Request], sampling: Sampling) -> list[Image.Image]:
+        """One RGB image per request, in order.
+
+        On a CPU the images are computed one by one: its kernels sum in another order for another batch size, and
+        the same seed must give the same image. Other devices compute the whole micro-batch at once.
+        """
+        import torch
+
+        together = 1 if self._device == "cpu" else max(1, len(requests))
+        images: list[Image.Image] = []
+        with torch.inference_mode():
+            for start in range(0, len(requests), together):
+                images += self._paint_batch(task, requests[start : start + together], sampling)
+        return images
+
+    def is_truncated(self, prompt: str) -> bool:
+        tokenizer = self._base.tokenizer
+        return bool(len(tokenizer(prompt).input_ids) > tokenizer.model_max_length)
+
+    def _new_pipeline(self, task: Task, scheduler: SchedulerName | None) -> Any:
+        import diffusers
+
+        auto = {
+            "text_to_image": diffusers.AutoPipelineForText2Image,
+            "image_to_image": diffusers.AutoPipelineForImage2Image,
+            "inpaint": diffusers.AutoPipelineForInpainting,
+        }[task]
+        own = self._base.scheduler
+        kind = getattr(diffusers, SCHEDULERS[scheduler]) if scheduler else type(own)
+        # A scheduler counts the steps it is asked for: two pipelines must not share one.
+        pipeline = auto.from_pipe(self._base, scheduler=kind.from_config(own.config))
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _paint_batch(self, task: Task, requests: Sequence[Request], sampling: Sampling) -> list[Image.Image]:
+        import torch
+
+        generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
+        negative = [request.negative_prompt for request in requests]
+        inputs = {
+            "width": sampling.width,
+            "height": sampling.height,
+            "strength": sampling.strength,
+            "image": [request.image for request in requests],
+            "mask_image": [request.mask for request in requests],
+            "latents": self._noise(generators, sampling) if "latents" in _INPUTS[task] else None,
+        }
+        output = self.pipeline(task, sampling.scheduler)(
+            prompt=[request.prompt for request in requests],
+            negative_prompt=negative if any(negative) else None,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
+            generator=generators,
+            output_type="pil",
+            **{name: inputs[name] for name in _INPUTS[task]},
+        )
+        return list(output.images)
+
+    def _noise(self, generators: Sequence[Any], sampling: Sampling) -> Any:
+        """Noise of float32, so that a model of fewer bits starts from the same noise, and not from a coarser one."""
+        import torch
+
+        shape = (
+            1,
+            self._base.vae.config.latent_channels,
+            sampling.height // self.latent_block,
+            sampling.width // self.latent_block,
+        )
+        noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+        return noise.to(self._device, self._base.unet.dtype)
+
+
+# What a task's pipeline takes beside prompts, steps and seeds.
+_INPUTS: Mapping[Task, tuple[str, ...]] = {
+    "text_to_image": ("width", "height", "latents"),
+    "image_to_image": ("image", "strength"),
+    "inpaint": ("width", "height", "image", "mask_image", "strength"),
+}
+
+
+def _silence_libraries() -> None:
+    """No progress bars and no advice in a worker's log. Errors are raised, so nothing of use is lost."""
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()

@@ -1,0 +1,74 @@
+"""realesrgan: upscaling networks in the files that Real-ESRGAN publishes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from steps.realesrgan_compat import new_upscaler, read_weights, realesrgan
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: int = Field(default=4, ge=1, le=8, description="By how much the network itself upscales.")
+    half: bool = Field(default=True, description="On cuda compute in float16; elsewhere never.")
+    revision: str | None = Field(default=None, description="Free text: part of the model's digest, nothing else.")
+
+
+class CompactOptions(_Options):
+    """SRVGGNetCompact: realesr-general-x4v3, realesr-animevideov3 and the starter's upscaler."""
+
+    arch: Literal["SRVGGNetCompact"]
+    num_feat: int = Field(default=64, ge=1, le=1024, description="Channels.")
+    num_conv: int = Field(default=32, ge=0, le=256, description="Convolutions in the body.")
+    act_type: Literal["relu", "prelu", "leakyrelu"] = Field(default="prelu", description="Activation.")
+
+    def network(self) -> Any:
+        return realesrgan().SRVGGNetCompact(
+            num_feat=self.num_feat, num_conv=self.num_conv, upscale=self.scale, act_type=self.act_type
+        )
+
+
+class ResidualOptions(_Options):
+    """RRDBNet: RealESRGAN_x4plus, RealESRGAN_x2plus and ESRGAN."""
+
+    arch: Literal["RRDBNet"]
+    num_feat: int = Field(default=64, ge=1, le=1024, description="Channels.")
+    num_block: int = Field(default=23, ge=1, le=256, description="Residual blocks; 6 in the anime models.")
+    num_grow_ch: int = Field(default=32, ge=1, le=1024, description="Channels that each layer of a block adds.")
+
+    def network(self) -> Any:
+        realesrgan()  # makes basicsr importable
+        from basicsr.archs.rrdbnet_arch import RRDBNet
+
+        return RRDBNet(
+            num_in_ch=3,
+            num_out_ch=3,
+            scale=self.scale,
+            num_feat=self.num_feat,
+            num_block=self.num_block,
+            num_grow_ch=self.num_grow_ch,
+        )
+
+
+RealesrganOptions = Annotated[CompactOptions | ResidualOptions, Field(discriminator="arch")]
+
+
+def load(source: str, options: Mapping[str, Any], device: str) -> Any:
+    """A RealESRGANer over the weights of a `.pth` file.
+
+    Raises FileNotFoundError, pydantic's ValidationError for options, ValueError for weights of another shape than the
+    options say, and pickle.UnpicklingError for a file that holds more than tensors.
+    """
+    checked: CompactOptions | ResidualOptions = TypeAdapter(RealesrganOptions).validate_python(dict(options))
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"{source} is no file: put the upscaler's .pth there, or correct `source`")
+    network = checked.network()
+    try:
+        network.load_state_dict(read_weights(path), strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{source} holds another network than the options say ({checked}): {error}") from error
+    return new_upscaler(network, checked.scale, device, half=checked.half and device.startswith("cuda"))

@@ -1,0 +1,77 @@
+"""rembg: cut-out networks in ONNX, from a file or by the name that rembg knows them by."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RembgOptions(BaseModel):
+    """Options of a model part whose engine is `rembg`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: str = Field(
+        default="u2net_custom",
+        description="For a source that is a file: whose input size and colours it expects, by rembg's name, such as "
+        "isnet-general-use or birefnet-general. u2net_custom: 320 x 320, as U2-Net.",
+    )
+    revision: str | None = Field(default=None, description="Free text: part of the model's digest, nothing else.")
+    allow_download: bool = Field(default=False, description="Let rembg fetch a source that is a name.")
+
+
+def load(source: str, options: Mapping[str, Any], device: str) -> Any:
+    """A rembg session, for `rembg.remove(session=…)`. It computes with as many threads as torch.
+
+    Raises FileNotFoundError where neither the file nor rembg's own copy of the name exists, ValueError for a name
+    that rembg does not know or that sends images to a remote service, and pydantic's ValidationError for options.
+    """
+    import onnxruntime
+    import torch
+    from rembg.sessions import sessions
+
+    checked = RembgOptions.model_validate(dict(options))
+    is_file = source.endswith(".onnx")
+    name = checked.network if is_file else source
+    kind = sessions.get(name)
+    if kind is None or not kind.is_local():
+        local = sorted(known for known, session in sessions.items() if session.is_local())
+        raise ValueError(f"rembg runs no network named {name!r} on this machine: choose one of {', '.join(local)}")
+    path = Path(source) if is_file else _existing(kind, name)
+    if path is not None and not path.is_file():
+        raise FileNotFoundError(f"{path} is no file: put the ONNX file there, or correct `source`")
+    if path is None and not checked.allow_download:
+        raise FileNotFoundError(
+            f"rembg has no copy of {name!r} on this machine: run `rembg d {name}`, give `source` an ONNX file, "
+            "or set the option allow_download: true"
+        )
+    threads = onnxruntime.SessionOptions()
+    threads.intra_op_num_threads = torch.get_num_threads()
+    threads.inter_op_num_threads = 1
+    threads.log_severity_level = 3
+    session_class = kind if path is None else _reading(kind, path)
+    return session_class(name, threads, providers=_providers(device, onnxruntime), model_path=str(path))
+
+
+def _reading(kind: Any, path: Path) -> Any:
+    """The session class, reading this file: rembg itself reads only below a folder that the environment names."""
+
+    class FileSession(kind):  # type: ignore[misc]
+        @classmethod
+        def download_models(cls, *_args: Any, **_kwargs: Any) -> str:
+            return str(path)
+
+    return FileSession
+
+
+def _existing(kind: Any, name: str) -> Path | None:
+    """rembg's own copy of a network; its file names are the network's name, or anything in the network's folder."""
+    found = sorted(Path(kind.model_dir()).glob("*.onnx")) or sorted(Path(kind.legacy_home()).glob(f"{name}.onnx"))
+    return found[0] if found else None
+
+
+def _providers(device: str, onnxruntime: Any) -> list[str]:
+    wanted = {"cuda": ["CUDAExecutionProvider"]}.get(device.split(":", maxsplit=1)[0], [])
+    available = onnxruntime.get_available_providers()
+    return [provider for provider in (*wanted, "CPUExecutionProvider") if provider in available]

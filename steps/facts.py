@@ -1,0 +1,94 @@
+"""Facts: what is measured on every step's output, for conditions and gates to read."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from steps.alpha import OPAQUE, SUBJECT, Plane, alpha_of
+from steps.contract import Fact
+from steps.masks import Mask, enclosed
+
+DIGITS = 6  # facts are stored and compared as text: no noise of the last bits
+SPECK = 0.0005  # of the image's area: a smaller part of the subject, or hole in it, is noise and does not count
+
+IMAGE_FACTS: Mapping[str, str] = {
+    "width": "Pixels.",
+    "height": "Pixels.",
+    "aspect": "Width divided by height.",
+    "has_alpha": "Whether any pixel is transparent in the least.",
+    "alpha_coverage": "Mean alpha, 0 (nothing to see) … 1 (opaque throughout).",
+    "hole_ratio": "Area of the holes that the subject encloses, divided by the subject's area; 0: none. A subject is "
+    "what is more than half opaque; holes of under 0.05 % of the image do not count.",
+    "edge_contact": "Share of the image's border pixels that belong to the subject, 0 … 1; 1 for an opaque image.",
+    "components": "Parts of the subject that do not touch, those under 0.05 % of the image left out; 1 for an opaque "
+    "image, 0 for an empty one.",
+    "sharpness": "Variance of the Laplacian of the 8-bit luma within the subject, 0 … 1,000,000; below about 100 an "
+    "image of ordinary size looks soft.",
+    "contrast": "Standard deviation of the subject's luma, 0 … 0.5.",
+    "brightness": "Mean luma of the subject, 0 (black) … 1 (white); 0 for an empty image.",
+}
+
+
+def measure(image: Image.Image) -> dict[str, Fact]:
+    """Every fact of IMAGE_FACTS about an RGB or RGBA image. The same pixels give the same facts on every machine."""
+    alpha = alpha_of(image)
+    subject = alpha >= SUBJECT
+    facts: dict[str, Fact] = {
+        "width": image.width,
+        "height": image.height,
+        "aspect": _rounded(image.width / image.height),
+        "has_alpha": bool((alpha < OPAQUE).any()),
+        "alpha_coverage": _rounded(float(alpha.mean()) / OPAQUE),
+    }
+    facts |= _shape(subject)
+    facts |= _look(np.asarray(image.convert("RGB").convert("L")), subject)
+    return facts
+
+
+def _shape(subject: Mask) -> dict[str, Fact]:
+    if subject.all():
+        return {"hole_ratio": 0.0, "edge_contact": 1.0, "components": 1}
+    speck = max(1, round(SPECK * subject.size))
+    hole_area = int(np.count_nonzero(enclosed(~subject, speck)))
+    return {
+        "hole_ratio": _rounded(hole_area / max(1, int(np.count_nonzero(subject)))),
+        "edge_contact": _rounded(_border(subject).mean()),
+        "components": _components(subject, speck),
+    }
+
+
+def _border(subject: Mask) -> Mask:
+    """The frame's outermost pixels, each once."""
+    frame = np.ones_like(subject)
+    frame[1:-1, 1:-1] = False
+    return np.asarray(subject[frame])
+
+
+def _components(subject: Mask, speck: int) -> int:
+    import cv2
+
+    # Diagonal neighbours belong together here, as they are apart in holes: else a line could be cut and enclose.
+    _, _, stats, _ = cv2.connectedComponentsWithStats(subject.astype(np.uint8), connectivity=8)
+    return int(np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] >= speck))
+
+
+def _look(luma: Plane, subject: Mask) -> dict[str, Fact]:
+    import cv2
+
+    seen = luma[subject]
+    if not seen.size:
+        return {"sharpness": 0.0, "contrast": 0.0, "brightness": 0.0}
+    # Only where the 3x3 window lies within the subject: what is hidden under transparent pixels must not count.
+    inner = cv2.erode(subject.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    edges: NDArray[np.int16] = cv2.Laplacian(luma, cv2.CV_16S)[inner]
+    return {
+        "sharpness": _rounded(edges.var()) if edges.size else 0.0,
+        "contrast": _rounded(seen.std() / OPAQUE),
+        "brightness": _rounded(seen.mean() / OPAQUE),
+    }
+
+
+def _rounded(value: float | np.floating) -> float:
+    return round(float(value), DIGITS)

@@ -1,0 +1,109 @@
+"""generate: an image from a prompt, or from a prompt and an image."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar, Self
+
+from PIL import Image
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from configs.item import Item, ItemFile
+from steps.alpha import flatten
+from steps.color import Color, rgb
+from steps.contract import Frame, StepContext, StepResult
+from steps.diffusion import DiffusionModel, DiffusionStep, Sampling, painted_steps
+from steps.sizes import crop, pad_to_multiple
+
+
+class Generate(DiffusionStep):
+    """Text to image, and with `from_image` image to image. The result is RGB.
+
+    The noise of an item comes from a CPU generator of its own, seeded with the item's seed, so that its image does
+    not depend on the micro-batch, its neighbours or the order.
+    """
+
+    makes_image: ClassVar[bool] = True
+    own_facts: ClassVar[dict[str, str]] = {
+        "prompt_truncated": "Whether the model's text encoder saw only the prompt's beginning."
+    }
+
+    width: int | None = Field(
+        default=None, ge=16, le=4096, multiple_of=8, description="Pixels; default: the model's, or the image's, width."
+    )
+    height: int | None = Field(
+        default=None, ge=16, le=4096, multiple_of=8, description="Pixels; default: the model's, or the image's, height."
+    )
+    from_image: bool = Field(
+        default=False, description="Start from the current image, or from the item's input image if there is none yet."
+    )
+    strength: float = Field(
+        default=0.6, gt=0, le=1, description="from_image: how much may change, 0: nothing, 1: everything."
+    )
+    background: Color = Field(default="white", description="from_image: colour behind transparent pixels.")
+
+    @model_validator(mode="after")
+    def _paints_at_all(self) -> Self:
+        if self.from_image and painted_steps(self.steps, self.strength) < 1:
+            raise ValueError(
+                f"{self.steps} steps at strength {self.strength} come to no step at all: "
+                f"raise strength to at least {1 / self.steps:.3g}, or steps"
+            )
+        return self
+
+    @override
+    def item_files(self, item: Item) -> tuple[ItemFile, ...]:
+        return ("image",) if self.from_image and item.image is not None else ()
+
+    @override
+    def identity(self, item: Item) -> dict[str, Any]:
+        identity = super().identity(item)
+        if not self.from_image:
+            del identity["strength"], identity["background"]
+        return identity
+
+    @override
+    def batch_key(self, frame: Frame) -> Hashable:
+        start = self._start(frame)
+        if self.from_image and start is None:
+            return frame.item.index  # it will fail: alone
+        # Some models take no negative prompt for zeros and an empty one for words: the two never share a batch.
+        return start.size if start else None, bool(self._negative_prompt(frame.item))
+
+    @override
+    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        model: DiffusionModel = context.model(self.model_refs()[0])
+        images = self._from_images(frames, model) if self.from_image else self._from_noise(frames, model)
+        return [
+            StepResult(image, {"prompt_truncated": model.is_truncated(self._prompt(frame.item))})
+            for frame, image in zip(frames, images, strict=True)
+        ]
+
+    def _from_noise(self, frames: Sequence[Frame], model: DiffusionModel) -> list[Image.Image]:
+        width, height = model.default_size
+        sampling = self._sampling(self.width or width, self.height or height)
+        return model.paint("text_to_image", [self.request(frame.item) for frame in frames], sampling)
+
+    def _from_images(self, frames: Sequence[Frame], model: DiffusionModel) -> list[Image.Image]:
+        starts = [self._prepared(frame) for frame in frames]
+        padded = [pad_to_multiple(start, model.size_multiple) for start in starts]
+        requests = [self.request(frame.item, image) for frame, image in zip(frames, padded, strict=True)]
+        images = model.paint("image_to_image", requests, self._sampling(*padded[0].size))
+        return [crop(image, start.size) for image, start in zip(images, starts, strict=True)]
+
+    def _sampling(self, width: int, height: int) -> Sampling:
+        return Sampling(self.steps, self.guidance, width, height, self.strength, self.scheduler)
+
+    def _start(self, frame: Frame) -> Image.Image | None:
+        if not self.from_image:
+            return None
+        return frame.image if frame.image is not None else frame.files.get("image")
+
+    def _prepared(self, frame: Frame) -> Image.Image:
+        start = self._start(frame)
+        if start is None:
+            raise ValueError(
+                f"{frame.item.name}: from_image needs an image: give the item one, or put a step that makes one first"
+            )
+        flat = flatten(start, rgb(self.background)).convert("RGB")
+        size = (self.width or flat.width, self.height or flat.height)
+        return flat if flat.size == size else flat.resize(size, Image.Resampling.LANCZOS)

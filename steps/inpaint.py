@@ -1,0 +1,148 @@
+"""inpaint: paint by a prompt where a mask says so, and leave every other pixel exactly as it is."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from PIL import Image
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from configs.item import Item, ItemFile
+from steps import masks
+from steps.alpha import OPAQUE, Plane, alpha_of, flatten, with_alpha
+from steps.contract import Fact, Frame, StepContext, StepResult
+from steps.diffusion import DiffusionModel, DiffusionStep, Request, Sampling, painted_steps
+from steps.sizes import crop, pad_to_multiple, padded_size
+
+NEUTRAL = (127, 127, 127)  # what the model sees behind transparent pixels: no colour that it could carry over
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """`mask` is what must be painted, `weight` (0 … 255) how much of the painting each pixel takes."""
+
+    image: Image.Image
+    mask: masks.Mask
+    weight: Plane
+
+
+class Inpaint(DiffusionStep):
+    """Paints the masked part anew. Painted pixels become opaque; pixels of weight 0 keep colour and alpha bit by bit.
+
+    `background` paints behind the subject and gives an opaque RGB image; the other kinds keep the image's mode. An
+    empty mask gives the image back without running the model.
+    """
+
+    own_facts: ClassVar[Mapping[str, str]] = {
+        "masked_ratio": "Share of the image that the mask covers, mask_grow included, 0 … 1; 0: nothing was painted."
+    }
+
+    mask: masks.MaskKind = Field(
+        default="item",
+        description="item: the item's mask file, white is painted. holes: transparent regions that the subject "
+        "encloses. background: all around the subject. alpha: all pixels more transparent than threshold.",
+    )
+    threshold: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="item: lightness from which the mask counts; else: alpha below which.",
+    )
+    min_hole: int = Field(default=4, ge=1, le=16_777_216, description="holes, alpha: smallest region painted, pixels.")
+    mask_grow: int = Field(default=0, ge=0, le=512, description="Pixels by which the mask grows on all sides.")
+    mask_blur: int = Field(default=0, ge=0, le=512, description="Pixels over which the painting fades out around it.")
+    strength: float = Field(
+        default=1.0, gt=0, le=1, description="How much may change under the mask, 0: nothing, 1: everything."
+    )
+    seed_offset: int = Field(
+        default=1, ge=0, le=2**31, description="Added to the item's seed, so that two steps draw different noise."
+    )
+
+    @model_validator(mode="after")
+    def _paints_at_all(self) -> Self:
+        if painted_steps(self.steps, self.strength) < 1:
+            raise ValueError(
+                f"{self.steps} steps at strength {self.strength} come to no step at all: "
+                f"raise strength to at least {1 / self.steps:.3g}, or steps"
+            )
+        return self
+
+    @override
+    def item_files(self, item: Item) -> tuple[ItemFile, ...]:
+        return ("mask",) if self.mask == "item" else ()
+
+    @override
+    def item_problems(self, item: Item) -> list[str]:
+        problems = super().item_problems(item)
+        if self.mask == "item" and item.mask is None:
+            problems.append("has no mask: give it one, or choose another kind of mask in the step")
+        return problems
+
+    @override
+    def batch_key(self, frame: Frame) -> Hashable:
+        if frame.image is None:
+            return frame.item.index
+        return frame.image.size, bool(self._negative_prompt(frame.item))
+
+    @override
+    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        works = [self._work(frame) for frame in frames]
+        painting = [(frame, work) for frame, work in zip(frames, works, strict=True) if work.mask.any()]
+        painted = iter(self._paint(painting, context) if painting else [])
+        return [
+            StepResult(self._put_back(next(painted), work) if work.mask.any() else work.image, _facts(work))
+            for work in works
+        ]
+
+    def _work(self, frame: Frame) -> _Work:
+        if frame.image is None:
+            raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
+        alpha = alpha_of(frame.image)
+        if self.mask == "item":
+            found = masks.from_image(self._item_mask(frame), frame.image.size, self.threshold)
+        else:
+            found = masks.FROM_ALPHA[self.mask](alpha, self.threshold, self.min_hole)
+        grown = masks.dilate(found, self.mask_grow)
+        return _Work(frame.image, grown, self._weight(grown, alpha))
+
+    def _weight(self, grown: masks.Mask, alpha: Plane) -> Plane:
+        if self.mask == "background" and not self.mask_grow:
+            # A soft edge takes as much of the painting as it lets through.
+            return np.maximum(OPAQUE - alpha, masks.feather(alpha == 0, self.mask_blur))
+        return masks.feather(grown, self.mask_blur)
+
+    def _item_mask(self, frame: Frame) -> Image.Image:
+        mask = frame.files.get("mask")
+        if mask is None:
+            raise ValueError(f"{frame.item.name}: has no mask: give it one, or choose another kind of mask in the step")
+        return mask
+
+    def _paint(self, painting: Sequence[tuple[Frame, _Work]], context: StepContext) -> list[Image.Image]:
+        model: DiffusionModel = context.model(self.model_refs()[0])
+        requests = [self._masked_request(frame, work, model) for frame, work in painting]
+        first = painting[0][1].image
+        width, height = padded_size(first.size, model.size_multiple)
+        return model.paint(
+            "inpaint", requests, Sampling(self.steps, self.guidance, width, height, self.strength, self.scheduler)
+        )
+
+    def _masked_request(self, frame: Frame, work: _Work, model: DiffusionModel) -> Request:
+        image = pad_to_multiple(flatten(work.image, NEUTRAL), model.size_multiple)
+        weight = np.asarray(pad_to_multiple(Image.fromarray(work.weight), model.size_multiple))
+        mask = masks.to_blocks(weight > 0, model.latent_block)
+        return self.request(frame.item, image, Image.fromarray(mask.astype(np.uint8) * np.uint8(OPAQUE)))
+
+    def _put_back(self, painted: Image.Image, work: _Work) -> Image.Image:
+        """Joins painting and original by Porter and Duff's `over`, which copies pixels of weight 0 as they are."""
+        layer = crop(painted, work.image.size)
+        if self.mask == "background":
+            subject = with_alpha(work.image, OPAQUE - work.weight)
+            return Image.alpha_composite(layer.convert("RGBA"), subject).convert("RGB")
+        result = Image.alpha_composite(work.image.convert("RGBA"), with_alpha(layer, work.weight))
+        return result.convert(work.image.mode)
+
+
+def _facts(work: _Work) -> dict[str, Fact]:
+    return {"masked_ratio": round(float(work.mask.mean()), 6)}

@@ -1,0 +1,115 @@
+"""Where to paint: masks from the item, from holes in a cut-out, from its background, or from its alpha.
+
+A mask is boolean, shape (height, width), True where to paint.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from steps.alpha import OPAQUE, Plane, alpha_of
+
+Mask = NDArray[np.bool_]
+MaskKind = Literal["item", "holes", "background", "alpha"]
+
+RIM = 2  # pixels: how far the soft edge of a cut-out reaches around a hole
+
+
+def from_image(mask: Image.Image, size: tuple[int, int], threshold: float) -> Mask:
+    """The item's own mask: light pixels are painted. Scaled to `size` (width, height) where it has another.
+
+    A mask with alpha that is not all opaque speaks by its alpha, as painting programs save them.
+    """
+    alpha = alpha_of(mask)
+    plane = mask.getchannel("A") if alpha.min() < OPAQUE else mask.convert("L")
+    if plane.size != size:
+        plane = plane.resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(plane) >= max(1.0, threshold * OPAQUE)
+
+
+def holes(alpha: Plane, threshold: float, min_area: int) -> Mask:
+    """Transparent regions that the subject encloses, with the soft rim around each.
+
+    A region is 4-connected pixels of an alpha below `threshold` (0 … 1) that reaches no side of the frame; one of
+    fewer than `min_area` pixels stays. So a diagonal line of subject pixels does enclose.
+    """
+    found = enclosed(alpha < threshold * OPAQUE, min_area)
+    return found | (dilate(found, RIM) & (alpha < OPAQUE)) if found.any() else found
+
+
+def background(alpha: Plane, threshold: float, min_area: int) -> Mask:  # noqa: ARG001 - one signature for all kinds
+    """All that is not wholly the subject: its soft edge is painted behind, so nothing stays transparent."""
+    return alpha < OPAQUE
+
+
+def transparent(alpha: Plane, threshold: float, min_area: int) -> Mask:
+    """Pixels of an alpha below `threshold` (0 … 1), in 4-connected regions of at least `min_area` pixels."""
+    return regions(alpha < threshold * OPAQUE, min_area)
+
+
+FROM_ALPHA: Mapping[str, Callable[[Plane, float, int], Mask]] = {
+    "holes": holes,
+    "background": background,
+    "alpha": transparent,
+}
+
+
+def regions(mask: Mask, min_area: int) -> Mask:
+    """The mask's 4-connected regions of at least `min_area` pixels."""
+    import cv2
+
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    kept = stats[:, cv2.CC_STAT_AREA] >= min_area
+    kept[0] = False  # label 0 is what lies outside the mask
+    return np.asarray(kept[labels], dtype=np.bool_)
+
+
+def enclosed(mask: Mask, min_area: int = 1) -> Mask:
+    """Those of `regions` that reach no side of the frame."""
+    import cv2
+
+    height, width = mask.shape
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+    inside = (left > 0) & (top > 0) & (right < width) & (bottom < height)
+    kept = inside & (stats[:, cv2.CC_STAT_AREA] >= min_area)
+    kept[0] = False
+    return np.asarray(kept[labels], dtype=np.bool_)
+
+
+def dilate(mask: Mask, pixels: int) -> Mask:
+    """The mask and all within `pixels` (Euclidean) of it."""
+    if not pixels:
+        return mask
+    return _distance(mask) <= pixels
+
+
+def feather(mask: Mask, pixels: int) -> Plane:
+    """255 on the mask, falling in a straight line to 0 over `pixels` outside it."""
+    if not pixels:
+        return mask.astype(np.uint8) * np.uint8(OPAQUE)
+    share = np.clip(1 - _distance(mask) / (pixels + 1), 0, 1)
+    return np.rint(share * OPAQUE).astype(np.uint8)
+
+
+def to_blocks(mask: Mask, block: int) -> Mask:
+    """Grows the mask to whole squares of `block` pixels, so that no painted pixel falls into a latent that is kept.
+
+    Height and width must be multiples of `block`.
+    """
+    height, width = mask.shape
+    tiles = mask.reshape(height // block, block, width // block, block).any(axis=(1, 3))
+    return tiles.repeat(block, axis=0).repeat(block, axis=1)
+
+
+def _distance(mask: Mask) -> NDArray[np.float32]:
+    """Distance of each pixel to the mask, pixels; infinite where the mask is empty."""
+    import cv2
+
+    if not mask.any():
+        return np.full(mask.shape, np.inf, dtype=np.float32)
+    return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE))

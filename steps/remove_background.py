@@ -1,0 +1,103 @@
+"""remove_background: cut the subject out, by any network that rembg runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+from typing_extensions import override
+
+from configs.model_spec import ModelRef
+from steps.alpha import OPAQUE, Plane, alpha_of, flatten, with_alpha
+from steps.color import Color, rgb
+from steps.contract import Fact, Frame, Step, StepContext, StepResult
+
+WHITE = (OPAQUE, OPAQUE, OPAQUE)
+
+
+class RemoveBackground(Step):
+    """Gives the image the subject's alpha. RGBA, or RGB with `background`.
+
+    Colours stay unmultiplied: a soft edge keeps the subject's own brightness at every alpha. An image that had alpha
+    keeps at most that alpha.
+    """
+
+    own_facts: ClassVar[Mapping[str, str]] = {
+        "mask_confidence": "How sure the network was: mean of |2 alpha - 1|, 0 … 1 (every pixel decided)."
+    }
+
+    model: str = Field(min_length=1, description="A model of the catalogue with a cutout part.")
+    keep_color: bool = Field(
+        default=True,
+        description="Keep the colours under transparent pixels, for later steps to draw on; else black.",
+    )
+    clean_edges: bool = Field(
+        default=False, description="Estimate the subject's own colour at soft edges: no rim of the old background."
+    )
+    post_process_mask: bool = Field(default=False, description="Smooth the mask and make it hard: for ragged masks.")
+    alpha_matting: bool = Field(
+        default=False, description="Compute soft edges such as hair by closed-form matting: seconds an image."
+    )
+    foreground_threshold: int = Field(
+        default=240, ge=0, le=255, description="alpha_matting: mask values above are surely subject."
+    )
+    background_threshold: int = Field(
+        default=10, ge=0, le=255, description="alpha_matting: mask values below are surely background."
+    )
+    erode_size: int = Field(
+        default=10, ge=0, le=256, description="alpha_matting: pixels around the mask's edge that are open to doubt."
+    )
+    background: Color | None = Field(default=None, description="Colour to lay behind the subject; the result is RGB.")
+
+    @override
+    def model_refs(self) -> tuple[ModelRef, ...]:
+        return (ModelRef(self.model, "cutout"),)
+
+    @override
+    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        session = context.model(self.model_refs()[0])
+        return [self._cut_out(frame, session) for frame in frames]
+
+    def _cut_out(self, frame: Frame, session: Any) -> StepResult:
+        if frame.image is None:
+            raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
+        cutout = self._removed(flatten(frame.image, WHITE), session)
+        alpha = np.minimum(alpha_of(cutout), alpha_of(frame.image))
+        colors = cutout if self.clean_edges or self.alpha_matting else frame.image
+        image = with_alpha(colors, alpha)
+        if self.background is not None:
+            image = flatten(image, rgb(self.background))
+        elif not self.keep_color:
+            image = _blackened(image, alpha)
+        return StepResult(image, _facts(alpha_of(cutout)))
+
+    def _removed(self, image: Image.Image, session: Any) -> Image.Image:
+        """RGBA of the image's size, straight colours."""
+        import rembg
+
+        with np.errstate(invalid="ignore"):  # rembg divides by the mask's range, which is 0 for a blank image
+            cutout: Image.Image = rembg.remove(
+                image.copy(),
+                session=session,
+                post_process_mask=self.post_process_mask,
+                alpha_matting=self.alpha_matting,
+                alpha_matting_foreground_threshold=self.foreground_threshold,
+                alpha_matting_background_threshold=self.background_threshold,
+                alpha_matting_erode_size=self.erode_size,
+                decontaminate=self.clean_edges,
+                putalpha=not self.clean_edges,
+            )
+        if cutout.size != image.size:
+            raise ValueError(f"model {self.model} gives several masks an image: choose a model that gives one")
+        return cutout
+
+
+def _blackened(image: Image.Image, alpha: Plane) -> Image.Image:
+    pixels = np.array(image)
+    pixels[alpha == 0] = 0
+    return Image.fromarray(pixels)
+
+
+def _facts(alpha: Plane) -> dict[str, Fact]:
+    return {"mask_confidence": round(float(np.abs(alpha / (OPAQUE / 2) - 1).mean()), 6)}

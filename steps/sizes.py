@@ -1,0 +1,30 @@
+"""Sizes that a model asks for: pad before, crop after."""
+
+import numpy as np
+from PIL import Image
+
+
+def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Width and height, each raised to a multiple of `multiple`."""
+    width, height = size
+    return -(-width // multiple) * multiple, -(-height // multiple) * multiple
+
+
+def pad_to_multiple(image: Image.Image, multiple: int) -> Image.Image:
+    """Adds columns at the right and rows at the bottom that repeat the last one, up to a multiple of `multiple`."""
+    return pad_to(image, *padded_size(image.size, multiple))
+
+
+def pad_to(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Adds columns at the right and rows at the bottom that repeat the last one, up to `width` x `height` pixels."""
+    right, bottom = max(0, width - image.width), max(0, height - image.height)
+    if not right and not bottom:
+        return image
+    pixels = np.asarray(image)
+    widths = ((0, bottom), (0, right), (0, 0))[: pixels.ndim]
+    return Image.fromarray(np.pad(pixels, widths, mode="edge"))
+
+
+def crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The top left corner of `size` (width, height)."""
+    return image if image.size == size else image.crop((0, 0, *size))

@@ -1,0 +1,60 @@
+"""Prompt templates: `{prompt}`, `{name}` and the item's variables by name, and nothing else."""
+
+import string
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from configs.item import Item, Scalar
+
+MAX_PROMPT = 10_000  # characters
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """The names between braces, in order; `{{` and `}}` are plain braces.
+
+    Raises ValueError where a placeholder is more than a name: attributes, indices, conversions and formats would let
+    a recipe reach into Python objects.
+    """
+    names = []
+    for _, name, spec, conversion in string.Formatter().parse(template):
+        if name is None:
+            continue
+        if not name.isidentifier() or spec or conversion:
+            written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise ValueError(
+                f"{{{written}}} is no placeholder: write a plain name such as {{prompt}}; for a brace write it twice"
+            )
+        names.append(name)
+    return tuple(names)
+
+
+def fill(template: str, item: Item) -> str:
+    """The template with the item's values, filled in once: braces in a value stay as they are.
+
+    Raises KeyError for a placeholder that the item has no value for.
+    """
+    values = _values(item)
+    return template.format_map({name: _text(values[name]) for name in placeholders(template)})
+
+
+def unknown_placeholders(template: str, item: Item) -> list[str]:
+    """Placeholders that the item has no value for, each once, in order. `{prompt}` always counts as known."""
+    known = {"prompt", *_values(item)}
+    return [name for name in dict.fromkeys(placeholders(template)) if name not in known]
+
+
+def _values(item: Item) -> dict[str, Scalar]:
+    return {**item.vars, "name": item.name, "prompt": item.prompt}
+
+
+def _text(value: Scalar) -> str:
+    return "" if value is None else str(value)
+
+
+def _checked(template: str) -> str:
+    placeholders(template)
+    return template
+
+
+Template = Annotated[str, AfterValidator(_checked)]

@@ -1,0 +1,145 @@
+"""resize, pad and trim: other sizes without a model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from PIL import Image
+from pydantic import AfterValidator, Field, model_validator
+from typing_extensions import override
+
+from steps.alpha import OPAQUE, alpha_of
+from steps.color import rgb
+from steps.contract import Fact, Frame, Step, StepContext, StepResult
+
+MAX_SIDE = 16_384
+TRANSPARENT = "transparent"
+
+
+def _backdrop(color: str) -> str:
+    if color != TRANSPARENT:
+        rgb(color)
+    return color
+
+
+class Transform(Step):
+    """Base: one image in, one image out, without a model."""
+
+    @override
+    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        results = []
+        for frame in frames:
+            if frame.image is None:
+                raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
+            results.append(self.transform(frame.image))
+        return results
+
+    def transform(self, image: Image.Image) -> StepResult:
+        raise NotImplementedError
+
+
+class Resize(Transform):
+    """Scales to a width, a height or both. Alpha is taken into account: transparent pixels lend no colour to edges."""
+
+    width: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Pixels; default: as the height asks.")
+    height: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Pixels; default: as the width asks.")
+    fit: Literal["contain", "cover", "stretch"] = Field(
+        default="contain",
+        description="With both: contain fits inside and keeps the proportions, cover fills and crops the middle, "
+        "stretch gives up the proportions.",
+    )
+    resampling: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = Field(
+        default="lanczos", description="Filter; nearest for pixel art."
+    )
+
+    @model_validator(mode="after")
+    def _has_a_size(self) -> Self:
+        if self.width is None and self.height is None:
+            raise ValueError("give width, height or both")
+        return self
+
+    @override
+    def transform(self, image: Image.Image) -> StepResult:
+        width, height = self._box(image)
+        filtering = Image.Resampling[self.resampling.upper()]
+        if self.fit != "cover":
+            return StepResult(image.resize((width, height), filtering))
+        share = min(image.width / width, image.height / height)  # of the original's pixels to one of the result's
+        left, top = (image.width - width * share) / 2, (image.height - height * share) / 2
+        middle = (left, top, image.width - left, image.height - top)
+        return StepResult(image.resize((width, height), filtering, box=middle))
+
+    def _box(self, image: Image.Image) -> tuple[int, int]:
+        if self.width is not None and self.height is not None and self.fit != "contain":
+            return self.width, self.height
+        factor = min(
+            wanted / side
+            for wanted, side in ((self.width, image.width), (self.height, image.height))
+            if wanted is not None
+        )
+        return max(1, round(image.width * factor)), max(1, round(image.height * factor))
+
+
+class Pad(Transform):
+    """Adds a border and keeps the image in the middle. Never crops."""
+
+    margin: int = Field(default=0, ge=0, le=MAX_SIDE, description="Pixels added on every side, first.")
+    square: bool = Field(default=False, description="Pad the shorter sides until the image is square.")
+    width: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Least width of the result, pixels.")
+    height: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Least height of the result, pixels.")
+    color: Annotated[str, AfterValidator(_backdrop)] = Field(
+        default=TRANSPARENT, description="Colour of the border, or transparent, which makes the result RGBA."
+    )
+
+    @override
+    def transform(self, image: Image.Image) -> StepResult:
+        width = max(image.width + 2 * self.margin, self.width or 0)
+        height = max(image.height + 2 * self.margin, self.height or 0)
+        if self.square:
+            width = height = max(width, height)
+        if (width, height) == image.size:
+            return StepResult(image)
+        mode = "RGBA" if self.color == TRANSPARENT else image.mode
+        fill = (0, 0, 0, 0) if self.color == TRANSPARENT else (*rgb(self.color), OPAQUE)[: len(mode)]
+        canvas = Image.new(mode, (width, height), fill)
+        canvas.paste(image.convert(mode), ((width - image.width) // 2, (height - image.height) // 2))
+        return StepResult(canvas)
+
+
+class Trim(Transform):
+    """Crops to what there is to see. An image with nothing to see, or nothing to crop, comes back as it is."""
+
+    own_facts: ClassVar[Mapping[str, str]] = {"trimmed_ratio": "Share of the image's area that was cut away, 0 … 1."}
+
+    by: Literal["alpha", "border"] = Field(
+        default="alpha",
+        description="alpha: away from transparent pixels. border: away from the top left colour.",
+    )
+    threshold: int = Field(
+        default=0, ge=0, le=254, description="alpha: at most this counts as empty. border: so large a difference too."
+    )
+    margin: int = Field(default=0, ge=0, le=MAX_SIDE, description="Pixels left around it where the image has them.")
+
+    @override
+    def transform(self, image: Image.Image) -> StepResult:
+        filled = np.argwhere(self._distinct(image) > self.threshold)
+        if not len(filled):
+            return StepResult(image, {"trimmed_ratio": 0.0})
+        (top, left), (bottom, right) = filled.min(axis=0), filled.max(axis=0) + 1
+        box = (
+            max(0, int(left) - self.margin),
+            max(0, int(top) - self.margin),
+            min(image.width, int(right) + self.margin),
+            min(image.height, int(bottom) + self.margin),
+        )
+        trimmed = image.crop(box)
+        area = trimmed.width * trimmed.height / (image.width * image.height)
+        facts: dict[str, Fact] = {"trimmed_ratio": round(1 - area, 6)}
+        return StepResult(trimmed, facts)
+
+    def _distinct(self, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
+        """How far each pixel is from being empty, 0 … 255."""
+        if self.by == "alpha":
+            return alpha_of(image).astype(np.int16)
+        pixels = np.asarray(image, dtype=np.int16)
+        return np.asarray(np.abs(pixels - pixels[0, 0]).max(axis=2))

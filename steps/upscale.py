@@ -1,0 +1,81 @@
+"""upscale: more pixels, by Real-ESRGAN."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+from typing_extensions import override
+
+from configs.model_spec import ModelRef
+from steps.alpha import bleed
+from steps.contract import Frame, Step, StepContext, StepResult
+from steps.sizes import crop, pad_to
+
+SMALLEST = 4  # pixels a side: networks that fold the image by 2 or 4 pad it by reflection, which needs as many
+
+
+class Upscale(Step):
+    """Enlarges the image; alpha is enlarged too.
+
+    Before the network sees a cut-out, its transparent pixels take the colour of the nearest opaque ones, so that no
+    hidden colour bleeds into the soft edge.
+    """
+
+    model: str = Field(min_length=1, description="A model of the catalogue with an upscaler part.")
+    scale: float | None = Field(
+        default=None,
+        ge=1,
+        le=8,
+        description="By how much; default: the model's own. Another one is reached by resampling the model's image.",
+    )
+    tile: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="Side of the tiles that the model computes one by one, pixels; 0: no tiles.",
+    )
+    tile_pad: int = Field(default=10, ge=0, le=512, description="Pixels around each tile that the model sees as well.")
+    alpha: Literal["model", "bicubic"] = Field(
+        default="bicubic", description="How alpha is enlarged. model: sharper edges, and twice the work."
+    )
+
+    @override
+    def model_refs(self) -> tuple[ModelRef, ...]:
+        return (ModelRef(self.model, "upscaler"),)
+
+    @override
+    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        upscaler = context.model(self.model_refs()[0])
+        upscaler.tile_size, upscaler.tile_pad = self.tile, self.tile_pad
+        return [StepResult(self._upscaled(frame, upscaler)) for frame in frames]
+
+    def _upscaled(self, frame: Frame, upscaler: Any) -> Image.Image:
+        image = frame.image
+        if image is None:
+            raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
+        scale = self.scale or upscaler.scale
+        size = (round(image.width * scale), round(image.height * scale))
+        if image.mode != "RGBA":
+            return _resized(_enhanced(image, upscaler), size)
+        result = _resized(_enhanced(bleed(image), upscaler), size)
+        result.putalpha(self._alpha(image.getchannel("A"), size, upscaler))
+        return result
+
+    def _alpha(self, alpha: Image.Image, size: tuple[int, int], upscaler: Any) -> Image.Image:
+        if self.alpha == "bicubic":
+            return alpha.resize(size, Image.Resampling.BICUBIC)
+        return _resized(_enhanced(alpha.convert("RGB"), upscaler), size).getchannel("G")
+
+
+def _enhanced(image: Image.Image, upscaler: Any) -> Image.Image:
+    """RGB, the model's own scale larger."""
+    padded = pad_to(image, SMALLEST, SMALLEST)
+    pixels, _ = upscaler.enhance(np.ascontiguousarray(np.asarray(padded)[:, :, ::-1]))  # it takes and gives BGR
+    large = Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
+    return crop(large, (image.width * upscaler.scale, image.height * upscaler.scale))
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
