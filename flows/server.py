@@ -1,0 +1,182 @@
+"""A Prefect API for one command: the user's own, or a real server on SQLite that ends with its last user."""
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from configs.settings import Settings
+
+START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
+LOG_TAIL_LINES = 15
+
+# What serves schedules, automations or housekeeping of months: nothing that a command waits for.
+_UNUSED_SERVICES = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "TRIGGERS", "REPOSSESSOR", "CLEANUP_RECONCILER")
+
+
+class ServerError(Exception):
+    """There is no Prefect API to talk to; the message says what to do."""
+
+
+@contextmanager
+def local_server(
+    settings: Settings, *, port: int | None = None, ui: bool = False, start_seconds: float = START_SECONDS
+) -> Iterator[str]:
+    """Yields the URL of a Prefect API (`…/api`) that answers.
+
+    `PREFECT_API_URL`, from the environment or the active profile, comes first. Otherwise a server for
+    `settings.home` is joined or started on 127.0.0.1, on `port` or a free one. It ends with its last user, even if
+    all of them are killed. Its database is `home/prefect/prefect.db`, its log `home/logs/server.log`.
+
+    Raises ServerError: the API does not answer, the server did not start within `start_seconds`, or one of this home
+    runs already that does not fit `port` and `ui`.
+    """
+    if own := _configured_api_url():
+        _require_answer(own)
+        yield own
+        return
+    home = settings.home.expanduser().resolve()
+    folder = home / "prefect"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / "start.lock", fcntl.LOCK_EX) as starting, _locked(folder / "users.lock", fcntl.LOCK_SH):
+        server = _running_server(folder)
+        if server is None:
+            server = _start(home, folder, port=port, ui=ui, seconds=start_seconds)
+        elif (port is not None and server.port != port) or (ui and not server.ui):
+            raise ServerError(
+                f"A Prefect server for {home} runs already at {server.url}, on another port or without the UI: "
+                "end the command that uses it, or give this one a home of its own (PIXELMILL_HOME)."
+            )
+        fcntl.flock(starting, fcntl.LOCK_UN)
+        yield server.url
+
+
+class _Server(NamedTuple):
+    pid: int
+    port: int
+    ui: bool
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+
+def _configured_api_url() -> str | None:
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url
+
+
+def _require_answer(url: str) -> None:
+    error = _health_problem(url, timeout=10)
+    if error is not None:
+        raise ServerError(
+            f"The Prefect API at {url} does not answer ({error}). Start it, correct PREFECT_API_URL "
+            "(environment or Prefect profile), or unset it: Pixelmill then starts a server of its own."
+        )
+
+
+def _health_problem(url: str, timeout: float) -> str | None:
+    try:
+        # Neither proxies nor redirects: the address is a server's own.
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=timeout):  # noqa: S310 - http(s) by settings
+            return None
+    except urllib.error.HTTPError as error:
+        # Behind a login an API may guard even this page: it does answer.
+        return None if error.code in (401, 403) else f"HTTP {error.code}"
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+@contextmanager
+def _locked(path: Path, operation: int) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _running_server(folder: Path) -> _Server | None:
+    """The server that this home's file names, if it really is there."""
+    try:
+        document: dict[str, Any] = json.loads((folder / "server.json").read_text())
+        server = _Server(int(document["pid"]), int(document["port"]), bool(document["ui"]))
+        os.kill(server.pid, 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return server if _health_problem(server.url, timeout=5) is None else None
+
+
+def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
+    """Starts a server and waits until it answers. The caller holds both locks."""
+    log = home / "logs" / "server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # Bound here and inherited there: no other process can take a free port in between.
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port or 0))
+        except OSError as error:
+            raise ServerError(f"Port {port} cannot be used ({error.strerror}): choose another one.") from error
+        number = int(listener.getsockname()[1])
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server_process", str(listener.fileno()), str(folder / "users.lock")],
+                env=os.environ | _server_environment(folder, number, ui=ui),
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for its users, who then release it
+            )
+    server = _Server(process.pid, number, ui)
+    try:
+        _wait_until_healthy(server, process, log, seconds)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    state = folder / "server.json.new"
+    state.write_text(json.dumps(server._asdict()))
+    state.replace(folder / "server.json")
+    return server
+
+
+def _wait_until_healthy(server: _Server, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while (status := process.poll()) is None and time.monotonic() < deadline:
+        if _health_problem(server.url, timeout=1) is None:
+            return
+        time.sleep(0.05)
+    what = f"did not answer within {seconds:.0f} s" if status is None else f"ended with status {status}"
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+    raise ServerError(f"The Prefect server {what}. The end of its log, {log}:\n{tail}")
+
+
+def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
+    return {
+        "PREFECT_HOME": str(folder),  # its own profile: the user's speaks to other servers
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_UI_ENABLED": str(ui),
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": str(ui),  # a second of the start that only forms of the UI need
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # By default the recorder of task runs falls behind, and then drops events.
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+        **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _UNUSED_SERVICES},
+    }

@@ -1,0 +1,303 @@
+"""The Prefect worker `pixelmill`: a light parent that hands flow runs, one at a time, to its warm child.
+
+Prefect finds it as a collection: `prefect worker start --pool gpu --type pixelmill`, or `pixelmill worker start`.
+The parent never imports torch. Whatever ends the child (a crash, the out-of-memory killer, a cancelled flow run) ends
+the flow run in hand and nothing else; a new child is started at once.
+"""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import anyio
+import anyio.abc
+import httpx
+from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound, ObjectNotFound
+from prefect.settings import get_current_settings
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+from configs.settings import Settings
+from gpu_worker.child_process import ChildEnded, ChildKeeper, WarmChild
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+WORKER_TYPE = "pixelmill"
+CANCEL_POLL_SECONDS = 2.0  # one small request; with STOP_SECONDS a cancelled run is over within 10 s
+QUERY_SECONDS = 2  # Prefect's 10 s are a long wait for somebody who has just submitted a job
+STOPPED_MESSAGE = "The worker was stopped while it ran this flow run."
+STOPPED_STATUS = 143  # what a shell calls the end by SIGTERM
+PROBLEM_STATUS = 1
+
+
+class PixelmillJobConfiguration(BaseJobConfiguration):
+    """What a flow run can ask of the worker: environment variables. There is no infrastructure to name or label."""
+
+
+class PixelmillWorkerResult(BaseWorkerResult):
+    """How a flow run left the child: 0 if it reached a state of its own or was cancelled."""
+
+
+class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, PixelmillWorkerResult]):
+    """One device, one child process, one flow run at a time."""
+
+    type = WORKER_TYPE
+    job_configuration = PixelmillJobConfiguration
+
+    _display_name = "Pixelmill"
+    _description = (
+        "Run Pixelmill's shards one after another in one process per device that keeps its models loaded. "
+        "Start one worker for each device."
+    )
+
+    def __init__(
+        self,
+        work_pool_name: str,
+        work_queues: list[str] | None = None,
+        name: str | None = None,
+        prefetch_seconds: float | None = None,
+        create_pool_if_not_found: bool = True,
+        limit: int | None = None,
+        heartbeat_interval_seconds: int | None = None,
+        *,
+        base_job_template: dict[str, Any] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """As Prefect's workers, but `limit` is 1. `settings` default to the environment's."""
+        if limit not in (None, 1):
+            raise ValueError("A pixelmill worker runs one flow run at a time: start one worker for each device.")
+        super().__init__(
+            work_pool_name,
+            work_queues,
+            name,
+            prefetch_seconds,
+            create_pool_if_not_found,
+            1,
+            heartbeat_interval_seconds,
+            base_job_template=base_job_template,
+        )
+        self._settings = settings or Settings()
+        self._keeper: ChildKeeper | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._run_once = False
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @classmethod
+    def get_default_base_job_template(cls) -> dict[str, Any]:
+        """The template of a work pool of this type."""
+        return {
+            "job_configuration": {"env": "{{ env }}"},
+            "variables": {
+                "type": "object",
+                "properties": {
+                    "env": {
+                        "title": "Environment Variables",
+                        "description": "Environment variables of the flow run. A run that wants others than the run "
+                        "before it starts the worker's process anew, its models not loaded.",
+                        "type": "object",
+                        "additionalProperties": {"type": "string"},
+                        "default": {},
+                    }
+                },
+            },
+        }
+
+    # -- life --------------------------------------------------------------------------------------------------------
+    async def setup(self) -> None:
+        """As Prefect's, and starts the child."""
+        await super().setup()
+        self._stopping = False
+        self._keeper = ChildKeeper(_child_environment(self._settings, {}), self._logger)
+        self._keeping = asyncio.create_task(self._keeper.keep())
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Stops the child; a flow run in hand is reported as crashed."""
+        self._stopping = True
+        with anyio.CancelScope(shield=True):
+            if self._keeping is not None:
+                self._keeping.cancel()
+                await asyncio.wait([self._keeping])
+            with anyio.move_on_after(5):
+                await self._idle.wait()
+        await super().teardown(*exc_info)
+
+    async def start(
+        self,
+        run_once: bool = False,
+        with_healthcheck: bool = False,
+        printer: Callable[..., None] = print,
+    ) -> None:
+        """As Prefect's."""
+        self._run_once = run_once
+        await super().start(run_once, with_healthcheck, printer)
+
+    async def get_and_submit_flow_runs(self) -> list["FlowRun"]:
+        """As Prefect's, once the child is ready: until then another worker may be faster, and a child that cannot
+        start must not draw flow runs to their end."""
+        await self._ready_keeper().ready()
+        return await super().get_and_submit_flow_runs()
+
+    def _release_limit_slot(self, flow_run_id: UUID) -> None:
+        super()._release_limit_slot(flow_run_id)
+        if self.is_setup and not self._run_once and not self._stopping and self._runs_task_group is not None:
+            self._runs_task_group.start_soon(self._poll_at_once)
+
+    async def _poll_at_once(self) -> None:
+        # The device is free: without this it would wait for the next turn of the polling loop.
+        try:
+            await self.get_and_submit_flow_runs()
+        except httpx.HTTPError as error:
+            self._logger.debug("The poll after a flow run failed, the next one will do: %s", error)
+
+    def _ready_keeper(self) -> ChildKeeper:
+        if self._keeper is None:
+            raise RuntimeError("The worker is not set up.")
+        return self._keeper
+
+    # -- flow runs ---------------------------------------------------------------------------------------------------
+    async def run(
+        self,
+        flow_run: "FlowRun",
+        configuration: PixelmillJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> PixelmillWorkerResult:
+        """Has the child run the flow run, and reports what the child cannot report itself."""
+        self._idle.clear()
+        try:
+            child = await self._ready_keeper().ready_child(_child_environment(self._settings, configuration.env))
+            identifier = f"{socket.gethostname()}:{child.pid}"
+            if task_status is not None:
+                task_status.started(identifier)
+            status = await self._supervise(child, flow_run, _run_environment(configuration.env))
+            return PixelmillWorkerResult(status_code=status, identifier=identifier)
+        finally:
+            self._idle.set()
+
+    async def _supervise(self, child: WarmChild, flow_run: "FlowRun", environment: Mapping[str, str]) -> int:
+        stopping = anyio.Event()
+        problem: str | None = None
+        status = 0
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._stop_if_cancelled, flow_run.id, child, stopping)
+            try:
+                problem = await child.run(str(flow_run.id), environment)
+                status = PROBLEM_STATUS if problem else 0
+            except ChildEnded as end:
+                problem, status = str(end), end.status
+            if not stopping.is_set():
+                group.cancel_scope.cancel()
+        if stopping.is_set():
+            return 0
+        if self._stopping:
+            problem, status = STOPPED_MESSAGE, STOPPED_STATUS
+        if problem:
+            self.get_flow_run_logger(flow_run).error(problem)
+            # A state that the flow run has reached already stays: the API refuses this one then.
+            await self._propose_crashed_state(flow_run, problem)
+        return status
+
+    async def _stop_if_cancelled(self, flow_run_id: UUID, child: WarmChild, stopping: anyio.Event) -> None:
+        """Stops the child when somebody cancels or deletes the flow run, and reports it as cancelled.
+
+        By asking, not by Prefect's websocket of events: that loses what is cancelled while it reconnects.
+        """
+        while True:
+            await anyio.sleep(CANCEL_POLL_SECONDS)
+            try:
+                flow_run = await self.client.read_flow_run(flow_run_id)
+            except ObjectNotFound:
+                stopping.set()
+                await child.stop()
+                return
+            except httpx.HTTPError:
+                continue  # a server that restarts cancels nothing
+            if flow_run.state is None or not (flow_run.state.is_cancelling() or flow_run.state.is_cancelled()):
+                continue
+            stopping.set()
+            await child.stop()
+            await self._mark_flow_run_as_cancelled(flow_run, {"message": "Cancelled: the worker stopped it."})
+            self.get_flow_run_logger(flow_run).info("Cancelled flow run '%s'", flow_run.name)
+            return
+
+    async def kill_infrastructure(
+        self,
+        infrastructure_pid: str,
+        configuration: PixelmillJobConfiguration,
+        grace_seconds: int = 30,  # noqa: ARG002
+    ) -> None:
+        """Stops the child that `infrastructure_pid` names, if it is this worker's."""
+        host, _, pid = infrastructure_pid.rpartition(":")
+        if host != socket.gethostname():
+            raise InfrastructureNotAvailable(f"The flow run's process is on {host!r}, not on this worker's machine.")
+        child = self._ready_keeper().child
+        if child is None or str(child.pid) != pid:
+            raise InfrastructureNotFound(f"Process {pid} is not, or no longer, this worker's.")
+        await child.stop(min(grace_seconds, 5))
+
+
+def start_worker(pool: str, settings: Settings, *, name: str | None = None) -> int:
+    """Runs a worker until SIGINT or SIGTERM; returns the exit status of the process.
+
+    Creates the work pool if it is missing. Needs a Prefect API (`PREFECT_API_URL`).
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
+    from prefect.utilities.processutils import setup_signal_handlers_worker
+
+    async def serve() -> None:
+        setup_signal_handlers_worker(os.getpid(), "the worker", _say)
+        worker = PixelmillWorker(pool, name=name or _default_name(), settings=settings)
+        await worker.start(printer=_say)
+
+    if not PREFECT_API_URL.value():
+        _say("PREFECT_API_URL is not set: start a server (`pixelmill up`) and set it to the server's address.")
+        return 2
+    with temporary_settings(set_defaults={PREFECT_WORKER_QUERY_SECONDS: QUERY_SECONDS}):
+        try:
+            asyncio.run(serve())
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            _say("The worker has stopped.")
+    return 0
+
+
+def _default_name() -> str:
+    # Readable, and apart for several workers of a machine.
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the output of a command
+
+
+def _run_environment(environment: Mapping[str, str | None]) -> dict[str, str]:
+    """The variables that differ from run to run: Prefect's own, about the run."""
+    return {name: value for name, value in environment.items() if value is not None and name.startswith("PREFECT__")}
+
+
+def _child_environment(settings: Settings, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """The environment of a child for flow runs that want the variables `wanted`, the same for all such runs."""
+    environment = {
+        **os.environ,
+        **get_current_settings().to_environment_variables(exclude_unset=True),
+        **_settings_environment(settings),
+        **{name: value for name, value in wanted.items() if value is not None},
+    }
+    environment.setdefault("DO_NOT_TRACK", "1")
+    return {name: value for name, value in environment.items() if not name.startswith("PREFECT__")}
+
+
+def _settings_environment(settings: Settings) -> dict[str, str]:
+    """The settings that aren't defaults, as the child will read them. Holds secrets: never log it."""
+    plain = settings.model_dump(mode="json", include=settings.model_fields_set, exclude_none=True)
+    environment = {
+        f"PIXELMILL_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in plain.items()
+    }
+    if settings.ledger_url is not None:
+        environment["PIXELMILL_LEDGER_URL"] = settings.ledger_url.get_secret_value()
+    return environment

@@ -1,0 +1,27 @@
+"""A real Prefect server for the tests, one a session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from configs.settings import Settings
+from flows.server import local_server
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API's URL. Nothing points to it by itself: a test that wants that takes `prefect_api`."""
+    home: Path = tmp_path_factory.mktemp("prefect-server")
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), local_server(Settings(home=home)) as url:
+        yield url
+
+
+@pytest.fixture
+def prefect_api(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The API's URL, set for this process and for those that a test starts."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    monkeypatch.setenv("DO_NOT_TRACK", "1")
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        yield prefect_server
