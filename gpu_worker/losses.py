@@ -40,7 +40,8 @@ class Losses:
             store.delete(key)
         if artefacts:
             ledger.forget_artefacts(store.root, list(artefacts))
-        again, given_up = [], []
+        again: list[Item] = []
+        given_up: list[Item] = []
         for index, item in sorted(items.items()):
             self._rounds[index] += 1
             (again if self._rounds[index] <= MAX_ROUNDS else given_up).append(item)

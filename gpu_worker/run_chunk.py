@@ -127,7 +127,7 @@ class ChunkStep:
 
     # -- what has to be computed -----------------------------------------------------------------------------------
     def _compute(self, waiting: dict[str, list[_Visit]]) -> None:
-        """Computes one visit a fingerprint; the others of its group reuse the image, or try themselves if that fails."""
+        """Computes one visit a fingerprint; the others of its group reuse its image, or try themselves if it failed."""
         while waiting:
             leaders = {visits[0].live.path.item.index: visits[0] for visits in waiting.values()}
             made = self._compute_leaders(leaders)

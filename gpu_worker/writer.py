@@ -252,14 +252,16 @@ class Writer:
         return bool(self._units) and self._units[0].sealed and all(entry.ready for entry in self._units[0].entries)
 
     def _record(self, step_id: str, entries: list[Entry]) -> None:
-        publishing: list[tuple[Entry, StepEntry, Future[ItemEnd | None] | None]] = []
+        rows: list[StepEntry] = []
+        ending: list[Future[ItemEnd | None]] = []
         for entry in entries:
             if entry.index in self._failed:
                 continue
-            step_entry, end = self._settle(step_id, entry)
-            publishing.append((entry, step_entry, end and self._publishers.submit(self._end, entry.index, end)))
-        rows = [step_entry for _, step_entry, _ in publishing]
-        ends = [ended for _, _, end in publishing if end is not None and (ended := end.result()) is not None]
+            row, end = self._settle(step_id, entry)
+            rows.append(row)
+            if end is not None:
+                ending.append(self._publishers.submit(self._end, entry.index, end))
+        ends = [ended for future in ending if (ended := future.result()) is not None]
         if rows:
             self._ledger.record_step(self._job.id, self._job.run, step_id, rows, ends)
 

@@ -1,0 +1,41 @@
+"""The device: the one asked for, or an error that says what to do."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gpu_worker.device import DeviceUnavailable, available_cores, choose_device, held_mb, resident_mb
+
+
+def test_the_cpu_is_always_there() -> None:
+    device = choose_device("cpu")
+    assert (device.kind, device.torch) == ("cpu", "cpu")
+    assert 0 < device.free_mb <= device.total_mb
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+def test_the_memory_of_this_process_is_known() -> None:
+    before = resident_mb()
+    ballast = b"x" * 50_000_000
+    assert held_mb(choose_device("cpu")) >= before + len(ballast) // 2**20 - 5
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused(kind: str) -> None:
+    import torch
+
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("this machine has an accelerator")
+    with pytest.raises(DeviceUnavailable, match=rf"PIXELMILL_DEVICE is '{kind}'.*'cpu'"):
+        choose_device(kind)  # type: ignore[arg-type]
+
+
+def test_asking_for_the_cpu_loads_no_torch_and_limits_its_threads() -> None:
+    program = (
+        "import os, sys; os.environ.pop('OMP_NUM_THREADS', None); from gpu_worker.device import choose_device as c; "
+        "c('cpu'); print('torch' in sys.modules, os.environ['OMP_NUM_THREADS'])"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.split() == ["False", str(available_cores())]
