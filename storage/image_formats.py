@@ -1,0 +1,56 @@
+"""The formats in which images come and go, and the errors of both ways."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Literal, NamedTuple
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+ImageFormat = Literal["png", "webp", "jpeg", "avif"]
+
+
+class FormatTraits(NamedTuple):
+    content_type: str
+    extension: str
+    has_alpha: bool
+
+
+FORMATS: dict[ImageFormat, FormatTraits] = {
+    "png": FormatTraits("image/png", "png", has_alpha=True),
+    "webp": FormatTraits("image/webp", "webp", has_alpha=True),
+    "jpeg": FormatTraits("image/jpeg", "jpg", has_alpha=False),
+    "avif": FormatTraits("image/avif", "avif", has_alpha=True),
+}
+
+# The decoders offered to foreign bytes. Others of Pillow's are seldom met, and some start external programs.
+READABLE = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+
+
+class UnreadableImage(ValueError):
+    """The bytes are no image that can be read; the message says why."""
+
+
+class UnwritableImage(ValueError):
+    """The image cannot be stored in this format; the message says what to change."""
+
+
+@contextmanager
+def reading_errors() -> Iterator[None]:
+    """Turns whatever Pillow's decoders raise on damaged or hostile bytes into UnreadableImage."""
+    try:
+        yield
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"This is no image in one of the formats {', '.join(READABLE)}.") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"The image is too large: {error}") from error
+    except (ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error) as error:
+        raise UnreadableImage(f"The image is damaged: {error}.") from error
+
+
+def open_image(data: bytes) -> ImageFile.ImageFile:
+    """Reads the header only. Use within `reading_errors`."""
+    return Image.open(BytesIO(data), formats=READABLE)
