@@ -98,6 +98,33 @@ class Condition:
         return None if truth and evaluator.met_unknown else truth
 
 
+class Foresight:
+    """Condition.foresee for many items: those that look alike to the condition are evaluated once."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._names = sorted(name for name in condition.names if name[0] != "facts")
+        self._known: dict[tuple[Any, ...], bool | ConditionError | None] = {}
+
+    def of(self, item: Item) -> bool | None:
+        """As Condition.foresee. Raises ConditionError likewise."""
+        key = tuple(self._seen(name, item) for name in self._names)
+        if key not in self._known:
+            try:
+                self._known[key] = self._condition.foresee(item)
+            except ConditionError as error:
+                self._known[key] = error
+        known = self._known[key]
+        if isinstance(known, ConditionError):
+            raise known
+        return known
+
+    @staticmethod
+    def _seen(name: tuple[str, ...], item: Item) -> tuple[type, Any]:
+        value = ITEM_NAMES[name[1]](item) if name[0] == "item" else item.vars.get(name[1], _Missing)
+        return type(value), value
+
+
 def _parse(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:
         raise ConditionError(f"longer than {MAX_LENGTH} characters")

@@ -13,7 +13,7 @@ from configs.uris import check_uri
 from configs.validation import Salvaged, salvage
 from configs.yaml_source import Document, describe
 
-MAX_TEXT = 20_000  # characters of a prompt or a variable
+MAX_TEXT = 10_000  # characters of a prompt or a variable
 MAX_VARS = 200
 _MAX_INT = 2**63
 

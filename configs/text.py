@@ -3,7 +3,8 @@
 import re
 import unicodedata
 
-MAX_NAME_BYTES = 200  # a file name holds 255 bytes on common file systems; the rest is for step and extension
+# A segment of an artefact store's key holds 200 bytes: the rest is for seed number, step id and extension.
+MAX_NAME_BYTES = 140
 _SLUG_LENGTH = 60
 _NOT_SLUG = re.compile(r"[^\w.]+|_+")
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -24,8 +25,8 @@ def check_name(name: str) -> str:
         raise ValueError("must not be empty")
     if name != name.strip():
         raise ValueError("must not begin or end with white space")
-    if name in (".", ".."):
-        raise ValueError(f"must not be `{name}`")
+    if name.startswith("."):
+        raise ValueError("must not begin with a dot (such files are hidden)")
     if "/" in name or "\\" in name:
         raise ValueError("must not hold a path separator (/ or \\)")
     if not name.isprintable():

@@ -60,12 +60,17 @@ class Salvaged(Generic[M]):
     kept: tuple[int, ...] = ()
 
 
-def check(model: type[M], data: Mapping[str, Any], path: str = "") -> tuple[M | None, list[Problem]]:
-    """The validated model, or None and every mistake. Types are strict: no number is read from a text."""
+def check(
+    model: type[M], data: Mapping[str, Any], path: str = "", *, also_known: Sequence[str] = ()
+) -> tuple[M | None, list[Problem]]:
+    """The validated model, or None and every mistake. Types are strict: no number is read from a text.
+
+    `also_known` are names beside the model's own that a misspelled field may have meant.
+    """
     try:
         return model.model_validate_json(json.dumps(data), strict=True), []
     except ValidationError as error:
-        return None, problems_of(error, model, data, path)
+        return None, problems_of(error, model, data, path, also_known)
 
 
 def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mapping[str, Any]) -> Salvaged[M]:
@@ -95,7 +100,9 @@ def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mappi
     return Salvaged(value, problems, frozenset(bad), kept)
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], data: Any, path: str = "") -> list[Problem]:
+def problems_of(
+    error: ValidationError, model: type[BaseModel], data: Any, path: str = "", also_known: Sequence[str] = ()
+) -> list[Problem]:
     """One problem per place: the alternatives of a union are joined."""
     found: dict[str, list[str]] = {}
     for details in error.errors(include_url=False):
@@ -104,7 +111,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], data: Any, path:
         for part in place:
             where = child(where, part)
         messages = found.setdefault(where, [])
-        message = _message(details, model, place)
+        message = _message(details, model, place, also_known)
         if message not in messages:
             messages.append(message)
     return [Problem(where, _join(messages)) for where, messages in found.items()]
@@ -134,12 +141,15 @@ def _real_place(data: Any, details: Mapping[str, Any]) -> tuple[str | int, ...]:
     return tuple(place)
 
 
-def _message(details: Mapping[str, Any], model: type[BaseModel], place: Sequence[str | int]) -> str:
+def _message(
+    details: Mapping[str, Any], model: type[BaseModel], place: Sequence[str | int], also_known: Sequence[str]
+) -> str:
     kind, context, value = details["type"], details.get("ctx", {}), details.get("input")
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        return f"unknown field{did_you_mean(str(place[-1]), _fields(model, place[:-1]))}"
+        known = [*_fields(model, place[:-1]), *also_known]
+        return f"unknown field{did_you_mean(str(place[-1]), known)}"
     if kind == "value_error":
         return str(context["error"])
     if kind in _WANTED:
