@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
@@ -98,11 +99,19 @@ def _tile(label: str, image: Image.Image, cell: int) -> Image.Image:
     tile.paste(_checkerboard(cell), (0, 0))
     picture = _fitted(image, cell)
     tile.paste(picture, ((cell - picture.width) // 2, (cell - picture.height) // 2), picture)
-    font = ImageFont.load_default(_LABEL_SIZE)
+    font = _label_font()
     ImageDraw.Draw(tile).text(
         (cell / 2, cell + _LABEL_HEIGHT / 2 + 1), _shortened(label, cell, font), fill=_INK, font=font, anchor="mm"
     )
     return tile
+
+
+@lru_cache(maxsize=1)
+def _label_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    try:
+        return ImageFont.truetype("DejaVuSans.ttf", _LABEL_SIZE)  # of the system, if there: has more than ASCII
+    except OSError:
+        return ImageFont.load_default(_LABEL_SIZE)
 
 
 def _fitted(image: Image.Image, cell: int) -> Image.Image:

@@ -152,13 +152,13 @@ def exit_status(summary: Summary) -> int:
 
 def format_seconds(seconds: float) -> str:
     """A duration for people: `0.42 s`, `12.5 s`, `3 min 20 s`, `2 h 05 min`."""
-    if seconds < 10:
+    if round(seconds, 2) < 10:
         return f"{seconds:.2f} s"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
+    if round(seconds) < 3600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+    minutes = round(seconds / 60)
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
@@ -217,13 +217,13 @@ def _sections(summary: Summary) -> list[RenderableType]:
 def _headline(summary: Summary) -> Text:
     text = Text(str(summary.status), style=_STATUS_STYLE.get(str(summary.status), "bold cyan"))
     if summary.status == "refused":
-        return text.append(f": {_plural(len(summary.errors), 'mistake')} in the input, nothing was made", "default")
+        return text.append(f" · {_plural(len(summary.errors), 'mistake')} in the input, nothing was made", "default")
     items = summary.items
     computed = sum(step.computed for step in summary.steps.values())
     if summary.steps and items.total and not computed and items.done == items.total:
-        text.append(f" nothing to do: all {_plural(items.total, 'image')} were made before", "default")
+        text.append(f" · nothing to do: all {_plural(items.total, 'image')} were made before", "default")
     else:
-        text.append(f" {items.done:,} of {_plural(items.total, 'image')}", "default")
+        text.append(f" · {items.done:,} of {_plural(items.total, 'image')}", "default")
         for count, word, style in (
             (items.failed, "failed", "red"),
             (items.quarantined, "quarantined", "yellow"),

@@ -12,8 +12,10 @@ from configs.recipe import Recipe
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, Sprite, draw_sprite
 from storage.artefacts import ArtefactStore
 from storage.keys import artefact_key, final_key, sha256_hex
+from storage.ledger import Ledger
 from storage.records import (
     ArtefactRecord,
+    ItemEnd,
     ItemRecord,
     ItemReport,
     ItemState,
@@ -62,6 +64,35 @@ def sprite_job(store: ArtefactStore, *, name: str = "spring-icons", total: int =
         started_at=NOW,
         finished_at=NOW + timedelta(seconds=83.4),
     )
+
+
+def record_sprite_job(ledger: Ledger, store: ArtefactStore, *, total: int, name: str = "spring-icons") -> JobRecord:
+    """Tells the ledger of a first run that made `sprite_reports`, to its end."""
+    job = sprite_job(store, name=name, total=total)
+    reports = list(sprite_reports(job, store, total, size=16))
+    ledger.start_run(
+        job_id=job.id,
+        name=job.name,
+        output=job.output,
+        revision=job.revision,
+        recipe=job.recipe,
+        model_digests={},
+        items=[(report.record.item, 0) for report in reports],
+    )
+    for step in job.recipe.steps:
+        entries = [report.steps[step.id] for report in reports if step.id in report.steps]
+        ledger.record_step(job.id, 1, step.id, entries)
+    last_step = job.recipe.steps[-1].id
+    ledger.record_step(job.id, 1, last_step, [], [_end(report) for report in reports])
+    ledger.record_model_load(job.id, 1, "starter/diffusion", "here", 1.5)
+    states = {report.record.state for report in reports}
+    ledger.set_job_status(job.id, JobStatus.DONE if states == {ItemState.DONE} else JobStatus.INCOMPLETE)
+    return ledger.job(job.id)
+
+
+def _end(report: ItemReport) -> ItemEnd:
+    record = report.record
+    return ItemEnd(record.item.index, record.state, record.finals, record.error, record.error_step)
 
 
 def sprite_item(index: int) -> Item:
