@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from configs.fields import check_variable_name
 from configs.item import Scalar
-from configs.job import Grid, ItemEntry, check_variable_name
+from configs.job import Grid, ItemEntry
 from configs.problems import Problem, did_you_mean
 from configs.text import MAX_NAME_BYTES, check_name, slug
 from configs.validation import problems_of

@@ -1,65 +1,14 @@
 """A job: a recipe and a list of items, as the YAML file says it."""
 
-import keyword
-import math
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from configs.item import MAX_SEED, Scalar
+from configs.fields import Name, Prompt, Seed, Text, Uri, Value, Vars
+from configs.item import Scalar
 from configs.problems import Problem, did_you_mean
-from configs.text import check_name, check_text
-from configs.uris import check_uri
 from configs.validation import Salvaged, salvage
-from configs.yaml_source import Document, describe
-
-MAX_TEXT = 10_000  # characters of a prompt or a variable
-MAX_VARS = 200
-_MAX_INT = 2**63
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return text
-
-
-def check_variable_name(name: str) -> str:
-    """The name itself. Raises ValueError when conditions could not say `vars.<name>`."""
-    if not (name.isascii() and name.isidentifier() and len(name) <= 64) or keyword.iskeyword(name):
-        raise ValueError(
-            "the name of a variable must be letters, digits and _, begin with a letter, "
-            "be no word of Python and have at most 64 characters"
-        )
-    return name
-
-
-def check_value(value: Any) -> Scalar:
-    """The value of a variable itself. Raises ValueError unless it is a text, number, boolean or nothing."""
-    if isinstance(value, str):
-        if len(value) > MAX_TEXT:
-            raise ValueError(f"must have at most {MAX_TEXT} characters")
-        return check_text(value)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        if not -_MAX_INT <= value < _MAX_INT:
-            raise ValueError("must be a number of at most 64 bits")
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("must be a finite number")
-        return value
-    raise ValueError(f"must be a text, a number, true or false, not {describe(value)}")
-
-
-Name = Annotated[str, AfterValidator(check_name)]
-Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(check_text)]
-Prompt = Annotated[Text, AfterValidator(_not_blank)]
-Uri = Annotated[str, Field(max_length=4096), AfterValidator(check_text), AfterValidator(check_uri)]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Value = Annotated[Scalar, PlainValidator(check_value)]
-Vars = Annotated[dict[Annotated[str, AfterValidator(check_variable_name)], Value], Field(max_length=MAX_VARS)]
+from configs.yaml_source import Document
 
 
 class ItemEntry(BaseModel):
@@ -109,7 +58,7 @@ class Job(BaseModel):
 
     name: Name = Field(description="Names the job's folder of final images.")
     description: Text = ""
-    recipe: Annotated[Uri, AfterValidator(_not_blank)] = Field(description="Name of a recipe, or a path to its file.")
+    recipe: Uri = Field(description="Name of a recipe, or a path to its file.")
     output: Uri = Field(description="Folder or s3://bucket/prefix that the images go to.")
     seed: Seed = Field(default=0, description="Base of the items' seeds.")
     seeds_per_item: int = Field(default=1, ge=1, le=10_000, description="Images of each item.")

@@ -1,11 +1,11 @@
 """All items of a job, from every place that a job can have them in, with every mistake."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from configs import uris
 from configs.grid import Kind, expand_grid, grid_problems, grid_size
-from configs.item import Item
+from configs.item import Item, Scalar
 from configs.items import Draft, Place, make_items, name_drafts
 from configs.job import Grid, Job
 from configs.problems import Problem
@@ -41,11 +41,18 @@ class _Source:
 
 
 def job_items(
-    read: Salvaged[Job], document: Document, *, folder: str, max_items: int, read_bytes: ReadBytes
+    read: Salvaged[Job],
+    document: Document,
+    *,
+    folder: str,
+    max_items: int,
+    read_bytes: ReadBytes,
+    defaults: Mapping[str, Scalar],
 ) -> JobItems:
     """Expands the job: listed items, then the table's or the matrix's, then zip's; each with all its seeds.
 
     Relative paths start at `folder`, the job file's. A job of more than `max_items` is refused before it is expanded.
+    `defaults` are the recipe's variables; the job's own win, and an item's win over both.
     """
     if read.value is None:
         return JobItems((), (), [], complete=False)
@@ -53,7 +60,9 @@ def job_items(
     drafts = list(_drafts(source))
     names, collisions = name_drafts(drafts)
     job = read.value
-    items, missing = make_items(drafts, names, seed=job.seed, seeds_per_item=job.seeds_per_item, job_vars=job.vars)
+    items, missing = make_items(
+        drafts, names, seed=job.seed, seeds_per_item=job.seeds_per_item, job_vars={**defaults, **job.vars}
+    )
     problems = list(dict.fromkeys([*source.problems, *collisions, *missing]))
     places = tuple(draft.place for draft in drafts for _ in range(job.seeds_per_item))
     complete = not source.problems and read.bad.isdisjoint(("items", "matrix", "zip", "vars", "seeds_per_item"))

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs.fields import Name, Text, Vars
+
 
 class RecipeStep(BaseModel):
     """One entry of `steps:`. Whatever is not `id`, `step` or `when` is a parameter of the step's own class."""
@@ -25,7 +27,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    description: str = ""
+    name: Name
+    description: Text = ""
+    vars: Vars = Field(default_factory=dict, description="Defaults of the variables that its conditions read.")
     steps: tuple[RecipeStep, ...] = Field(min_length=1, max_length=64)
     keep: tuple[str, ...] = Field(default=(), description="Ids of the steps whose images are final.")

@@ -67,11 +67,14 @@ def read_request(job: str | Path, settings: Settings, *, read_bytes: Callable[[s
     job_read = read_job(document)
     folder = uris.folder_of(file)
     problems = list(document.locate(job_read.problems))
-    items = job_items(job_read, document, folder=folder, max_items=settings.max_items, read_bytes=read)
-    problems += items.problems
     recipe, trouble = None, list[Problem]()
     if job_read.value is not None and "recipe" not in job_read.bad:
         recipe, trouble = _read_recipe(job_read.value.recipe, folder, settings, read)
+    defaults = recipe.recipe.vars if recipe and recipe.recipe else {}
+    items = job_items(
+        job_read, document, folder=folder, max_items=settings.max_items, read_bytes=read, defaults=defaults
+    )
+    problems += items.problems
     problems += document.locate(trouble)
     output = _output(job_read.value.output if job_read.value else ".")
     if Path(output).is_file():
