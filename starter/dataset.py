@@ -21,7 +21,7 @@ _COLOR_NAMES = tuple(COLORS)
 
 @dataclass(frozen=True)
 class SpriteSet:
-    """`images` (n, 64, 64, 3) and `masks` (n, 64, 64) in 0..255; `labels` (n, 3): object, color, background index."""
+    """`images` (n, side, side, 3) and `masks` (n, side, side) in 0..255; `labels` (n, 3): object, color, background index."""
 
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]
@@ -36,13 +36,13 @@ def _combination(index: int) -> tuple[int, int, int]:
     return index // per_object, index % per_object // len(BACKGROUNDS), index % len(BACKGROUNDS)
 
 
-def _draw_block(first_seed: int, seeds: int, combinations: range) -> SpriteSet:
+def _draw_block(first_seed: int, seeds: int, size: int, combinations: range) -> SpriteSet:
     images, masks, labels = [], [], []
     for index in combinations:
         object_index, color_index, background_index = _combination(index)
         for seed in range(first_seed, first_seed + seeds):
             sprite = draw_sprite(
-                OBJECTS[object_index], _COLOR_NAMES[color_index], BACKGROUNDS[background_index], seed
+                OBJECTS[object_index], _COLOR_NAMES[color_index], BACKGROUNDS[background_index], seed, size
             )
             images.append(np.asarray(sprite.image))
             masks.append(np.asarray(sprite.mask))
@@ -50,13 +50,14 @@ def _draw_block(first_seed: int, seeds: int, combinations: range) -> SpriteSet:
     return SpriteSet(np.stack(images), np.stack(masks), np.array(labels))
 
 
-def draw_set(first_seed: int, seeds: int, workers: int = 2) -> SpriteSet:
-    """Draw `seeds` sprites of each of the 1,536 combinations of object, color and background."""
+def draw_set(first_seed: int, seeds: int, size: int = 64, workers: int = 2) -> SpriteSet:
+    """Draw `seeds` sprites of `size` pixels of each of the 1,536 combinations of object, color and background."""
     total = len(OBJECTS) * len(_COLOR_NAMES) * len(BACKGROUNDS)
     block = 32
     blocks = [range(start, min(start + block, total)) for start in range(0, total, block)]
     with ProcessPoolExecutor(workers) as pool:
-        parts = list(pool.map(_draw_block, [first_seed] * len(blocks), [seeds] * len(blocks), blocks))
+        count = len(blocks)
+        parts = list(pool.map(_draw_block, [first_seed] * count, [seeds] * count, [size] * count, blocks))
     return SpriteSet(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.masks for part in parts]),
@@ -64,12 +65,12 @@ def draw_set(first_seed: int, seeds: int, workers: int = 2) -> SpriteSet:
     )
 
 
-def _cached(name: str, first_seed: int, seeds: int) -> SpriteSet:
+def _cached(name: str, first_seed: int, seeds: int, size: int = 64) -> SpriteSet:
     folder = TRAIN_FOLDER / name
     done = folder / "done.json"
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = draw_set(first_seed, seeds)
+        drawn = draw_set(first_seed, seeds, size)
         np.save(folder / "images.npy", drawn.images)
         np.save(folder / "masks.npy", drawn.masks)
         np.save(folder / "labels.npy", drawn.labels)
@@ -84,6 +85,11 @@ def _cached(name: str, first_seed: int, seeds: int) -> SpriteSet:
 def training_set() -> SpriteSet:
     """The 61,440 sprites that the models are trained on (drawn on the first call, a few minutes)."""
     return _cached("sprites", 0, SEEDS_PER_COMBINATION)
+
+
+def large_set() -> SpriteSet:
+    """1,536 sprites of 256x256 pixels, one of each combination, for the upscaler and the edges of the cut-out."""
+    return _cached("large", 500_000, 1, 256)
 
 
 def held_out_set() -> SpriteSet:

@@ -44,7 +44,7 @@ def new_unet() -> UNet2DConditionModel:
         down_block_types=("DownBlock2D",) * 3,
         mid_block_type="UNetMidBlock2DCrossAttn",
         up_block_types=("UpBlock2D",) * 3,
-        block_out_channels=(64, 128, 160),
+        block_out_channels=(64, 128, 112),
         layers_per_block=1,
         norm_num_groups=16,
         attention_head_dim=4,

@@ -1,0 +1,1 @@
+"""What `starter.evaluate` measures, one module a model."""
