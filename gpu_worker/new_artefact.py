@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from PIL import Image
@@ -11,12 +11,15 @@ from PIL import Image
 from steps.contract import Encoding, Fact
 from steps.facts import measure
 from storage.artefacts import ArtefactStore, ContentConflict, DamagedObject, MissingObject
+from storage.image_formats import UnreadableImage
 from storage.images import EncodedImage, decode, encode
 from storage.keys import artefact_key, sha256_hex
 from storage.png_recipe import ImageRecipe
 from storage.records import ArtefactRecord
 
 logger = logging.getLogger(__name__)
+
+MAX_ADOPTED_PIXELS = 2**30  # our own store is trusted: whatever a step may have made
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +62,15 @@ def _adopt(artefact: NewArtefact, key: str, ours: EncodedImage, store: ArtefactS
     """
     try:
         data = store.get(key)
-        image = decode(data, max_pixels=2 * max(ours.width * ours.height, 1))
+        image = decode(data, max_pixels=MAX_ADOPTED_PIXELS)
     except MissingObject:
         return None
-    except (DamagedObject, ValueError, OSError) as error:
+    except (DamagedObject, UnreadableImage) as error:
         logger.warning("%s is damaged and is made anew: %s", store.uri(key), error)
         store.delete(key)
         return None
     logger.info("%s exists with other bytes and is kept", store.uri(key))
-    theirs = replace(ours, data=data, sha256=sha256_hex(data), width=image.width, height=image.height)
+    theirs = ours._replace(data=data, sha256=sha256_hex(data), width=image.width, height=image.height)
     return _record(artefact, store.root, key, theirs, {**artefact.facts.result(), **measure(image)})
 
 

@@ -1,0 +1,90 @@
+"""A job on disk for the worker's tests: a real ledger, a real store, a real shard."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs.conditions import Condition
+from configs.item import Item
+from configs.recipe import Recipe, RecipeStep
+from configs.settings import Settings
+from gpu_worker.runtime import WorkerRuntime
+from gpu_worker.shard_run import ShardRun
+from steps.contract import Step
+from steps.resolve import ResolvedStep
+from storage.artefacts import ArtefactStore
+from storage.folder_store import FolderStore
+from storage.ledger import Ledger
+from storage.records import ItemReport, ItemState, JobRecord, StepCounts
+
+JOB = "job"
+
+
+def resolved(step_id: str, step: Step, when: str | None = None) -> ResolvedStep:
+    return ResolvedStep(step_id, type(step).__name__.lower(), step, Condition.parse(when) if when else None)
+
+
+class Mill:
+    """Runs a job's pending items as one shard, as often as asked."""
+
+    def __init__(
+        self,
+        folder: Path,
+        steps: Sequence[ResolvedStep],
+        items: Sequence[Item],
+        *,
+        keep: tuple[str, ...] = (),
+        store: ArtefactStore | None = None,
+        streams: bool = True,
+        **settings: object,
+    ) -> None:
+        self.settings = Settings.model_validate({"home": folder / "home", "device": "cpu"} | settings)
+        self.steps, self.items, self.streams = steps, items, streams
+        self.recipe = Recipe(
+            name="recipe", keep=keep, steps=tuple(RecipeStep(id=step.id, step=step.name) for step in steps)
+        )
+        self.store = store or FolderStore(folder / "out")
+        (folder / "home").mkdir(exist_ok=True)
+        self.ledger = Ledger(f"sqlite:///{folder / 'home' / 'ledger.db'}")
+
+    def start(self) -> JobRecord:
+        return self.ledger.start_run(
+            job_id=JOB,
+            name=JOB,
+            output=self.store.root,
+            revision="1",
+            recipe=self.recipe,
+            model_digests={},
+            items=[(item, 0) for item in self.items],
+        )
+
+    def open(self) -> ShardRun:
+        """Begins a run of the job and its shard."""
+        job = self.start()
+        runtime = WorkerRuntime(self.settings)
+        runtime.fits = lambda refs: self.streams  # type: ignore[method-assign]
+        return ShardRun(
+            job=job,
+            steps=self.steps,
+            items=self.ledger.items(JOB, shard=0, states=[ItemState.PENDING]),
+            shard=0,
+            store=self.store,
+            ledger=self.ledger,
+            runtime=runtime,
+            settings=self.settings,
+        )
+
+    def run(self) -> list[tuple[str, str, StepCounts]]:
+        """(chunk label, step id, counts) of each task, in order."""
+        with self.open() as shard:
+            return [(chunk.label, step.id, shard.run_step(chunk, step)) for chunk, step in shard.schedule()]
+
+    def reports(self) -> list[ItemReport]:
+        return list(self.ledger.item_reports(JOB))
+
+    def outcomes(self) -> list[dict[str, str]]:
+        """Per item: step id -> outcome."""
+        return [{step: entry.outcome.value for step, entry in report.steps.items()} for report in self.reports()]
+
+    def finals(self) -> dict[str, bytes]:
+        """Final key -> bytes."""
+        return {key: self.store.get(key) for key, _ in self.store.list(f"{JOB}/final/")}
