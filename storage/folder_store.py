@@ -35,6 +35,7 @@ _ADVICE = {
     errno.EACCES: "permission denied: let this user write there or choose another folder",
     errno.EPERM: "not permitted: let this user write there or choose another folder",
     errno.EROFS: "the file system is read-only: choose another folder",
+    errno.EEXIST: "a part of the path is a file, not a folder: move it away or choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder: move it away or choose another folder",
     errno.EISDIR: "a folder lies where the file should be: move it away or choose another folder",
 }
