@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
-from storage.artefacts import ArtefactStore, MissingObject
+from storage.artefacts import ArtefactStore, DamagedObject, MissingObject
 from storage.keys import job_key
 from storage.ledger import Ledger
 from storage.records import ItemRecord, ItemState, JobRecord
@@ -90,7 +90,7 @@ def _finals(store: ArtefactStore, job: JobRecord, records: Iterable[ItemRecord])
                 image.draft("RGB", (SHEET_CELL * 2, SHEET_CELL * 2))  # a JPEG decodes at a fraction of its size
                 image.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.LANCZOS)
                 yield record.item.name, image.copy()
-        except (MissingObject, UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        except (MissingObject, DamagedObject, OSError, Image.DecompressionBombError):
             yield record.item.name, Image.new("RGB", (SHEET_CELL, SHEET_CELL), _UNREADABLE)
 
 

@@ -1,7 +1,7 @@
 """What a run came to: the summary that is printed, stored as `report.json` and returned by `--json`."""
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console, Group, RenderableType
@@ -12,8 +12,10 @@ from rich.text import Text
 from configs.problems import InvalidInput
 from storage.artefacts import ArtefactStore
 from storage.keys import job_key
-from storage.ledger import Ledger
 from storage.records import ItemState, JobRecord, JobStatus
+
+if TYPE_CHECKING:
+    from storage.ledger import Ledger  # loads SQLAlchemy, which a refused input can do without
 
 REPORT_NAME = "report.json"
 GALLERY_NAME = "index.html"
@@ -81,7 +83,7 @@ class Summary(_Part):
     failures: tuple[Failure, ...] = Field(default=(), description=f"The first {MAX_FAILURES}, in the job's order.")
 
 
-def build_summary(ledger: Ledger, job: JobRecord, store: ArtefactStore, *, run: int | None) -> Summary:
+def build_summary(ledger: "Ledger", job: JobRecord, store: ArtefactStore, *, run: int | None) -> Summary:
     """The state of `job` now. `run` limits the counts of steps and model loads to that run; None: all runs together.
 
     `manifest` and `gallery` are looked up in the store: write them first, then build the summary to be kept.
@@ -182,7 +184,7 @@ def _run_seconds(job: JobRecord) -> float:
     return max(0.0, (end - start).total_seconds())
 
 
-def _failures(ledger: Ledger, job: JobRecord, count: int) -> tuple[Failure, ...]:
+def _failures(ledger: "Ledger", job: JobRecord, count: int) -> tuple[Failure, ...]:
     if not count:
         return ()
     records = ledger.items(job.id, states=(ItemState.FAILED, ItemState.QUARANTINED))
