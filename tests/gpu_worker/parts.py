@@ -1,5 +1,6 @@
 """Small real parts for the worker's tests."""
 
+import time
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,9 +36,6 @@ class CountingStep(Step):
 
     log: str | None = Field(default=None, exclude=True, description="File that tells what was computed.")
 
-    def identity(self, item: Item) -> dict[str, Any]:
-        return super().identity(item)
-
     def note(self, frames: Sequence[Frame]) -> None:
         if self.log is not None:
             with Path(self.log).open("a") as file:
@@ -65,6 +63,7 @@ class Fill(CountingStep):
             if frame.item.name in self.fail:
                 raise RuntimeError(f"cannot fill {frame.item.name}")
         self.note(frames)
+        time.sleep(self.seconds)
         return [
             StepResult(
                 Image.new("RGB", (self.width, 8), (frame.item.seed % 251, frame.item.seed % 13, 99)), {"filled": True}
@@ -77,6 +76,7 @@ class Invert(CountingStep):
     """The negative."""
 
     fail: tuple[str, ...] = Field(default=(), exclude=True)
+    fail_seeds: frozenset[int] = Field(default=frozenset(), exclude=True)
     tag: int = 0
 
     def batch_key(self, frame: Frame) -> Hashable:
@@ -85,7 +85,7 @@ class Invert(CountingStep):
 
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
         for frame in frames:
-            if frame.item.name in self.fail:
+            if frame.item.name in self.fail or frame.item.seed in self.fail_seeds:
                 raise ValueError(f"cannot invert {frame.item.name}")
         self.note(frames)
         return [StepResult(ImageOps.invert(frame.image)) for frame in frames if frame.image is not None]
