@@ -1,6 +1,6 @@
 """A job on disk for the worker's tests: a real ledger, a real store, a real shard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from configs.conditions import Condition
@@ -34,11 +34,15 @@ class Mill:
         *,
         keep: tuple[str, ...] = (),
         store: ArtefactStore | None = None,
-        streams: bool = True,
+        streams: bool | None = None,
+        runtime: WorkerRuntime | None = None,
+        model_digests: Mapping[str, str] | None = None,
         **settings: object,
     ) -> None:
         self.settings = Settings.model_validate({"home": folder / "home", "device": "cpu"} | settings)
         self.steps, self.items, self.streams = steps, items, streams
+        self.runtime = runtime or WorkerRuntime(self.settings)
+        self.model_digests = model_digests or {}
         self.recipe = Recipe(
             name="recipe", keep=keep, steps=tuple(RecipeStep(id=step.id, step=step.name) for step in steps)
         )
@@ -53,15 +57,15 @@ class Mill:
             output=self.store.root,
             revision="1",
             recipe=self.recipe,
-            model_digests={},
+            model_digests=self.model_digests,
             items=[(item, 0) for item in self.items],
         )
 
     def open(self) -> ShardRun:
-        """Begins a run of the job and its shard."""
+        """Begins a run of the job and its shard. `streams` decides the order; None: as the models fit."""
         job = self.start()
-        runtime = WorkerRuntime(self.settings)
-        runtime.fits = lambda refs: self.streams  # type: ignore[method-assign]
+        if (streams := self.streams) is not None:
+            self.runtime.fits = lambda refs: streams  # type: ignore[method-assign]
         return ShardRun(
             job=job,
             steps=self.steps,
@@ -69,7 +73,7 @@ class Mill:
             shard=0,
             store=self.store,
             ledger=self.ledger,
-            runtime=runtime,
+            runtime=self.runtime,
             settings=self.settings,
         )
 

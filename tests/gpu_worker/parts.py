@@ -1,7 +1,7 @@
 """Small real parts for the worker's tests."""
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -117,3 +117,22 @@ class NeedsMemory(Step):
 
 
 SEEN: list[int] = []  # sizes of the micro-batches that NeedsMemory was given
+
+
+class Paint(Step):
+    """The colour that a model knows."""
+
+    makes_image: ClassVar[bool] = True
+
+    model: str
+
+    def model_refs(self) -> tuple[ModelRef, ...]:
+        return (ModelRef(self.model, "cutout"),)
+
+    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        return [StepResult(Image.new("RGB", (4, 4), context.model(self.model_refs()[0]))) for _ in frames]
+
+
+def load_color(source: str, options: Mapping[str, Any], device: str) -> str:
+    """An engine whose weights are a file with the name of a colour."""
+    return Path(source).read_text()

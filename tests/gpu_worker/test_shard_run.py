@@ -1,7 +1,9 @@
 """A shard: every item takes its own way, each image is made once, one bad item fails alone."""
 
 import io
-from collections import Counter
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ from PIL import Image
 
 from configs.item import Item
 from gpu_worker.item_path import Forecast, forecast
+from steps.contract import Frame, StepContext, StepResult
+from storage.artefacts import MissingObject, StoredObject, StoreError
+from storage.folder_store import FolderStore
 from storage.records import ItemState
 from tests.gpu_worker.mill import JOB, Mill, resolved
 from tests.gpu_worker.parts import Fill, Invert, Lossy, items
@@ -260,3 +265,66 @@ def test_the_forecast_comes_true(tmp_path: Path) -> None:
         "bright": Forecast(reused=counts["bright"]["computed"], skipped=counts["bright"]["skipped"]),
         "never": Forecast(skipped=5),
     }
+
+
+class WatchedStore(FolderStore):
+    """Knows which objects were asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked: dict[str, threading.Event] = defaultdict(threading.Event)
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        self.asked[key].set()
+        return super().get(key, sha256=sha256)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_the_next_chunks_images_are_fetched_while_this_one_computes(tmp_path: Path, streams: bool) -> None:
+    made = Mill(tmp_path, [resolved("made", Fill())], items(2))
+    made.run()
+    artefact = made.reports()[1].steps["made"].artefact
+    assert artefact is not None
+    store = WatchedStore(tmp_path / "out")
+
+    class Waiting(Invert):
+        def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+            if frames[0].item.name == "i0":
+                assert store.asked[artefact.key].wait(20), "the next chunk's image was not fetched meanwhile"
+            return super().run(frames, context)
+
+    mill = Mill(
+        tmp_path,
+        [resolved("made", Fill()), resolved("negative", Waiting())],
+        items(2),
+        chunk_size=1,
+        streams=streams,
+        store=store,
+    )
+    mill.ledger.reset_items(JOB)
+    mill.run()
+    assert mill.ledger.progress(JOB).done == 2
+
+
+def test_a_store_that_refuses_stops_the_shard_and_leaves_items_pending(tmp_path: Path) -> None:
+    class Refusing(FolderStore):
+        def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:
+            raise StoreError("the bucket is read-only: allow s3:PutObject")
+
+    mill = Mill(tmp_path, [resolved("made", Fill())], items(50), chunk_size=10, store=Refusing(tmp_path / "out"))
+    with pytest.raises(StoreError, match="allow s3:PutObject"):
+        mill.run()
+    assert mill.ledger.progress(JOB).pending == 50
+
+
+def test_a_store_that_loses_every_image_is_given_up(tmp_path: Path) -> None:
+    class Forgetful(FolderStore):
+        def publish(self, source_key: str, key: str, *, content_type: str) -> None:
+            raise MissingObject(source_key)
+
+    mill = Mill(tmp_path, [resolved("made", Fill())], items(2), store=Forgetful(tmp_path / "out"))
+    mill.run()
+    for report in mill.reports():
+        assert report.record.state is ItemState.FAILED
+        assert report.record.error is not None
+        assert "keeps losing" in report.record.error
