@@ -83,6 +83,21 @@ class Settings(BaseSettings):
             return self.ledger_url.get_secret_value()
         return f"sqlite:///{self.home.expanduser().resolve() / 'ledger.db'}"
 
+    def as_environment(self) -> dict[str, str]:
+        """The variables from which another process reads these settings. Holds secrets: never log it."""
+        return {variable_of(name): _as_text(getattr(self, name)) for name in sorted(self.model_fields_set)}
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""  # counts as unset
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        separator = os.pathsep if any(isinstance(part, Path) for part in value) else ","
+        return separator.join(str(part) for part in value)
+    return str(value)
+
 
 def load_settings() -> Settings:
     """The settings of this process's environment. Raises InvalidInput that names every variable with a mistake.

@@ -1,5 +1,6 @@
 """A burst: the parent flow run of a job. Submits its shards, watches them, and brings the job to its end."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,11 @@ def run_burst(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
     the burst early (a refusal by the store, cancelling, an error), its shards are cancelled and the ledger says why.
     """
     logger = get_run_logger()
-    progress_id = create_progress_artifact(progress=0.0, description=f"{job.name}: starting")
-    status, error = JobStatus.FAILED, "the burst was interrupted"
+    status: JobStatus = JobStatus.FAILED
+    error: str | None = "the burst was interrupted"
     watch = ShardWatch(job, ledger, settings, logger)
     try:
-        status, error = watch.run_to_end(
-            every=PROGRESS_SECONDS,
-            report=lambda share, text: update_progress_artifact(progress_id, progress=share, description=text),
-        )
+        status, error = watch.run_to_end(every=PROGRESS_SECONDS, report=_progress_artifact(job))
     except KeyboardInterrupt:
         status, error = JobStatus.CANCELLED, "interrupted"
         raise
@@ -77,3 +75,9 @@ def run_burst(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
     if status in (JobStatus.FAILED, JobStatus.CANCELLED):
         logger.error("%s: %s", job.name, error)
     return summary
+
+
+def _progress_artifact(job: JobRecord) -> Callable[[float, str], object]:
+    """An artifact in the Prefect UI that shows how far the burst is (share in per cent)."""
+    artifact: Any = create_progress_artifact(progress=0.0, description=f"{job.name}: starting")
+    return lambda share, text: update_progress_artifact(artifact, progress=share, description=text)

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from configs.settings import Settings
+from flows.deployments import ensure_pool_and_deployments
+from flows.server import local_server
 
-WORKER_STARTS = 3  # a worker that dies more often than this has something wrong that a restart won't mend
+MAX_STARTS = 3  # a process that dies more often has something wrong that a restart won't mend
+END_SECONDS = 15.0
 
 Say = Callable[[str], None]
 
@@ -24,8 +27,6 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.deployments import ensure_pool_and_deployments
-    from flows.server import local_server
     from flows.shard_watch import online_workers
 
     say("starting the Prefect server")
@@ -52,32 +53,38 @@ def worker_process(settings: Settings, api_url: str) -> Iterator[None]:
 def supervised(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
     """Keeps the command running until the context ends, starting it again a bounded number of times."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    stop = threading.Event()
+    ending = threading.Event()
+    changing = threading.Lock()
     running: list[subprocess.Popen[bytes]] = []
 
-    def start() -> subprocess.Popen[bytes]:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            )
+    def start() -> bool:
+        with changing, log.open("ab") as output:
+            if ending.is_set():
+                return False
+            running[:] = [
+                subprocess.Popen(
+                    command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                )
+            ]
+        return True
 
     def watch() -> None:
-        for _ in range(WORKER_STARTS):
-            if stop.is_set():
-                return
-            running[:] = [start()]
+        starts = 0
+        while starts < MAX_STARTS and start():
+            starts += 1
             running[0].wait()
 
-    thread = threading.Thread(target=watch, name="worker-supervisor", daemon=True)
+    thread = threading.Thread(target=watch, name="supervisor", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        stop.set()
+        with changing:
+            ending.set()
         for process in running:
             process.terminate()
             try:
-                process.wait(timeout=15)
+                process.wait(timeout=END_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-        thread.join(timeout=5)
+        thread.join()

@@ -19,7 +19,8 @@ from storage.sources import read_uri
 
 def job_id(name: str, root: str) -> str:
     """A job is its name at its output: the same name elsewhere is another job."""
-    return f"{name}-{sha256_hex(f'{root}\n{name}'.encode())[:6]}"
+    place = f"{root}\n{name}"
+    return f"{name}-{sha256_hex(place.encode())[:6]}"
 
 
 def shard_of(index: int, settings: Settings) -> int:

@@ -33,7 +33,5 @@ def render_plan(plan: Plan, settings: Settings, console: Console) -> None:
     console.print(f"output: {document['output']}", highlight=False, soft_wrap=True)
     table = Table("step", "to compute", "to reuse", "to skip", "decided as it runs")
     for step, counts in plan.steps.items():
-        table.add_row(
-            step, str(counts.computed), str(counts.reused), str(counts.skipped), str(counts.undecided)
-        )
+        table.add_row(step, str(counts.computed), str(counts.reused), str(counts.skipped), str(counts.undecided))
     console.print(table)

@@ -15,7 +15,7 @@ from steps.resolve import resolve_steps
 from storage.artefacts import StoreError
 from storage.ledger import Ledger
 from storage.open_store import open_store
-from storage.records import ItemState, JobRecord, ShardState
+from storage.records import ItemState, JobRecord, JobStatus, ShardState
 
 HEARTBEAT_SECONDS = 10.0  # a fraction of the time after which a burst takes a silent shard for lost
 
@@ -25,12 +25,16 @@ def shard(job_id: str, shard: int, run: int) -> dict[str, int]:
     """Takes the shard's pending items through the recipe; items already done are left alone.
 
     Returns how many items it left in each state. One bad item never fails the shard. A store that refuses for good
-    fails it, and the ledger then says why; anything else that raises is the burst's to try again.
+    fails it, and the ledger then says why; anything else that raises is the burst's to try again. A shard left over
+    from an earlier run of the job does nothing.
     """
     settings = load_settings()
     ledger = Ledger(settings.resolved_ledger_url)
     try:
         job = ledger.job(job_id)
+        if job.run != run or job.status is not JobStatus.RUNNING:
+            get_run_logger().info("run %d of the job is over: nothing to do", run)
+            return {}
         identifier = str(flow_run.id)
         ledger.set_shard(job_id, shard, ShardState.RUNNING, flow_run_id=identifier)
         try:

@@ -7,15 +7,14 @@ import threading
 from contextlib import AbstractContextManager, ExitStack
 
 from configs.settings import Settings
+from flows.deployments import BURST_POOL, ensure_pool_and_deployments
 from flows.local import Say, supervised, worker_process
+from flows.server import local_server
 
 
 def serve_forever(settings: Settings, *, port: int, say: Say) -> None:
     """Runs until SIGINT or SIGTERM; what it started ends with it."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    from flows.deployments import BURST_POOL, ensure_pool_and_deployments
-    from flows.server import local_server
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

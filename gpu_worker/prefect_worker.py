@@ -6,10 +6,11 @@ the flow run in hand and nothing else; a new child is started at once.
 """
 
 import asyncio
-import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -20,8 +21,9 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.settings import get_current_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from configs.settings import Settings
+from configs.settings import Settings, load_settings
 from gpu_worker.child_process import ChildEnded, ChildKeeper, WarmChild
+from gpu_worker.parent_death import end_with_parent
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -29,9 +31,8 @@ if TYPE_CHECKING:
 WORKER_TYPE = "pixelmill"
 CANCEL_POLL_SECONDS = 2.0  # one small request; with STOP_SECONDS a cancelled run is over within 10 s
 QUERY_SECONDS = 2  # Prefect's 10 s are a long wait for somebody who has just submitted a job
+END_SECONDS = 5.0  # for the last words to the API when the worker ends
 STOPPED_MESSAGE = "The worker was stopped while it ran this flow run."
-STOPPED_STATUS = 143  # what a shell calls the end by SIGTERM
-PROBLEM_STATUS = 1
 
 
 class PixelmillJobConfiguration(BaseJobConfiguration):
@@ -39,7 +40,7 @@ class PixelmillJobConfiguration(BaseJobConfiguration):
 
 
 class PixelmillWorkerResult(BaseWorkerResult):
-    """How a flow run left the child: 0 if it reached a state of its own or was cancelled."""
+    """Always a success to Prefect, which would otherwise report a crash of its own, in vaguer words."""
 
 
 class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, PixelmillWorkerResult]):
@@ -80,7 +81,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             heartbeat_interval_seconds,
             base_job_template=base_job_template,
         )
-        self._settings = settings or Settings()
+        self._settings = settings or load_settings()
         self._keeper: ChildKeeper | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._run_once = False
@@ -123,9 +124,21 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             if self._keeping is not None:
                 self._keeping.cancel()
                 await asyncio.wait([self._keeping])
-            with anyio.move_on_after(5):
+            with anyio.move_on_after(END_SECONDS):
                 await self._idle.wait()
+            with anyio.move_on_after(END_SECONDS):
+                await self._sign_off()
         await super().teardown(*exc_info)
+
+    async def _sign_off(self) -> None:
+        # Else the API counts the worker as online for another 90 s, and whoever asks waits for it in vain.
+        if self._client is not None:
+            with suppress(httpx.HTTPError):
+                await self.client.request(
+                    "DELETE",
+                    "/work_pools/{work_pool_name}/workers/{name}",
+                    path_params={"work_pool_name": self._work_pool_name, "name": self.name},
+                )
 
     async def start(
         self,
@@ -174,33 +187,24 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             identifier = f"{socket.gethostname()}:{child.pid}"
             if task_status is not None:
                 task_status.started(identifier)
-            status = await self._supervise(child, flow_run, _run_environment(configuration.env))
-            return PixelmillWorkerResult(status_code=status, identifier=identifier)
+            await self._supervise(child, flow_run, _run_environment(configuration.env))
+            return PixelmillWorkerResult(status_code=0, identifier=identifier)
         finally:
             self._idle.set()
 
-    async def _supervise(self, child: WarmChild, flow_run: "FlowRun", environment: Mapping[str, str]) -> int:
+    async def _supervise(self, child: WarmChild, flow_run: "FlowRun", environment: Mapping[str, str]) -> None:
         stopping = anyio.Event()
-        problem: str | None = None
-        status = 0
         async with anyio.create_task_group() as group:
             group.start_soon(self._stop_if_cancelled, flow_run.id, child, stopping)
             try:
                 problem = await child.run(str(flow_run.id), environment)
-                status = PROBLEM_STATUS if problem else 0
             except ChildEnded as end:
-                problem, status = str(end), end.status
+                problem = STOPPED_MESSAGE if self._stopping else str(end)
             if not stopping.is_set():
                 group.cancel_scope.cancel()
-        if stopping.is_set():
-            return 0
-        if self._stopping:
-            problem, status = STOPPED_MESSAGE, STOPPED_STATUS
-        if problem:
-            self.get_flow_run_logger(flow_run).error(problem)
+        if problem and not stopping.is_set():
             # A state that the flow run has reached already stays: the API refuses this one then.
             await self._propose_crashed_state(flow_run, problem)
-        return status
 
     async def _stop_if_cancelled(self, flow_run_id: UUID, child: WarmChild, stopping: anyio.Event) -> None:
         """Stops the child when somebody cancels or deletes the flow run, and reports it as cancelled.
@@ -228,8 +232,8 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
     async def kill_infrastructure(
         self,
         infrastructure_pid: str,
-        configuration: PixelmillJobConfiguration,
-        grace_seconds: int = 30,  # noqa: ARG002
+        configuration: PixelmillJobConfiguration,  # noqa: ARG002
+        grace_seconds: int = 30,
     ) -> None:
         """Stops the child that `infrastructure_pid` names, if it is this worker's."""
         host, _, pid = infrastructure_pid.rpartition(":")
@@ -241,11 +245,13 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         await child.stop(min(grace_seconds, 5))
 
 
-def start_worker(pool: str, settings: Settings, *, name: str | None = None) -> int:
-    """Runs a worker until SIGINT or SIGTERM; returns the exit status of the process.
+def start_worker(pool: str, settings: Settings, *, name: str | None = None, parent: int | None = None) -> int:
+    """Runs a worker until SIGINT or SIGTERM, or the death of process `parent`; returns the process's exit status.
 
     Creates the work pool if it is missing. Needs a Prefect API (`PREFECT_API_URL`).
     """
+    if parent is not None:
+        end_with_parent(parent, signal.SIGTERM)
     from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
     from prefect.utilities.processutils import setup_signal_handlers_worker
 
@@ -284,20 +290,8 @@ def _child_environment(settings: Settings, wanted: Mapping[str, str | None]) -> 
     environment = {
         **os.environ,
         **get_current_settings().to_environment_variables(exclude_unset=True),
-        **_settings_environment(settings),
+        **settings.as_environment(),
         **{name: value for name, value in wanted.items() if value is not None},
     }
     environment.setdefault("DO_NOT_TRACK", "1")
     return {name: value for name, value in environment.items() if not name.startswith("PREFECT__")}
-
-
-def _settings_environment(settings: Settings) -> dict[str, str]:
-    """The settings that aren't defaults, as the child will read them. Holds secrets: never log it."""
-    plain = settings.model_dump(mode="json", include=settings.model_fields_set, exclude_none=True)
-    environment = {
-        f"PIXELMILL_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in plain.items()
-    }
-    if settings.ledger_url is not None:
-        environment["PIXELMILL_LEDGER_URL"] = settings.ledger_url.get_secret_value()
-    return environment
