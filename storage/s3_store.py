@@ -48,6 +48,7 @@ class S3Options(NamedTuple):
     attempts: int = 8  # of one request
     multipart_mb: int = 16  # larger objects go up in parts
     connections: int = 16
+    page_size: int = 1000  # objects in one answer of a listing; S3 gives no more
 
 
 class _Head(NamedTuple):
@@ -254,7 +255,9 @@ class S3Store:
             return body.read(), answer.get("Metadata", {}).get(_DIGEST)
 
     def _page(self, prefix: str, more: dict[str, Any]) -> "ListObjectsV2OutputTypeDef":
-        return self._client().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **more)
+        return self._client().list_objects_v2(
+            Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=self._options.page_size, **more
+        )
 
 
 def _make_client(options: S3Options) -> "S3Client":

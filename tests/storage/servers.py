@@ -54,11 +54,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def rclone_s3() -> Iterator[S3Server]:
+def rclone_s3(port: int | None = None) -> Iterator[S3Server]:
     """rclone over a temporary folder: no conditional writes, metadata in memory only."""
     with tempfile.TemporaryDirectory(prefix="pixelmill-rclone-") as folder:
         Path(folder, BUCKET).mkdir()
-        port = free_port()
+        port = port or free_port()
         command = [
             *(_tool("rclone"), "serve", "s3", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"),
             *("--addr", f"127.0.0.1:{port}", "--config", os.devnull, "--vfs-cache-mode", "off", folder),

@@ -1,0 +1,154 @@
+"""Several processes at one ledger."""
+
+import multiprocessing
+import sqlite3
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.database import Database, LedgerError
+from storage.ledger import Ledger
+from storage.records import ItemEnd, ItemState, StepCounts
+from tests.storage.ledger_samples import ROOT, computed, start
+
+CHUNK, CHUNKS = 8, 12
+
+
+def _open(url: str) -> int:
+    ledger = Ledger(url)
+    start(ledger)
+    run = ledger.job("job-1").run
+    ledger.close()
+    return run
+
+
+def _work(url: str, first: int) -> None:
+    """One worker: chunks of its own, and one that all workers share, as a duplicate shard would."""
+    ledger = Ledger(url)
+    for chunk in range(CHUNKS):
+        begin = (first * CHUNKS + chunk) * CHUNK + CHUNK
+        own, shared = range(begin, begin + CHUNK), range(CHUNK)
+        for indices in (own, reversed(shared)):
+            entries = [computed(index) for index in indices]
+            ends = [ItemEnd(entry.index, ItemState.DONE) for entry in entries]
+            ledger.record_step("job-1", 1, "draw", entries, ends)
+    ledger.close()
+
+
+def test_processes_that_meet_at_a_new_database(ledger_url: str) -> None:
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        runs = list(pool.map(_open, [ledger_url] * 3))
+    assert sorted(runs)[-1] == 3  # each of them began a run, and none was lost
+    assert Ledger(ledger_url).job("job-1").run == 3
+
+
+def test_several_processes_record_at_once(ledger_url: str) -> None:
+    workers = 3
+    total = CHUNK + workers * CHUNKS * CHUNK
+    ledger = Ledger(ledger_url)
+    start(ledger, count=total)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_work, [ledger_url] * workers, range(workers)))
+    assert ledger.progress("job-1").done == total
+    assert ledger.step_counts("job-1")["draw"] == StepCounts(computed=total, seconds=total * 0.5)
+    assert len(ledger.find_artefacts(ROOT, [f"generate-{index}" for index in range(total)])) == total
+
+
+def test_threads_share_a_ledger(ledger: Ledger) -> None:
+    start(ledger, count=200)
+    barrier = threading.Barrier(8)
+
+    def work(first: int) -> None:
+        barrier.wait()
+        for index in range(first, 200, 8):
+            ledger.record_step("job-1", 1, "draw", [computed(index)], [ItemEnd(index, ItemState.DONE)])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert ledger.progress("job-1").done == 200
+
+
+def _count_in_child(ledger: Ledger, queue: Any) -> None:
+    queue.put(ledger.progress("job-1").total)
+
+
+def test_a_ledger_in_use_survives_a_fork(ledger: Ledger) -> None:
+    start(ledger)
+    context: Any = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_count_in_child, args=(ledger, queue))
+    child.start()
+    assert queue.get(timeout=60) == 6
+    child.join(60)
+    assert ledger.progress("job-1").total == 6
+
+
+def test_a_writer_waits_for_another_program(tmp_path: Path) -> None:
+    """Somebody holds SQLite's write lock for longer than SQLite itself would wait."""
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    start(ledger)
+    ledger._database._engine.dispose()
+    _shorten_patience(ledger._database)
+    holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, holder.rollback)
+    release.start()
+    ledger.record_step("job-1", 1, "draw", [computed(0)])
+    release.join()
+    holder.close()
+    assert ledger.step_counts("job-1")["draw"].computed == 1
+
+
+def _shorten_patience(database: Database) -> None:
+    from sqlalchemy import event
+
+    @event.listens_for(database._engine, "connect")
+    def shorten(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA busy_timeout = 1")
+
+
+def test_a_lost_connection_is_opened_again(postgres_url: str) -> None:
+    import psycopg
+
+    ledger = Ledger(postgres_url)
+    start(ledger)
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pixelmill'")
+    ledger.record_step("job-1", 1, "draw", [computed(0)])
+    assert ledger.step_counts("job-1")["draw"].computed == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("nonsense", "is no database URL"),
+        ("mysql://u:private@h/d", "use sqlite or postgresql"),
+        ("sqlite://", "must be a file"),
+        ("postgresql+nonsense://u:private@h/d", "Write postgresql"),
+        ("sqlite:////proc/nowhere/ledger.db", "Set PIXELMILL_HOME"),
+    ],
+)
+def test_a_ledger_that_cannot_be_opened_says_why(url: str, advice: str) -> None:
+    with pytest.raises(LedgerError, match=advice) as caught:
+        Ledger(url)
+    assert "private" not in str(caught.value)
+
+
+def test_a_wrong_password_is_not_shown(postgres_url: str) -> None:
+    host = postgres_url.rpartition("@")[2].rpartition("/")[0]
+    with pytest.raises(LedgerError, match="PIXELMILL_LEDGER_URL") as caught:
+        Ledger(f"postgresql://pixelmill:private@{host}/no_such_database")
+    assert "private" not in str(caught.value)
+
+
+def test_sqlite_is_set_up_for_many_writers(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    with ledger._database.reading() as session:
+        found = [session.connection().exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS]
+    assert found == list(PRAGMAS.values())
+
+
+PRAGMAS = {"journal_mode": "wal", "busy_timeout": 30000, "synchronous": 1, "foreign_keys": 1}
