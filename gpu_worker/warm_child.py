@@ -12,7 +12,6 @@ SIGUSR1 during a run abandons it: the child leaves the flow without reporting a 
 
 import asyncio
 import contextvars
-import ctypes
 import importlib
 import json
 import os
@@ -24,14 +23,15 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from inspect import isasyncgen, iscoroutine, isgenerator
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 from uuid import UUID
 
-from configs.settings import Settings
+from configs.settings import Settings, load_settings
+from gpu_worker.parent_death import end_with_parent
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from prefect.flows import Flow
 
 ABANDON_SIGNAL = signal.SIGUSR1
-FLUSH_SECONDS = 10.0
 PROBLEM_CHARACTERS = 4000  # keeps a reply, escaped, far below the 64 KiB that the parent reads as a line
 
 Message = dict[str, Any]
@@ -48,10 +47,10 @@ Message = dict[str, Any]
 def main() -> int:
     """Serves requests until told to shut down; the exit status of the process."""
     replies = _claim_stdout()
-    _die_with_parent(int(sys.argv[1]))
+    end_with_parent(int(sys.argv[1]), signal.SIGKILL)
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_read_requests, args=(requests,), name="requests", daemon=True).start()
-    settings = Settings()
+    settings = load_settings()
     import prefect.flow_engine  # noqa: F401 - seconds that the first flow run need not wait
 
     _reply(replies, kind="ready", problem=_warm(settings))
@@ -70,7 +69,9 @@ def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> tuple[str | 
     """Runs one flow run in this thread, which must be the main one.
 
     Returns what kept it from being run to a state of its own (None: its engine reported a state), and whether it was
-    abandoned. Environment, working folder, import path and context are as before afterwards, logs and events sent.
+    abandoned. Environment, working folder, import path and context are as before afterwards. Prefect's threads send
+    logs and events within 2 s, and the rest as the process ends; draining them after each run would cost 2.5 MB of
+    memory a run, which Prefect never gives back.
     """
     abandoned = False
 
@@ -92,7 +93,6 @@ def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> tuple[str | 
     finally:
         # From here on an abandoned child may simply die: there is nothing left to leave in order.
         signal.signal(ABANDON_SIGNAL, before)
-    _flush()
     return problem, abandoned
 
 
@@ -189,23 +189,20 @@ def _forget_modules(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _flush() -> None:
-    """Sends what is queued of logs and events, and lets go of their clients."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    EventsWorker.drain_all(timeout=FLUSH_SECONDS)
-    APILogWorker.drain_all(timeout=FLUSH_SECONDS)
-
-
 def _warm(settings: Settings) -> str | None:
     """Loads the models of `keep_warm`; a problem with that does not keep the worker from working."""
     if not settings.keep_warm:
         return None
     try:
         from gpu_worker.runtime import get_runtime
+        from storage.ledger import Ledger
 
-        get_runtime(settings).warm(settings.keep_warm)
+        runtime = get_runtime(settings)
+        with closing(Ledger(settings.resolved_ledger_url)) as ledger:
+            runtime.warm(
+                settings.keep_warm,
+                lambda ref, seconds: ledger.record_model_load(None, None, str(ref), runtime.name, seconds),
+            )
     except Exception as error:
         traceback.print_exc()
         return _shortened(f"keep_warm ({', '.join(settings.keep_warm)}): {type(error).__name__}: {error}")
@@ -229,8 +226,10 @@ def _next_request(requests: "queue.SimpleQueue[Message]", settings: Settings) ->
 
 
 def _read_requests(requests: "queue.SimpleQueue[Message]") -> None:
-    for line in sys.stdin.buffer:
-        requests.put(json.loads(line))
+    # Unbuffered: the interpreter cannot end in order while a thread holds the lock of a buffered reader.
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
+        for line in stdin:
+            requests.put(json.loads(line))
     # The parent is gone: whatever runs here has nobody to report to, and its helpers go with it.
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
@@ -245,18 +244,6 @@ def _claim_stdout() -> IO[str]:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return replies
-
-
-def _die_with_parent(parent: int) -> None:
-    """Has the kernel kill this process when its parent dies, also while a native call keeps all threads from running.
-
-    Linux only; elsewhere the end of standard input does it alone.
-    """
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # <sys/prctl.h>
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)  # it died before the call
 
 
 def _shortened(text: str) -> str:

@@ -1,0 +1,89 @@
+"""The local server: one for all commands of a home, gone after the last of them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from configs.settings import Settings
+from flows.server import ServerError, local_server
+
+pytestmark = pytest.mark.e2e
+
+USER = """
+import sys, time
+from pathlib import Path
+from configs.settings import Settings
+from flows.server import local_server
+with local_server(Settings(home=Path(sys.argv[1]))) as url:
+    print(url, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_api(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("profile")))
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield
+
+
+def test_server_is_shared_and_ends_with_its_last_user(tmp_path: Path) -> None:
+    state = tmp_path / "prefect" / "server.json"
+    state.parent.mkdir()
+    state.write_text(json.dumps({"pid": os.getpid(), "port": 1, "ui": False}))  # left by a server long gone
+    with subprocess.Popen([sys.executable, "-c", USER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout is not None
+        url = user.stdout.readline().strip()
+        with local_server(Settings(home=tmp_path)) as joined:
+            assert joined == url
+            user.kill()
+            user.wait()
+            time.sleep(0.5)  # a server that hung on its starter would be gone now
+            settings = json.load(urllib.request.urlopen(f"{url}/admin/settings"))["server"]
+            server = psutil.Process(json.loads(state.read_text())["pid"])
+            with pytest.raises(ServerError, match="runs already"), local_server(Settings(home=tmp_path), ui=True):
+                pass
+    assert settings["analytics_enabled"] is False
+    assert settings["ui"]["enabled"] is False
+    assert settings["services"]["task_run_recorder"]["batch_size"] == 200
+    assert settings["services"]["task_run_recorder"]["read_batch_size"] == 200
+    server.wait(60)  # raises if it goes on
+
+
+def test_server_that_cannot_start_shows_why(tmp_path: Path) -> None:
+    (tmp_path / "prefect" / "prefect.db").mkdir(parents=True)  # where the database should be
+    with pytest.raises(ServerError, match=r"unable to open database file"), local_server(Settings(home=tmp_path)):
+        pass
+    assert not (tmp_path / "prefect" / "server.json").exists()
+
+
+def test_port_in_use_is_refused(tmp_path: Path, prefect_server: str) -> None:
+    port = int(prefect_server.rsplit(":", 1)[1].split("/", maxsplit=1)[0])
+    with pytest.raises(ServerError, match=str(port)), local_server(Settings(home=tmp_path), port=port):
+        pass
+
+
+def test_the_users_own_api_comes_first(tmp_path: Path, prefect_api: str) -> None:
+    with local_server(Settings(home=tmp_path)) as url:
+        assert url == prefect_api
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_api_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    api = "http://127.0.0.1:9/api"
+    with (
+        temporary_settings({PREFECT_API_URL: api}),
+        pytest.raises(ServerError, match=r"127\.0\.0\.1:9/api does not answer"),
+        local_server(Settings(home=tmp_path)),
+    ):
+        pass
