@@ -8,8 +8,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-_BLOCK = 1 << 20  # bytes
-
 
 class DigestCache:
     """Digests of files, kept in one JSON file. Safe between threads; processes may overwrite each other's additions."""
@@ -25,12 +23,8 @@ class DigestCache:
         Names that begin with a dot are left out. Raises OSError, also for a folder without files.
         """
         with self._lock:
-            before = len(self._read())
-            if source.is_file():
-                result, changed = self._file(source)
-            else:
-                result, changed = self._folder(source)
-            if changed or len(self._read()) != before:
+            result, changed = self._file(source) if source.is_file() else self._folder(source)
+            if changed:
                 self._write()
             return result
 
@@ -50,12 +44,9 @@ class DigestCache:
         known = self._read().get(str(path))
         if isinstance(known, list) and known[:2] == stamp and isinstance(known[-1], str) and len(known[-1]) == 64:
             return known[-1], False
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        self._read()[str(path)] = [*stamp, digest.hexdigest()]
-        return digest.hexdigest(), True
+        digest = _sha256(path)
+        self._read()[str(path)] = [*stamp, digest]
+        return digest, True
 
     def _read(self) -> dict[str, list[object]]:
         if self._known is None:
@@ -78,6 +69,11 @@ class DigestCache:
         except OSError:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -13,7 +13,7 @@ from configs.fields import check_variable_name
 from configs.item import Scalar
 from configs.job import Grid, ItemEntry
 from configs.problems import Problem, did_you_mean
-from configs.text import MAX_NAME_BYTES, check_name, slug
+from configs.text import MAX_NAME_BYTES, check_name, cut, slug
 from configs.validation import problems_of
 from configs.yaml_source import child
 
@@ -138,7 +138,4 @@ def _value_slug(value: Scalar, place: int) -> str:
 
 
 def _default_name(parts: list[str]) -> str:
-    name = "-".join(parts)
-    while len(name.encode()) > MAX_NAME_BYTES:
-        name = name[:-1]
-    return check_name(name.strip("-. ") or "item")
+    return check_name(cut("-".join(parts), MAX_NAME_BYTES).strip("-. ") or "item")

@@ -110,7 +110,9 @@ def load_settings() -> Settings:
         settings = Settings()
     except ValidationError as error:
         given = {str(details["loc"][0]): details.get("input") for details in error.errors()}
-        problems += [Problem(variable_of(each.path), each.message) for each in problems_of(error, Settings, given)]
+        for each in problems_of(error, Settings, given):
+            # Every variable is a text: that goes without saying.
+            problems.append(Problem(variable_of(each.path), each.message.replace(", not the text ", ", not ")))
         raise InvalidInput(problems) from None
     if problems:
         raise InvalidInput(problems)

@@ -165,7 +165,7 @@ def typed(text: str) -> bool | int | float | str:
         return _BOOLS[text.lower()]
     if _INT.fullmatch(text) and -(2**63) <= int(text) < 2**63:
         return int(text)
-    if _FLOAT.fullmatch(text) and not _INT.fullmatch(text):
+    if _FLOAT.fullmatch(text) and not text.lstrip("-").isdigit():
         number = float(text)
         return number if abs(number) != float("inf") else text
     return text

@@ -6,12 +6,14 @@ import unicodedata
 # A segment of an artefact store's key holds 200 bytes: the rest is for seed number, step id and extension.
 MAX_NAME_BYTES = 140
 _SLUG_LENGTH = 60
+_SLUG_BYTES = 120  # leaves a name room for a number
 _NOT_SLUG = re.compile(r"[^\w.]+|_+")
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def check_text(text: str) -> str:
-    """The text itself. Raises ValueError for characters that neither UTF-8 nor databases can hold."""
+    """The text with lines ended by \\n. Raises ValueError for characters that UTF-8 or databases cannot hold."""
+    text = text.replace("\r\n", "\n")
     for character in text:
         if character not in "\n\t" and not character.isprintable() and unicodedata.category(character) in ("Cc", "Cs"):
             raise ValueError(f"must not hold the control character U+{ord(character):04X}")
@@ -43,7 +45,12 @@ def collision_key(name: str) -> str:
     return unicodedata.normalize("NFC", name.casefold()) if not name.isascii() else name.lower()
 
 
-def slug(text: str, length: int = _SLUG_LENGTH) -> str:
-    """Words of any script in lower case, joined by hyphens, cut at `length` characters; empty if there are none."""
-    words = _NOT_SLUG.sub("-", unicodedata.normalize("NFKC", text).lower())
-    return words[:length].strip("-.")
+def slug(text: str) -> str:
+    """Words of any script in lower case, joined by hyphens, cut at 60 characters; empty if there are none."""
+    words = _NOT_SLUG.sub("-", unicodedata.normalize("NFKC", text).lower()).strip("-.")[:_SLUG_LENGTH]
+    return cut(words, _SLUG_BYTES).strip("-.")
+
+
+def cut(text: str, size: int) -> str:
+    """The longest beginning of at most `size` bytes in UTF-8."""
+    return text.encode()[:size].decode(errors="ignore")

@@ -150,6 +150,8 @@ def _message(
     if kind == "extra_forbidden":
         known = [*_fields(model, place[:-1]), *also_known]
         return f"unknown field{did_you_mean(str(place[-1]), known)}"
+    if kind == "string_unicode":
+        return "must not hold half a character (a lone surrogate escape)"
     if kind == "value_error":
         return str(context["error"])
     if kind in _WANTED:
@@ -164,9 +166,9 @@ def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     """Names of the fields that may stand at a place of a model's document."""
     models: list[type[BaseModel]] = [model]
     for part in place:
-        if isinstance(part, int):
-            continue
-        annotations = [inner.model_fields[part].annotation for inner in models if part in inner.model_fields]
+        if not any(part in inner.model_fields for inner in models):
+            continue  # a position in a list or a key of a mapping
+        annotations = [inner.model_fields[str(part)].annotation for inner in models if part in inner.model_fields]
         models = [found for annotation in annotations for found in _models_in(annotation)]
     return [name for inner in models for name in inner.model_fields]
 
