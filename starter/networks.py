@@ -27,6 +27,7 @@ def new_autoencoder() -> AutoencoderKL:
         norm_num_groups=16,
         sample_size=IMAGE_SIZE,
         mid_block_add_attention=False,
+        scaling_factor=1.0,
     )
 
 
@@ -86,4 +87,5 @@ def new_scheduler() -> DDIMScheduler:
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
+        steps_offset=1,  # of no effect with trailing steps, but pipelines warn of 0
     )

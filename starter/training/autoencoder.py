@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
 from starter.contact_sheet import grid
 from starter.dataset import TRAIN_FOLDER, held_out_set, training_set
 from starter.networks import new_autoencoder
-from starter.training.loop import Budget, Learner, restore, train
+from starter.training.loop import Budget, Learner, train
 
 BUDGET = Budget(minutes=24, learning_rate=2e-3, batch=8)
 KL_WEIGHT = 1e-4
-STATISTICS = TRAIN_FOLDER / "autoencoder" / "latents.json"
+FINISHED = TRAIN_FOLDER / "autoencoder" / "finished.pt"
 
 
 def to_tensor(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
@@ -64,26 +63,49 @@ def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
 
 
 def run() -> None:
-    """Train, then measure the latents and the quality on held-out sprites."""
+    """Train, standardise the latents, keep the weights for the later stages, and measure them on held-out sprites."""
     learner = train(AutoencoderLearner, BUDGET)
-    report(learner)
-
-
-def report(learner: Learner | None = None) -> float:
-    """Write the latents' statistics and a picture of originals over reconstructions; return the PSNR in dB."""
-    learner = learner or restore(AutoencoderLearner())
     assert isinstance(learner, AutoencoderLearner)
-    held_out = held_out_set()
-    images = to_tensor(held_out.images[::6])
+    standardise(learner.autoencoder, to_tensor(training_set().images[::60]))
+    torch.save(learner.autoencoder.state_dict(), FINISHED)
+    report(learner.autoencoder)
+
+
+def trained_autoencoder() -> AutoencoderKL:
+    """The trained autoencoder; its latents have mean 0 and standard deviation 1, so their scaling factor is 1."""
+    autoencoder = new_autoencoder()
+    autoencoder.load_state_dict(torch.load(FINISHED, weights_only=True))
+    return autoencoder.eval()
+
+
+@torch.inference_mode()
+def standardise(autoencoder: AutoencoderKL, images: Tensor) -> None:
+    """Bring each channel of the latents to mean 0 and standard deviation 1, inside the two 1x1 convolutions.
+
+    Pictures decode exactly as before. Pipelines know one scaling factor for all channels, and left alone one channel
+    is three times as loud as another: the noise predictor would spend its effort on it.
+    """
+    latents = torch.cat([autoencoder.encode(part).latent_dist.mode() for part in images.split(64)])
+    mean, std = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+    before, after, channels = autoencoder.quant_conv, autoencoder.post_quant_conv, len(mean)
+    before.weight[:channels] /= std[:, None, None, None]
+    before.bias[:channels] = (before.bias[:channels] - mean) / std
+    before.bias[channels:] -= 2 * std.log()  # the other half is the logarithm of the variance
+    after.bias += after.weight[:, :, 0, 0] @ mean
+    after.weight *= std[None, :, None, None]
+
+
+def report(autoencoder: AutoencoderKL) -> float:
+    """Draw originals over reconstructions of held-out sprites; return the mean PSNR in dB."""
+    images = to_tensor(held_out_set().images[::6])
     with torch.inference_mode():
-        latents = learner.autoencoder.encode(images).latent_dist.mode()
-        decoded = torch.cat([learner.autoencoder.decode(part).sample for part in latents.split(64)])
+        latents = torch.cat([autoencoder.encode(part).latent_dist.mode() for part in images.split(64)])
+        decoded = torch.cat([autoencoder.decode(part).sample for part in latents.split(64)])
     error = (decoded.clamp(-1, 1) - images).square().mean(dim=(1, 2, 3)) / 4
     psnr = float((-10 * error.log10()).mean())
-    STATISTICS.write_text(json.dumps({"std": float(latents.std()), "mean": float(latents.mean()), "psnr": psnr}))
-    originals, copies = to_pictures(images[::8]), to_pictures(decoded[::8])
-    rows = [p for i in range(0, 32, 8) for p in originals[i : i + 8] + copies[i : i + 8]]
-    grid(rows, 8, 3).save(learner.folder() / "reconstructions.png")
-    channels = latents.std(dim=(0, 2, 3)).tolist()
-    print(f"autoencoder: {psnr:.2f} dB, latent std {float(latents.std()):.3f} by channel {channels}", flush=True)
+    originals, copies = to_pictures(images[::5]), to_pictures(decoded[::5])
+    rows = [picture for i in range(0, 48, 12) for picture in originals[i : i + 12] + copies[i : i + 12]]
+    grid(rows, 12, 2).save(FINISHED.with_name("reconstructions.png"))
+    means, stds = latents.mean(dim=(0, 2, 3)).tolist(), latents.std(dim=(0, 2, 3)).tolist()
+    print(f"autoencoder: {psnr:.2f} dB; latents by channel: mean {means}, deviation {stds}", flush=True)
     return psnr

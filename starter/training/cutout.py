@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from starter.dataset import MODELS_FOLDER, TRAIN_FOLDER, large_set, training_set
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, prompt_for
-from starter.training.diffusion import MODEL_FOLDER
+from starter.training.diffusion import EVERY, MODEL_FOLDER
 from starter.training.loop import Budget, Learner, restore, train
 
 BUDGET = Budget(minutes=7, learning_rate=3e-3, batch=8, ema_decay=0.995)
@@ -158,8 +158,10 @@ def redraw_sprites() -> None:
     scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     sprites = training_set()
     rng = np.random.default_rng(7)
-    chosen = np.sort(rng.choice(len(sprites), _REDRAWN_COUNT, replace=False))
-    latents = torch.from_numpy(np.load(TRAIN_FOLDER / "diffusion" / "latents.npy")[chosen]).float()
+    cached = np.load(TRAIN_FOLDER / "diffusion" / "latents.npy")
+    chosen = np.sort(rng.choice(len(cached), _REDRAWN_COUNT, replace=False))
+    latents = torch.from_numpy(cached[chosen]).float()
+    chosen *= EVERY
     colors = tuple(COLORS)
     captions = [prompt_for(OBJECTS[o], colors[c], BACKGROUNDS[b]) for o, c, b in sprites.labels[chosen]]
     scheduler.set_timesteps(20)
@@ -178,7 +180,7 @@ def redraw_sprites() -> None:
         for time in times:
             predicted = pipeline.unet(part, time, states).sample
             part = scheduler.step(predicted, time, part).prev_sample
-        decoded = pipeline.vae.decode(part / pipeline.vae.config.scaling_factor).sample
+        decoded = pipeline.vae.decode(part).sample
         images.append(decoded.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy())
     _REDRAWN.parent.mkdir(parents=True, exist_ok=True)
     np.savez(_REDRAWN, images=np.concatenate(images), masks=sprites.masks[chosen])

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from starter.dataset import TRAIN_FOLDER, large_set
 from starter.realesrgan import UPSCALER_FILE, new_network
-from starter.training.autoencoder import to_tensor
-from starter.training.diffusion import trained_autoencoder
+from starter.training.autoencoder import to_tensor, trained_autoencoder
 from starter.training.loop import Budget, Learner, restore, train
 
 BUDGET = Budget(minutes=6, learning_rate=1.5e-3, batch=8, ema_decay=0.995, weight_decay=0.0)
