@@ -142,14 +142,15 @@ class ModelPool:
         return _Resident(handle, self.memory_mb(ref)), seconds
 
     def _load_handle(self, ref: ModelRef, part: ModelPart) -> Any:
+        options = part.options if part.revision is None else {"revision": part.revision, **part.options}
         try:
             loader = self._load_engine(part.engine)
             try:
-                return loader(part.source, part.options, self._device.torch)
+                return loader(part.source, options, self._device.torch)
             except Exception as error:
                 if not is_out_of_memory(error) or not self.evict_idle():
                     raise
-            return loader(part.source, part.options, self._device.torch)
+            return loader(part.source, options, self._device.torch)
         except Exception as error:
             remedy = (
                 "It does not fit on the device beside what is in use: choose a smaller model or a larger device."

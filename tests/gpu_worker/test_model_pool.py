@@ -143,3 +143,12 @@ def test_fits_compares_with_the_budget() -> None:
     pool = make_pool(budget_mb=100)
     assert pool.fits((A, B, A))
     assert not pool.fits((A, B, C))
+
+
+def test_the_engine_hears_of_the_revision() -> None:
+    def loader(source: str, options: Mapping[str, Any], device: str) -> object:
+        return dict(options)
+
+    part = ModelPart(engine="test", source="org/name", revision="abc", options={"variant": "fp16"})
+    pool = make_pool(loader=loader, parts=Parts({A: part}))
+    assert pool.get(A) == {"revision": "abc", "variant": "fp16"}
