@@ -75,8 +75,10 @@ def name_drafts(drafts: Sequence[Draft]) -> tuple[list[str], list[Problem]]:
         name = draft.entry.name
         if name is None:
             continue
-        first = taken.setdefault(collision_key(name), draft.place)
-        if first is not draft.place:
+        first = taken.get(collision_key(name))
+        if first is None:
+            taken[collision_key(name)] = draft.place
+        else:
             hint = "; give the templates a `name`" if draft.place.path in ("matrix", "zip") else ""
             message = f"the name `{name}` is taken (upper and lower case count as equal) by an item in {first}{hint}"
             problems.append(draft.place.problem("name", message))

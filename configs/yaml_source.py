@@ -35,13 +35,15 @@ _TAG = "tag:yaml.org,2002:"
 class Document:
     """A mapping read from YAML: dicts, lists, text, numbers, booleans and None.
 
-    `problems` are mistakes that left the rest readable (duplicate keys, ambiguous scalars).
+    `problems` are mistakes that left the rest readable (duplicate keys, ambiguous scalars). `guessed` are the paths
+    of the scalars among them: what `data` holds there is not worth a second complaint.
     """
 
     data: dict[str, Any]
     file: str
     lines: dict[str, int]
     problems: tuple[Problem, ...] = ()
+    guessed: frozenset[str] = frozenset()
 
     def line(self, path: str) -> int:
         """Line (from 1) of the value at a dotted path, or of its nearest ancestor that is in the file."""
@@ -52,11 +54,11 @@ class Document:
         return self.lines.get("", 1)
 
     def locate(self, problems: Iterable[Problem]) -> Iterator[Problem]:
-        """The problems with this document's file and line, where they name no file yet."""
+        """The problems with this document's file and line, where they name no file yet; none of a guessed value."""
         for problem in problems:
             if problem.file is not None:
                 yield problem
-            else:
+            elif problem.path not in self.guessed:
                 yield Problem(problem.path, problem.message, self.file, self.line(problem.path))
 
 
@@ -82,7 +84,7 @@ def parse_yaml(data: bytes, file: str) -> Document:
     if not isinstance(root, dict):
         message = f"must be fields (`name: …`), not {describe(root)}"
         raise InvalidInput([*builder.problems, Problem("", message, file, builder.lines.get("", 1))])
-    return Document(root, file, builder.lines, tuple(builder.problems))
+    return Document(root, file, builder.lines, tuple(builder.problems), frozenset(builder.guessed))
 
 
 def describe(value: Any) -> str:
@@ -140,6 +142,7 @@ class _Builder:
     lines: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     documents: list[Any] = field(default_factory=list)
+    guessed: set[str] = field(default_factory=set)
     _stack: list[_Open] = field(default_factory=list)
     _anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
     _nodes: int = 0
@@ -265,6 +268,7 @@ class _Builder:
         value, complaint = _resolve(text)
         if complaint:
             self._problem(path, complaint, event)
+            self.guessed.add(path)
         return value
 
 

@@ -193,14 +193,14 @@ def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
             idle.discard(item.index)
             if resolved.step.makes_image:
                 imageless.discard(item.index)
-            elif item.index in imageless and visits:
+            elif item.index in imageless and visits and not recipe.problems:
                 message = f"the step `{resolved.id}` needs an image, but the item visits no step that makes one before"
                 problems.setdefault(place.problem("", message))
             if checked is not place:
                 checked = place
                 for message in resolved.step.item_problems(item):
                     problems.setdefault(place.problem("", f"{message} (step `{resolved.id}`, item `{item.name}`)"))
-    if None not in recipe.steps and recipe.steps:
+    if not recipe.problems:
         for index in sorted(idle):
             message = f"the item `{items.items[index].name}` visits no step: every `when` of the recipe is false for it"
             problems.setdefault(items.places[index].problem("", message))

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 HEAVY = (
-    "torch", "torchvision", "diffusers", "transformers", "rembg", "onnxruntime", "realesrgan", "cv2", "scipy", "pyarrow",
-    "boto3", "botocore", "prefect", "sqlalchemy", "sqlmodel",
+    "torch", "torchvision", "diffusers", "transformers", "rembg", "onnxruntime", "realesrgan", "cv2", "scipy",
+    "pyarrow", "boto3", "botocore", "prefect", "sqlalchemy", "sqlmodel",
 )  # fmt: skip
 CONFIGS = (
     "catalogue", "conditions", "digests", "fields", "grid", "items", "job", "job_items", "models", "recipe",
