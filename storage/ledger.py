@@ -55,7 +55,9 @@ class Ledger:
         anew: pending, without attempts.
         """
         start = ledger_jobs.RunStart(job_id, name, output, revision, recipe, model_digests, list(items))
-        return self._database.write(lambda session: ledger_jobs.start_run(start, session=session), repeatable=False)
+        return self._database.write(
+            lambda session: ledger_jobs.start_run(start, session=session, database=self._database), repeatable=False
+        )
 
     def job(self, job_id: str) -> JobRecord:
         """Raises LookupError with a message that names the known jobs nearest to it."""

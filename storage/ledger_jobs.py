@@ -11,6 +11,7 @@ from sqlmodel import Session, col
 
 from configs.item import Item
 from configs.recipe import Recipe
+from storage.database import Database
 from storage.records import ItemState, JobRecord, JobStatus, ShardState
 from storage.tables import ItemRow, JobRow, ShardRow, StepRunRow
 
@@ -30,16 +31,16 @@ class RunStart(NamedTuple):
     items: Sequence[tuple[Item, int]]
 
 
-def start_run(start: RunStart, *, session: Session) -> JobRecord:
-    row = session.get(JobRow, start.job_id, with_for_update=True)
+def start_run(start: RunStart, *, session: Session, database: Database) -> JobRecord:
     now = datetime.now(UTC)
-    same = row is not None and row.revision == start.revision
-    if row is None:
-        row = JobRow(id=start.job_id, run=0, created_at=now, **_contents(start, now))
-    else:
-        row.sqlmodel_update(_contents(start, now))
+    contents = _contents(start, now)
+    # Of two that start a new job at once, one waits here for the other.
+    fresh = {"id": start.job_id, "run": 0, "created_at": now, **contents}
+    session.execute(database.insert(JobRow).on_conflict_do_nothing(), [fresh])
+    row = session.get_one(JobRow, start.job_id, with_for_update=True)
+    same = row.run > 0 and row.revision == start.revision
+    row.sqlmodel_update(contents)
     row.run += 1
-    session.add(row)
     session.flush()
     if same:
         _move_items(start, session)

@@ -41,7 +41,7 @@ def _work(url: str, first: int) -> None:
 def test_processes_that_meet_at_a_new_database(ledger_url: str) -> None:
     with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
         runs = list(pool.map(_open, [ledger_url] * 3))
-    assert sorted(runs)[-1] == 3  # each of them began a run, and none was lost
+    assert max(runs) == 3  # each of them began a run, and none was lost
     assert Ledger(ledger_url).job("job-1").run == 3
 
 
@@ -69,6 +69,17 @@ def test_threads_share_a_ledger(ledger: Ledger) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert ledger.progress("job-1").done == 200
+
+
+def test_of_those_that_start_a_new_job_at_once_each_begins_a_run(ledger: Ledger) -> None:
+    barrier = threading.Barrier(4)
+
+    def begin(_: int) -> int:
+        barrier.wait()
+        return start(ledger).run
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(begin, range(4))) == [1, 2, 3, 4]
 
 
 def _count_in_child(ledger: Ledger, queue: Any) -> None:
