@@ -1,0 +1,191 @@
+"""Whole jobs through the command line: server, worker, starter models, store and ledger, and what kills them."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from configs.settings import Settings
+from storage.ledger import Ledger
+from storage.open_store import open_store
+from storage.records import Outcome, StepEntry
+from tests.command import Pixelmill
+from tests.storage.servers import rclone_s3
+
+pytestmark = pytest.mark.e2e
+
+RECIPE = """
+name: icon
+vars: {transparent: false}
+steps:
+  - {id: base, step: generate, model: starter, width: 64, height: 64, steps: 20, guidance: 3.0}
+  - {id: cutout, step: remove_background, model: starter, when: vars.transparent}
+  - {id: large, step: upscale, model: starter, scale: SCALE}
+keep: [large]
+"""
+
+JOB = """
+name: icons
+recipe: ./recipe.yaml
+output: OUTPUT
+seed: 7
+items:
+  - {name: cut, prompt: "a red potion, game icon, white background", vars: {transparent: true}}
+matrix:
+  prompt: "a {color} {object}, game icon, white background"
+  color: [red, blue, green]
+  object: [potion, key, book, star]
+"""
+
+ITEMS = 13
+
+
+@pytest.fixture
+def shell(tmp_path, prefect_server) -> Pixelmill:
+    """A user's shell before one long-lived Prefect server."""
+    return Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server})
+
+
+def write_job(shell: Pixelmill, *, output: str = "./out", scale: int = 4) -> str:
+    shell.write("recipe.yaml", RECIPE.replace("SCALE", str(scale)))
+    return shell.write("job.yaml", JOB.replace("OUTPUT", output))
+
+
+def recorded(shell: Pixelmill, step: str = "base") -> int:
+    """How many items the ledger holds an image of this step for."""
+    ledger = Ledger(Settings(home=shell.home).resolved_ledger_url)
+    try:
+        (job,) = ledger.jobs()
+        entries: list[StepEntry | None] = [report.steps.get(step) for report in ledger.item_reports(job.id)]
+        return sum(entry is not None and entry.outcome in (Outcome.COMPUTED, Outcome.REUSED) for entry in entries)
+    finally:
+        ledger.close()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def some_recorded(shell: Pixelmill) -> bool:
+    return (shell.home / "ledger.db").exists() and recorded(shell) > 0
+
+
+def processes_below(process: "subprocess.Popen[str]", module: str) -> list[psutil.Process]:
+    return [child for child in psutil.Process(process.pid).children(recursive=True) if module in child.cmdline()]
+
+
+def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell, tmp_path, monkeypatch):
+    with rclone_s3() as server:
+        shell = Pixelmill(tmp_path, {**shell.env, **server.environment})
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        output = f"s3://{server.bucket}/assets"
+        store = open_store(output, server.settings())
+        job = write_job(shell, output=output)
+
+        first = shell("run", job, "--json")
+        assert first.status == 0, first.err
+        assert first.document["items"] == {"total": ITEMS, "done": ITEMS, "failed": 0, "quarantined": 0, "pending": 0}
+        assert first.document["steps"]["base"]["computed"] == ITEMS
+        assert first.document["steps"]["cutout"]["computed"] == 1
+        assert first.document["steps"]["cutout"]["skipped"] == ITEMS - 1
+        assert set(first.document["model_loads"].values()) == {1}
+        finals = {key: store.get(key) for key, _ in store.list("icons/final/")}
+        assert len(finals) == ITEMS
+
+        again = shell("run", job, "--json")
+        assert again.status == 0
+        assert {step: counts["computed"] for step, counts in again.document["steps"].items()} == {
+            "base": 0,
+            "cutout": 0,
+            "large": 0,
+        }
+        assert again.document["steps"]["large"]["reused"] == ITEMS
+        assert again.document["model_loads"] == {}
+
+        changed = shell("run", write_job(shell, output=output, scale=2), "--json")
+        assert changed.status == 0
+        assert changed.document["steps"]["base"] == {
+            "computed": 0,
+            "reused": ITEMS,
+            "skipped": 0,
+            "failed": 0,
+            "seconds": 0.0,
+        }
+        assert changed.document["steps"]["large"]["computed"] == ITEMS
+        assert list(changed.document["model_loads"]) == ["starter/upscaler"]
+
+
+def test_a_killed_child_costs_nothing_that_was_recorded(shell):
+    process = shell.start("run", write_job(shell), "--json")
+    wait_until(lambda: some_recorded(shell))
+    (child,) = processes_below(process, "gpu_worker.warm_child")
+    child.kill()
+    before = recorded(shell)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert f'"total": {ITEMS}, "done": {ITEMS}' in out
+    assert before <= recorded(shell) == ITEMS
+
+
+def test_after_everything_was_killed_resume_redoes_nothing_recorded(shell):
+    process = shell.start("run", write_job(shell), "--json")
+    wait_until(lambda: some_recorded(shell))
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        os.kill(member.pid, signal.SIGKILL)
+    psutil.wait_procs(family, timeout=20)
+    process.communicate()
+    before = recorded(shell)
+
+    result = shell("resume", "icons", "--json")
+    assert result.status == 0, result.err
+    assert result.document["items"]["done"] == ITEMS
+    assert result.document["steps"]["base"]["reused"] == before
+    assert result.document["steps"]["base"]["computed"] == ITEMS - before
+
+
+def test_cancel_stops_the_job_and_resume_ends_it(shell):
+    process = shell.start("run", write_job(shell), "--json")
+    wait_until(lambda: some_recorded(shell))
+    assert shell("cancel", "icons", "--json").document["cancelled"] is True
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert '"status": "cancelled"' in out
+    assert shell("resume", "icons", "--json").document["items"]["done"] == ITEMS
+
+
+def test_a_bad_item_fails_alone(shell):
+    image = Path(shell.write("broken.png", "not an image"))
+    job = shell.write(
+        "job.yaml",
+        f"""
+name: photos
+recipe: ./recipe.yaml
+output: ./out
+items:
+  - {{name: broken, image: {image}}}
+  - {{name: sound, image: {sprite(shell)}}}
+""",
+    )
+    shell.write("recipe.yaml", "name: r\nsteps:\n- {id: photo, step: load}\n- {id: small, step: resize, width: 32}\n")
+    result = shell("run", job, "--json")
+    assert result.status == 3
+    assert result.document["items"]["done"] == 1
+    assert [failure["item"] for failure in result.document["failures"]] == ["broken"]
+
+
+def sprite(shell: Pixelmill) -> Path:
+    from starter.sprites import draw_sprite
+
+    path = shell.folder / "sprite.png"
+    draw_sprite("potion", "red", "white", seed=1).image.save(path)
+    return path
