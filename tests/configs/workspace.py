@@ -31,6 +31,18 @@ items:
 """
 
 
+def job(*lines: str, without: str = "") -> str:
+    """JOB with top-level lines replaced or added, and one field left out."""
+    fields = {line.split(":")[0] for line in lines} | {without}
+    kept, keeping = [], True
+    for line in JOB.splitlines():
+        if not line.startswith(" "):
+            keeping = line.split(":")[0] not in fields
+        if keeping:
+            kept.append(line)
+    return "\n".join([*kept, *lines]) + "\n"
+
+
 class Workspace:
     """`read` answers what a store would: the bytes at a path, or an object put with `put`."""
 
