@@ -7,7 +7,7 @@ error). The end of its input is its own end: no child outlives its parent.
 requests: `{"kind": "run", "flow_run_id": …, "environment": {…}}`, `{"kind": "shutdown"}`
 replies: `{"kind": "ready", "problem": …}`, `{"kind": "started"}`, `{"kind": "finished", "problem": …}`
 
-SIGUSR1 during a run abandons it: the child leaves the flow without reporting a state (its parent does), and ends.
+SIGUSR1 during a run abandons it: the child leaves the flow, reports nothing to anybody (its parent does), and ends.
 """
 
 import asyncio
@@ -60,9 +60,9 @@ def main() -> int:
             return 0
         _reply(replies, kind="started")
         problem, abandoned = serve_run(UUID(request["flow_run_id"]), request["environment"])
-        _reply(replies, kind="finished", problem=problem)
         if abandoned:
             return 0
+        _reply(replies, kind="finished", problem=problem)
 
 
 def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> tuple[str | None, bool]:

@@ -213,6 +213,7 @@ def test_a_waiting_run_is_picked_up_by_a_worker_that_starts_later(pool: Pool) ->
     state = pool.state(run)
     assert state.is_crashed()
     assert "stopped" in (state.message or "")
+    assert not pool.client.read_workers_for_work_pool(pool.name)
 
 
 def test_killed_worker_leaves_no_process(pool: Pool) -> None:
