@@ -140,13 +140,14 @@ def up(port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI 
 def worker_start(
     pool: Annotated[str | None, typer.Option(help="Work pool to take shards from.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the worker.")] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True, help="End with the process of this number.")] = None,
 ) -> None:
     """Take shards from the work pool and run them on this machine's device, models resident."""
     from gpu_worker.prefect_worker import start_worker
 
     with _errors_reported(json=False):
         settings = _settings()
-        raise typer.Exit(start_worker(pool or settings.work_pool, settings, name=name))
+        raise typer.Exit(start_worker(pool or settings.work_pool, settings, name=name, parent=parent))
 
 
 @models_app.command("list")

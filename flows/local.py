@@ -14,44 +14,47 @@ from flows.server import local_server
 
 MAX_STARTS = 3  # a process that dies more often has something wrong that a restart won't mend
 END_SECONDS = 15.0
+LOOK_SECONDS = 3.0  # between looks whether the pool still has a worker
 
 Say = Callable[[str], None]
 
 
 @contextmanager
 def fleet(settings: Settings, say: Say) -> Iterator[str]:
-    """A Prefect API with our work pool and deployments, and at least one worker. Yields the API's URL.
+    """A Prefect API with our work pools and deployments, and at least one worker. Yields the API's URL.
 
-    With an API of the user's own (`PREFECT_API_URL`) its online workers are used, and a worker is started here only
-    if there is none. What was started here ends with the context.
+    With an API of the user's own (`PREFECT_API_URL`) the workers of its pool do the work, and one is started here only
+    while the pool has none. A server started here has no other worker. What was started here ends with the context.
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.shard_watch import online_workers
+    from flows.workers_online import workers_online
 
-    say("starting the Prefect server")
+    theirs = bool(PREFECT_API_URL.value())
+    if not theirs:
+        say("starting the Prefect server")
     with local_server(settings) as api_url, temporary_settings({PREFECT_API_URL: api_url}):
         ensure_pool_and_deployments(settings)
-        if online_workers(settings.work_pool):
-            yield api_url
-            return
-        say("starting a worker")
-        with worker_process(settings, api_url):
+        needed = (lambda: not workers_online(settings.work_pool)) if theirs else (lambda: True)
+        with worker_process(settings, api_url, needed=needed):
             yield api_url
 
 
 @contextmanager
-def worker_process(settings: Settings, api_url: str) -> Iterator[None]:
-    """A worker beside this process, started again if it dies, stopped at the end. Its log is in the home folder."""
-    environment = os.environ | {"PREFECT_API_URL": api_url, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+def worker_process(settings: Settings, api_url: str, *, needed: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """A worker beside this process, from when it is needed until the end. Its log is in the home folder."""
+    environment = os.environ | {"PREFECT_API_URL": api_url}
     command = [sys.executable, "-m", "flows.cli", "worker", "start", "--pool", settings.work_pool]
-    with supervised(command, environment, settings.home / "logs" / "worker.log"):
+    command += ["--parent", str(os.getpid())]
+    with supervised(command, environment, settings.home / "logs" / "worker.log", needed=needed):
         yield
 
 
 @contextmanager
-def supervised(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
-    """Keeps the command running until the context ends, starting it again a bounded number of times."""
+def supervised(
+    command: list[str], environment: Mapping[str, str], log: Path, *, needed: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
+    """Keeps the command running while it is needed and the context lasts; starts it again a bounded number of times."""
     log.parent.mkdir(parents=True, exist_ok=True)
     ending = threading.Event()
     changing = threading.Lock()
@@ -69,9 +72,12 @@ def supervised(command: list[str], environment: Mapping[str, str], log: Path) ->
         return True
 
     def watch() -> None:
-        starts = 0
-        while starts < MAX_STARTS and start():
-            starts += 1
+        for _ in range(MAX_STARTS):
+            while not needed():
+                if ending.wait(LOOK_SECONDS):
+                    return
+            if not start():
+                return
             running[0].wait()
 
     thread = threading.Thread(target=watch, name="supervisor", daemon=True)

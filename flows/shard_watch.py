@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
 from configs.settings import Settings
+from flows.workers_online import workers_online
 from storage.ledger import Ledger
 from storage.records import JobRecord, JobStatus, Progress, ShardState
 
@@ -138,7 +139,7 @@ class ShardWatch:
         waiting = all(run.state_type is StateType.SCHEDULED for run in runs.values())
         if self._warned or not waiting or time.monotonic() - self._submitted_at < NO_WORKER_WARNING_SECONDS:
             return
-        if not online_workers(self._settings.work_pool):
+        if not workers_online(self._settings.work_pool):
             self._warned = True
             self._logger.warning(
                 "no worker is online in work pool %r: start one with `pixelmill worker start`", self._settings.work_pool
@@ -155,15 +156,6 @@ class ShardWatch:
             f"{now.pending} remaining; {rate:.2f} images/s{left}"
         )
         return 100.0 * ended / max(now.total, 1), text
-
-
-def online_workers(pool: str) -> int:
-    """How many workers of the work pool have sent a heartbeat lately."""
-    with get_client(sync_client=True) as client:
-        workers = client.read_workers_for_work_pool(
-            pool, worker_filter=WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
-        )
-    return len(workers)
 
 
 def _ended(run: FlowRun) -> bool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 WORKER_TYPE = "pixelmill"
 CANCEL_POLL_SECONDS = 2.0  # one small request; with STOP_SECONDS a cancelled run is over within 10 s
 QUERY_SECONDS = 2  # Prefect's 10 s are a long wait for somebody who has just submitted a job
+HEARTBEAT_SECONDS = 10  # so that a worker that was killed is known to be gone within half a minute
 END_SECONDS = 5.0  # for the last words to the API when the worker ends
 STOPPED_MESSAGE = "The worker was stopped while it ran this flow run."
 
@@ -252,7 +253,12 @@ def start_worker(pool: str, settings: Settings, *, name: str | None = None, pare
     """
     if parent is not None:
         end_with_parent(parent, signal.SIGTERM)
-    from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_WORKER_HEARTBEAT_SECONDS,
+        PREFECT_WORKER_QUERY_SECONDS,
+        temporary_settings,
+    )
     from prefect.utilities.processutils import setup_signal_handlers_worker
 
     async def serve() -> None:
@@ -263,7 +269,8 @@ def start_worker(pool: str, settings: Settings, *, name: str | None = None, pare
     if not PREFECT_API_URL.value():
         _say("PREFECT_API_URL is not set: start a server (`pixelmill up`) and set it to the server's address.")
         return 2
-    with temporary_settings(set_defaults={PREFECT_WORKER_QUERY_SECONDS: QUERY_SECONDS}):
+    patience = {PREFECT_WORKER_QUERY_SECONDS: QUERY_SECONDS, PREFECT_WORKER_HEARTBEAT_SECONDS: HEARTBEAT_SECONDS}
+    with temporary_settings(set_defaults=patience):
         try:
             asyncio.run(serve())
         except (KeyboardInterrupt, asyncio.CancelledError):
