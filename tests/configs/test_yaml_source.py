@@ -134,9 +134,9 @@ def test_a_missing_value_has_the_line_of_what_should_hold_it():
 
 
 words = st.from_regex(r"[a-z]{1,6}", fullmatch=True).filter(lambda word: word not in ("no", "on", "off", "yes"))
-scalars = st.one_of(
-    st.text(max_size=12), words, st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False)
-)
+# The line ends of YAML 1.1 (and byte order marks) are left out: ruamel's writer does not escape them.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029\ufeff"), max_size=12)
+scalars = st.one_of(texts, words, st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False))
 values = st.recursive(
     st.one_of(scalars, st.booleans(), st.none()),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(words, inner, max_size=4)),
