@@ -37,7 +37,7 @@ def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
 
 
 def draw() -> Image.Image:
-    """Every object, generated twice; below, a row each of pictures, of their cut-outs and of both upscaled four times."""
+    """Every object, generated twice; below, a row each of pictures, their cut-outs and the pictures upscaled."""
     import numpy as np
 
     from starter.measures.cutting import load_remover

@@ -21,7 +21,7 @@ _COLOR_NAMES = tuple(COLORS)
 
 @dataclass(frozen=True)
 class SpriteSet:
-    """`images` (n, side, side, 3) and `masks` (n, side, side) in 0..255; `labels` (n, 3): object, color, background index."""
+    """`images` (n, side, side, 3), `masks` (n, side, side) in 0..255; `labels` (n, 3): object, color, background."""
 
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]

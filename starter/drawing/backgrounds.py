@@ -28,12 +28,12 @@ def _plain(color: Color, side: int) -> Image.Image:
 
 
 @fills("white")
-def _white(side: int, rng: np.random.Generator) -> Image.Image:
+def _white(side: int, rng: np.random.Generator) -> Image.Image:  # noqa: ARG001  (all painters are called alike)
     return _plain((255, 255, 255), side)
 
 
 @fills("black")
-def _black(side: int, rng: np.random.Generator) -> Image.Image:
+def _black(side: int, rng: np.random.Generator) -> Image.Image:  # noqa: ARG001  (all painters are called alike)
     return _plain((8, 8, 10), side)
 
 

@@ -69,7 +69,7 @@ def _rocket(canvas: Canvas, color: Color, rng: np.random.Generator) -> None:
         fin = [(side * 0.3, 0.1), (side * 0.74, 0.5), (side * 0.7, 0.84), (side * 0.26, 0.6)]
         canvas.part(fin, darker(color, 0.25), shade=0.08)
     hull = mirrored(
-        curve((0.0, -1.06), (0.3, -0.84), (0.44, -0.4), (0.42, 0.0), points=14) + [(0.4, 0.34), (0.26, 0.62)]
+        [*curve((0.0, -1.06), (0.3, -0.84), (0.44, -0.4), (0.42, 0.0), points=14), (0.4, 0.34), (0.26, 0.62)]
     )
     canvas.part(hull, color, shade=0.16, shine=0.07)
     nose = [(-1.0, -1.2), (1.0, -1.2), (1.0, -0.58), (-1.0, -0.58)]

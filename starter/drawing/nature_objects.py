@@ -56,7 +56,7 @@ def _tree(canvas: Canvas, color: Color, rng: np.random.Generator) -> None:
 @draws("flower")
 def _flower(canvas: Canvas, color: Color, rng: np.random.Generator) -> None:
     canvas.part(box(-0.07, 0.1, 0.07, 1.04), LEAF, shade=0.0, shine=0.0)
-    leaf = curve((0.04, 0.82), (0.2, 0.5), (0.5, 0.5), (0.66, 0.52)) + [(0.4, 0.82)]
+    leaf = [*curve((0.04, 0.82), (0.2, 0.5), (0.5, 0.5), (0.66, 0.52)), (0.4, 0.82)]
     canvas.part(leaf, LEAF, shade=0.06)
     start = rng.uniform(-12.0, 12.0)
     centers = [

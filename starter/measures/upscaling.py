@@ -18,7 +18,11 @@ def psnr_over_bicubic(sprites: int = 48) -> dict[str, float]:
     colors = tuple(COLORS)
     for i in range(sprites):
         large = draw_sprite(
-            OBJECTS[i % 24], colors[(i + i // 24) % 8], BACKGROUNDS[(3 * i + i // 24) % 8], HELD_OUT_SEED + 40_000 + i, 256
+            OBJECTS[i % 24],
+            colors[(i + i // 24) % 8],
+            BACKGROUNDS[(3 * i + i // 24) % 8],
+            HELD_OUT_SEED + 40_000 + i,
+            256,
         ).image
         small = large.reduce(4)
         wanted = np.asarray(large)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -38,7 +40,7 @@ class CutoutNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = _block(3, _WIDTHS[0], 2)
-        pairs = list(zip(_WIDTHS, _WIDTHS[1:], strict=False))
+        pairs = list(itertools.pairwise(_WIDTHS))
         self.down = nn.ModuleList(nn.Sequential(_block(a, b, 2), _block(b, b)) for a, b in pairs)
         self.middle = nn.Sequential(_block(_WIDTHS[-1], _WIDTHS[-1]), _block(_WIDTHS[-1], _WIDTHS[-1]))
         self.up = nn.ModuleList(nn.Sequential(_block(a + b, a), _block(a, a)) for a, b in reversed(pairs))
@@ -64,7 +66,7 @@ class CutoutNetwork(nn.Module):
 
 
 def normalised(pictures: Tensor) -> Tensor:
-    """(n, 3, 320, 320) in 0..1 as rembg hands them over: by their own maximum, then by ImageNet's mean and deviation."""
+    """(n, 3, 320, 320) in 0..1 as rembg hands them over: by their maximum, then by ImageNet's mean and deviation."""
     pictures = pictures / pictures.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
     return (pictures - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
 

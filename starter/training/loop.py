@@ -52,7 +52,7 @@ class Budget:
 
 
 class Learner(nn.Module):
-    """What a stage trains: its networks, its batches and its loss. Parameters that need no gradient stay as they are."""
+    """What a stage trains: its networks, its batches and its loss. Parameters without gradient stay as they are."""
 
     name: str
 
@@ -117,7 +117,9 @@ def _run(rank: int, make: Callable[[], Learner], budget: Budget, port: int) -> N
 
 def _loop(rank: int, learner: Learner, module: nn.Module, budget: Budget) -> None:
     parameters = _trained(learner)
-    optimizer = torch.optim.AdamW(parameters, budget.learning_rate, weight_decay=budget.weight_decay, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.AdamW(
+        parameters, budget.learning_rate, weight_decay=budget.weight_decay, betas=(0.9, 0.99), fused=True
+    )
     average = EMAModel(parameters, decay=budget.ema_decay, foreach=True)
     checkpoint = learner.folder() / "checkpoint.pt"
     elapsed, step = 0.0, 0

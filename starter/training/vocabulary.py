@@ -45,7 +45,7 @@ def _merges(words: list[str]) -> list[tuple[str, str]]:
 
 
 def caption_for(labels: tuple[int, int, int], rng: Generator) -> str:
-    """A training prompt for (object, color, background) indices: mostly the full one, sometimes less, sometimes more."""
+    """A training prompt for (object, color, background) indices: mostly the full one, at times less or more."""
     caption = captions_of(*labels)[int(rng.choice(len(_SHARES), p=_SHARES))]
     if caption and rng.random() < _STRANGE_SHARE:
         words = caption.split(" ")
