@@ -38,6 +38,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=False,
+        populate_by_name=True,  # also those that have aliases
         allow_inf_nan=False,
     )
 
