@@ -133,9 +133,15 @@ def test_a_missing_value_has_the_line_of_what_should_hold_it():
     assert [document.line(path) for path in ("a[1].seed", "a[1]", "a[7].b", "other", "a[0].b.c.d")] == [5, 5, 2, 1, 3]
 
 
-words = st.from_regex(r"[a-z]{1,6}", fullmatch=True).filter(lambda word: word not in ("no", "on", "off", "yes"))
+def unambiguous(text: str) -> bool:
+    return text.lower() not in ("no", "on", "off", "yes")
+
+
+words = st.from_regex(r"[a-z]{1,6}", fullmatch=True).filter(unambiguous)
 # The line ends of YAML 1.1 (and byte order marks) are left out: ruamel's writer does not escape them.
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029\ufeff"), max_size=12)
+texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029\ufeff"), max_size=12
+).filter(unambiguous)
 scalars = st.one_of(texts, words, st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False))
 values = st.recursive(
     st.one_of(scalars, st.booleans(), st.none()),
