@@ -1,5 +1,6 @@
 """diffusers: one set of Stable Diffusion weights that paints from noise, from an image and under a mask."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from math import lcm
 from pathlib import Path
@@ -190,3 +191,6 @@ def _silence_libraries() -> None:
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
+    # Old settings in published model folders, which diffusers brings up to date by itself.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"diffusers\.")
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"diffusers\.")

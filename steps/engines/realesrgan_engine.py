@@ -26,7 +26,10 @@ class CompactOptions(_Options):
     act_type: Literal["relu", "prelu", "leakyrelu"] = Field(default="prelu", description="Activation.")
 
     def network(self) -> Any:
-        return realesrgan().SRVGGNetCompact(
+        realesrgan()  # makes its parts importable
+        from realesrgan.archs.srvgg_arch import SRVGGNetCompact
+
+        return SRVGGNetCompact(
             num_feat=self.num_feat, num_conv=self.num_conv, upscale=self.scale, act_type=self.act_type
         )
 

@@ -1,6 +1,7 @@
 """rembg: cut-out networks in ONNX, from a file or by the name that rembg knows them by."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
     """
     import onnxruntime
     import torch
-    from rembg.sessions import sessions
 
     checked = RembgOptions.model_validate(dict(options))
+    with _torch_threads_kept():
+        from rembg.sessions import sessions
     is_file = source.endswith(".onnx")
     name = checked.network if is_file else source
     kind = sessions.get(name)
@@ -46,12 +48,24 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
             f"rembg has no copy of {name!r} on this machine: run `rembg d {name}`, give `source` an ONNX file, "
             "or set the option allow_download: true"
         )
-    threads = onnxruntime.SessionOptions()
-    threads.intra_op_num_threads = torch.get_num_threads()
-    threads.inter_op_num_threads = 1
-    threads.log_severity_level = 3
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads = torch.get_num_threads()
+    session_options.inter_op_num_threads = 1
+    session_options.log_severity_level = 3
     session_class = kind if path is None else _reading(kind, path)
-    return session_class(name, threads, providers=_providers(device, onnxruntime), model_path=str(path))
+    return session_class(name, session_options, providers=_providers(device, onnxruntime), model_path=str(path))
+
+
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """rembg imports numba functions, which set the number of OpenMP threads of the whole process, and so torch's."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _reading(kind: Any, path: Path) -> Any:

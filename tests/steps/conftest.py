@@ -1,0 +1,90 @@
+"""Models for the steps' tests: tiny ones with random weights, written once a session."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.model_spec import ModelRef
+from tests.steps import tiny_models
+
+
+@dataclass
+class Context:
+    """A step's context over models that are loaded when first asked for. `asked` lists every request."""
+
+    models: Mapping[str, Any]  # role -> function that loads it
+    device: str = "cpu"
+    asked: list[ModelRef] = field(default_factory=list)
+    loaded: dict[str, Any] = field(default_factory=dict)
+
+    def model(self, ref: ModelRef) -> Any:
+        self.asked.append(ref)
+        if ref.role not in self.loaded:
+            self.loaded[ref.role] = self.models[ref.role]()
+        return self.loaded[ref.role]
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def diffusion_folder(model_folder: Path) -> Path:
+    folder = model_folder / "diffusion"
+    tiny_models.write_diffusion_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cutout_file(model_folder: Path) -> Path:
+    file = model_folder / "cutout.onnx"
+    tiny_models.write_cutout_model(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def upscaler_file(model_folder: Path) -> Path:
+    file = model_folder / "upscaler.pth"
+    tiny_models.write_upscaler(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def models(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Role -> loader of the tiny model."""
+    import torch
+
+    torch.set_num_threads(1)  # for networks this small threads only wait for each other
+    loaded: dict[str, Any] = {}
+
+    def once(role: str, load: Any) -> Any:
+        if role not in loaded:
+            loaded[role] = load()
+        return loaded[role]
+
+    def diffusion() -> Any:
+        from steps.engines.diffusers_engine import load
+
+        return load(str(request.getfixturevalue("diffusion_folder")), {}, "cpu")
+
+    def cutout() -> Any:
+        from steps.engines.rembg_engine import load
+
+        return load(str(request.getfixturevalue("cutout_file")), {}, "cpu")
+
+    def upscaler() -> Any:
+        from steps.engines.realesrgan_engine import load
+
+        return load(str(request.getfixturevalue("upscaler_file")), tiny_models.UPSCALER_OPTIONS, "cpu")
+
+    parts = {"diffusion": diffusion, "cutout": cutout, "upscaler": upscaler}
+    return {role: lambda role=role, load=load: once(role, load) for role, load in parts.items()}
+
+
+@pytest.fixture
+def context(models: dict[str, Any]) -> Context:
+    return Context(models)
