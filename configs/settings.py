@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     recipes_path: Paths = Field(default=(), description="More folders of recipes, searched first.")
     catalogue_path: Paths = Field(default=(), description="More catalogue files: steps and engines of your own.")
     work_pool: str = Field(default="gpu", description="Prefect work pool of the GPU workers.")
+    working_folder: Path | None = Field(
+        default=None,
+        description="Where relative paths given to the burst deployment start; default: its process's own.",
+    )
     shard_attempts: int = Field(default=3, ge=1, le=20, description="Times a shard may be started.")
     shard_timeout: float = Field(
         default=120.0, ge=30, description="Seconds without a sign of life after which a shard is taken for lost."

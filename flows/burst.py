@@ -1,6 +1,7 @@
 """A burst: the parent flow run of a job. Submits its shards, watches them, and brings the job to its end."""
 
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from prefect.runtime import flow_run
 from configs.settings import Settings, load_settings
 from flows.finish import finish_job
 from flows.job_lock import job_lock
-from flows.plan import read_plan_request, start_job
+from flows.plan import job_identity, read_plan_request, start_job
 from flows.report import Summary
 from flows.shard_watch import ShardWatch
 from storage.ledger import Ledger
@@ -40,12 +41,13 @@ def burst(job: str | None = None, job_id: str | None = None) -> dict[str, Any]:
     settings = load_settings()
     ledger = Ledger(settings.resolved_ledger_url)
     try:
-        if job is not None:
-            record = start_job(read_plan_request(job, settings), ledger, settings)
-        else:
-            record = ledger.job(str(job_id))
-        with job_lock(record.id, settings):
-            return run_burst(record, ledger, settings).model_dump(mode="json")
+        if job_id is not None:
+            with job_lock(job_id, settings):
+                return run_burst(ledger.job(job_id), ledger, settings).model_dump(mode="json")
+        with chdir(settings.working_folder or Path.cwd()):
+            request = read_plan_request(str(job), settings)
+        with job_lock(job_identity(request, settings), settings):
+            return run_burst(start_job(request, ledger, settings), ledger, settings).model_dump(mode="json")
     finally:
         ledger.close()
 

@@ -23,6 +23,11 @@ def job_id(name: str, root: str) -> str:
     return f"{name}-{sha256_hex(place.encode())[:6]}"
 
 
+def job_identity(request: Request, settings: Settings) -> str:
+    """The id of the job that the request describes."""
+    return job_id(request.job.name, open_store(request.output, settings).root)
+
+
 def shard_of(index: int, settings: Settings) -> int:
     """The shard that the item at this place belongs to."""
     return index // settings.shard_size

@@ -7,10 +7,9 @@ from configs.settings import Settings
 from flows.finish import finish_job
 from flows.job_lock import job_lock
 from flows.local import Say, fleet
-from flows.plan import continue_job, job_id, read_plan_request, start_job
+from flows.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.report import Summary
 from storage.ledger import Ledger
-from storage.open_store import open_store
 from storage.records import ItemState, JobRecord, JobStatus
 
 Watch = Callable[[JobRecord], None]  # told once which job runs, so that it can show progress
@@ -22,7 +21,7 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, say: Say, w
     Raises InvalidInput before anything is written.
     """
     request = read_plan_request(path, settings)
-    with job_lock(job_id(request.job.name, open_store(request.output, settings).root), settings):
+    with job_lock(job_identity(request, settings), settings):
         job = start_job(request, ledger, settings)
         ledger.reset_items(job.id, states=[ItemState.FAILED])
         return _run_pending(job, ledger, settings, say, watch)

@@ -5,8 +5,9 @@ import signal
 import sys
 import threading
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 
-from configs.settings import Settings
+from configs.settings import Settings, variable_of
 from flows.deployments import BURST_POOL, ensure_pool_and_deployments
 from flows.local import Say, supervised, worker_process
 from flows.server import local_server
@@ -35,5 +36,11 @@ def serve_forever(settings: Settings, *, port: int, say: Say) -> None:
 def _burst_worker(settings: Settings, api_url: str) -> AbstractContextManager[None]:
     """Bursts need no device: an ordinary process worker of Prefect runs them, each in a process of its own."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", BURST_POOL, "--type", "process"]
-    environment = os.environ | {"PREFECT_API_URL": api_url, "PREFECT_WORKER_QUERY_SECONDS": "2"}
+    environment = os.environ | {
+        "PREFECT_API_URL": api_url,
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        variable_of("working_folder"): str(
+            settings.working_folder or Path.cwd()
+        ),  # the worker gives runs a temporary one
+    }
     return supervised(command, environment, settings.home / "logs" / "burst-worker.log")
