@@ -43,16 +43,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """An image (mode RGB or RGBA), the step's own facts about it, and how to store it.
-
-    `to_store` are the pixels to encode where the encoding is lossy: `image` is then what the stored file shows, so that
-    the next step sees the same whether the image was computed or read back.
-    """
+    """An image (mode RGB or RGBA), the step's own facts about it, and how to store it."""
 
     image: Image.Image
     facts: Mapping[str, Fact] = field(default_factory=dict)
     encoding: Encoding = field(default_factory=Encoding)
-    to_store: Image.Image | None = None  # None: `image`
 
 
 class StepContext(Protocol):

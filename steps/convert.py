@@ -1,8 +1,6 @@
 """convert: store the image in another format."""
 
-from collections.abc import Callable, Mapping
-from io import BytesIO
-from typing import Any, Self
+from typing import Self
 
 from PIL import Image
 from pydantic import Field, model_validator
@@ -14,19 +12,15 @@ from steps.contract import Encoding, ImageFormat, StepResult
 from steps.transform import Transform
 
 WITHOUT_ALPHA = ("jpeg",)
-ALWAYS_LOSSY = ("jpeg", "avif")
-
-# What decides the pixels of a lossy file besides the image. Must be what the store's encoder uses (a test compares).
-SAVING: Mapping[str, Callable[[int], dict[str, Any]]] = {
-    "jpeg": lambda quality: {"quality": quality},
-    "webp": lambda quality: {"quality": quality},
-    "avif": lambda quality: {"quality": quality},
-}
+ALWAYS_LOSSY = ("jpeg", "avif")  # AVIF codes in another colour space: even its best quality is off by a level or two
 
 
 class Convert(Transform):
-    """Decides how the image is stored. The result is what the stored file shows, so a later step sees what was kept,
-    whether the image was computed now or read back."""
+    """Decides how the image is stored. The pixels stay as they are, but for a background where the format needs one.
+
+    What a lossy file loses, later steps do not see either: the worker reads such an image back from its file before it
+    passes it on, so that a step sees the same whether the image was computed now or in an earlier run.
+    """
 
     format: ImageFormat = Field(default="webp", description="File format.")
     quality: int = Field(default=90, ge=1, le=100, description="Of a lossy file: 100 is best and largest.")
@@ -41,18 +35,6 @@ class Convert(Transform):
 
     @override
     def transform(self, image: Image.Image) -> StepResult:
+        shown = flatten(image, rgb(self.background)) if self.format in WITHOUT_ALPHA else image
         lossless = self.lossless or self.format == "png"
-        encoding = Encoding(self.format, self.quality, lossless)
-        to_store = flatten(image, rgb(self.background)) if self.format in WITHOUT_ALPHA else image
-        if lossless:
-            return StepResult(to_store, encoding=encoding)
-        return StepResult(_as_shown(to_store, encoding), encoding=encoding, to_store=to_store)
-
-
-def _as_shown(image: Image.Image, encoding: Encoding) -> Image.Image:
-    """What a viewer decodes from the stored file."""
-    file = BytesIO()
-    image.save(file, encoding.format, **SAVING[encoding.format](encoding.quality))
-    with Image.open(file) as decoded:
-        # A file whose image is opaque throughout may leave alpha out: the step's mode must not depend on the pixels.
-        return decoded.convert(image.mode)
+        return StepResult(shown, encoding=Encoding(self.format, self.quality, lossless))

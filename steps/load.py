@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 from typing_extensions import override
 
 from configs.item import Item, ItemFile
+from steps.alpha import OPAQUE
 from steps.contract import Frame, Step, StepContext, StepResult
 
 
@@ -39,7 +40,8 @@ def normalized(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
         # 16 bits of grey, which Pillow would clip instead of scale.
-        values = np.clip(np.asarray(upright, dtype=np.float64) / 257, 0, 255)
+        values = np.clip(np.asarray(upright, dtype=np.float64) / 257, 0, OPAQUE)
         upright = Image.fromarray(np.rint(values).astype(np.uint8))
-    mode = "RGBA" if upright.has_transparency_data else "RGB"
-    return upright if upright.mode == mode else upright.convert(mode)
+    plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+    plain.info = {}
+    return plain

@@ -64,8 +64,7 @@ class RemoveBackground(Step):
             raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
         cutout = self._removed(flatten(frame.image, WHITE), session)
         alpha = np.minimum(alpha_of(cutout), alpha_of(frame.image))
-        colors = cutout if self.clean_edges or self.alpha_matting else frame.image
-        image = with_alpha(colors, alpha)
+        image = with_alpha(_colors(frame.image, cutout), alpha)
         if self.background is not None:
             image = flatten(image, rgb(self.background))
         elif not self.keep_color:
@@ -86,11 +85,17 @@ class RemoveBackground(Step):
                 alpha_matting_background_threshold=self.background_threshold,
                 alpha_matting_erode_size=self.erode_size,
                 decontaminate=self.clean_edges,
-                putalpha=not self.clean_edges,
+                putalpha=not self.clean_edges,  # else rembg multiplies the colours by alpha
             )
         if cutout.size != image.size:
             raise ValueError(f"model {self.model} gives several masks an image: choose a model that gives one")
         return cutout
+
+
+def _colors(image: Image.Image, cutout: Image.Image) -> Image.Image:
+    """RGB: the cut-out's colours, which may be estimates, but the image's own wherever the subject is opaque."""
+    opaque = Image.fromarray(((alpha_of(cutout) == OPAQUE) * OPAQUE).astype(np.uint8))
+    return Image.composite(image.convert("RGB"), cutout.convert("RGB"), opaque)
 
 
 def _blackened(image: Image.Image, alpha: Plane) -> Image.Image:

@@ -64,10 +64,10 @@ class Resize(Transform):
         filtering = Image.Resampling[self.resampling.upper()]
         if self.fit != "cover":
             return StepResult(image.resize((width, height), filtering))
-        share = min(image.width / width, image.height / height)  # of the original's pixels to one of the result's
-        left, top = (image.width - width * share) / 2, (image.height - height * share) / 2
-        middle = (left, top, image.width - left, image.height - top)
-        return StepResult(image.resize((width, height), filtering, box=middle))
+        share = min(image.width / width, image.height / height)  # the original's pixels to one of the result's
+        wide, high = min(width * share, image.width), min(height * share, image.height)  # rounding may exceed
+        left, top = (image.width - wide) / 2, (image.height - high) / 2
+        return StepResult(image.resize((width, height), filtering, box=(left, top, left + wide, top + high)))
 
     def _box(self, image: Image.Image) -> tuple[int, int]:
         if self.width is not None and self.height is not None and self.fit != "contain":

@@ -104,6 +104,9 @@ def write_upscaler(file: Path) -> None:
 
     torch.manual_seed(0)
     network = CompactOptions.model_validate(UPSCALER_OPTIONS).network()
+    with torch.no_grad():
+        network.body[-1].weight *= 0.1
+        network.body[-1].bias *= 0.1
     torch.save({"params": network.state_dict()}, file)
 
 

@@ -1,0 +1,134 @@
+"""upscale: any scale, tiles that do not show, and cut-outs without a fringe."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from steps.alpha import bleed, flatten
+from steps.engines import realesrgan_engine
+from steps.upscale import Upscale
+from tests.steps import images, tiny_models
+from tests.steps.conftest import Context
+
+
+def upscale(image: Image.Image, context: Context, **fields: Any) -> Image.Image:
+    return Upscale(model="tiny", **fields).run([images.frame(image=image)], context)[0].image
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(None, 4), (1, 1), (2, 2), (2.5, 2.5), (8, 8)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_the_size_follows_the_scale(scale: float | None, factor: float, mode: str, context: Context) -> None:
+    result = upscale(images.noise(21, 12, mode), context, scale=scale)
+    assert result.size == (round(21 * factor), round(12 * factor))
+    assert result.mode == mode
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2)])
+def test_tiny_images_are_no_trouble(size: tuple[int, int], context: Context) -> None:
+    assert upscale(images.noise(*size), context).size == (4 * size[0], 4 * size[1])
+
+
+@pytest.mark.parametrize("tile", [8, 16, 33])
+def test_tiles_do_not_show(tile: int, context: Context) -> None:
+    image = images.noise(50, 37)
+    whole = np.asarray(upscale(image, context), dtype=int)
+    tiled = np.asarray(upscale(image, context, tile=tile), dtype=int)
+    assert np.abs(whole - tiled).max() <= 1  # the network sees 4 pixels around, a tile 10
+
+
+def test_too_thin_a_pad_would_show(context: Context) -> None:
+    image = images.noise(50, 37)
+    assert upscale(image, context).tobytes() != upscale(image, context, tile=8, tile_pad=0).tobytes()
+
+
+def test_a_tile_that_fails_is_an_error_and_not_a_patch(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaler = context.model(Upscale(model="tiny").model_refs()[0])
+    network, seen = upscaler.model, []
+
+    def fail_at_the_second(tile: Any) -> Any:
+        seen.append(tile)
+        if len(seen) == 2:
+            raise RuntimeError("out of memory")
+        return network(tile)
+
+    monkeypatch.setattr(upscaler, "model", fail_at_the_second)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        upscale(images.noise(32, 16), context, tile=16)
+
+
+def test_tiling_prints_nothing(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    upscale(images.noise(32, 16), context, tile=16)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("alpha", ["model", "bicubic"])
+@pytest.mark.parametrize(("under", "backdrop"), [(0, "white"), (255, "black"), (0, "black"), (255, "white")])
+def test_what_is_hidden_does_not_bleed_into_the_edge(under: int, backdrop: str, alpha: str, context: Context) -> None:
+    """Against one color the edge runs straight from the subject to it: never darker nor lighter than both."""
+    color = (200, 120, 60)
+    result = upscale(images.disc(48, color=color, under=under), context, alpha=alpha)
+    behind = 255 if backdrop == "white" else 0
+    shown = np.asarray(flatten(result, (behind,) * 3), dtype=int)
+    low, high = np.minimum(color, behind), np.maximum(color, behind)
+    noise = 12  # at most what the tiny network's random weights add to a flat color
+    assert (shown >= low - noise).all()
+    assert (shown <= high + noise).all()
+    edge = (np.asarray(result.getchannel("A")) > 20) & (np.asarray(result.getchannel("A")) < 235)
+    assert edge.sum() > 100
+    assert np.abs(np.asarray(result)[edge][:, :3] - np.array(color)).max() <= noise
+
+
+def test_hidden_colors_change_nothing_at_all(context: Context) -> None:
+    first = upscale(images.disc(32, under=0), context)
+    second = upscale(images.disc(32, under=255), context)
+    assert first.tobytes() == second.tobytes()
+
+
+def test_bleed_takes_the_nearest_opaque_color() -> None:
+    pixels = np.zeros((1, 7, 4), dtype=np.uint8)
+    pixels[0, 0], pixels[0, 6] = (10, 20, 30, 255), (200, 210, 220, 255)
+    pixels[0, 1:6, :3] = 99
+    bled = np.asarray(bleed(Image.fromarray(pixels)))
+    assert bled[0, :3, 0].tolist() == [10, 10, 10]
+    assert bled[0, 4:, 0].tolist() == [200, 200, 200]
+
+
+def test_bleed_of_extremes() -> None:
+    empty, faint = images.disc(8), Image.new("RGBA", (4, 4), (50, 60, 70, 3))
+    empty.putalpha(0)
+    assert bleed(empty).mode == "RGB"
+    assert bleed(faint).getpixel((0, 0)) == (50, 60, 70)
+
+
+def test_weights_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> None:
+    import pickle
+
+    class Attack:
+        def __reduce__(self) -> Any:
+            return (Path(tmp_path / "owned").touch, ())
+
+    import torch
+
+    torch.save({"params": Attack()}, tmp_path / "bad.pth")
+    with pytest.raises(pickle.UnpicklingError):
+        realesrgan_engine.load(str(tmp_path / "bad.pth"), tiny_models.UPSCALER_OPTIONS, "cpu")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_other_weights_than_the_options_say_are_refused(upscaler_file: Path) -> None:
+    options = {**tiny_models.UPSCALER_OPTIONS, "num_conv": 3}
+    with pytest.raises(ValueError, match="another network than the options say"):
+        realesrgan_engine.load(str(upscaler_file), options, "cpu")
+
+
+def test_rrdbnet_files_load(tmp_path: Path) -> None:
+    import torch
+
+    options = {"arch": "RRDBNet", "scale": 2, "num_feat": 4, "num_block": 1, "num_grow_ch": 2}
+    network = realesrgan_engine.ResidualOptions.model_validate(options).network()
+    torch.save({"params_ema": network.state_dict()}, tmp_path / "x2.pth")
+    upscaler = realesrgan_engine.load(str(tmp_path / "x2.pth"), options, "cpu")
+    assert upscale(images.noise(9, 7), Context({"upscaler": lambda: upscaler})).size == (18, 14)
