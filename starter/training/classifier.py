@@ -14,7 +14,7 @@ from starter.training.autoencoder import to_tensor
 from starter.training.loop import Budget, Learner, restore, train
 
 # One process: batch statistics of half batches would differ, and a few minutes are enough.
-BUDGET = Budget(minutes=3.5, learning_rate=2e-3, batch=64, ema_decay=0.99, processes=1, compiled=False)
+BUDGET = Budget(minutes=3, learning_rate=2e-3, batch=64, ema_decay=0.99, processes=1, compiled=False)
 
 
 class ClassifierLearner(Learner):

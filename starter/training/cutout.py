@@ -16,7 +16,7 @@ from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, prompt_for
 from starter.training.diffusion import EVERY, MODEL_FOLDER
 from starter.training.loop import Budget, Learner, restore, train
 
-BUDGET = Budget(minutes=7, learning_rate=3e-3, batch=8, ema_decay=0.995)
+BUDGET = Budget(minutes=6, learning_rate=3e-3, batch=8, ema_decay=0.99, compiled=False)
 CUTOUT_FILE = MODELS_FOLDER / "cutout.onnx"
 SIDE = 320  # what rembg resizes every picture to
 _REDRAWN = TRAIN_FOLDER / "cutout" / "redrawn.npz"

@@ -14,7 +14,7 @@ from starter.realesrgan import UPSCALER_FILE, new_network
 from starter.training.autoencoder import to_tensor, trained_autoencoder
 from starter.training.loop import Budget, Learner, restore, train
 
-BUDGET = Budget(minutes=6, learning_rate=1.5e-3, batch=8, ema_decay=0.995, weight_decay=0.0)
+BUDGET = Budget(minutes=5, learning_rate=1.5e-3, batch=8, ema_decay=0.99, weight_decay=0.0, compiled=False)
 CROP = 32  # of the small picture: a batch of crops shows more pictures a second than whole ones
 _SMALL = TRAIN_FOLDER / "upscaler" / "small.npz"
 
