@@ -1,4 +1,4 @@
-"""Alpha: reading it, laying it over a colour, and giving transparent pixels a harmless colour."""
+"""Alpha: reading it, laying it over a color, and giving transparent pixels a harmless color."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,14 @@ def alpha_of(image: Image.Image) -> Plane:
 
 
 def with_alpha(image: Image.Image, alpha: Plane) -> Image.Image:
-    """RGBA with the image's colours as they are, also under transparent pixels."""
+    """RGBA with the image's colors as they are, also under transparent pixels."""
     result = image.convert("RGB")
     result.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
     return result
 
 
 def flatten(image: Image.Image, color: RGB) -> Image.Image:
-    """RGB: the image laid over a colour. An RGB image comes back as it is."""
+    """RGB: the image laid over a color. An RGB image comes back as it is."""
     if image.mode != "RGBA":
         return image
     backdrop = Image.new("RGBA", image.size, (*color, OPAQUE))
@@ -35,9 +35,9 @@ def flatten(image: Image.Image, color: RGB) -> Image.Image:
 
 
 def bleed(image: Image.Image, from_alpha: int = SUBJECT) -> Image.Image:
-    """RGB in which every pixel of an alpha below `from_alpha` takes the colour of the nearest one that has it.
+    """RGB in which every pixel of an alpha below `from_alpha` takes the color of the nearest one that has it.
 
-    What a network or a filter then mixes into the subject's edge is the subject's own colour, not whatever lies under
+    What a network or a filter then mixes into the subject's edge is the subject's own color, not whatever lies under
     transparent pixels. Nearest by the chamfer distance transform with labels (Borgefors 1986), as OpenCV has it.
     """
     import cv2

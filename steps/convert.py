@@ -12,7 +12,7 @@ from steps.contract import Encoding, ImageFormat, StepResult
 from steps.transform import Transform
 
 WITHOUT_ALPHA = ("jpeg",)
-ALWAYS_LOSSY = ("jpeg", "avif")  # AVIF codes in another colour space: even its best quality is off by a level or two
+ALWAYS_LOSSY = ("jpeg", "avif")  # AVIF codes in another color space: even its best quality is off by a level or two
 
 
 class Convert(Transform):
@@ -25,7 +25,7 @@ class Convert(Transform):
     format: ImageFormat = Field(default="webp", description="File format.")
     quality: int = Field(default=90, ge=1, le=100, description="Of a lossy file: 100 is best and largest.")
     lossless: bool = Field(default=False, description="Keep every pixel; png always does, jpeg and avif cannot.")
-    background: Color = Field(default="white", description="Colour behind transparent pixels, for jpeg.")
+    background: Color = Field(default="white", description="Color behind transparent pixels, for jpeg.")
 
     @model_validator(mode="after")
     def _can_be_lossless(self) -> Self:

@@ -17,7 +17,7 @@ Task = Literal["text_to_image", "image_to_image", "inpaint"]
 SchedulerName = Literal["ddim", "dpmpp_2m", "euler", "euler_ancestral", "heun", "lcm", "unipc"]
 
 # Name -> class in diffusers. Only schedulers whose noise comes from the item's generator: the others (SDE) draw from
-# the whole batch, so that an image would depend on its neighbours.
+# the whole batch, so that an image would depend on its neighbors.
 SCHEDULERS: Mapping[SchedulerName, str] = {
     "ddim": "DDIMScheduler",
     "dpmpp_2m": "DPMSolverMultistepScheduler",
@@ -71,7 +71,7 @@ class DiffusionModel(Protocol):
         ...
 
     def paint(self, task: Task, requests: Sequence[Request], sampling: Sampling) -> list[Image.Image]:
-        """One RGB image per request, in order, each the same whatever its neighbours are."""
+        """One RGB image per request, in order, each the same whatever its neighbors are."""
         ...
 
     def is_truncated(self, prompt: str) -> bool:

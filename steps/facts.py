@@ -69,7 +69,7 @@ def _border(subject: Mask) -> Mask:
 def _components(subject: Mask, speck: int) -> int:
     import cv2
 
-    # Diagonal neighbours belong together here, as they are apart in holes: else a line could be cut and enclose.
+    # Diagonal neighbors belong together here, as they are apart in holes: else a line could be cut and enclose.
     _, _, stats, _ = cv2.connectedComponentsWithStats(subject.astype(np.uint8), connectivity=8)
     return int(np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] >= speck))
 

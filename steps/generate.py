@@ -19,7 +19,7 @@ class Generate(DiffusionStep):
     """Text to image, and with `from_image` image to image. The result is RGB.
 
     The noise of an item comes from a CPU generator of its own, seeded with the item's seed, so that its image does
-    not depend on the micro-batch, its neighbours or the order.
+    not depend on the micro-batch, its neighbors or the order.
     """
 
     makes_image: ClassVar[bool] = True
@@ -39,7 +39,7 @@ class Generate(DiffusionStep):
     strength: float = Field(
         default=0.6, gt=0, le=1, description="from_image: how much may change, 0: nothing, 1: everything."
     )
-    background: Color = Field(default="white", description="from_image: colour behind transparent pixels.")
+    background: Color = Field(default="white", description="from_image: color behind transparent pixels.")
 
     @model_validator(mode="after")
     def _paints_at_all(self) -> Self:

@@ -11,12 +11,12 @@ from typing_extensions import override
 
 from configs.item import Item, ItemFile
 from steps import masks
-from steps.alpha import OPAQUE, Plane, alpha_of, flatten, with_alpha
+from steps.alpha import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
 from steps.contract import Fact, Frame, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, Request, Sampling, painted_steps
 from steps.sizes import crop, pad_to_multiple, padded_size
 
-NEUTRAL = (127, 127, 127)  # what the model sees behind transparent pixels: no colour that it could carry over
+NEUTRAL = (127, 127, 127)  # what the model sees behind transparent pixels: no color that it could carry over
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Work:
 
 
 class Inpaint(DiffusionStep):
-    """Paints the masked part anew. Painted pixels become opaque; pixels of weight 0 keep colour and alpha bit by bit.
+    """Paints the masked part anew. Painted pixels become opaque; pixels of weight 0 keep color and alpha bit by bit.
 
     `background` paints behind the subject and gives an opaque RGB image; the other kinds keep the image's mode. An
     empty mask gives the image back without running the model.
@@ -129,10 +129,18 @@ class Inpaint(DiffusionStep):
         )
 
     def _masked_request(self, frame: Frame, work: _Work, model: DiffusionModel) -> Request:
-        image = pad_to_multiple(flatten(work.image, NEUTRAL), model.size_multiple)
+        image = pad_to_multiple(self._start(work), model.size_multiple)
         weight = np.asarray(pad_to_multiple(Image.fromarray(work.weight), model.size_multiple))
         mask = masks.to_blocks(weight > 0, model.latent_block)
         return self.request(frame.item, image, Image.fromarray(mask.astype(np.uint8) * np.uint8(OPAQUE)))
+
+    def _start(self, work: _Work) -> Image.Image:
+        """RGB for the model: transparent pixels neutral, but those to be filled in the colors around them, which is
+        what a strength below 1 starts from."""
+        flat = flatten(work.image, NEUTRAL)
+        if work.image.mode != "RGBA" or self.mask == "background":
+            return flat
+        return Image.composite(bleed(work.image, OPAQUE), flat, Image.fromarray(work.mask))
 
     def _put_back(self, painted: Image.Image, work: _Work) -> Image.Image:
         """Joins painting and original by Porter and Duff's `over`, which copies pixels of weight 0 as they are."""

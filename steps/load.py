@@ -39,7 +39,7 @@ def normalized(image: Image.Image) -> Image.Image:
     """RGB, or RGBA where the image can be transparent, 8 bits a channel, upright. The first frame of an animation."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        # 16 bits of grey, which Pillow would clip instead of scale.
+        # 16 bits of gray, which Pillow would clip instead of scale.
         values = np.clip(np.asarray(upright, dtype=np.float64) / 257, 0, OPAQUE)
         upright = Image.fromarray(np.rint(values).astype(np.uint8))
     plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")

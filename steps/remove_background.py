@@ -19,7 +19,7 @@ WHITE = (OPAQUE, OPAQUE, OPAQUE)
 class RemoveBackground(Step):
     """Gives the image the subject's alpha. RGBA, or RGB with `background`.
 
-    Colours stay unmultiplied: a soft edge keeps the subject's own brightness at every alpha. An image that had alpha
+    Colors stay unmultiplied: a soft edge keeps the subject's own brightness at every alpha. An image that had alpha
     keeps at most that alpha.
     """
 
@@ -30,10 +30,10 @@ class RemoveBackground(Step):
     model: str = Field(min_length=1, description="A model of the catalogue with a cutout part.")
     keep_color: bool = Field(
         default=True,
-        description="Keep the colours under transparent pixels, for later steps to draw on; else black.",
+        description="Keep the colors under transparent pixels, for later steps to draw on; else black.",
     )
     clean_edges: bool = Field(
-        default=False, description="Estimate the subject's own colour at soft edges: no rim of the old background."
+        default=False, description="Estimate the subject's own color at soft edges: no rim of the old background."
     )
     post_process_mask: bool = Field(default=False, description="Smooth the mask and make it hard: for ragged masks.")
     alpha_matting: bool = Field(
@@ -48,7 +48,7 @@ class RemoveBackground(Step):
     erode_size: int = Field(
         default=10, ge=0, le=256, description="alpha_matting: pixels around the mask's edge that are open to doubt."
     )
-    background: Color | None = Field(default=None, description="Colour to lay behind the subject; the result is RGB.")
+    background: Color | None = Field(default=None, description="Color to lay behind the subject; the result is RGB.")
 
     @override
     def model_refs(self) -> tuple[ModelRef, ...]:
@@ -72,7 +72,7 @@ class RemoveBackground(Step):
         return StepResult(image, _facts(alpha_of(cutout)))
 
     def _removed(self, image: Image.Image, session: Any) -> Image.Image:
-        """RGBA of the image's size, straight colours."""
+        """RGBA of the image's size, straight colors."""
         import rembg
 
         with np.errstate(invalid="ignore"):  # rembg divides by the mask's range, which is 0 for a blank image
@@ -85,7 +85,7 @@ class RemoveBackground(Step):
                 alpha_matting_background_threshold=self.background_threshold,
                 alpha_matting_erode_size=self.erode_size,
                 decontaminate=self.clean_edges,
-                putalpha=not self.clean_edges,  # else rembg multiplies the colours by alpha
+                putalpha=not self.clean_edges,  # else rembg multiplies the colors by alpha
             )
         if cutout.size != image.size:
             raise ValueError(f"model {self.model} gives several masks an image: choose a model that gives one")
@@ -93,7 +93,7 @@ class RemoveBackground(Step):
 
 
 def _colors(image: Image.Image, cutout: Image.Image) -> Image.Image:
-    """RGB: the cut-out's colours, which may be estimates, but the image's own wherever the subject is opaque."""
+    """RGB: the cut-out's colors, which may be estimates, but the image's own wherever the subject is opaque."""
     opaque = Image.fromarray(((alpha_of(cutout) == OPAQUE) * OPAQUE).astype(np.uint8))
     return Image.composite(image.convert("RGB"), cutout.convert("RGB"), opaque)
 

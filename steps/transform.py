@@ -39,7 +39,7 @@ class Transform(Step):
 
 
 class Resize(Transform):
-    """Scales to a width, a height or both. Alpha is taken into account: transparent pixels lend no colour to edges."""
+    """Scales to a width, a height or both. Alpha is taken into account: transparent pixels lend no color to edges."""
 
     width: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Pixels; default: as the height asks.")
     height: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Pixels; default: as the width asks.")
@@ -88,7 +88,7 @@ class Pad(Transform):
     width: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Least width of the result, pixels.")
     height: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Least height of the result, pixels.")
     color: Annotated[str, AfterValidator(_backdrop)] = Field(
-        default=TRANSPARENT, description="Colour of the border, or transparent, which makes the result RGBA."
+        default=TRANSPARENT, description="Color of the border, or transparent, which makes the result RGBA."
     )
 
     @override
@@ -113,7 +113,7 @@ class Trim(Transform):
 
     by: Literal["alpha", "border"] = Field(
         default="alpha",
-        description="alpha: away from transparent pixels. border: away from the top left colour.",
+        description="alpha: away from transparent pixels. border: away from the top left color.",
     )
     threshold: int = Field(
         default=0, ge=0, le=254, description="alpha: at most this counts as empty. border: so large a difference too."

@@ -1,6 +1,7 @@
 """upscale: more pixels, by Real-ESRGAN."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from typing_extensions import override
 from configs.model_spec import ModelRef
 from steps.alpha import bleed
 from steps.contract import Frame, Step, StepContext, StepResult
+from steps.engines.side_by_side import side_by_side
 from steps.sizes import crop, pad_to
 
 SMALLEST = 4  # pixels a side: networks that fold the image by 2 or 4 pad it by reflection, which needs as many
@@ -19,8 +21,8 @@ SMALLEST = 4  # pixels a side: networks that fold the image by 2 or 4 pad it by 
 class Upscale(Step):
     """Enlarges the image; alpha is enlarged too.
 
-    Before the network sees a cut-out, its transparent pixels take the colour of the nearest opaque ones, so that no
-    hidden colour bleeds into the soft edge.
+    Before the network sees a cut-out, its transparent pixels take the color of the nearest opaque ones, so that no
+    hidden color bleeds into the soft edge.
     """
 
     model: str = Field(min_length=1, description="A model of the catalogue with an upscaler part.")
@@ -46,12 +48,19 @@ class Upscale(Step):
         return (ModelRef(self.model, "upscaler"),)
 
     @override
+    def batch_key(self, frame: Frame) -> Hashable:
+        return frame.image.size if frame.image else None
+
+    @override
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
         upscaler = context.model(self.model_refs()[0])
         upscaler.tile_size, upscaler.tile_pad = self.tile, self.tile_pad
+        if context.device == "cpu":
+            return side_by_side(lambda frame: StepResult(self._upscaled(frame, upscaler)), frames)
         return [StepResult(self._upscaled(frame, upscaler)) for frame in frames]
 
     def _upscaled(self, frame: Frame, upscaler: Any) -> Image.Image:
+        upscaler = copy(upscaler)  # over the same weights: it keeps the image that it works on in itself
         image = frame.image
         if image is None:
             raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")

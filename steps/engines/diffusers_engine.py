@@ -1,5 +1,6 @@
 """diffusers: one set of Stable Diffusion weights that paints from noise, from an image and under a mask."""
 
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from math import lcm
@@ -10,6 +11,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from steps.diffusion import SCHEDULERS, Request, Sampling, SchedulerName, Task
+from steps.engines.side_by_side import side_by_side
 
 
 class DiffusersOptions(BaseModel):
@@ -68,7 +70,7 @@ class Diffusion:
     def __init__(self, pipeline: Any, device: str) -> None:
         self._base = pipeline
         self._device = device
-        self._pipelines: dict[tuple[Task, SchedulerName | None], Any] = {}
+        self._of_thread = threading.local()
 
     @property
     def text_to_image(self) -> Any:
@@ -97,26 +99,25 @@ class Diffusion:
         return width * self.latent_block, height * self.latent_block
 
     def pipeline(self, task: Task, scheduler: SchedulerName | None = None) -> Any:
-        """The diffusers pipeline of a task, over the same weights as the others, with a scheduler of its own."""
-        key = task, scheduler
-        if key not in self._pipelines:
-            self._pipelines[key] = self._new_pipeline(task, scheduler)
-        return self._pipelines[key]
+        """The diffusers pipeline of a task, over the same weights as the others, with a scheduler of its own.
+
+        Each thread has its own: a pipeline and its scheduler remember what they are in the middle of.
+        """
+        pipelines = self._of_thread.__dict__
+        key = f"{task} {scheduler}"
+        if key not in pipelines:
+            pipelines[key] = self._new_pipeline(task, scheduler)
+        return pipelines[key]
 
     def paint(self, task: Task, requests: Sequence[Request], sampling: Sampling) -> list[Image.Image]:
         """One RGB image per request, in order.
 
-        On a CPU the images are computed one by one: its kernels sum in another order for another batch size, and
-        the same seed must give the same image. Other devices compute the whole micro-batch at once.
+        On a CPU each image is computed alone, several side by side: the same seed gives the same bytes. Other devices
+        compute the whole micro-batch at once.
         """
-        import torch
-
-        together = 1 if self._device == "cpu" else max(1, len(requests))
-        images: list[Image.Image] = []
-        with torch.inference_mode():
-            for start in range(0, len(requests), together):
-                images += self._paint_batch(task, requests[start : start + together], sampling)
-        return images
+        if self._device == "cpu":
+            return side_by_side(lambda request: self._paint_batch(task, [request], sampling)[0], requests)
+        return self._paint_batch(task, requests, sampling)
 
     def is_truncated(self, prompt: str) -> bool:
         tokenizer = self._base.tokenizer
@@ -150,15 +151,16 @@ class Diffusion:
             "mask_image": [request.mask for request in requests],
             "latents": self._noise(generators, sampling) if "latents" in _INPUTS[task] else None,
         }
-        output = self.pipeline(task, sampling.scheduler)(
-            prompt=[request.prompt for request in requests],
-            negative_prompt=negative if any(negative) else None,
-            num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance,
-            generator=generators,
-            output_type="pil",
-            **{name: inputs[name] for name in _INPUTS[task]},
-        )
+        with torch.inference_mode():
+            output = self.pipeline(task, sampling.scheduler)(
+                prompt=[request.prompt for request in requests],
+                negative_prompt=negative if any(negative) else None,
+                num_inference_steps=sampling.steps,
+                guidance_scale=sampling.guidance,
+                generator=generators,
+                output_type="pil",
+                **{name: inputs[name] for name in _INPUTS[task]},
+            )
         return list(output.images)
 
     def _noise(self, generators: Sequence[Any], sampling: Sampling) -> Any:

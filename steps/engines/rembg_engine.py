@@ -15,7 +15,7 @@ class RembgOptions(BaseModel):
 
     network: str = Field(
         default="u2net_custom",
-        description="For a source that is a file: whose input size and colours it expects, by rembg's name, such as "
+        description="For a source that is a file: whose input size and colors it expects, by rembg's name, such as "
         "isnet-general-use or birefnet-general. u2net_custom: 320 x 320, as U2-Net.",
     )
     revision: str | None = Field(default=None, description="Free text: part of the model's digest, nothing else.")

@@ -83,7 +83,7 @@ def test_contrast_and_brightness_of_a_half_black_image() -> None:
 
 def test_sharpness_of_a_checkerboard_is_the_greatest() -> None:
     board = (np.indices((20, 20)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    # Every inner pixel differs from all four neighbours by 255: the Laplacian is +-4 x 255 throughout.
+    # Every inner pixel differs from all four neighbors by 255: the Laplacian is +-4 x 255 throughout.
     assert measure(Image.fromarray(board).convert("RGB"))["sharpness"] == pytest.approx((4 * 255) ** 2)
 
 

@@ -150,7 +150,7 @@ def test_the_largest_seed_still_works(context: Context) -> None:
         {"prompt": "{prompt:>10}"},
         {"prompt": "{}"},
         {"prompt": "{prompt"},
-        {"background": "nocolour"},
+        {"background": "nocolor"},
     ],
     ids=str,
 )

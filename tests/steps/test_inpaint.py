@@ -90,12 +90,19 @@ def test_empty_and_full_masks_share_a_micro_batch(context: Context) -> None:
 def test_holes_become_opaque_and_the_background_stays(context: Context) -> None:
     image = images.disc(64, hole=8)
     result = inpaint(image, context, mask="holes")
-    centre, corner = result.image.getpixel((32, 32)), result.image.getpixel((0, 0))
-    assert centre[3] == 255
+    center, corner = result.image.getpixel((32, 32)), result.image.getpixel((0, 0))
+    assert center[3] == 255
     assert corner == image.getpixel((0, 0))
     hole = masks.enclosed(alpha_of(image) < 255)
     assert (alpha_of(result.image)[hole] == 255).all()  # no soft rim is left around it
     assert (pixels(result.image)[~hole] == pixels(image)[~hole]).all()
+
+
+def test_what_a_hole_hid_does_not_show_in_what_fills_it(context: Context) -> None:
+    first, second = (images.disc(64, hole=8, under=under) for under in (0, 255))
+    fills = [inpaint(image, context, mask="holes", strength=0.5).image for image in (first, second)]
+    hole = masks.enclosed(alpha_of(first) < 255)
+    assert (pixels(fills[0])[hole] == pixels(fills[1])[hole]).all()
 
 
 def test_background_paints_behind_the_subject(context: Context) -> None:

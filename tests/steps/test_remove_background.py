@@ -76,7 +76,7 @@ def test_matting_and_hard_masks_run(context: Context) -> None:
 
 
 def test_wrong_colors_are_refused() -> None:
-    for color in ("nocolour", "#12", "#ff000080"):
+    for color in ("nocolor", "#12", "#ff000080"):
         with pytest.raises(ValidationError):
             RemoveBackground(model="tiny", background=color)
 

@@ -133,8 +133,8 @@ def test_load_gives_rgb_or_rgba(mode: str) -> None:
 
 
 def test_sixteen_bits_are_scaled() -> None:
-    grey = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
-    assert np.asarray(normalized(grey))[0, :, 0].tolist() == [0, 100, 255]
+    gray = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
+    assert np.asarray(normalized(gray))[0, :, 0].tolist() == [0, 100, 255]
 
 
 def test_a_camera_s_orientation_is_applied() -> None:

@@ -97,7 +97,7 @@ UPSCALER_OPTIONS = {"arch": "SRVGGNetCompact", "num_feat": 8, "num_conv": 2, "sc
 
 
 def write_upscaler(file: Path) -> None:
-    """A SRVGGNetCompact: nearest-neighbour enlargement plus small random detail."""
+    """A SRVGGNetCompact: nearest-neighbor enlargement plus small random detail."""
     import torch
 
     from steps.engines.realesrgan_engine import CompactOptions
