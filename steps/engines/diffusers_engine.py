@@ -3,6 +3,7 @@
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from math import lcm
 from pathlib import Path
 from typing import Any, Literal
@@ -133,8 +134,14 @@ class Diffusion:
         }[task]
         own = self._base.scheduler
         kind = getattr(diffusers, SCHEDULERS[scheduler]) if scheduler else type(own)
-        # A scheduler counts the steps it is asked for: two pipelines must not share one.
-        pipeline = auto.from_pipe(self._base, scheduler=kind.from_config(own.config))
+        # Two pipelines must share neither a scheduler, which counts its steps, nor a tokenizer: encoding a prompt sets
+        # padding and truncation on it, and another thread would then encode with those.
+        tokenizers = {
+            name: deepcopy(component)
+            for name, component in self._base.components.items()
+            if name.startswith("tokenizer") and component is not None
+        }
+        pipeline = auto.from_pipe(self._base, scheduler=kind.from_config(own.config), **tokenizers)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 

@@ -1,5 +1,6 @@
 """The diffusers engine: safe sources only, quiet, and the model files that come with Pixelmill."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,16 @@ def test_half_precision_starts_from_the_same_noise(diffusion_folder: Path) -> No
         model = diffusers_engine.load(str(diffusion_folder), {"dtype": dtype}, "cpu")
         noises.append(model._noise([torch.Generator().manual_seed(1)], Sampling(1, 0, 32, 32)).float())
     assert (noises[0] - noises[1]).abs().max() < 0.02
+
+
+def test_threads_share_weights_and_nothing_that_a_prompt_or_a_step_changes(models: dict[str, Any]) -> None:
+    model = models["diffusion"]()
+    with ThreadPoolExecutor(1) as other:
+        theirs = other.submit(model.pipeline, "text_to_image").result()
+    ours = model.pipeline("text_to_image")
+    assert theirs.unet is ours.unet
+    assert theirs.scheduler is not ours.scheduler
+    assert theirs.tokenizer is not ours.tokenizer
 
 
 @pytest.mark.parametrize("name", ModelCatalogue(Settings()).names())
