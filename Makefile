@@ -25,7 +25,7 @@ install: .venv/.installed ## make .venv with everything pinned in requirements.l
 .venv/.installed: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	@echo "installing into .venv (torch is large: some minutes on a slow line)"
 	@test -x $(BIN)/python || $(UV) venv --quiet --no-python-downloads --python $(PYTHON) .venv
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
