@@ -6,7 +6,7 @@ import argparse
 import importlib
 import logging
 
-STAGES = ("classifier", "autoencoder", "diffusion", "cutout", "upscaler")
+STAGES = ("classifier", "autoencoder", "diffusion", "decoder", "cutout", "upscaler")
 
 
 def main() -> None:

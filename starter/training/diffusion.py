@@ -21,7 +21,7 @@ from starter.training.vocabulary import caption_for, new_tokenizer
 BUDGET = Budget(minutes=47, learning_rate=1.2e-3, batch=16, warmup=0.01, ema_decay=0.999)
 MODEL_FOLDER = MODELS_FOLDER / "text-to-image"
 EVERY = 2  # a few epochs over half of the sprites take all the time there is
-_LATENTS = TRAIN_FOLDER / "diffusion" / "latents.npy"
+LATENTS = TRAIN_FOLDER / "diffusion" / "latents.npy"
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class DiffusionLearner(Learner):
         alphas = new_scheduler().alphas_cumprod
         self.register_buffer("signal", alphas.sqrt(), persistent=False)
         self.register_buffer("noise", (1 - alphas).sqrt(), persistent=False)
-        self._latents = np.load(_LATENTS) if _LATENTS.exists() else np.zeros((0, 4, 16, 16), np.float16)
+        self._latents = np.load(LATENTS) if LATENTS.exists() else np.zeros((0, 4, 16, 16), np.float16)
         self._labels = training_set().labels[::EVERY]
 
     def draw_batch(self, rng: np.random.Generator, size: int) -> tuple[Tensor, ...]:
@@ -74,7 +74,7 @@ class DiffusionLearner(Learner):
 @torch.inference_mode()
 def cache_latents() -> None:
     """Encode every second sprite of the training set once: 30,720 latents as float16 (63 MB)."""
-    if _LATENTS.exists():
+    if LATENTS.exists():
         return
     encoder = trained_autoencoder().to(memory_format=torch.channels_last)
     images = training_set().images[::EVERY]
@@ -83,8 +83,8 @@ def cache_latents() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             latents = encoder.encode(to_tensor(images[start : start + 256])).latent_dist.mean
         parts.append(latents.contiguous().half().numpy())
-    _LATENTS.parent.mkdir(parents=True, exist_ok=True)
-    np.save(_LATENTS, np.concatenate(parts))
+    LATENTS.parent.mkdir(parents=True, exist_ok=True)
+    np.save(LATENTS, np.concatenate(parts))
 
 
 def export() -> None:
