@@ -6,16 +6,18 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
 
 from configs.settings import Settings
+from starter.sprites import draw_sprite
 from storage.ledger import Ledger
 from storage.open_store import open_store
 from storage.records import Outcome, StepEntry
 from tests.command import Pixelmill
-from tests.storage.servers import rclone_s3
+from tests.storage.servers import free_port, rclone_s3
 
 pytestmark = pytest.mark.e2e
 
@@ -163,29 +165,49 @@ def test_cancel_stops_the_job_and_resume_ends_it(shell):
     assert shell("resume", "icons", "--json").document["items"]["done"] == ITEMS
 
 
-def test_a_bad_item_fails_alone(shell):
-    image = Path(shell.write("broken.png", "not an image"))
-    job = shell.write(
-        "job.yaml",
-        f"""
-name: photos
-recipe: ./recipe.yaml
-output: ./out
-items:
-  - {{name: broken, image: {image}}}
-  - {{name: sound, image: {sprite(shell)}}}
-""",
-    )
+def test_a_bad_item_fails_alone_and_is_retried_once_it_is_mended(shell):
+    broken = Path(shell.write("broken.png", "not an image"))
     shell.write("recipe.yaml", "name: r\nsteps:\n- {id: photo, step: load}\n- {id: small, step: resize, width: 32}\n")
+    draw(shell.folder / "sound.png", seed=1)
+    items = "items:\n- {name: broken, image: broken.png}\n- {name: sound, image: sound.png}\n"
+    job = shell.write("job.yaml", f"name: photos\nrecipe: ./recipe.yaml\noutput: ./out\n{items}")
+
     result = shell("run", job, "--json")
     assert result.status == 3
     assert result.document["items"]["done"] == 1
     assert [failure["item"] for failure in result.document["failures"]] == ["broken"]
 
+    draw(broken, seed=2)
+    mended = shell("retry", "photos", "--json")
+    assert mended.status == 0
+    assert mended.document["items"]["done"] == 2
+    assert mended.document["steps"]["small"] == {
+        "computed": 1,
+        "reused": 1,
+        "skipped": 0,
+        "failed": 0,
+        "seconds": mended.document["steps"]["small"]["seconds"],
+    }
 
-def sprite(shell: Pixelmill) -> Path:
-    from starter.sprites import draw_sprite
 
-    path = shell.folder / "sprite.png"
-    draw_sprite("potion", "red", "white", seed=1).image.save(path)
-    return path
+def draw(path: Path, seed: int) -> None:
+    draw_sprite("potion", "red", "white", seed).image.save(path)
+
+
+def test_up_serves_the_ui_and_takes_everything_down_with_it(tmp_path):
+    shell, port = Pixelmill(tmp_path), free_port()
+    process = shell.start("up", "--port", str(port))
+    try:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "ready" in line)
+        assert f"http://127.0.0.1:{port}" in line
+        with urlopen(f"http://127.0.0.1:{port}/") as page:
+            assert b"<html" in page.read()
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 3
+    finally:
+        process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert alive == []
