@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import itertools
+from collections import Counter
 
 from numpy.random import Generator
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
 from starter.networks import PROMPT_TOKENS
@@ -36,12 +37,29 @@ def new_tokenizer() -> CLIPTokenizer:
 
 
 def _merges(words: list[str]) -> list[tuple[str, str]]:
-    """Byte-pair merges, learned from `words` until each is one piece."""
-    learner = Tokenizer(models.BPE(end_of_word_suffix=_END))
-    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.BpeTrainer(vocab_size=5000, min_frequency=1, end_of_word_suffix=_END, show_progress=False)
-    learner.train_from_iterator([" ".join(words)], trainer)
-    return [(first, second) for first, second in json.loads(learner.to_str())["model"]["merges"]]
+    """Byte-pair merges (Sennrich et al., arXiv 1508.07909), learned from `words` until each is one piece.
+
+    Equally frequent pairs are merged in alphabetical order. The `tokenizers` library's own trainer takes them in an
+    order that changes from run to run, and with it the numbers of the tokens that a model was trained on.
+    """
+    spelled = [[*word[:-1], word[-1] + _END] for word in words]
+    merges: list[tuple[str, str]] = []
+    while any(len(pieces) > 1 for pieces in spelled):
+        counts = Counter(pair for pieces in spelled for pair in itertools.pairwise(pieces))
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        merges.append(best)
+        spelled = [_merged(pieces, best) for pieces in spelled]
+    return merges
+
+
+def _merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    merged: list[str] = []
+    for piece in pieces:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
 
 
 def caption_for(labels: tuple[int, int, int], rng: Generator) -> str:
