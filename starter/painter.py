@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 MODEL_FOLDER = Path(__file__).parent / "models" / "text-to-image"
-STEPS = 20
+STEPS = 15
 GUIDANCE = 3.0
 
 

@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from starter.dataset import MODELS_FOLDER, TRAIN_FOLDER, training_set
-from starter.networks import new_scheduler, new_text_encoder, new_unet
+from starter.networks import new_sampler, new_scheduler, new_text_encoder, new_unet
 from starter.training.autoencoder import to_tensor, trained_autoencoder
 from starter.training.loop import Budget, Learner, restore, train
 from starter.training.vocabulary import caption_for, new_tokenizer
@@ -96,7 +96,7 @@ def export() -> None:
         text_encoder=learner.text_encoder,
         tokenizer=learner.tokenizer,
         unet=learner.unet,
-        scheduler=new_scheduler(),
+        scheduler=new_sampler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
