@@ -51,7 +51,8 @@ class AutoencoderLearner(Learner):
         (images,) = batch
         posterior = self.autoencoder.encode(images).latent_dist
         decoded = self.autoencoder.decode(posterior.sample()).sample.float()
-        return reconstruction_loss(decoded, images) + KL_WEIGHT * posterior.kl().mean() / 1024
+        loss: Tensor = reconstruction_loss(decoded, images) + KL_WEIGHT * posterior.kl().mean() / 1024
+        return loss
 
 
 def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ def standardise(autoencoder: AutoencoderKL, images: Tensor) -> None:
     Pictures decode exactly as before. Pipelines know one scaling factor for all channels, and left alone one channel
     is three times as loud as another: the noise predictor would spend its effort on it.
     """
-    latents = torch.cat([autoencoder.encode(part).latent_dist.mode() for part in images.split(64)])
+    latents = torch.cat([autoencoder.encode(part).latent_dist.mode() for part in torch.split(images, 64)])
     mean, std = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
     before, after, channels = autoencoder.quant_conv, autoencoder.post_quant_conv, len(mean)
     before.weight[:channels] /= std[:, None, None, None]
@@ -99,8 +100,8 @@ def report(autoencoder: AutoencoderKL) -> float:
     """Draw originals over reconstructions of held-out sprites; return the mean PSNR in dB."""
     images = to_tensor(held_out_set().images[::6])
     with torch.inference_mode():
-        latents = torch.cat([autoencoder.encode(part).latent_dist.mode() for part in images.split(64)])
-        decoded = torch.cat([autoencoder.decode(part).sample for part in latents.split(64)])
+        latents = torch.cat([autoencoder.encode(part).latent_dist.mode() for part in torch.split(images, 64)])
+        decoded = torch.cat([autoencoder.decode(part).sample for part in torch.split(latents, 64)])
     error = (decoded.clamp(-1, 1) - images).square().mean(dim=(1, 2, 3)) / 4
     psnr = float((-10 * error.log10()).mean())
     originals, copies = to_pictures(images[::5]), to_pictures(decoded[::5])

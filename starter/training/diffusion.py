@@ -58,7 +58,7 @@ class DiffusionLearner(Learner):
         ).input_ids
         latents = torch.from_numpy(self._latents[chosen]).float().contiguous(memory_format=torch.channels_last)
         # One time from each of `size` equal stretches: every batch sees all noise levels.
-        times = torch.from_numpy((np.arange(size) + rng.random(size)) / size * len(self.signal)).long()
+        times = torch.from_numpy((np.arange(size) + rng.random(size)) / size * len(self.get_buffer("signal"))).long()
         return latents, torch.randn_like(latents), times, tokens
 
     def forward(self, *batch: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class UpscalerLearner(Learner):
 
     def forward(self, *batch: Tensor) -> Tensor:
         small, large = batch
-        error = self.network(small).float() - large
+        error: Tensor = self.network(small).float() - large
         return error.abs().mean() + 0.5 * (error.diff(dim=3).abs().mean() + error.diff(dim=2).abs().mean())
 
 
