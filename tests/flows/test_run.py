@@ -62,8 +62,9 @@ def recorded(shell: Pixelmill, step: str = "base") -> int:
     """How many items the ledger holds an image of this step for."""
     ledger = Ledger(Settings(home=shell.home).resolved_ledger_url)
     try:
-        (job,) = ledger.jobs()
-        entries: list[StepEntry | None] = [report.steps.get(step) for report in ledger.item_reports(job.id)]
+        entries: list[StepEntry | None] = [
+            report.steps.get(step) for job in ledger.jobs() for report in ledger.item_reports(job.id)
+        ]
         return sum(entry is not None and entry.outcome in (Outcome.COMPUTED, Outcome.REUSED) for entry in entries)
     finally:
         ledger.close()
