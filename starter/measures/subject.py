@@ -45,15 +45,15 @@ def subject_mask(picture: NDArray[np.uint8], background: str, object: str, color
     """The (64, 64) subject: pixels that differ from the clean background by half an outline's contrast or more.
 
     Every subject ends in an outline of a known dark color, so half of its contrast is where a mask of antialiased edges
-    is cut too. Enclosed patches of background color (a white label on white) are subject; in objects that one sees
-    through, only small ones are.
+    is cut too. What the outline encloses is subject (a white label on white), but for the holes of objects that one
+    sees through: enclosed, not tiny, and of the background's color.
     """
     clean = clean_background(picture, background)
     contrast = np.abs(clean - np.array(outline_of(COLORS[color]))).max(axis=2)
     difference = np.abs(picture.astype(np.float64) - clean).max(axis=2)
     subject = difference > np.maximum(VISIBLE, 0.5 * contrast)
     # Holes first: a shield's gray rim on gray leaves a ring of outline around a larger heart.
-    return _largest_part(_filled(subject, SMALL_HOLE if object in OPEN_OBJECTS else subject.size))
+    return _largest_part(_filled(subject, difference if object in OPEN_OBJECTS else None))
 
 
 def overlap(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
@@ -80,12 +80,14 @@ def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(labels == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA])))
 
 
-def _filled(mask: NDArray[np.bool_], largest_hole: int) -> NDArray[np.bool_]:
-    """`mask` with its enclosed holes of at most `largest_hole` pixels filled; what touches the border is no hole."""
+def _filled(mask: NDArray[np.bool_], difference: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+    """`mask` with its enclosed holes filled; those that show the background stay open where `difference` is given."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
     border = set(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]).tolist())
     filled = mask.copy()
-    for label in range(1, len(statistics)):
-        if label not in border and statistics[label, cv2.CC_STAT_AREA] <= largest_hole:
-            filled |= labels == label
+    for label in set(range(1, len(statistics))) - border:
+        hole = labels == label
+        shows_background = difference is not None and float(np.median(difference[hole])) < VISIBLE
+        if not shows_background or statistics[label, cv2.CC_STAT_AREA] <= SMALL_HOLE:
+            filled |= hole
     return filled

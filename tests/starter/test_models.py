@@ -42,6 +42,12 @@ def test_every_word_of_our_prompts_is_one_token(pipeline: Any) -> None:
     assert pipeline.tokenizer.model_max_length == 20
 
 
+def test_the_vocabulary_is_the_one_that_the_weights_were_trained_on(pipeline: Any) -> None:
+    from starter.training.vocabulary import new_tokenizer
+
+    assert new_tokenizer().get_vocab() == pipeline.tokenizer.get_vocab()
+
+
 def test_the_classifier_agrees_with_a_generated_picture(pipeline: Any) -> None:
     from starter.classifier import classify, load_classifier
     from starter.painter import paint
