@@ -1,11 +1,11 @@
-"""Real-ESRGAN's network and tiler, imported although they ask for a module that torchvision has dropped."""
+"""The starter's upscaler: its network, and Real-ESRGAN's own tiler over it."""
 
 from __future__ import annotations
 
-import sys
-import types
 from pathlib import Path
 from typing import Any
+
+from steps.realesrgan_compat import realesrgan
 
 UPSCALER_FILE = Path(__file__).parent / "models" / "upscaler-x4.pth"
 UPSCALER_SHAPE: dict[str, Any] = {
@@ -18,24 +18,9 @@ UPSCALER_SHAPE: dict[str, Any] = {
 }
 
 
-def supply_functional_tensor() -> None:
-    """Stand in for `torchvision.transforms.functional_tensor`, of which basicsr wants one function.
-
-    Does nothing where the module exists or a stand-in is in place already.
-    """
-    name = "torchvision.transforms.functional_tensor"
-    if name in sys.modules:
-        return
-    from torchvision.transforms.functional import rgb_to_grayscale
-
-    stand_in = types.ModuleType(name)
-    stand_in.rgb_to_grayscale = rgb_to_grayscale  # type: ignore[attr-defined]
-    sys.modules[name] = stand_in
-
-
 def new_network() -> Any:
     """The starter's upscaler, untrained: an SRVGGNetCompact of 12 layers of 32 channels."""
-    supply_functional_tensor()
+    realesrgan()  # makes its modules importable
     from realesrgan.archs.srvgg_arch import SRVGGNetCompact
 
     return SRVGGNetCompact(**UPSCALER_SHAPE)
@@ -43,11 +28,9 @@ def new_network() -> Any:
 
 def load_upscaler(path: Path = UPSCALER_FILE, *, tile: int = 0) -> Any:
     """The trained upscaler in Real-ESRGAN's own tiler, on the CPU."""
-    supply_functional_tensor()
     import torch
-    from realesrgan import RealESRGANer
 
-    return RealESRGANer(
+    return realesrgan().RealESRGANer(
         scale=4,
         model_path=str(path),
         model=new_network(),
