@@ -32,6 +32,8 @@ WORKER_TYPE = "pixelmill"
 CANCEL_POLL_SECONDS = 2.0  # one small request; with STOP_SECONDS a cancelled run is over within 10 s
 QUERY_SECONDS = 2  # Prefect's 10 s are a long wait for somebody who has just submitted a job
 HEARTBEAT_SECONDS = 10  # so that a worker that was killed is known to be gone within half a minute
+CANCEL_AGAIN_SECONDS = 2.0
+HARD_END_SECONDS = 25.0  # more than an orderly end takes
 END_SECONDS = 5.0  # for the last words to the API when the worker ends
 STOPPED_MESSAGE = "The worker was stopped while it ran this flow run."
 
@@ -117,6 +119,11 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         self._stopping = False
         self._keeper = ChildKeeper(_child_environment(self._settings, {}), self._logger)
         self._keeping = asyncio.create_task(self._keeper.keep())
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether its orderly end has begun."""
+        return self._stopping
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stops the child; a flow run in hand is reported as crashed."""
@@ -259,12 +266,12 @@ def start_worker(pool: str, settings: Settings, *, name: str | None = None, pare
         PREFECT_WORKER_QUERY_SECONDS,
         temporary_settings,
     )
-    from prefect.utilities.processutils import setup_signal_handlers_worker
 
     async def serve() -> None:
-        setup_signal_handlers_worker(os.getpid(), "the worker", _say)
         worker = PixelmillWorker(pool, name=name or _default_name(), settings=settings)
-        await worker.start(printer=_say)
+        working = asyncio.ensure_future(worker.start(printer=_say))
+        _end_on_signals(working, worker)
+        await working
 
     if not PREFECT_API_URL.value():
         _say("PREFECT_API_URL is not set: start a server (`pixelmill up`) and set it to the server's address.")
@@ -281,6 +288,24 @@ def start_worker(pool: str, settings: Settings, *, name: str | None = None, pare
 def _default_name() -> str:
     # Readable, and apart for several workers of a machine.
     return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _end_on_signals(working: "asyncio.Future[None]", worker: PixelmillWorker) -> None:
+    """Has SIGINT and SIGTERM end the worker. A cancellation can get lost in a library's task: it is then repeated."""
+    loop = asyncio.get_running_loop()
+
+    def cancel() -> None:
+        if not (working.done() or worker.is_stopping):
+            working.cancel()
+            loop.call_later(CANCEL_AGAIN_SECONDS, cancel)
+
+    def end() -> None:
+        _say("The worker is stopping.")
+        cancel()
+        loop.call_later(HARD_END_SECONDS, os._exit, 1)  # its child ends with it
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
 
 
 def _say(text: str) -> None:
