@@ -152,8 +152,8 @@ def test_link_finds_its_way_back_to_the_key(name: str) -> None:
     key = final_key("job", name, "png")
     link = relative_link("job", key)
     assert link.isascii()
-    url = urlsplit(urljoin("https://example.org/root/job/index.html?x#y", link))
-    assert (unquote(url.path), url.query, url.fragment) == (f"/root/{key}", "", "")
+    url = urlsplit(urljoin("https://example.org/bucket/job/index.html?x#y", link))
+    assert (unquote(url.path), url.query, url.fragment) == (f"/bucket/{key}", "", "")
 
 
 # -- in a store ------------------------------------------------------------------------------------------------------
