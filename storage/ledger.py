@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from configs.item import Item
 from configs.recipe import Recipe
-from storage import ledger_items, ledger_jobs, ledger_shards, ledger_steps
+from storage import ledger_items, ledger_jobs, ledger_leases, ledger_shards, ledger_steps
 from storage.database import Database
 from storage.records import (
     ArtefactRecord,
@@ -14,6 +14,7 @@ from storage.records import (
     ItemState,
     JobRecord,
     JobStatus,
+    Lease,
     Progress,
     ShardRecord,
     ShardState,
@@ -164,3 +165,25 @@ class Ledger:
 
     def model_loads(self, job_id: str, run: int | None = None) -> dict[str, int]:
         return self._database.read(lambda session: ledger_shards.count_model_loads(job_id, run, session=session))
+
+    # -- leases ------------------------------------------------------------------------------------------------------
+    def take_lease(self, name: str, holder: str, *, dead: Lease | None = None) -> Lease:
+        """Makes `holder` the holder of `name` if nobody is, or if the lease still stands as `dead` says.
+
+        Returns the lease as it stands then: it is the caller's if it names the caller.
+        """
+        return self._database.write(
+            lambda session: ledger_leases.take_lease(name, holder, dead, session=session, database=self._database)
+        )
+
+    def beat_lease(self, name: str, holder: str) -> bool:
+        """The holder's sign of life. False: the lease is no longer its own, and it has to stop."""
+        return self._database.write(lambda session: ledger_leases.beat_lease(name, holder, session=session))
+
+    def drop_lease(self, name: str, holder: str) -> None:
+        """Gives the lease up, if it is this holder's."""
+        self._database.write(lambda session: ledger_leases.drop_lease(name, holder, session=session))
+
+    def leases(self, names: Iterable[str]) -> dict[str, Lease]:
+        """Those of the names that are held."""
+        return self._database.read(lambda session: ledger_leases.find_leases(names, session=session))

@@ -124,6 +124,14 @@ class ShardRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds a name, and how often that has been confirmed. Two that are equal: no sign of life in between."""
+
+    holder: str
+    beat: int
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     total: int
     pending: int

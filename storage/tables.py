@@ -162,3 +162,28 @@ class ModelLoadRow(Table, table=True):
     worker: str
     seconds: float
     loaded_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class LeaseRow(Table, table=True):
+    """Who works at what. Alive is the holder whose `beat` moves: no clock is compared with another one."""
+
+    __tablename__ = "leases"
+
+    name: str = Field(primary_key=True)
+    holder: str
+    beat: int = Field(sa_type=BigInteger)
+
+
+class BatchSizeRow(Table, table=True):
+    """What fitted the memory of a kind of device after more had not.
+
+    `key` is a digest of step, models and image size; `relief` says which measures against lack of memory it took.
+    """
+
+    __tablename__ = "batch_sizes"
+
+    device: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    size: int
+    relief: int
+    recorded_at: datetime = Field(sa_type=UtcDateTime)
