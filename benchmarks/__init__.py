@@ -1,0 +1,1 @@
+"""Benchmarks and fault tests. Nothing of the product imports from here."""
