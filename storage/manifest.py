@@ -20,6 +20,11 @@ class ManifestKeys(NamedTuple):
     parquet: str
 
 
+def manifest_keys(job: JobRecord) -> ManifestKeys:
+    """Where the job's manifest lies, written or not."""
+    return ManifestKeys(job_key(job.name, "manifest.jsonl"), job_key(job.name, "manifest.parquet"))
+
+
 def write_manifest(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> ManifestKeys:
     """Writes both files of the job's present state, replacing earlier ones.
 
@@ -28,7 +33,7 @@ def write_manifest(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> Mani
     error). Parquet holds the same, with `vars` and `facts` as JSON text: their keys differ from job to job. Memory
     grows with the size of a file, not with that of the rows.
     """
-    keys = ManifestKeys(job_key(job.name, "manifest.jsonl"), job_key(job.name, "manifest.parquet"))
+    keys = manifest_keys(job)
     with TemporaryDirectory(prefix="pixelmill-manifest-") as folder:
         lines, table = Path(folder, "manifest.jsonl"), Path(folder, "manifest.parquet")
         _write_files(_rows(store, ledger, job), lines, table)
@@ -45,15 +50,16 @@ def _write_files(rows: Iterator[dict[str, Any]], lines: Path, table: Path) -> No
     with lines.open("w", encoding="utf-8") as text, pq.ParquetWriter(table, schema, compression="zstd") as parquet:
         while some := list(islice(rows, _ROW_GROUP)):
             text.writelines(to_json(row) + "\n" for row in some)
-            parquet.write_table(pa.Table.from_pylist([_flat(row) for row in some], schema=schema))
+            parquet.write_table(pa.Table.from_pylist([flat_row(row) for row in some], schema=schema))
 
 
 def _rows(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> Iterator[dict[str, Any]]:
     for report in ledger.item_reports(job.id):
-        yield _row(store, report)
+        yield manifest_row(store, report)
 
 
-def _row(store: ArtefactStore, report: ItemReport) -> dict[str, Any]:
+def manifest_row(store: ArtefactStore, report: ItemReport) -> dict[str, Any]:
+    """The item's row as JSON Lines has it."""
     record, item = report.record, report.record.item
     return {
         "index": item.index,
@@ -93,7 +99,8 @@ def _step(step: str, entry: StepEntry) -> dict[str, Any]:
     }
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
+def flat_row(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as Parquet has it."""
     steps = [{**step, "facts": to_json(step["facts"])} for step in row["steps"]]
     return {**row, "vars": to_json(row["vars"]), "steps": steps}
 
