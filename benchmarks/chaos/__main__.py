@@ -1,0 +1,69 @@
+"""Run the fault tests: `python -m benchmarks.chaos` prints counts, and last one line of JSON.
+
+Exit status 1 says that something was not as it must be; the folder of such a test is kept. The seed decides which
+faults come in which order and after which delays; how far the job is at that moment is up to the machine.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from random import Random, SystemRandom
+
+from benchmarks.chaos.fault import Arena, Fault, Findings
+from benchmarks.chaos.faults import FAULTS
+from benchmarks.chaos.report import as_json, table
+
+ITEMS, KILLS = 500, 50
+
+
+def main() -> int:
+    """Print the counts and the JSON line; return the exit status."""
+    options = _options()
+    chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
+    seed = SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    print(f"seed {seed}: {', '.join(fault.name for fault in chosen)}", flush=True)
+    results: dict[str, Findings] = {}
+    skipped: dict[str, str] = {}
+    for fault in chosen:
+        obstacle = fault.obstacle()
+        if obstacle is not None:
+            skipped[fault.name] = obstacle
+            print(f"{fault.name:16} skipped: {obstacle}", flush=True)
+            continue
+        print(f"{fault.name:16} {fault.about}", flush=True)
+        results[fault.name] = _run(fault, seed, items=options.items, kills=options.kills)
+        print(table(fault.name, results[fault.name]), flush=True)
+    print(as_json(results, seed=seed, skipped=skipped))
+    return 1 if any(findings.wrong for findings in results.values()) else 0
+
+
+def _run(fault: Fault, seed: int, *, items: int, kills: int) -> Findings:
+    folder = Path(tempfile.mkdtemp(prefix=f"pixelmill-chaos-{fault.name}-"))
+    # A seed of its own for each: what one of them draws does not change what the next one does.
+    arena = Arena(folder, Random(f"{seed} {fault.name}"), items, kills, lambda text: _say(fault.name, text))
+    findings = fault.run(arena)
+    if findings.wrong:
+        print(f"{fault.name:16} kept for a look: {folder}", flush=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return findings
+
+
+def _say(name: str, text: str) -> None:
+    print(f"{name:16} … {text}", flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
+    names = [fault.name for fault in FAULTS]
+    parser.add_argument("--seed", type=int, help="default: a new one each time, printed")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--kills", type=int, default=KILLS, help=f"in all (default {KILLS})")
+    parser.add_argument("--items", type=int, default=ITEMS, help=f"of each job (default {ITEMS})")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

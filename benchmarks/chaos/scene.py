@@ -1,0 +1,133 @@
+"""A job in a folder of its own, and the real commands that run it, each in a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from benchmarks.chaos.ledger_view import LedgerView, Unreadable
+from benchmarks.chaos.null_job import JOB, make_items, write_job
+from benchmarks.chaos.objects import FolderObjects, Objects
+from benchmarks.chaos.processes import kill_all, members
+from benchmarks.chaos.witness import Witness
+from benchmarks.null_steps import COMPUTE_LOG
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 0.012  # that the simulated device takes for an image and step
+SHARD_SIZE = 100  # small, so that a job has several
+SHARD_ATTEMPTS = 20  # how often a shard may fail is not what faults are to find out
+LEAVE_SECONDS = 45.0  # in which all processes must be gone after their command
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended. `status` as of subprocess: negative is the number of a signal."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def last_words(self) -> str:
+        """For a report: the end of what it said."""
+        return " | ".join((self.err.strip() or self.out.strip()).splitlines()[-3:])[-600:]
+
+
+class Command:
+    """A running `pixelmill` command. Its output goes to files: it never waits for a reader."""
+
+    def __init__(self, arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str], log: Path) -> None:
+        self._out, self._err = log.with_suffix(".out"), log.with_suffix(".err")
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.cli", *arguments],
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,  # Ctrl-C is for the test, which cleans up
+            )
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def wait(self, seconds: float) -> Ended:
+        """Waits for its end. Raises subprocess.TimeoutExpired."""
+        status = self.process.wait(seconds)
+        return Ended(status, self._out.read_text(errors="replace"), self._err.read_text(errors="replace"))
+
+
+class Scene:
+    """Use as a context manager: leaving it ends every process of the scene."""
+
+    def __init__(
+        self, folder: Path, *, items: int, seed: int, output: str | None, environment: Mapping[str, str]
+    ) -> None:
+        """`output` is a folder beside the job unless given; `environment` adds variables to every command's."""
+        self.folder, self.home = folder, folder / "home"
+        self.items = make_items(items, seed)
+        self.compute_log = folder / "computed.jsonl"
+        self.environment = _inherited() | {
+            "PIXELMILL_HOME": str(self.home),
+            "PIXELMILL_DEVICE": "cpu",
+            "PIXELMILL_SHARD_SIZE": str(SHARD_SIZE),
+            "PIXELMILL_SHARD_ATTEMPTS": str(SHARD_ATTEMPTS),
+            "PIXELMILL_CATALOGUE_PATH": str(ROOT / "benchmarks" / "catalogue.yaml"),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            COMPUTE_LOG: str(self.compute_log),
+            **environment,
+        }
+        self.job_file = write_job(folder, self.items, output=output or "./out", seconds=SECONDS)
+        self.objects: Objects = FolderObjects(folder / "out")
+        self.ledger = LedgerView(self.environment.get("PIXELMILL_LEDGER_URL", f"sqlite:///{self.home / 'ledger.db'}"))
+        self.witness = Witness(self.ledger)
+        self._commands = 0
+
+    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Command:
+        """Starts `pixelmill` with the arguments; `environment` adds to the scene's own."""
+        self._commands += 1
+        log = self.folder / f"command-{self._commands:02}-{arguments[0]}"
+        return Command(arguments, self.folder, {**self.environment, **(environment or {})}, log)
+
+    def run(self) -> Command:
+        return self.start("run", str(self.job_file), "--json")
+
+    def resume(self) -> Command:
+        return self.start("resume", JOB, "--json")
+
+    def has_begun(self) -> bool:
+        """Whether the ledger knows the job, as far as can be seen now."""
+        try:
+            return bool(self.ledger.jobs())
+        except Unreadable:
+            return False
+
+    def left_behind(self) -> list[str]:
+        """The processes that are still there long after the last command has ended."""
+        _, alive = psutil.wait_procs(members(self.home), timeout=LEAVE_SECONDS)
+        return [" ".join(process.cmdline()[:6]) for process in alive if process.is_running()]
+
+    def __enter__(self) -> Self:
+        self.witness.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.witness.__exit__(kind, error, trace)
+        kill_all(self.home)
+
+
+def _inherited() -> dict[str, str]:
+    """This process's environment without what would change a command's settings."""
+    foreign = ("PREFECT_", "PIXELMILL_", "AWS_", "BENCHMARK_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
