@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from configs.item import Item
 from configs.recipe import Recipe
-from storage import ledger_items, ledger_jobs, ledger_leases, ledger_shards, ledger_steps
+from storage import ledger_items, ledger_jobs, ledger_leases, ledger_shards, ledger_sizes, ledger_steps
 from storage.database import Database
 from storage.records import (
     ArtefactRecord,
+    BatchSize,
     ItemEnd,
     ItemRecord,
     ItemReport,
@@ -165,6 +166,23 @@ class Ledger:
 
     def model_loads(self, job_id: str, run: int | None = None) -> dict[str, int]:
         return self._database.read(lambda session: ledger_shards.count_model_loads(job_id, run, session=session))
+
+    # -- what fits a device ------------------------------------------------------------------------------------------
+    def batch_sizes(self, device: str) -> dict[str, BatchSize]:
+        """All that is known of this kind of device, by key: one query, and few rows, as most work simply fits."""
+        return self._database.read(lambda session: ledger_sizes.find_sizes(device, session=session))
+
+    def record_batch_size(self, device: str, key: str, size: int, relief: int) -> None:
+        """What fitted this kind of device after more had not; replaces what was known. `relief` as steps count it."""
+        self._database.write(
+            lambda session: ledger_sizes.record_size(
+                device, key, size, relief, session=session, database=self._database
+            )
+        )
+
+    def forget_batch_size(self, device: str, key: str) -> None:
+        """Nothing limits this work any more."""
+        self._database.write(lambda session: ledger_sizes.forget_size(device, key, session=session))
 
     # -- leases ------------------------------------------------------------------------------------------------------
     def take_lease(self, name: str, holder: str, *, dead: Lease | None = None) -> Lease:

@@ -124,6 +124,15 @@ class ShardRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchSize:
+    """Frames that fitted a device together, and the relief (steps.contract.Relief) that it took."""
+
+    size: int
+    relief: int
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """Who holds a name, and how often that has been confirmed. Two that are equal: no sign of life in between."""
 
