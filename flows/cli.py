@@ -132,6 +132,29 @@ def cancel(job_id: JobId, json: AsJson = False) -> None:
 
 
 @app.command()
+def verify(job_id: JobId, json: AsJson = False) -> None:
+    """Read every image of a job back from the store, and compare ledger, store and manifest."""
+    from flows.verify import verify_job
+    from flows.verify_progress import counted
+    from flows.verify_report import exit_status, render_verification, verification_document
+    from storage.open_store import open_store
+    from storage.records import JobStatus
+
+    with _session(json) as (settings, ledger, console):
+        job = _find_job(ledger, job_id)
+        running = job.status is JobStatus.RUNNING
+        with counted(f"verifying {job.name}", job.total, console) as advance:
+            verification = verify_job(
+                job.id, ledger, open_store(job.output, settings), running=running, advance=advance
+            )
+    if json:
+        _print_json(verification_document(verification))
+    else:
+        render_verification(verification, _console(stderr=False))
+    raise typer.Exit(exit_status(verification))
+
+
+@app.command()
 def up(port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI and the API.")] = 4200) -> None:
     """Run the Prefect server with its UI, the deployments and a worker, until Ctrl-C."""
     from flows.up import serve_forever

@@ -1,0 +1,74 @@
+"""What a verification can find wrong with a job."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from storage.records import ArtefactRecord
+
+LISTED = 20  # findings of each kind; the others are only counted
+
+
+class Kind(StrEnum):
+    """The kinds of findings, in the order in which they are reported."""
+
+    MISSING_ARTEFACT = "missing_artefact"  # a step's image is not in the store
+    DAMAGED_ARTEFACT = "damaged_artefact"  # its bytes are not those that were stored
+    MISSING_FINAL = "missing_final"
+    DAMAGED_FINAL = "damaged_final"  # its bytes are not those of its artefact
+    STRAY_FINAL = "stray_final"  # a final that belongs to no item, or to one that failed
+    MISSING_OUTCOME = "missing_outcome"  # the ledger does not say what became of a done item at a step
+    UNKNOWN_ARTEFACT = "unknown_artefact"  # the ledger names an image and knows nothing else of it
+    NO_FINAL = "no_final"  # the item is done, but the ledger's finals are not those it should have
+    MISSING_ITEM = "missing_item"  # the ledger has fewer items than the job
+    WRONG_STATUS = "wrong_status"  # the job is said to have ended otherwise than its items did
+    MANIFEST = "manifest"  # it says otherwise than the ledger
+    GALLERY = "gallery"  # likewise
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong. `item` is the name of the first item that it concerns, `key` that of the object."""
+
+    kind: Kind
+    message: str
+    item: str | None = None
+    key: str | None = None
+
+
+class LostArtefact(NamedTuple):
+    """An image that the ledger knows and the store has not, or has in a state that is no use."""
+
+    record: ArtefactRecord
+    damaged: bool
+
+
+@dataclass(slots=True)
+class Damage:
+    """What a repair has to look at. Grows with what is wrong, not with the job."""
+
+    artefacts: dict[str, LostArtefact] = field(default_factory=dict)  # by fingerprint
+    items: dict[int, set[str]] = field(default_factory=dict)  # item -> fingerprints of lost artefacts that it visited
+    incomplete: set[int] = field(default_factory=set)  # done items that lack something in the ledger
+    finals: dict[str, ArtefactRecord] = field(default_factory=dict)  # key of a missing or damaged final -> its image
+    copies: dict[str, str] = field(default_factory=dict)  # fingerprint of a lost artefact -> key of a sound final of it
+    stray: list[str] = field(default_factory=list)  # keys
+
+
+@dataclass(slots=True)
+class Findings:
+    """Counts all, keeps the first of each kind."""
+
+    counts: Counter[Kind] = field(default_factory=Counter)
+    listed: list[Finding] = field(default_factory=list)
+    damage: Damage = field(default_factory=Damage)
+
+    def add(self, finding: Finding) -> None:
+        self.counts[finding.kind] += 1
+        if self.counts[finding.kind] <= LISTED:
+            self.listed.append(finding)
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()

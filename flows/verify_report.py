@@ -1,0 +1,102 @@
+"""What `pixelmill verify` prints: for programs and for people."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.findings import LISTED, Finding, Kind
+from flows.report import EXIT_DONE, EXIT_INCOMPLETE
+from flows.verify import Verification
+
+_WORDS = {
+    Kind.MISSING_ARTEFACT: "artefacts missing from the store",
+    Kind.DAMAGED_ARTEFACT: "artefacts damaged",
+    Kind.MISSING_FINAL: "finals missing from the store",
+    Kind.DAMAGED_FINAL: "finals damaged",
+    Kind.STRAY_FINAL: "finals of no item that is done",
+    Kind.MISSING_OUTCOME: "done items without the outcome of a step",
+    Kind.UNKNOWN_ARTEFACT: "done items with an artefact that the ledger has lost",
+    Kind.NO_FINAL: "done items without their finals in the ledger",
+    Kind.MISSING_ITEM: "items missing from the ledger",
+    Kind.WRONG_STATUS: "status of the job wrong",
+    Kind.MANIFEST: "differences between manifest and ledger",
+    Kind.GALLERY: "gallery other than the ledger",
+}
+
+
+def exit_status(verification: Verification) -> int:
+    """0: sound; 3: something is wrong."""
+    return EXIT_DONE if verification.sound else EXIT_INCOMPLETE
+
+
+def verification_document(verification: Verification) -> dict[str, Any]:
+    """The result as one JSON object. A stable interface: fields may come, none goes or changes its name.
+
+    `problems` counts each kind of finding, `findings` lists the first 20 of each.
+    """
+    progress = verification.progress
+    return {
+        "job": verification.job.id,
+        "status": verification.job.status.value,
+        "sound": verification.sound,
+        "complete": verification.complete,
+        "items": {
+            "total": progress.total,
+            "done": progress.done,
+            "failed": progress.failed,
+            "quarantined": progress.quarantined,
+            "pending": progress.pending,
+        },
+        "artefacts": verification.artefacts,
+        "finals": verification.finals,
+        "bytes": verification.bytes,
+        "problems": {kind.value: count for kind, count in _counts(verification)},
+        "findings": [
+            {"kind": finding.kind.value, "item": finding.item, "key": finding.key, "message": finding.message}
+            for finding in _in_order(verification)
+        ],
+    }
+
+
+def render_verification(verification: Verification, console: Console) -> None:
+    """Prints the result for a person. Names are printed as they are, never read as Rich markup."""
+    head = Text("sound", "bold green") if verification.sound else Text("not sound", "bold red")
+    head.append(
+        f" · {verification.artefacts:,} artefacts and {verification.finals:,} finals of "
+        f"{verification.progress.total:,} items read back, {verification.bytes / 1e6:,.1f} MB",
+        "default",
+    )
+    console.print(head)
+    if pending := verification.progress.pending:
+        again = f"`pixelmill resume {verification.job.id}` makes them"
+        console.print(Text(f"  {pending:,} items are pending: {again}", "default"), highlight=False)
+    if not verification.complete:
+        console.print(Text("  the job has not come to its end: manifest and gallery were not looked at", "dim"))
+    if verification.sound:
+        return
+    for kind, count in _counts(verification):
+        console.print(Text(f"  {count:,} {_WORDS[kind]}"))
+    console.print(_table(verification))
+
+
+def _counts(verification: Verification) -> list[tuple[Kind, int]]:
+    counts = verification.findings.counts
+    return [(kind, counts[kind]) for kind in Kind if counts[kind]]
+
+
+def _in_order(verification: Verification) -> list[Finding]:
+    order = list(Kind)
+    return sorted(verification.findings.listed, key=lambda finding: order.index(finding.kind))
+
+
+def _table(verification: Verification) -> Table:
+    more = verification.findings.total > len(verification.findings.listed)
+    title = Text(f"What is wrong (the first {LISTED} of each kind)" if more else "What is wrong", "bold")
+    table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
+    table.add_column("item", overflow="fold", ratio=1)
+    table.add_column("finding", overflow="fold", ratio=3)
+    for finding in _in_order(verification):
+        table.add_row(Text(finding.item or "–"), Text(finding.message))
+    return table
