@@ -15,6 +15,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from configs.item import Item
+from configs.model_spec import ModelRef
 from steps.contract import Frame, Step, StepContext, StepResult
 
 COMPUTE_LOG = "BENCHMARK_COMPUTE_LOG"  # variable that names a file: one JSON line for each micro-batch
@@ -66,6 +67,16 @@ class NullPass(_Null):
     def make(self, frame: Frame) -> Image.Image:
         assert frame.image is not None
         return ImageOps.invert(frame.image.convert("RGB"))
+
+
+class NullModel(NullPass):
+    """The negative, by a step that names a model: whoever needs the step has to load it."""
+
+    model: str = Field(description="Name of a model with an upscaler.")
+
+    @override
+    def model_refs(self) -> tuple[ModelRef, ...]:
+        return (ModelRef(self.model, "upscaler"),)
 
 
 def _log(step: str, frames: Sequence[Frame], started: float) -> None:

@@ -1,0 +1,24 @@
+"""Which benchmarks there are, and where."""
+
+import importlib
+from collections.abc import Sequence
+
+from benchmarks.contract import Benchmark
+
+MODULES = {
+    "B2": "benchmarks.added_cost",
+    "B4": "benchmarks.finished_job",
+}
+
+
+def find(names: Sequence[str]) -> list[Benchmark]:
+    """The benchmarks of these names, all without any. Raises LookupError for one that is not there."""
+    unknown = [name for name in names if name not in MODULES]
+    if unknown:
+        raise LookupError(f"no benchmark is named {', '.join(unknown)}: choose from {', '.join(MODULES)}")
+    return [_load(name) for name in names or MODULES]
+
+
+def _load(name: str) -> Benchmark:
+    found: Benchmark = importlib.import_module(MODULES[name]).BENCHMARK
+    return found
