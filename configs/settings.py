@@ -69,9 +69,20 @@ class Settings(BaseSettings):
         default=None,
         description="Where relative paths given to the burst deployment start; default: its process's own.",
     )
-    shard_attempts: int = Field(default=3, ge=1, le=20, description="Times a shard may be started.")
+    interactive_items: int = Field(
+        default=100, ge=0, description="Jobs with at most so many items to do come before larger ones."
+    )
+    shard_attempts: int = Field(
+        default=3, ge=1, le=20, description="Times in a row that a shard may be started without ending an item."
+    )
     shard_timeout: float = Field(
-        default=120.0, ge=30, description="Seconds without a sign of life after which a shard is taken for lost."
+        default=60.0, ge=30, description="Seconds without a sign of life after which a shard is taken for lost."
+    )
+    max_failed_share: float = Field(
+        default=0.2, ge=0, le=1, description="A job with a larger share of failed items stops early; 1: never."
+    )
+    max_failed_after: int = Field(
+        default=50, ge=1, description="Items that must have ended before that share is looked at."
     )
     s3_endpoint_url: str | None = Field(
         default=None,

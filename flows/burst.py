@@ -4,17 +4,20 @@ from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from prefect import flow, get_run_logger
+from prefect import State, flow, get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
 
 from configs.settings import Settings, load_settings
 from flows.finish import finish_job
-from flows.job_lock import job_lock
+from flows.job_lease import job_lease
+from flows.lease import HeldLease
 from flows.plan import job_identity, read_plan_request, start_job
 from flows.report import Summary
-from flows.shard_watch import ShardWatch
+from flows.shard_watch import Ending, ShardWatch
 from storage.ledger import Ledger
 from storage.records import JobRecord, JobStatus
 
@@ -27,56 +30,68 @@ def _run_name() -> str:
 
 
 @flow(name="burst", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
-def burst(job: str | None = None, job_id: str | None = None) -> dict[str, Any]:
+def burst(job: str | None = None, job_id: str | None = None) -> State[Any]:
     """Makes the images of a job file, or goes on with a job of the ledger.
 
     Args:
         job: Path or s3:// URI of a job file.
         job_id: A job that the ledger knows and that has begun.
-
-    Returns the summary of the run.
     """
     if (job is None) == (job_id is None):
         raise ValueError("Give either `job`, a job file, or `job_id`, a job that has begun.")
     settings = load_settings()
     ledger = Ledger(settings.resolved_ledger_url)
+    say = get_run_logger().info
     try:
         if job_id is not None:
-            with job_lock(job_id, settings):
-                return run_burst(ledger.job(job_id), ledger, settings).model_dump(mode="json")
+            with job_lease(job_id, ledger, say=say) as held:
+                return _as_state(run_burst(ledger.job(job_id), ledger, settings, held))
         with chdir(settings.working_folder or Path.cwd()):
             request = read_plan_request(str(job), settings)
-        with job_lock(job_identity(request, settings), settings):
-            return run_burst(start_job(request, ledger, settings), ledger, settings).model_dump(mode="json")
+        with job_lease(job_identity(request, settings), ledger, say=say) as held:
+            return _as_state(run_burst(start_job(request, ledger, settings), ledger, settings, held))
     finally:
         ledger.close()
 
 
-def run_burst(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
+def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease) -> Summary:
     """Runs the job's pending items on the work pool until none is left, and finishes the job.
 
-    A shard that ends before its items do is submitted again, `settings.shard_attempts` times at most. Whatever ends
-    the burst early (a refusal by the store, cancelling, an error), its shards are cancelled and the ledger says why.
+    A shard that ends before its items do is submitted again, as long as its attempts bring the job on. Whatever ends
+    the burst early (a refusal by the store, too many failures, cancelling, an error), the ledger says why, and its
+    shards stop.
     """
     logger = get_run_logger()
-    status: JobStatus = JobStatus.FAILED
-    error: str | None = "the burst was interrupted"
-    watch = ShardWatch(job, ledger, settings, logger)
+    ending = Ending(JobStatus.FAILED, "the burst was interrupted")
+    watch = ShardWatch(job, ledger, settings, logger, burst_run=flow_run.id and UUID(str(flow_run.id)))
     try:
-        status, error = watch.run_to_end(every=PROGRESS_SECONDS, report=_progress_artifact(job))
+        ending = watch.run_to_end(every=PROGRESS_SECONDS, report=_progress_artifact(job), held=held)
     except KeyboardInterrupt:
-        status, error = JobStatus.CANCELLED, "interrupted"
+        ending = Ending(JobStatus.CANCELLED, "interrupted")
         raise
     except Exception as failure:
-        error = str(failure) or type(failure).__name__
+        ending = Ending(JobStatus.FAILED, str(failure) or type(failure).__name__)
         raise
     finally:
-        watch.cancel_open_shards()
-        ledger.set_job_status(job.id, status, error)
+        if held.lost is None:
+            ledger.set_job_status(job.id, ending.status, ending.error)
+            watch.stop_shards()
     summary = finish_job(ledger.job(job.id), ledger, settings)
-    if status in (JobStatus.FAILED, JobStatus.CANCELLED):
-        logger.error("%s: %s", job.name, error)
+    if ending.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        logger.error("%s: %s", job.name, ending.error)
     return summary
+
+
+def _as_state(summary: Summary) -> State[Any]:
+    """The end of the job as Prefect shows it; its data is the summary."""
+    kind = {JobStatus.CANCELLED: Cancelled, JobStatus.FAILED: Failed}.get(JobStatus(summary.status), Completed)
+    items = summary.items
+    message = f"{items.done:,} of {items.total:,} images"
+    for count, word in ((items.failed, "failed"), (items.quarantined, "quarantined"), (items.pending, "pending")):
+        if count:
+            message += f", {count:,} {word}"
+    reasons = "; ".join(error.message for error in summary.errors)
+    return kind(message=f"{message}: {reasons}" if reasons else message, data=summary.model_dump(mode="json"))
 
 
 def _progress_artifact(job: JobRecord) -> Callable[[float, str], object]:

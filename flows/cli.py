@@ -94,7 +94,7 @@ def status(
     json: AsJson = False,
 ) -> None:
     """Show how far a job is, or list all jobs."""
-    from flows.job_list import is_silent
+    from flows.job_lease import is_interrupted
     from flows.report import build_summary, render_summary
     from storage.open_store import open_store
 
@@ -104,8 +104,8 @@ def status(
             return
         job = _find_job(ledger, job_id)
         summary = build_summary(ledger, job, open_store(job.output, settings), run=None)
-        if is_silent(job, ledger, settings):
-            hint = f"no sign of life from its workers: `pixelmill resume {job.id}` goes on with it"
+        if is_interrupted(job, ledger):
+            hint = f"it was interrupted, nobody runs it: `pixelmill resume {job.id}` goes on with it"
             console.print(hint, style="yellow", highlight=False)
     if json:
         _print_json(summary.model_dump(mode="json"))

@@ -1,8 +1,8 @@
 """The work pools and deployments that Prefect must know before a burst can run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from configs.settings import Settings
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from prefect.workers.base import BaseWorker
 
 BURST_POOL = "bursts"  # parent flows need no device: an ordinary process worker runs them
-QUEUES = {"interactive": 1, "bulk": 2}  # name -> priority; 1 is served first
+Queue = Literal["interactive", "bulk"]
+QUEUES: Mapping[Queue, int] = {"interactive": 1, "bulk": 2}  # priorities; 1 is served first
 
 
 class Entry(NamedTuple):
@@ -20,7 +21,7 @@ class Entry(NamedTuple):
     flow: str
     name: str
     pool: str
-    queue: str | None
+    queue: Queue | None
 
 
 def default_entries(settings: Settings) -> tuple[Entry, ...]:

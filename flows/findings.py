@@ -24,7 +24,8 @@ class Kind(StrEnum):
     MISSING_ITEM = "missing_item"  # the ledger has fewer items than the job
     WRONG_STATUS = "wrong_status"  # the job is said to have ended otherwise than its items did
     MANIFEST = "manifest"  # it says otherwise than the ledger
-    GALLERY = "gallery"  # likewise
+    REPORT = "report"  # likewise
+    GALLERY = "gallery"  # a file of it is missing or damaged
 
 
 @dataclass(frozen=True, slots=True)

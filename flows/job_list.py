@@ -1,22 +1,9 @@
-"""What `pixelmill status` says of jobs: the table of all, and whether one has fallen silent."""
-
-from datetime import UTC, datetime
+"""The table of all jobs that `pixelmill status` prints."""
 
 from rich.console import Console
 from rich.table import Table
 
-from configs.settings import Settings
-from storage.ledger import Ledger
-from storage.records import JobRecord, JobStatus, Progress
-
-
-def is_silent(job: JobRecord, ledger: Ledger, settings: Settings) -> bool:
-    """Whether the job is said to run, but no shard has given a sign of life for `settings.shard_timeout` seconds."""
-    if job.status is not JobStatus.RUNNING:
-        return False
-    newest = max((shard.updated_at for shard in ledger.shards(job.id)), default=job.started_at)
-    silence = datetime.now(UTC) - max(newest, job.started_at)
-    return silence.total_seconds() > settings.shard_timeout
+from storage.records import JobRecord, Progress
 
 
 def render_jobs(rows: list[tuple[JobRecord, Progress]], console: Console) -> None:

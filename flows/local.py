@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ from configs.settings import Settings
 from flows.deployments import ensure_pool_and_deployments
 from flows.server import local_server
 
-MAX_STARTS = 3  # a process that dies more often has something wrong that a restart won't mend
+SHORT_LIFE_SECONDS = 60.0  # a process that ends sooner may have something wrong that a restart won't mend
+LONGEST_PAUSE_SECONDS = 30.0  # between its starts then
 END_SECONDS = 15.0
 LOOK_SECONDS = 3.0  # between looks whether the pool still has a worker
 
@@ -36,25 +38,35 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
     with local_server(settings) as api_url, temporary_settings({PREFECT_API_URL: api_url}):
         ensure_pool_and_deployments(settings)
         needed = (lambda: not workers_online(settings.work_pool)) if theirs else (lambda: True)
-        with worker_process(settings, api_url, needed=needed):
+        with worker_process(settings, api_url, needed=needed, say=say):
             yield api_url
 
 
 @contextmanager
-def worker_process(settings: Settings, api_url: str, *, needed: Callable[[], bool] = lambda: True) -> Iterator[None]:
+def worker_process(
+    settings: Settings, api_url: str, *, needed: Callable[[], bool] = lambda: True, say: Say | None = None
+) -> Iterator[None]:
     """A worker beside this process, from when it is needed until the end. Its log is in the home folder."""
     environment = os.environ | {"PREFECT_API_URL": api_url}
     command = [sys.executable, "-m", "flows.cli", "worker", "start", "--pool", settings.work_pool]
     command += ["--parent", str(os.getpid())]
-    with supervised(command, environment, settings.home / "logs" / "worker.log", needed=needed):
+    with supervised(command, environment, settings.home / "logs" / "worker.log", needed=needed, say=say):
         yield
 
 
 @contextmanager
 def supervised(
-    command: list[str], environment: Mapping[str, str], log: Path, *, needed: Callable[[], bool] = lambda: True
+    command: list[str],
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    needed: Callable[[], bool] = lambda: True,
+    say: Say | None = None,
 ) -> Iterator[None]:
-    """Keeps the command running while it is needed and the context lasts; starts it again a bounded number of times."""
+    """Keeps the command running while it is needed and the context lasts.
+
+    One that ends is started again, at growing intervals while it lives but shortly; `say` then hears of it.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     ending = threading.Event()
     changing = threading.Lock()
@@ -72,13 +84,20 @@ def supervised(
         return True
 
     def watch() -> None:
-        for _ in range(MAX_STARTS):
+        short_lives = 0
+        while not ending.is_set():
             while not needed():
                 if ending.wait(LOOK_SECONDS):
                     return
             if not start():
                 return
-            running[0].wait()
+            started = time.monotonic()
+            status = running[0].wait()
+            short_lives = short_lives + 1 if time.monotonic() - started < SHORT_LIFE_SECONDS else 0
+            if short_lives > 1:
+                if say is not None and not ending.is_set():
+                    say(f"a process keeps ending (status {status}) and is started again: see {log}")
+                ending.wait(min(LONGEST_PAUSE_SECONDS, 2.0 ** (short_lives - 2)))
 
     thread = threading.Thread(target=watch, name="supervisor", daemon=True)
     thread.start()

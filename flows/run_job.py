@@ -5,11 +5,12 @@ from pathlib import Path
 
 from configs.settings import Settings
 from flows.finish import finish_job
-from flows.job_lock import job_lock
+from flows.job_lease import JobTakenOver, job_lease
 from flows.local import Say, fleet
 from flows.plan import continue_job, job_identity, read_plan_request, start_job
-from flows.report import Summary
+from flows.report import Summary, build_summary
 from storage.ledger import Ledger
+from storage.open_store import open_store
 from storage.records import ItemState, JobRecord, JobStatus
 
 Watch = Callable[[JobRecord], None]  # told once which job runs, so that it can show progress
@@ -21,7 +22,7 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, say: Say, w
     Raises InvalidInput before anything is written.
     """
     request = read_plan_request(path, settings)
-    with job_lock(job_identity(request, settings), settings):
+    with job_lease(job_identity(request, settings), ledger, say=say):
         job = start_job(request, ledger, settings)
         ledger.reset_items(job.id, states=[ItemState.FAILED])
         return _run_pending(job, ledger, settings, say, watch)
@@ -43,7 +44,7 @@ def _continue(
     identifier: str, states: Sequence[ItemState], ledger: Ledger, settings: Settings, say: Say, watch: Watch
 ) -> Summary:
     known = ledger.job(identifier)
-    with job_lock(known.id, settings):
+    with job_lease(known.id, ledger, say=say):
         job = continue_job(known, ledger, settings)
         if states:
             ledger.reset_items(job.id, states=list(states))
@@ -59,11 +60,19 @@ def _run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, w
     try:
         with fleet(settings, say):
             watch(job)
+            from prefect.exceptions import CancelledRun, FailedRun
+
             from flows.burst import burst
 
-            return Summary.model_validate(burst(job_id=job.id))
+            failure = burst(job_id=job.id, return_state=True).result(raise_on_failure=False)
+        if isinstance(failure, BaseException) and not isinstance(failure, FailedRun | CancelledRun):
+            raise failure  # not how the job ended, but what kept the burst from saying so
+    except JobTakenOver:
+        raise
     except BaseException as failure:
         # The burst says what ended it; this is for what went wrong around it, before or after.
         if ledger.job(job.id).status is JobStatus.RUNNING:
             ledger.set_job_status(job.id, JobStatus.FAILED, str(failure) or type(failure).__name__)
         raise
+    ended = ledger.job(job.id)
+    return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)

@@ -2,20 +2,26 @@
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.settings import Settings
+from flows.holder import process_start
 
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
 START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
 LOG_TAIL_LINES = 15
 
@@ -34,8 +40,9 @@ def local_server(
     """Yields the URL of a Prefect API (`…/api`) that answers.
 
     `PREFECT_API_URL`, from the environment or the active profile, comes first. Otherwise a server for
-    `settings.home` is joined or started on 127.0.0.1, on `port` or a free one. It ends with its last user, even if
-    all of them are killed. Its database is `home/prefect/prefect.db`, its log `home/logs/server.log`.
+    `settings.home` is joined or started on 127.0.0.1, on `port` or a free one. One that dies is started again, at the
+    same address. It ends with its last user, even if all of them are killed. Its database is
+    `home/prefect/prefect.db`, its log `home/logs/server.log`.
 
     Raises ServerError: the API does not answer, the server did not start within `start_seconds`, or one of this home
     runs already that does not fit `port` and `ui`.
@@ -57,7 +64,45 @@ def local_server(
                 "end the command that uses it, or give this one a home of its own (PIXELMILL_HOME)."
             )
         fcntl.flock(starting, fcntl.LOCK_UN)
-        yield server.url
+        with _kept_alive(server, home, folder, start_seconds):
+            yield server.url
+
+
+@contextmanager
+def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> Iterator[None]:
+    """Starts the server again when it dies. Of several users one does; the others find it running."""
+    ending = threading.Event()
+
+    def watch() -> None:
+        pid = server.pid
+        while not ending.wait(LOOK_SECONDS):
+            if _lives(pid):
+                continue
+            try:
+                with _locked(folder / "start.lock", fcntl.LOCK_EX):
+                    if ending.is_set():
+                        return
+                    found = _running_server(folder)
+                    if found is None:
+                        logger.warning("the Prefect server is gone: starting it again")
+                        found = _start(home, folder, port=server.port, ui=server.ui, seconds=seconds)
+                    pid = found.pid
+            except ServerError as error:
+                logger.warning("the Prefect server could not be started again, trying on: %s", error)
+
+    thread = threading.Thread(target=watch, name="server-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+def _lives(pid: int) -> bool:
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # a child that is dead but not buried would seem to live
+    return bool(process_start(pid))
 
 
 class _Server(NamedTuple):

@@ -1,56 +1,72 @@
 """A shard: the flow run in which a warm worker takes a few hundred items through the recipe."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from configs.settings import load_settings
+from flows.lease import HeldLease, LeaseTaken, lease, shard_lease
 from gpu_worker.runtime import get_runtime
-from gpu_worker.shard_run import ShardRun
+from gpu_worker.shard_run import ShardHalted, ShardRun
 from steps.resolve import resolve_steps
 from storage.artefacts import StoreError
 from storage.ledger import Ledger
 from storage.open_store import open_store
 from storage.records import ItemState, JobRecord, JobStatus, ShardState
 
-HEARTBEAT_SECONDS = 10.0  # a fraction of the time after which a burst takes a silent shard for lost
-
 
 @flow(name="shard", flow_run_name="{job_id} shard {shard}", persist_result=False, validate_parameters=True)
-def shard(job_id: str, shard: int, run: int) -> dict[str, int]:
+def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
     """Takes the shard's pending items through the recipe; items already done are left alone.
 
     Returns how many items it left in each state. One bad item never fails the shard. A store that refuses for good
     fails it, and the ledger then says why; anything else that raises is the burst's to try again. A shard left over
-    from an earlier run of the job does nothing.
+    from an earlier run of the job does nothing, one whose job is cancelled stops within seconds, and of two flow runs
+    of the same shard the second waits until the first is gone.
     """
     settings = load_settings()
+    logger = get_run_logger()
     ledger = Ledger(settings.resolved_ledger_url)
+
+    def objection() -> str | None:
+        newest, status = ledger.standing(job_id)
+        if newest != run:
+            return f"run {run} of the job is over, it is in run {newest}"
+        return None if status is JobStatus.RUNNING else f"the job is {status.value}"
+
     try:
-        job = ledger.job(job_id)
-        if job.run != run or job.status is not JobStatus.RUNNING:
-            get_run_logger().info("run %d of the job is over: nothing to do", run)
-            return {}
-        identifier = str(flow_run.id)
-        ledger.set_shard(job_id, shard, ShardState.RUNNING, flow_run_id=identifier)
-        try:
-            with _heartbeat(lambda: ledger.set_shard(job_id, shard, ShardState.RUNNING, flow_run_id=identifier)):
-                counts = _run_items(job, shard, ledger)
-        except StoreError as error:
-            if not error.retryable:
-                ledger.set_shard(job_id, shard, ShardState.FAILED, flow_run_id=identifier, error=str(error))
-            raise
-        ledger.set_shard(job_id, shard, ShardState.DONE, flow_run_id=identifier)
-        return counts
+        if (reason := objection()) is not None:
+            return Cancelled(message=f"Nothing was done: {reason}.")
+        with lease(shard_lease(job_id, shard), ledger, wait=True, objection=objection, say=logger.info) as held:
+            return _run_shard(ledger.job(job_id), shard, ledger, held)
+    except LeaseTaken as taken:
+        return Cancelled(message=f"Nothing was done: {taken}, and the job is over.")
     finally:
         ledger.close()
 
 
-def _run_items(job: JobRecord, shard: int, ledger: Ledger) -> dict[str, int]:
+def _run_shard(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> dict[str, int] | State[Any]:
+    identifier = str(flow_run.id)
+    ledger.set_shard(job.id, shard, ShardState.RUNNING, flow_run_id=identifier)
+    try:
+        _run_items(job, shard, ledger, held)
+    except ShardHalted as halt:
+        ledger.set_shard(job.id, shard, ShardState.PENDING, flow_run_id=identifier)
+        return Cancelled(message=f"Stopped: {halt}. What was computed is recorded.")
+    except StoreError as error:
+        if not error.retryable:
+            ledger.set_shard(job.id, shard, ShardState.FAILED, flow_run_id=identifier, error=str(error))
+        raise
+    ledger.set_shard(job.id, shard, ShardState.DONE, flow_run_id=identifier)
+    states = Counter(record.state for record in ledger.items(job.id, shard=shard))
+    return {state.value: states[state] for state in ItemState}
+
+
+def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> None:
     settings = load_settings()
     logger = get_run_logger()
     items = ledger.items(job.id, shard=shard, states=[ItemState.PENDING])
@@ -66,6 +82,7 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger) -> dict[str, int]:
         runtime=get_runtime(settings),
         settings=settings,
     ) as shard_run:
+        held.when_lost(shard_run.halt)
         for chunk, step in shard_run.schedule():
 
             @task(
@@ -74,8 +91,11 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger) -> dict[str, int]:
                 cache_policy=NO_CACHE,
                 persist_result=False,
             )
-            def run_step() -> None:
-                counts = shard_run.run_step(chunk, step)  # noqa: B023 - called at once, before the loop moves on
+            def run_step() -> str | None:
+                try:
+                    counts = shard_run.run_step(chunk, step)  # noqa: B023 - called at once, before the loop moves on
+                except ShardHalted as halt:
+                    return str(halt)  # raised by the flow: no task has failed
                 get_run_logger().info(
                     "%d computed, %d reused, %d skipped, %d failed in %.1f s",
                     counts.computed,
@@ -84,25 +104,7 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger) -> dict[str, int]:
                     counts.failed,
                     counts.seconds,
                 )
+                return None
 
-            run_step()
-    states = ledger.items(job.id, shard=shard)
-    return {state.value: sum(record.state is state for record in states) for state in ItemState}
-
-
-@contextmanager
-def _heartbeat(beat: Callable[[], None]) -> Iterator[None]:
-    """Calls `beat` every few seconds while the body runs, so that a lost worker is told from a slow one."""
-    stop = threading.Event()
-
-    def loop() -> None:
-        while not stop.wait(HEARTBEAT_SECONDS):
-            beat()
-
-    thread = threading.Thread(target=loop, name="shard-heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+            if (reason := run_step()) is not None:
+                raise ShardHalted(reason)

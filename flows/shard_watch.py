@@ -3,140 +3,229 @@
 import time
 from collections.abc import Callable
 from logging import Logger, LoggerAdapter
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.deployments import run_deployment
-from prefect.states import Cancelling
 
 from configs.settings import Settings
+from flows.job_lease import JobTakenOver
+from flows.lease import HeldLease, shard_lease
+from flows.shard_runs import OUTAGE, cancel_runs, has_ended, is_outage, queue_of, read_runs, submit_shard
 from flows.workers_online import workers_online
 from storage.ledger import Ledger
-from storage.records import JobRecord, JobStatus, Progress, ShardState
+from storage.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, ShardState
 
-SHARD_DEPLOYMENT = "shard/shard"
 POLL_SECONDS = 1.0
 NO_WORKER_WARNING_SECONDS = 20.0
+OUTAGE_SECONDS = 900.0  # a Prefect API that is away for longer ends the burst; shards at work go on without it
+STOP_SECONDS = 3.0  # for shards to end in order once the job's status tells them to
+KILL_SECONDS = 8.0  # for workers to stop those that did not
 
 ProgressReport = Callable[[float, str], object]
+
+
+class Ending(NamedTuple):
+    """How a burst ends, and why, unless all is done."""
+
+    status: JobStatus
+    error: str | None = None
+
+
+class _Attempts(NamedTuple):
+    total: int  # in this burst
+    vain: int  # in a row that ended no item
+    pending: int  # items before the last one
 
 
 class ShardWatch:
     """The open shards of one burst. Prefect says which flow runs live; the ledger alone says what is done."""
 
     def __init__(
-        self, job: JobRecord, ledger: Ledger, settings: Settings, logger: "Logger | LoggerAdapter[Logger]"
+        self,
+        job: JobRecord,
+        ledger: Ledger,
+        settings: Settings,
+        logger: "Logger | LoggerAdapter[Logger]",
+        *,
+        burst_run: UUID | None = None,
     ) -> None:
-        self._job = job
-        self._ledger = ledger
-        self._settings = settings
-        self._logger = logger
+        """`burst_run`: the flow run of the burst itself, which somebody may cancel."""
+        self._job, self._ledger, self._settings, self._logger = job, ledger, settings, logger
+        self._burst_run = burst_run
+        self._before = ledger.progress(job.id)
+        self._queue = queue_of(self._before.pending, settings)
+        self._waiting: dict[int, None] = {}  # shards to be submitted, in order
         self._open: dict[int, UUID] = {}  # shard -> its flow run
-        self._attempts: dict[int, int] = {}  # in this burst
+        self._attempts: dict[int, _Attempts] = {}
         self._given_up: dict[int, str] = {}
+        self._signs: dict[int, tuple[Lease | None, float]] = {}  # shard -> its lease as last seen, and since when
+        self._outage_since: float | None = None
         self._submitted_at = time.monotonic()
         self._warned = False
 
-    def run_to_end(self, *, every: float, report: ProgressReport) -> tuple[JobStatus, str | None]:
-        """Returns once no shard is open: the job's status and, unless all is done, why."""
+    def run_to_end(self, *, every: float, report: ProgressReport, held: HeldLease) -> Ending:
+        """Returns once no shard is open, or when the job must end before. Raises JobTakenOver if it is another's."""
         for record in self._ledger.shards(self._job.id):
             if record.items:
-                self._submit(record.index)
+                self._waiting[record.index] = None
         started = time.monotonic()
-        before = self._ledger.progress(self._job.id)
         reported = 0.0
-        while self._open:
-            time.sleep(POLL_SECONDS)
-            refusal = self._check_shards()
-            if refusal is not None:
-                return refusal
+        while self._waiting or self._open:
+            if held.lost is not None:
+                raise JobTakenOver(f"this burst no longer runs {self._job.id}: {held.lost}")
+            ending = self._look()
+            if ending is not None:
+                return ending
             if time.monotonic() - reported >= every:
                 reported = time.monotonic()
-                report(*self._describe(before, reported - started))
-        progress = self._ledger.progress(self._job.id)
-        report(*self._describe(before, time.monotonic() - started))
-        return self._ending(progress)
+                self._report(report, reported - started)
+            if self._waiting or self._open:
+                time.sleep(POLL_SECONDS)
+        self._report(report, time.monotonic() - started)
+        return self._end_of(self._ledger.progress(self._job.id))
 
-    def cancel_open_shards(self) -> None:
-        """Asks Prefect to cancel what is still open; workers then stop their children."""
-        if not self._open:
-            return
-        with get_client(sync_client=True) as client:
-            for flow_run_id in self._open.values():
-                client.set_flow_run_state(flow_run_id, Cancelling(message="The burst ended."))
+    def stop_shards(self) -> None:
+        """Ends what is still open, once the job's status says so: in order if possible, else by its worker."""
+        self._waiting.clear()
+        if not self._wait_for_end(STOP_SECONDS):
+            cancel_runs(self._open.values(), "The burst ended.")
+            self._wait_for_end(KILL_SECONDS)
         self._open.clear()
 
-    def _ending(self, progress: Progress) -> tuple[JobStatus, str | None]:
-        if self._given_up:
-            return JobStatus.FAILED, "; ".join(self._given_up.values())
-        if progress.pending:
-            return JobStatus.FAILED, f"{progress.pending} items were left undone by their shards"
-        if progress.failed or progress.quarantined:
-            return JobStatus.INCOMPLETE, None
-        return JobStatus.DONE, None
+    def _wait_for_end(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self._open and time.monotonic() < deadline:
+            runs = read_runs(self._open.values())
+            # One that no worker has taken yet would start only to find that the job is over.
+            idle = [run.id for run in runs.values() if run.state_type is StateType.SCHEDULED]
+            cancel_runs(idle, "The burst ended before a worker took the shard.")
+            self._open = {
+                shard: identifier
+                for shard, identifier in self._open.items()
+                if identifier in runs and identifier not in idle and not has_ended(runs[identifier])
+            }
+            if self._open:
+                time.sleep(POLL_SECONDS / 4)
+        return not self._open
 
-    def _submit(self, shard: int) -> None:
-        attempt = self._attempts[shard] = self._attempts.get(shard, 0) + 1
-        job = self._job
-        run: Any = run_deployment(
-            SHARD_DEPLOYMENT,
-            parameters={"job_id": job.id, "shard": shard, "run": job.run},
-            timeout=0,
-            idempotency_key=f"{job.id}:{job.revision}:{job.run}:{shard}:{attempt}",
-            flow_run_name=f"{job.name} shard {shard}" + (f" (attempt {attempt})" if attempt > 1 else ""),
-            tags=[f"job:{job.id}", f"recipe:{job.recipe.name}"],
-        )
-        self._open[shard] = run.id
-        self._submitted_at = time.monotonic()
-
-    def _check_shards(self) -> tuple[JobStatus, str | None] | None:
-        """Closes and resubmits shards. Returns how the job ends if it must end now."""
-        if self._ledger.job(self._job.id).status is JobStatus.CANCELLED:
-            return JobStatus.CANCELLED, "cancelled"
+    # -- one look --------------------------------------------------------------------------------------------------
+    def _look(self) -> Ending | None:
+        """Submits, closes and resubmits shards. Returns how the job ends if it must end now."""
+        if self._ledger.standing(self._job.id)[1] is JobStatus.CANCELLED:
+            return Ending(JobStatus.CANCELLED, "cancelled")
         records = {record.index: record for record in self._ledger.shards(self._job.id)}
-        runs = self._flow_runs()
-        for shard, flow_run_id in list(self._open.items()):
-            record, run = records[shard], runs.get(flow_run_id)
-            mine = record.flow_run_id == str(flow_run_id)
-            if mine and record.state is ShardState.FAILED:
-                return JobStatus.FAILED, record.error
-            if run is not None and not _ended(run):
-                silent = mine and (time.time() - record.updated_at.timestamp()) > self._settings.shard_timeout
-                if not silent:
-                    continue
-                self._cancel(flow_run_id)
-            del self._open[shard]
-            if record.items:
-                self._try_again(shard, run)
+        refusal = self._refusal(records) or self._too_many_failures()
+        if refusal is not None:
+            return refusal
+        try:
+            for shard in list(self._waiting):
+                self._submit(shard, records[shard].items)
+            runs = read_runs([*self._open.values(), *([self._burst_run] if self._burst_run else [])])
+        except OUTAGE as error:
+            if not is_outage(error):
+                raise
+            return self._endure(error, records)
+        self._outage_since = None
+        burst = runs.get(self._burst_run) if self._burst_run else None
+        if burst is not None and burst.state and (burst.state.is_cancelling() or burst.state.is_cancelled()):
+            return Ending(JobStatus.CANCELLED, "cancelled in Prefect")
+        for shard, identifier in list(self._open.items()):
+            self._check(records[shard], identifier, runs.get(identifier))
         self._warn_without_worker(runs)
         return None
 
-    def _try_again(self, shard: int, run: FlowRun | None) -> None:
+    def _endure(self, error: Exception, records: dict[int, ShardRecord]) -> Ending | None:
+        """The API is away: shards that work go on, and the ledger says when they are done."""
+        now = time.monotonic()
+        if self._outage_since is None:
+            self._outage_since = now
+            self._logger.warning("the Prefect API does not answer (%s): waiting for it", type(error).__name__)
+        if now - self._outage_since > OUTAGE_SECONDS:
+            return Ending(
+                JobStatus.FAILED, f"the Prefect API did not answer for {OUTAGE_SECONDS / 60:.0f} min: {error}"
+            )
+        for shard in [shard for shard in self._open if not records[shard].items]:
+            del self._open[shard]
+        return None
+
+    def _refusal(self, records: dict[int, ShardRecord]) -> Ending | None:
+        """What a shard found to be wrong for good, for all of them."""
+        for shard, identifier in self._open.items():
+            record = records[shard]
+            if record.state is ShardState.FAILED and record.flow_run_id == str(identifier):
+                return Ending(JobStatus.FAILED, record.error)
+        return None
+
+    def _too_many_failures(self) -> Ending | None:
+        now, limit = self._ledger.progress(self._job.id), self._settings.max_failed_share
+        failed = now.failed - self._before.failed
+        ended = self._before.pending - now.pending
+        if not now.pending or ended < self._settings.max_failed_after or failed <= limit * ended:
+            return None
+        errors = self._ledger.common_errors(self._job.id, 1)
+        most = f"; most often: {errors[0][0]}" if errors else ""
+        return Ending(
+            JobStatus.FAILED,
+            f"stopped early: {failed} of the first {ended} items failed, more than PIXELMILL_MAX_FAILED_SHARE "
+            f"({limit:.0%}) allows{most}",
+        )
+
+    def _check(self, record: ShardRecord, identifier: UUID, run: FlowRun | None) -> None:
+        shard = record.index
+        mine = record.flow_run_id == str(identifier)
+        if run is not None and not has_ended(run):
+            if mine and record.state is ShardState.DONE and not record.items:
+                del self._open[shard]  # its worker has yet to tell Prefect
+                return
+            if not (mine and self._is_silent(record)):
+                return
+            cancel_runs([identifier], "No sign of life from its worker.")
+        del self._open[shard]
+        if record.items:
+            self._try_again(record, run)
+
+    def _is_silent(self, record: ShardRecord) -> bool:
+        name = shard_lease(self._job.id, record.index)
+        lease = self._ledger.leases([name]).get(name)
+        seen, since = self._signs.get(record.index, (None, 0.0))
+        if seen != lease or record.index not in self._signs:
+            self._signs[record.index] = (lease, time.monotonic())
+            return False
+        return time.monotonic() - since > self._settings.shard_timeout
+
+    def _try_again(self, record: ShardRecord, run: FlowRun | None) -> None:
         reason = (run.state.message or run.state.name) if run is not None and run.state else "its flow run is gone"
-        if self._attempts[shard] < self._settings.shard_attempts:
-            self._logger.warning("shard %d ended before its items did (%s): trying again", shard, reason)
-            self._submit(shard)
+        attempts = self._attempts[record.index]
+        vain = attempts.vain + 1 if record.items >= attempts.pending else 0
+        self._attempts[record.index] = attempts._replace(vain=vain)
+        if vain < self._settings.shard_attempts:
+            self._logger.warning("shard %d ended before its items did (%s): trying again", record.index, reason)
+            self._waiting[record.index] = None
         else:
-            self._given_up[shard] = f"shard {shard} was tried {self._attempts[shard]} times: {reason}"
+            self._given_up[record.index] = (
+                f"shard {record.index} was tried {attempts.total} times, the last {vain} in vain: {reason}"
+            )
 
-    def _cancel(self, flow_run_id: UUID) -> None:
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(flow_run_id, Cancelling(message="No sign of life from its worker."))
+    def _submit(self, shard: int, pending: int) -> None:
+        former = self._attempts.get(shard, _Attempts(0, 0, pending))
+        self._open[shard] = submit_shard(self._job, shard, former.total + 1, self._queue)
+        self._attempts[shard] = _Attempts(former.total + 1, former.vain, pending)
+        self._signs.pop(shard, None)
+        del self._waiting[shard]
+        self._submitted_at = time.monotonic()
 
-    def _flow_runs(self) -> dict[UUID, FlowRun]:
-        ids = list(self._open.values())
-        found: dict[UUID, FlowRun] = {}
-        with get_client(sync_client=True) as client:
-            for start in range(0, len(ids), 200):  # a page of the API
-                wanted = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + 200]))
-                found |= {run.id: run for run in client.read_flow_runs(flow_run_filter=wanted, limit=200)}
-        return found
+    def _end_of(self, progress: Progress) -> Ending:
+        if self._given_up:
+            return Ending(JobStatus.FAILED, "; ".join(self._given_up.values()))
+        if progress.pending:
+            return Ending(JobStatus.FAILED, f"{progress.pending} items were left undone by their shards")
+        return Ending(JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE)
 
+    # -- what people see -------------------------------------------------------------------------------------------
     def _warn_without_worker(self, runs: dict[UUID, FlowRun]) -> None:
-        waiting = all(run.state_type is StateType.SCHEDULED for run in runs.values())
+        shards = [runs[identifier] for identifier in self._open.values() if identifier in runs]
+        waiting = all(run.state_type is StateType.SCHEDULED for run in shards)
         if self._warned or not waiting or time.monotonic() - self._submitted_at < NO_WORKER_WARNING_SECONDS:
             return
         if not workers_online(self._settings.work_pool):
@@ -145,10 +234,17 @@ class ShardWatch:
                 "no worker is online in work pool %r: start one with `pixelmill worker start`", self._settings.work_pool
             )
 
-    def _describe(self, before: Progress, seconds: float) -> tuple[float, str]:
+    def _report(self, report: ProgressReport, seconds: float) -> None:
+        try:
+            report(*self._describe(seconds))
+        except OUTAGE as error:
+            if not is_outage(error):
+                raise
+
+    def _describe(self, seconds: float) -> tuple[float, str]:
         now = self._ledger.progress(self._job.id)
         ended = now.total - now.pending
-        made = before.pending - now.pending
+        made = self._before.pending - now.pending
         rate = made / seconds if seconds > 0 else 0.0
         left = f", {now.pending / rate:.0f} s left" if rate > 0 and now.pending else ""
         text = (
@@ -156,7 +252,3 @@ class ShardWatch:
             f"{now.pending} remaining; {rate:.2f} images/s{left}"
         )
         return 100.0 * ended / max(now.total, 1), text
-
-
-def _ended(run: FlowRun) -> bool:
-    return run.state is not None and run.state.is_final()

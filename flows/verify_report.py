@@ -22,7 +22,8 @@ _WORDS = {
     Kind.MISSING_ITEM: "items missing from the ledger",
     Kind.WRONG_STATUS: "status of the job wrong",
     Kind.MANIFEST: "differences between manifest and ledger",
-    Kind.GALLERY: "gallery other than the ledger",
+    Kind.REPORT: "report missing, or of another state",
+    Kind.GALLERY: "files of the gallery missing or damaged",
 }
 
 
@@ -73,7 +74,7 @@ def render_verification(verification: Verification, console: Console) -> None:
         again = f"`pixelmill resume {verification.job.id}` makes them"
         console.print(Text(f"  {pending:,} items are pending: {again}", "default"), highlight=False)
     if not verification.complete:
-        console.print(Text("  the job has not come to its end: manifest and gallery were not looked at", "dim"))
+        console.print(Text("  the job has not come to its end: manifest, report and gallery were not looked at", "dim"))
     if verification.sound:
         return
     for kind, count in _counts(verification):

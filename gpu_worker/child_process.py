@@ -14,7 +14,7 @@ from gpu_worker.warm_child import ABANDON_SIGNAL
 
 FIRST_RESTART_SECONDS = 1.0
 LAST_RESTART_SECONDS = 60.0
-STOP_SECONDS = 5.0  # for an idle child to end in order, or for a running one to leave its flow
+STOP_SECONDS = 3.0  # for an idle child to end in order, or for a running one to leave its flow
 
 # Why a signal may have ended the child, for the person who reads the flow run's state.
 _SIGNAL_HINTS = {

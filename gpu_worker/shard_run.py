@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 Pair = tuple[Chunk, ResolvedStep]
 
 
+class ShardHalted(Exception):
+    """Somebody wants the shard to stop. What was computed until then is written and recorded."""
+
+
 class ShardRun:
     """Takes items through the recipe. Use as a context manager: leaving it writes and records all that is computed.
 
@@ -103,7 +107,8 @@ class ShardRun:
     def run_step(self, chunk: Chunk, step: ResolvedStep) -> StepCounts:
         """Takes the chunk's living items through the step. One bad item is an outcome, not an error.
 
-        Raises StoreError, ModelLoadError, DeviceLost and the ledger's errors, which concern the whole shard.
+        What it raises concerns the whole shard: ShardHalted, StoreError, ModelLoadError, DeviceLost and the ledger's
+        errors.
         """
         if self._ahead is not None:
             self._ahead.result()  # it reads the paths that this step moves
@@ -113,6 +118,10 @@ class ShardRun:
         if following is not None and following[0] is not chunk:
             self._ahead = self._ahead_thread.submit(self._fetch_ahead, *following)
         return ChunkStep(self._work, chunk, step).run()
+
+    def halt(self, reason: str) -> None:
+        """Has the step in hand raise ShardHalted after its micro-batch. To be called from another thread."""
+        self._work.writer.halt(ShardHalted(reason))
 
     def finish(self) -> None:
         """Waits until everything is written and recorded. Raises the first error of doing so."""

@@ -79,7 +79,7 @@ class Unit:
         if entry.artefact is not None:
             entry.artefact.add_done_callback(self._writer.wake)
         with self._writer.changed:
-            self._writer.check()
+            self._writer.check_open()
             self.entries.append(entry)
             self._writer.changed.notify_all()
 
@@ -122,6 +122,7 @@ class Writer:
         self._waiting, self._waiting_bytes = 0, 0
         self._units: deque[Unit] = deque()
         self._error: BaseException | None = None
+        self._halted: BaseException | None = None
         self._closing = False
         self._failed: set[int] = set()  # items that failed while being written: later outcomes of theirs are void
         self.changed = threading.Condition()  # guards everything above
@@ -135,8 +136,8 @@ class Writer:
         """Queues an image; blocks while the queue is full. Raises the writer's first error."""
         size = _pixel_bytes(artefact.image)
         with self.changed:
-            self.changed.wait_for(lambda: self._error is not None or self._has_room(size))
-            self.check()
+            self.changed.wait_for(lambda: self._error or self._halted or self._has_room(size))
+            self.check_open()
             self._waiting += 1
             self._waiting_bytes += size
         return self._encoders.submit(self._write, artefact, size)
@@ -145,7 +146,7 @@ class Writer:
         """Begins the outcomes of one step over one chunk."""
         unit = Unit(step_id, self)
         with self.changed:
-            self.check()
+            self.check_open()
             self._units.append(unit)
         return unit
 
@@ -154,6 +155,12 @@ class Writer:
         with self.changed:
             self.changed.wait_for(lambda: self._error is not None or not self._units)
             self.check()
+
+    def halt(self, error: BaseException) -> None:
+        """Takes nothing more: the next call that hands something over raises `error`. What it has is still written."""
+        with self.changed:
+            self._halted = error
+            self.changed.notify_all()
 
     def close(self, *, drop: bool = False) -> None:
         """Ends the threads after a flush; with `drop`, without one. Raises the writer's first error unless dropping."""
@@ -192,6 +199,12 @@ class Writer:
         """Raises the writer's first error."""
         if self._error is not None:
             raise self._error
+
+    def check_open(self) -> None:
+        """Raises the writer's first error, or the one that it was halted with."""
+        self.check()
+        if self._halted is not None:
+            raise self._halted
 
     def wake(self, _: object = None) -> None:
         with self.changed:

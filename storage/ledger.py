@@ -65,6 +65,10 @@ class Ledger:
         """Raises LookupError with a message that names the known jobs nearest to it."""
         return self._database.read(lambda session: ledger_jobs.get_job(job_id, session=session))
 
+    def standing(self, job_id: str) -> tuple[int, JobStatus]:
+        """The job's newest run and its status: cheap enough to ask every second. Raises LookupError."""
+        return self._database.read(lambda session: ledger_jobs.get_standing(job_id, session=session))
+
     def jobs(self) -> list[JobRecord]:
         """Newest start first."""
         return self._database.read(lambda session: ledger_jobs.all_jobs(session=session))
@@ -93,6 +97,10 @@ class Ledger:
         if counts.total == 0:
             self.job(job_id)  # raises where there is no such job
         return counts
+
+    def common_errors(self, job_id: str, limit: int = 3) -> list[tuple[str, int]]:
+        """The most frequent errors of the job's failed items, with their numbers."""
+        return self._database.read(lambda session: ledger_items.count_errors(job_id, limit, session=session))
 
     # -- steps and artefacts -----------------------------------------------------------------------------------------
     def find_artefacts(self, root: str, fingerprints: Sequence[str]) -> dict[str, ArtefactRecord]:

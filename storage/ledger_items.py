@@ -67,6 +67,19 @@ def count_progress(job_id: str, *, session: Session) -> Progress:
     return Progress(total=sum(counts.values()), **{state.value: counts.get(state.value, 0) for state in ItemState})
 
 
+def count_errors(job_id: str, limit: int, *, session: Session) -> list[tuple[str, int]]:
+    number = func.count().label("number")
+    query = (
+        select(col(ItemRow.error), number)
+        .where(col(ItemRow.job_id) == job_id, col(ItemRow.state) == ItemState.FAILED.value)
+        .where(col(ItemRow.error).is_not(None))
+        .group_by(col(ItemRow.error))
+        .order_by(number.desc(), col(ItemRow.error))
+        .limit(limit)
+    )
+    return [(error, int(count)) for error, count in session.execute(query)]
+
+
 def reports_after(job_id: str, index: int, order: Mapping[str, int], *, session: Session) -> list[ItemReport]:
     """The next slice of reports behind the item `index`, steps sorted by `order`."""
     query = _matching(job_id, None, None).where(col(ItemRow.index) > index).limit(SLICE)

@@ -129,6 +129,13 @@ def get_job(job_id: str, *, session: Session) -> JobRecord:
     return _record(row)
 
 
+def get_standing(job_id: str, *, session: Session) -> tuple[int, JobStatus]:
+    found = session.execute(select(col(JobRow.run), col(JobRow.status)).where(col(JobRow.id) == job_id)).first()
+    if found is None:
+        raise _unknown(job_id, session)
+    return found[0], JobStatus(found[1])
+
+
 def all_jobs(*, session: Session) -> list[JobRecord]:
     return [_record(row) for row in session.scalars(select(JobRow).order_by(col(JobRow.started_at).desc()))]
 

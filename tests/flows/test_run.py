@@ -2,21 +2,16 @@
 
 import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
 import pytest
 
-from configs.settings import Settings
 from starter.sprites import draw_sprite
-from storage.ledger import Ledger
 from storage.open_store import open_store
-from storage.records import Outcome, StepEntry
 from tests.command import Pixelmill
+from tests.flows.shells import processes_below, recorded, some_recorded, wait_until
 from tests.storage.servers import free_port, rclone_s3
 
 pytestmark = pytest.mark.e2e
@@ -56,33 +51,6 @@ def shell(tmp_path, prefect_server) -> Pixelmill:
 def write_job(shell: Pixelmill, *, output: str = "./out", scale: int = 4) -> str:
     shell.write("recipe.yaml", RECIPE.replace("SCALE", str(scale)))
     return shell.write("job.yaml", JOB.replace("OUTPUT", output))
-
-
-def recorded(shell: Pixelmill, step: str = "base") -> int:
-    """How many items the ledger holds an image of this step for."""
-    ledger = Ledger(Settings(home=shell.home).resolved_ledger_url)
-    try:
-        entries: list[StepEntry | None] = [
-            report.steps.get(step) for job in ledger.jobs() for report in ledger.item_reports(job.id)
-        ]
-        return sum(entry is not None and entry.outcome in (Outcome.COMPUTED, Outcome.REUSED) for entry in entries)
-    finally:
-        ledger.close()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
-def some_recorded(shell: Pixelmill) -> bool:
-    return (shell.home / "ledger.db").exists() and recorded(shell) > 0
-
-
-def processes_below(process: "subprocess.Popen[str]", module: str) -> list[psutil.Process]:
-    return [child for child in psutil.Process(process.pid).children(recursive=True) if module in child.cmdline()]
 
 
 def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell, tmp_path, monkeypatch):

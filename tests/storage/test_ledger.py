@@ -338,3 +338,36 @@ def test_ten_thousand_items_are_no_burden(ledger: Ledger) -> None:
     start(ledger, count=10_000, shard_size=500)
     assert time.process_time() - began < 2  # of this process: a row by row insert takes several times that
     assert len(ledger.shards("job-1")) == 20
+
+
+# -- leases ------------------------------------------------------------------------------------------------------------
+def test_a_lease_is_the_first_one_s_until_it_is_dropped(ledger: Ledger) -> None:
+    assert ledger.take_lease("work", "first").holder == "first"
+    assert ledger.take_lease("work", "second").holder == "first"
+    ledger.drop_lease("work", "second")
+    assert ledger.leases(["work", "other"]).keys() == {"work"}
+    ledger.drop_lease("work", "first")
+    assert ledger.take_lease("work", "second").holder == "second"
+
+
+def test_only_the_holder_s_beats_count(ledger: Ledger) -> None:
+    before = ledger.take_lease("work", "first")
+    assert ledger.beat_lease("work", "first")
+    assert not ledger.beat_lease("work", "second")
+    assert ledger.leases(["work"])["work"].beat == before.beat + 1
+
+
+def test_a_lease_passes_on_only_as_it_was_seen(ledger: Ledger) -> None:
+    seen = ledger.take_lease("work", "first")
+    ledger.beat_lease("work", "first")
+    assert ledger.take_lease("work", "second", dead=seen).holder == "first"
+    assert ledger.take_lease("work", "second", dead=ledger.leases(["work"])["work"]).holder == "second"
+    assert not ledger.beat_lease("work", "first")
+
+
+def test_the_most_frequent_errors_come_first(ledger: Ledger) -> None:
+    job = start(ledger)
+    for index, error in enumerate(("too dark", "no prompt", "too dark")):
+        ledger.record_step(job.id, 1, "base", [], [ItemEnd(index, ItemState.FAILED, error=error)])
+    assert ledger.common_errors(job.id) == [("too dark", 2), ("no prompt", 1)]
+    assert ledger.common_errors(job.id, limit=1) == [("too dark", 2)]

@@ -1,0 +1,38 @@
+"""One burst of a job at a time, on whatever machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows.lease import HeldLease, LeaseTaken, Say, is_abandoned, lease
+from storage.ledger import Ledger
+from storage.records import JobRecord, JobStatus
+
+
+class JobIsRunning(Exception):
+    """Another process runs the job."""
+
+
+class JobTakenOver(Exception):
+    """The job is no longer this process's: whatever it did now would disturb the one that has it."""
+
+
+@contextmanager
+def job_lease(job_id: str, ledger: Ledger, *, say: Say | None = None) -> Iterator[HeldLease]:
+    """Holds the job for this process, which may ask again. Raises JobIsRunning while another one that lives does."""
+    try:
+        with lease(_name(job_id), ledger, say=say) as held:
+            yield held
+    except LeaseTaken as taken:
+        message = (
+            f"{job_id} is running already on {taken.holder.place}; `pixelmill status {job_id}` shows how far it is"
+        )
+        raise JobIsRunning(message) from None
+
+
+def is_interrupted(job: JobRecord, ledger: Ledger) -> bool:
+    """Whether the job is said to run, but whatever ran it is gone. May take a few seconds to tell."""
+    return job.status is JobStatus.RUNNING and is_abandoned(_name(job.id), ledger)
+
+
+def _name(job_id: str) -> str:
+    return f"job {job_id}"

@@ -1,0 +1,72 @@
+"""Shards as Prefect knows them: flow runs that are submitted, looked at and cancelled."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import Cancelling
+
+from configs.settings import Settings
+from flows.deployments import Queue
+from storage.records import JobRecord
+
+SHARD_DEPLOYMENT = "shard/shard"
+_PAGE = 200  # flow runs in one answer of the API
+
+# What a server that restarts does to its callers.
+OUTAGE = (httpx.TransportError, PrefectHTTPStatusError)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the API may answer the same request later."""
+    if isinstance(error, PrefectHTTPStatusError):
+        return error.response.status_code >= 500
+    return isinstance(error, httpx.TransportError)
+
+
+def submit_shard(job: JobRecord, shard: int, attempt: int, queue: Queue) -> UUID:
+    """Submits a shard to the work pool; the same attempt twice is one flow run."""
+    run: Any = run_deployment(
+        SHARD_DEPLOYMENT,
+        parameters={"job_id": job.id, "shard": shard, "run": job.run},
+        timeout=0,
+        idempotency_key=f"{job.id}:{job.revision}:{job.run}:{shard}:{attempt}",
+        flow_run_name=f"{job.name} shard {shard}" + (f" (attempt {attempt})" if attempt > 1 else ""),
+        tags=[f"job:{job.id}", f"recipe:{job.recipe.name}"],
+        work_queue_name=queue,
+    )
+    identifier: UUID = run.id
+    return identifier
+
+
+def read_runs(ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
+    """Those of the flow runs that are still known."""
+    wanted = list(ids)
+    found: dict[UUID, FlowRun] = {}
+    with get_client(sync_client=True) as client:
+        for start in range(0, len(wanted), _PAGE):
+            some = FlowRunFilter(id=FlowRunFilterId(any_=wanted[start : start + _PAGE]))
+            found |= {run.id: run for run in client.read_flow_runs(flow_run_filter=some, limit=_PAGE)}
+    return found
+
+
+def cancel_runs(ids: Iterable[UUID], message: str) -> None:
+    """Asks Prefect to cancel flow runs; workers then stop their children."""
+    with get_client(sync_client=True) as client:
+        for identifier in ids:
+            client.set_flow_run_state(identifier, Cancelling(message=message))
+
+
+def queue_of(items: int, settings: Settings) -> Queue:
+    """Small jobs do not wait behind large ones: their shards come first on every worker that becomes free."""
+    return "interactive" if items <= settings.interactive_items else "bulk"
+
+
+def has_ended(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_final()

@@ -1,0 +1,113 @@
+"""Bursts whose surroundings fail: servers that restart, jobs started twice, wrong recipes, cancelling from outside."""
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
+
+from configs.settings import Settings
+from flows.shard_runs import queue_of
+from storage.records import JobStatus
+from tests.command import Pixelmill
+from tests.flows.shells import only_job, recorded, some_recorded, wait_until
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+ITEMS = 120
+NULLS = {"PYTHONPATH": str(ROOT), "PIXELMILL_CATALOGUE_PATH": str(ROOT / "benchmarks" / "catalogue.yaml")}
+
+RECIPE = """
+name: nulls
+vars: {poison: false}
+steps:
+  - {id: base, step: null_generate, seconds: SECONDS}
+  - {id: final, step: null_pass}
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path, prefect_server: str) -> Pixelmill:
+    """A user's shell before one long-lived Prefect server, with steps that need no model."""
+    return Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **NULLS})
+
+
+def write_job(shell: Pixelmill, *, seconds: float = 0.05, items: int = ITEMS, poison: int = 0) -> str:
+    shell.write("recipe.yaml", RECIPE.replace("SECONDS", str(seconds)))
+    entries = [f"  - {{name: n-{number}, vars: {{poison: {str(number < poison).lower()}}}}}" for number in range(items)]
+    text = "name: nulls\nrecipe: ./recipe.yaml\noutput: ./out\nitems:\n" + "\n".join(entries) + "\n"
+    return shell.write("job.yaml", text)
+
+
+def burst_run(shell: Pixelmill) -> FlowRun:
+    named = FlowRunFilterName(any_=[f"burst {only_job(shell).id}"])
+    with (
+        temporary_settings({PREFECT_API_URL: shell.env["PREFECT_API_URL"]}),
+        get_client(sync_client=True) as client,
+    ):
+        (run,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=named))
+        return run
+
+
+def test_a_job_started_twice_at_once_runs_once(shell: Pixelmill) -> None:
+    job = write_job(shell)
+    first, second = shell.start("run", job, "--json"), shell.start("run", job, "--json")
+    outcomes = {process.returncode: process for process in (first, second) if process.communicate(timeout=120)}
+    assert sorted(outcomes) == [0, 1]
+    assert recorded(shell) == ITEMS
+
+
+def test_a_prefect_server_that_is_killed_comes_back_and_the_job_ends_well(tmp_path: Path) -> None:
+    shell = Pixelmill(tmp_path, NULLS)
+    process = shell.start("run", write_job(shell, seconds=0.1), "--json")
+    wait_until(lambda: some_recorded(shell))
+    (server,) = [
+        child for child in psutil.Process(process.pid).children() if "flows.server_process" in " ".join(child.cmdline())
+    ]
+    server.kill()
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    assert f'"done": {ITEMS}' in out
+
+
+def test_a_burst_cancelled_in_prefect_stops_within_ten_seconds(shell: Pixelmill) -> None:
+    process = shell.start("run", write_job(shell, seconds=0.2), "--json")
+    wait_until(lambda: some_recorded(shell))
+    run = burst_run(shell)
+    with temporary_settings({PREFECT_API_URL: shell.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Cancelling(message="from the UI"))
+    cancelled = time.monotonic()
+    wait_until(lambda: only_job(shell).status is JobStatus.CANCELLED, seconds=10)
+    process.communicate(timeout=max(1.0, cancelled + 10 - time.monotonic()))
+    assert process.returncode == 1
+    assert burst_run(shell).state_name == "Cancelled"
+    assert 0 < recorded(shell) < ITEMS
+    resumed = shell("resume", "nulls", "--json")
+    assert resumed.document["items"]["done"] == ITEMS
+
+
+def test_a_wrong_recipe_stops_early_and_says_why(shell: Pixelmill) -> None:
+    result = shell("run", write_job(shell, items=400, poison=200), "--json")
+    assert result.status == 1
+    assert result.document["status"] == "failed"
+    (error,) = result.document["errors"]
+    assert "stopped early" in error["message"]
+    assert "is poisoned" in error["message"]
+    assert result.document["items"]["pending"] > 0
+
+
+def test_a_few_bad_items_stop_nothing(shell: Pixelmill) -> None:
+    result = shell("run", write_job(shell, seconds=0, poison=10), "--json")
+    assert result.status == 3
+    assert (result.document["items"]["done"], result.document["items"]["failed"]) == (ITEMS - 10, 10)
+
+
+def test_small_jobs_go_into_the_queue_that_is_served_first() -> None:
+    settings = Settings(interactive_items=100)
+    assert [queue_of(items, settings) for items in (1, 100, 101)] == ["interactive", "interactive", "bulk"]
