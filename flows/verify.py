@@ -6,8 +6,10 @@ from itertools import islice
 
 from flows.findings import Finding, Findings, Kind, LostArtefact
 from flows.read_back import Fault, ReadBack
+from flows.report import build_summary
 from flows.verify_finals import expected_finals, stray_finals
 from flows.verify_manifest import ManifestCheck
+from flows.verify_pages import wrong_pages
 from storage.artefacts import ArtefactStore, StoreError
 from storage.ledger import Ledger
 from storage.records import ArtefactRecord, ItemReport, ItemState, JobRecord, JobStatus, Outcome, Progress, StepEntry
@@ -31,7 +33,7 @@ class Verification:
     artefacts: int  # that the job's outcomes name; read once each
     finals: int
     bytes: int
-    complete: bool  # False: the job has not ended, its manifest and gallery were not looked at
+    complete: bool  # False: the job has not ended, manifest, report and gallery were not looked at
 
     @property
     def sound(self) -> bool:
@@ -61,6 +63,7 @@ def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bo
     check.tell(_wrong_job(job, progress, complete))
     if manifest is not None:
         check.tell(manifest.finish())
+        check.tell(wrong_pages(job, build_summary(ledger, job, store, run=job.run), store))
     now = ledger.job(job_id)
     if not running and (now.run, now.status) != (job.run, job.status):
         raise JobWentOn(f"{job_id} went on while it was being verified: verify it again")
