@@ -29,9 +29,14 @@ def job_lease(job_id: str, ledger: Ledger, *, say: Say | None = None) -> Iterato
         raise JobIsRunning(message) from None
 
 
+def is_held(job_id: str, ledger: Ledger) -> bool:
+    """Whether a process that lives runs, finishes or repairs the job. May take a few seconds to tell."""
+    return not is_abandoned(_name(job_id), ledger)
+
+
 def is_interrupted(job: JobRecord, ledger: Ledger) -> bool:
     """Whether the job is said to run, but whatever ran it is gone. May take a few seconds to tell."""
-    return job.status is JobStatus.RUNNING and is_abandoned(_name(job.id), ledger)
+    return job.status is JobStatus.RUNNING and not is_held(job.id, ledger)
 
 
 def _name(job_id: str) -> str:

@@ -107,6 +107,12 @@ class Ledger:
         """Those that are known, by fingerprint. Any number of fingerprints (queried in slices)."""
         return self._database.read(lambda session: ledger_steps.find_artefacts(root, fingerprints, session=session))
 
+    def add_artefacts(self, artefacts: Sequence[ArtefactRecord]) -> None:
+        """Records images that are in the store already; a row with the same fingerprint stays as it is."""
+        self._database.write(
+            lambda session: ledger_steps.add_artefacts(artefacts, session=session, database=self._database)
+        )
+
     def forget_artefacts(self, root: str, fingerprints: Sequence[str]) -> None:
         """Drops rows whose object turned out to be missing."""
         self._database.write(lambda session: ledger_steps.forget_artefacts(root, fingerprints, session=session))

@@ -31,6 +31,15 @@ def forget_artefacts(root: str, fingerprints: Sequence[str], *, session: Session
         session.execute(delete(ArtefactRow).where(*matches))
 
 
+def add_artefacts(artefacts: Sequence[ArtefactRecord], *, session: Session, database: Database) -> None:
+    rows = [{name: getattr(artefact, name) for name in _ARTEFACT_FIELDS} for artefact in artefacts]
+    for row in rows:
+        row["facts"] = dict(row["facts"])
+    if rows:
+        rows.sort(key=lambda row: (row["root"], row["fingerprint"]))
+        session.execute(database.insert(ArtefactRow).on_conflict_do_nothing(), rows)
+
+
 def _slices(fingerprints: Sequence[str]) -> Iterator[list[str]]:
     unique = sorted(set(fingerprints))  # one order for all writers: PostgreSQL cannot deadlock on them
     for start in range(0, len(unique), SLICE):
@@ -47,7 +56,8 @@ def record_step(
     session: Session,
     database: Database,
 ) -> None:
-    _insert_artefacts([entry.artefact for entry in entries if entry.artefact is not None], session, database)
+    artefacts = [entry.artefact for entry in entries if entry.artefact is not None]
+    add_artefacts(artefacts, session=session, database=database)
     # FOR SHARE: a new run of the job waits until this is committed, other chunks do not.
     current = session.scalar(select(col(JobRow.run)).where(col(JobRow.id) == job_id).with_for_update(read=True))
     if current != run:
@@ -56,15 +66,6 @@ def record_step(
     done = _lock_items(job_id, {entry.index for entry in entries} | {end.index for end in ends}, session)
     _upsert_outcomes(job_id, run, step_id, [entry for entry in entries if entry.index not in done], session, database)
     _end_items(job_id, [end for end in ends if end.index not in done], session)
-
-
-def _insert_artefacts(artefacts: Sequence[ArtefactRecord], session: Session, database: Database) -> None:
-    rows = [{name: getattr(artefact, name) for name in _ARTEFACT_FIELDS} for artefact in artefacts]
-    for row in rows:
-        row["facts"] = dict(row["facts"])
-    if rows:
-        rows.sort(key=lambda row: (row["root"], row["fingerprint"]))
-        session.execute(database.insert(ArtefactRow).on_conflict_do_nothing(), rows)
 
 
 def _lock_items(job_id: str, indices: set[int], session: Session) -> set[int]:
