@@ -16,9 +16,11 @@ from flows.finish import finish_job
 from flows.job_lease import job_lease
 from flows.lease import HeldLease
 from flows.plan import job_identity, read_plan_request, start_job
-from flows.report import Summary
+from flows.report import Summary, build_summary
 from flows.shard_watch import Ending, ShardWatch
+from storage.artefacts import StoreError
 from storage.ledger import Ledger
+from storage.open_store import open_store
 from storage.records import JobRecord, JobStatus
 
 PROGRESS_SECONDS = 5.0  # an artifact update costs the server some 12 ms
@@ -76,10 +78,16 @@ def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLeas
         if held.lost is None:
             ledger.set_job_status(job.id, ending.status, ending.error)
             watch.stop_shards()
-    summary = finish_job(ledger.job(job.id), ledger, settings)
-    if ending.status in (JobStatus.FAILED, JobStatus.CANCELLED):
-        logger.error("%s: %s", job.name, ending.error)
-    return summary
+    ended = ledger.job(job.id)
+    if ending.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        return finish_job(ended, ledger, settings)
+    logger.error("%s: %s", job.name, ending.error)
+    try:
+        return finish_job(ended, ledger, settings)
+    except StoreError as failure:
+        # Most likely what ended the burst: that, and not this, is what a person should read.
+        logger.warning("no manifest and no gallery could be written: %s", failure)
+        return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)
 
 
 def _as_state(summary: Summary) -> State[Any]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.problems import InvalidInput
-from storage.artefacts import ArtefactStore
+from storage.artefacts import ArtefactStore, StoreError
 from storage.keys import job_key
 from storage.records import ItemState, JobRecord, JobStatus
 
@@ -171,7 +171,10 @@ def render_summary(summary: Summary, console: Console) -> None:
 
 def _uri_if_written(store: ArtefactStore, job: JobRecord, name: str) -> str | None:
     key = job_key(job.name, name)
-    return store.uri(key) if store.exists(key) else None
+    try:
+        return store.uri(key) if store.exists(key) else None
+    except StoreError:  # a store that is away hides its files, not the state of the job
+        return None
 
 
 def _run_seconds(job: JobRecord) -> float:

@@ -1,5 +1,6 @@
 """The ledger's database: connections, transactions that are repeated when others are in the way, migrations."""
 
+import itertools
 import json
 import logging
 import math
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 SLICE = 500  # values in one IN (...): SQLite allows 32,766 variables, older builds 999
 
 _BUSY_SECONDS = 30  # how long SQLite itself waits for the writer before it gives up
-_ATTEMPTS = 8  # of one transaction
+_PATIENCE = 60.0  # seconds that one transaction is tried for: the restart of a database server fits in
+_OPENING_PATIENCE = 10.0  # when it is opened; a wrong address should be heard of soon
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
 _SERIALIZATION = {"40001", "40P01", "55P03"}  # PostgreSQL: serialization failure, deadlock, lock not available
 _MIGRATION_LOCK = 7_266_455_377  # any number, the same for all: PostgreSQL's advisory lock of the migrations
@@ -50,7 +52,7 @@ class Database:
         self._engine = _make_engine(self.url)
         self._pid = os.getpid()
         try:
-            self._repeated(self._migrate, lost_connection=True)
+            self._repeated(self._migrate, lost_connection=True, patience=_OPENING_PATIENCE)
         except SQLAlchemyError as error:
             self.close()
             cause = getattr(error, "orig", None) or error
@@ -105,16 +107,17 @@ class Database:
             self._pid = os.getpid()
         return self._engine
 
-    def _repeated(self, attempt: Callable[[], _T], *, lost_connection: bool) -> _T:
-        for number in range(1, _ATTEMPTS):
+    def _repeated(self, attempt: Callable[[], _T], *, lost_connection: bool, patience: float | None = None) -> _T:
+        deadline = time.monotonic() + (_PATIENCE if patience is None else patience)
+        for number in itertools.count(1):
             try:
                 return attempt()
             except DBAPIError as error:
-                if not (_in_the_way(error) or (lost_connection and _lost(error))):
+                if not (_in_the_way(error) or (lost_connection and _lost(error))) or time.monotonic() > deadline:
                     raise
                 log.info("The ledger is busy or away, attempt %d: %s", number, type(error.orig).__name__)
             time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**number)))  # noqa: S311 - not a secret
-        return attempt()
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _migrate(self) -> None:
         with _migrating:

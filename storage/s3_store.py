@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import boto3
@@ -249,7 +249,8 @@ class S3Store:
 
     def _read(self, key: str, max_bytes: int | None) -> tuple[bytes, str | None]:
         answer = self._client().get_object(Bucket=self._bucket, Key=self._name(key))
-        with answer["Body"] as body:
+        # closing(): as a context manager the body would hand out the raw stream, whose errors are not botocore's.
+        with closing(answer["Body"]) as body:
             if max_bytes is not None and answer["ContentLength"] > max_bytes:
                 raise StoreError(f"{self.uri(key)} has {answer['ContentLength']} bytes; at most {max_bytes} are read.")
             return body.read(), answer.get("Metadata", {}).get(_DIGEST)

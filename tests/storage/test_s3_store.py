@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
@@ -169,6 +171,36 @@ def test_an_outage_is_sat_out(monkeypatch: pytest.MonkeyPatch) -> None:
             with rclone_s3(int(server.endpoint_url.rpartition(":")[2])):
                 assert waiting.result(timeout=120)
                 assert store.get("b.png") == b"pixels"
+
+
+class _BreaksOffOnce(BaseHTTPRequestHandler):
+    """Answers any GET with the same ten bytes, the first time with only half of them."""
+
+    answers = 0
+
+    def do_GET(self) -> None:
+        _BreaksOffOnce.answers += 1
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"0123456789"[: 5 if _BreaksOffOnce.answers == 1 else 10])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_body_that_breaks_off_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _BreaksOffOnce)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        store = S3Store("bucket", options=S3Options(endpoint_url=f"http://127.0.0.1:{server.server_port}"))
+        assert store.get("a/b.png") == b"0123456789"
+        assert _BreaksOffOnce.answers == 2
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _child_reads(store: S3Store, queue: Any) -> None:
