@@ -132,26 +132,23 @@ def cancel(job_id: JobId, json: AsJson = False) -> None:
 
 
 @app.command()
-def verify(job_id: JobId, json: AsJson = False) -> None:
+def verify(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id or name, or its job file.")],
+    repair: Annotated[bool, typer.Option(help="Mend what is wrong, and say what has to be made again.")] = False,
+    json: AsJson = False,
+) -> None:
     """Read every image of a job back from the store, and compare ledger, store and manifest."""
-    from flows.verify import verify_job
-    from flows.verify_progress import counted
-    from flows.verify_report import exit_status, render_verification, verification_document
-    from storage.open_store import open_store
-    from storage.records import JobStatus
+    from flows.verify_command import find_job_id, verify_command
 
     with _session(json) as (settings, ledger, console):
-        job = _find_job(ledger, job_id)
-        running = job.status is JobStatus.RUNNING
-        with counted(f"verifying {job.name}", job.total, console) as advance:
-            verification = verify_job(
-                job.id, ledger, open_store(job.output, settings), running=running, advance=advance
-            )
+        job_id = find_job_id(job, ledger, settings) or _find_job(ledger, job).id
+        answer = verify_command(job_id, job, ledger, settings, repair=repair, console=console)
     if json:
-        _print_json(verification_document(verification))
+        _print_json(answer.document)
     else:
-        render_verification(verification, _console(stderr=False))
-    raise typer.Exit(exit_status(verification))
+        _console(stderr=False).print(answer.text, highlight=False)
+    raise typer.Exit(answer.exit_status)
+
 
 
 @app.command()

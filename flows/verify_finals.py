@@ -32,4 +32,5 @@ def stray_finals(
         name = key.removeprefix(folder).rpartition(".")[0]
         stem, _, step = name.rpartition(".")
         if name not in open_names and not (step in steps and stem in open_names):
-            yield Finding(Kind.STRAY_FINAL, f"{key}: it belongs to no item that is done", None, key)
+            message = f"{key}: it belongs to no item that is done; delete it if nobody wants it"
+            yield Finding(Kind.STRAY_FINAL, message, None, key)

@@ -22,7 +22,7 @@ class ManifestCheck:
 
     def __init__(self, store: ArtefactStore, job: JobRecord) -> None:
         self._store = store
-        keys = manifest_keys(job)
+        keys = manifest_keys(job.name)
         self._files = [
             _File(keys.jsonl, _jsonl_rows, lambda row: row, store),
             _File(keys.parquet, _parquet_rows, flat_row, store),

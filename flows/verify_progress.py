@@ -12,8 +12,11 @@ PLAIN_SECONDS = 10.0  # between lines where the output is not a terminal
 
 
 @contextmanager
-def counted(text: str, total: int, console: Console) -> Iterator[Callable[[int], None]]:
-    """Yields `advance(number)`. A bar on a terminal, a plain line every ten seconds elsewhere (logs, CI)."""
+def counted(text: str, total: int | None, console: Console) -> Iterator[Callable[[int], None]]:
+    """Yields `advance(number)`. A bar on a terminal, a plain line every ten seconds elsewhere (logs, CI).
+
+    `total` None: not known beforehand.
+    """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(text, total=total)
@@ -30,7 +33,7 @@ def counted(text: str, total: int, console: Console) -> Iterator[Callable[[int],
                 bar.start()
         elif now - said > PLAIN_SECONDS:
             said = now
-            console.print(f"{text}: {done} of {total} items", highlight=False, style="dim")
+            console.print(f"{text}: {done}{'' if total is None else f' of {total}'}", highlight=False, style="dim")
 
     try:
         yield advance

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from rich.console import Console
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from flows.findings import LISTED, Finding, Kind
-from flows.report import EXIT_DONE, EXIT_INCOMPLETE
 from flows.verify import Verification
 
 _WORDS = {
@@ -25,11 +24,6 @@ _WORDS = {
     Kind.REPORT: "report missing, or of another state",
     Kind.GALLERY: "files of the gallery missing or damaged",
 }
-
-
-def exit_status(verification: Verification) -> int:
-    """0: sound; 3: something is wrong."""
-    return EXIT_DONE if verification.sound else EXIT_INCOMPLETE
 
 
 def verification_document(verification: Verification) -> dict[str, Any]:
@@ -61,25 +55,23 @@ def verification_document(verification: Verification) -> dict[str, Any]:
     }
 
 
-def render_verification(verification: Verification, console: Console) -> None:
-    """Prints the result for a person. Names are printed as they are, never read as Rich markup."""
+def describe_verification(verification: Verification) -> RenderableType:
+    """The result for a person. Names stay as they are, never read as Rich markup."""
     head = Text("sound", "bold green") if verification.sound else Text("not sound", "bold red")
     head.append(
         f" · {verification.artefacts:,} artefacts and {verification.finals:,} finals of "
         f"{verification.progress.total:,} items read back, {verification.bytes / 1e6:,.1f} MB",
         "default",
     )
-    console.print(head)
+    lines: list[RenderableType] = [head]
     if pending := verification.progress.pending:
-        again = f"`pixelmill resume {verification.job.id}` makes them"
-        console.print(Text(f"  {pending:,} items are pending: {again}", "default"), highlight=False)
+        lines.append(Text(f"  {pending:,} items are pending: `pixelmill resume {verification.job.id}` makes them"))
     if not verification.complete:
-        console.print(Text("  the job has not come to its end: manifest, report and gallery were not looked at", "dim"))
-    if verification.sound:
-        return
-    for kind, count in _counts(verification):
-        console.print(Text(f"  {count:,} {_WORDS[kind]}"))
-    console.print(_table(verification))
+        lines.append(Text("  the job has not come to its end: manifest, report and gallery were not looked at", "dim"))
+    if not verification.sound:
+        lines += [Text(f"  {count:,} {_WORDS[kind]}") for kind, count in _counts(verification)]
+        lines.append(_table(verification))
+    return Group(*lines)
 
 
 def _counts(verification: Verification) -> list[tuple[Kind, int]]:

@@ -86,16 +86,19 @@ def _item_row(job_id: str, item: Item, shard: int) -> dict[str, Any]:
 
 
 def _move_items(start: RunStart, session: Session) -> None:
-    """Another shard size spreads the same items differently."""
+    """Another shard size spreads the same items differently. Items whose rows were lost come back, pending."""
     known = select(col(ItemRow.index), col(ItemRow.shard)).where(col(ItemRow.job_id) == start.job_id)
     shards = {index: shard for index, shard in session.execute(known)}  # noqa: C416 - dict() would look for keys
     rows: Iterator[dict[str, Any]] = (
         {"job_id": start.job_id, "index": item.index, "shard": shard}
         for item, shard in start.items
-        if shards.get(item.index) != shard
+        if shards.get(item.index, shard) != shard
     )
     for some in _slices(rows):
         session.execute(update(ItemRow), some)  # by primary key
+    lost = (_item_row(start.job_id, item, shard) for item, shard in start.items if item.index not in shards)
+    for some in _slices(lost):
+        session.execute(insert(ItemRow), some)
 
 
 def _replace_shards(start: RunStart, now: datetime, session: Session) -> None:

@@ -20,9 +20,9 @@ class ManifestKeys(NamedTuple):
     parquet: str
 
 
-def manifest_keys(job: JobRecord) -> ManifestKeys:
-    """Where the job's manifest lies, written or not."""
-    return ManifestKeys(job_key(job.name, "manifest.jsonl"), job_key(job.name, "manifest.parquet"))
+def manifest_keys(job: str) -> ManifestKeys:
+    """Where the manifest of the job of this name lies, written or not."""
+    return ManifestKeys(job_key(job, "manifest.jsonl"), job_key(job, "manifest.parquet"))
 
 
 def write_manifest(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> ManifestKeys:
@@ -33,7 +33,7 @@ def write_manifest(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> Mani
     error). Parquet holds the same, with `vars` and `facts` as JSON text: their keys differ from job to job. Memory
     grows with the size of a file, not with that of the rows.
     """
-    keys = manifest_keys(job)
+    keys = manifest_keys(job.name)
     with TemporaryDirectory(prefix="pixelmill-manifest-") as folder:
         lines, table = Path(folder, "manifest.jsonl"), Path(folder, "manifest.parquet")
         _write_files(_rows(store, ledger, job), lines, table)
