@@ -6,6 +6,7 @@ faults come in which order and after which delays; how far the job is at that mo
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ ITEMS, KILLS = 500, 50
 
 def main() -> int:
     """Print the counts and the JSON line; return the exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # on the way out, all processes that were started are ended
     options = _options()
     chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
     seed = SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
