@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(default="auto", description="Where models run.")
     micro_batch: int = Field(default=8, ge=1, le=256, description="Images a step computes together, at most.")
-    chunk_size: int = Field(default=32, ge=1, le=256, description="Items of one Prefect task run.")
+    chunk_size: int = Field(default=64, ge=1, le=256, description="Items of one Prefect task run.")
     shard_size: int = Field(default=500, ge=1, le=10_000, description="Items of one shard (a Prefect flow run).")
     max_items: int = Field(default=1_000_000, ge=1, description="A larger job is refused.")
     max_pixels: int = Field(default=64_000_000, ge=1, description="A larger input image is refused, pixels.")

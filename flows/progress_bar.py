@@ -13,6 +13,7 @@ from storage.records import JobRecord, StepCounts
 
 READ_SECONDS = 0.5
 PLAIN_SECONDS = 10.0  # between lines where the output is not a terminal
+READ_SHARE = 0.02  # of the time, at most, goes into counting: a job of 50,000 items takes a while to count
 
 Hooks = tuple[Callable[[str], None], Callable[[JobRecord], None]]
 
@@ -41,14 +42,15 @@ def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
 
     def follow(job: JobRecord) -> None:
         task = bar.add_task(job.name, total=job.total)
-        printed = time.monotonic()
-        while not stop.wait(READ_SECONDS):
+        pause = shortest = READ_SECONDS if console.is_terminal else PLAIN_SECONDS
+        while not stop.wait(pause):
+            began = time.monotonic()
             now = ledger.progress(job.id)
             text = _describe(job, ledger.step_counts(job.id, job.run))
             bar.update(task, completed=now.total - now.pending, description=text)
-            if not console.is_terminal and time.monotonic() - printed >= PLAIN_SECONDS:
-                printed = time.monotonic()
+            if not console.is_terminal:
                 say(f"{text}: {now.total - now.pending} of {now.total} items")
+            pause = max(shortest, (time.monotonic() - began) / READ_SHARE)
 
     def watch(job: JobRecord) -> None:
         threads.append(threading.Thread(target=follow, args=(job,), name="progress", daemon=True))

@@ -223,5 +223,7 @@ def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
         # By default the recorder of task runs falls behind, and then drops events.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": str(ui),  # what only the UI shows: who did what when
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
         **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _UNUSED_SERVICES},
     }

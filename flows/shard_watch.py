@@ -17,6 +17,8 @@ from storage.ledger import Ledger
 from storage.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, ShardState
 
 POLL_SECONDS = 1.0
+MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon
+POLL_SHARE = 0.05  # of the time, at most, goes into looking: a job of 50,000 items takes a while to count
 NO_WORKER_WARNING_SECONDS = 20.0
 OUTAGE_SECONDS = 900.0  # a Prefect API that is away for longer ends the burst; shards at work go on without it
 STOP_SECONDS = 3.0  # for shards to end in order once the job's status tells them to
@@ -74,6 +76,7 @@ class ShardWatch:
         while self._waiting or self._open:
             if held.lost is not None:
                 raise JobTakenOver(f"this burst no longer runs {self._job.id}: {held.lost}")
+            began = time.monotonic()
             ending = self._look()
             if ending is not None:
                 return ending
@@ -81,7 +84,7 @@ class ShardWatch:
                 reported = time.monotonic()
                 self._report(report, reported - started)
             if self._waiting or self._open:
-                time.sleep(POLL_SECONDS)
+                time.sleep(min(MAX_POLL_SECONDS, max(POLL_SECONDS, (time.monotonic() - began) / POLL_SHARE)))
         self._report(report, time.monotonic() - started)
         return self._end_of(self._ledger.progress(self._job.id))
 
@@ -130,6 +133,8 @@ class ShardWatch:
         burst = runs.get(self._burst_run) if self._burst_run else None
         if burst is not None and burst.state and (burst.state.is_cancelling() or burst.state.is_cancelled()):
             return Ending(JobStatus.CANCELLED, "cancelled in Prefect")
+        # Read after the runs: what a run that has ended did is then surely in them.
+        records = {record.index: record for record in self._ledger.shards(self._job.id)}
         for shard, identifier in list(self._open.items()):
             self._check(records[shard], identifier, runs.get(identifier))
         self._warn_without_worker(runs)
