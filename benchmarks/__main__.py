@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.contract import Bench, Benchmark, Measures, Skipped
+from benchmarks.resident import BenchmarkFailed
 from benchmarks.results import Result, write_result
 from benchmarks.table import MODULES, find
 
@@ -52,6 +53,9 @@ def _run(benchmark: Benchmark, scale: float, out: Path) -> Result:
         except Skipped as reason:
             skipped = str(reason)
             print(f"  skipped: {reason}", flush=True)
+        except BenchmarkFailed as failure:
+            bench.details["failure"] = str(failure)
+            print(f"  failed: {failure}", flush=True)
     result = Result(
         name=benchmark.name,
         title=benchmark.title,

@@ -1,41 +1,35 @@
-"""A resident `pixelmill` command: `python -m benchmarks.command_process`, one command after another.
+"""A resident `pixelmill` command: `python -m benchmarks.command_process` runs one command after another.
 
-What a benchmark measures through it lacks the start of a process, which another benchmark measures alone. It reads
-commands (JSON lists of arguments) from standard input and writes to what was its standard output, one JSON object a
-line: `{"ready": true}` first, then `{"status": …, "document": …, "started": …, "ended": …}` for each command.
+What is measured through it lacks the start of a process, which B5 measures. A request is `{"arguments": […]}`, a reply
+`{"status": …, "document": …, "started": …, "ended": …}` with what the command printed and times of `time.time()`.
 """
 
 import io
 import json
-import os
-import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 
+from benchmarks.resident import Message, serve
 
-def main() -> None:
-    """Serves until standard input ends."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+
+def prepare() -> Callable[[Message], Message]:
+    """Imports what a command would import after its clock has started."""
     import flows.burst
-    import flows.run_job  # noqa: F401 - what `run` would import after its clock has started
+    import flows.run_job  # noqa: F401
     from flows.cli import app
 
-    _send(replies, {"ready": True})
-    for line in sys.stdin:
+    def answer(request: Message) -> Message:
         output = io.StringIO()
         started = time.time()
         with redirect_stdout(output):
-            status = app(json.loads(line), prog_name="pixelmill", standalone_mode=False)
+            status = app(request["arguments"], prog_name="pixelmill", standalone_mode=False)
         ended = time.time()
         document = json.loads(output.getvalue() or "null")
-        _send(replies, {"status": status or 0, "document": document, "started": started, "ended": ended})
+        return {"status": status or 0, "document": document, "started": started, "ended": ended}
 
-
-def _send(replies: io.TextIOBase | io.TextIOWrapper, message: dict[str, object]) -> None:
-    replies.write(json.dumps(message) + "\n")
-    replies.flush()
+    return answer
 
 
 if __name__ == "__main__":
-    main()
+    serve(prepare)

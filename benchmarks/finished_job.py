@@ -14,7 +14,8 @@ from typing import Any
 
 from benchmarks.contract import Bar, Bench, Benchmark, Measures
 from benchmarks.job_files import RECIPES
-from benchmarks.rig import BenchmarkFailed, Rig, StoreKind, rig
+from benchmarks.resident import BenchmarkFailed
+from benchmarks.rig import Rig, StoreKind, rig
 
 ITEMS = 10_000
 REPEATS = 3

@@ -21,6 +21,22 @@ def plain_items(count: int) -> list[dict[str, Any]]:
     ]
 
 
+def starter_items(count: int) -> list[dict[str, Any]]:
+    """Items for the starter recipe, mixed as in `jobs/starter.yaml`: of 7, 3 cut out, 2 on a new scene, 2 plain."""
+    scenes = ("striped", "checkered", "dotted", "gradient")
+    items = []
+    for index, item in enumerate(plain_items(count)):
+        color, thing = COLORS[index // 7 % len(COLORS)], OBJECTS[index % len(OBJECTS)]
+        item["prompt"] = f"a {color} {thing}, game icon, white background"
+        kind = index % 7
+        if kind < 3:
+            item["vars"] = {"transparent": True}
+        elif kind < 5:
+            item["vars"] = {"scene": scenes[index % len(scenes)], "color": color, "object": thing}
+        items.append(item)
+    return items
+
+
 def write_job(
     folder: Path, name: str, *, recipe: str | Path, output: str, items: Iterable[Mapping[str, Any]], seed: int = 0
 ) -> Path:

@@ -4,9 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,18 +15,17 @@ import psutil
 
 from benchmarks.job_files import RECIPES, plain_items, write_job
 from benchmarks.processes import Family, children_of, cpu_seconds, spent
+from benchmarks.resident import BenchmarkFailed, Resident, end
 from configs.settings import Settings
+from storage.ledger import Ledger
+from storage.records import JobStatus, Progress
 from tests.storage.servers import rclone_s3
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = Path(__file__).parent / "catalogue.yaml"
-END_SECONDS = 30.0
 
 StoreKind = Literal["folder", "s3"]
-
-
-class BenchmarkFailed(Exception):
-    """What was to be measured did not work: there are no figures."""
+Look = Callable[[Progress], object]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Rig:
     def __init__(self, folder: Path, output: str, environment: Mapping[str, str], processes: Family) -> None:
         self.folder, self.output, self.environment = folder, output, environment
         self._processes = processes
-        self._command = _Command(environment, folder / "command.log")
+        self._command = Resident(["benchmarks.command_process"], environment, folder / "command.log")
 
     @property
     def family(self) -> Family:
@@ -57,13 +57,22 @@ class Rig:
         items = options.pop("items", None) or plain_items(count)
         return write_job(self.folder / "jobs", name, recipe=recipe, output=self.output, items=items, **options)
 
-    def run(self, job: Path) -> Run:
-        """Runs the job to its end. Raises BenchmarkFailed unless every item is done and no process was replaced."""
+    def run(self, job: Path, *, look: Look | None = None, every: float = 0.5) -> Run:
+        """Runs the job to its end, and calls `look` with its progress every so many seconds.
+
+        Raises BenchmarkFailed unless every item is done and no process was replaced.
+        """
         family = self.family
         before = cpu_seconds(family)
-        reply = self._command.ask(["run", str(job), "--json"])
+        self._command.send({"arguments": ["run", str(job), "--json"]})
+        running: str | None = None
+        while look is not None and not self._command.has_replied(every):
+            running = running or self._running(job.stem)
+            if running is not None:
+                look(self.ledger.progress(running))
+        reply = self._command.reply()
         if reply["status"] or reply["document"]["status"] != "done":
-            raise BenchmarkFailed(f"{job.name}: status {reply['status']}: {reply['document']}")
+            raise BenchmarkFailed(f"{job.name}: status {reply['status']}: {str(reply['document'])[:2000]}")
         try:
             used = spent(before, cpu_seconds(family))
         except psutil.NoSuchProcess as gone:
@@ -76,13 +85,24 @@ class Rig:
 
     def close(self) -> None:
         self._command.close()
+        self.ledger.close()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger that the processes share, for looking into."""
+        return Ledger(Settings(home=self.folder / "home").resolved_ledger_url)
+
+    def _running(self, name: str) -> str | None:
+        """Id of the job of this name; None before its run has begun."""
+        begun = [job.id for job in self.ledger.jobs() if job.name == name and job.status is JobStatus.RUNNING]
+        return begun[0] if begun else None
 
 
 @contextmanager
 def rig(folder: Path, *, store: StoreKind = "folder", workers: int = 1, **variables: str) -> Iterator[Rig]:
     """Starts everything below `folder`; `variables` are added to the environment of all processes."""
     folder.mkdir(parents=True, exist_ok=True)
-    environment = _environment(folder) | variables
+    environment = clean_environment(folder) | variables
     output = str(folder / "out")
     processes: dict[str, list[psutil.Process]] = {}
     with ExitStack() as stack:
@@ -100,7 +120,7 @@ def rig(folder: Path, *, store: StoreKind = "folder", workers: int = 1, **variab
         yield place
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def clean_environment(folder: Path) -> dict[str, str]:
     """The user's, without settings of Prefect and Pixelmill, which would make runs differ from machine to machine."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PIXELMILL_"))}
     return kept | {
@@ -141,50 +161,4 @@ def _worker(folder: Path, environment: Mapping[str, str], number: int) -> Iterat
     try:
         yield process
     finally:
-        _end(process)
-
-
-class _Command:
-    """The parent's end of the resident command."""
-
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        self._log = log
-        with log.open("wb") as errors:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.command_process"],
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        self.process = psutil.Process(self._popen.pid)
-        self._read()
-
-    def ask(self, arguments: list[str]) -> dict[str, Any]:
-        assert self._popen.stdin is not None
-        self._popen.stdin.write(json.dumps(arguments) + "\n")
-        self._popen.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        assert self._popen.stdin is not None
-        self._popen.stdin.close()
-        _end(self._popen)
-
-    def _read(self) -> dict[str, Any]:
-        assert self._popen.stdout is not None
-        line = self._popen.stdout.readline()
-        if not line:
-            raise BenchmarkFailed(f"the command ended: {self._log.read_text()[-2000:]}")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
-
-
-def _end(process: "subprocess.Popen[Any]") -> None:
-    process.terminate()
-    try:
-        process.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        end(process)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from benchmarks.contract import Benchmark
 
 MODULES = {
+    "B1": "benchmarks.bare_loop",
     "B2": "benchmarks.added_cost",
     "B4": "benchmarks.finished_job",
+    "B5": "benchmarks.first_image",
 }
 
 

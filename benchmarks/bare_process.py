@@ -1,0 +1,97 @@
+"""The bare loop: a recipe's steps, one micro-batch after another, in one process: `python -m benchmarks.bare_process`.
+
+What somebody would write without Pixelmill: the same models from the same engines, the same micro-batches, images in
+memory; no Prefect, no ledger, no store, no encoding. Facts are measured only where a later condition reads them.
+A request is `{"job": path}`, a reply `{"seconds": …, "images": …}`; models are loaded when first used.
+"""
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.resident import Message, serve
+from configs.catalogue import load_engine
+from configs.item import Item
+from configs.model_spec import ModelRef
+from configs.models import ModelCatalogue
+from configs.settings import Settings, load_settings
+from flows.plan import read_plan_request
+from gpu_worker.device import choose_device
+from gpu_worker.item_path import ItemPath, wants
+from steps.contract import Frame, Relief, Step
+from steps.facts import measure
+from steps.resolve import ResolvedStep
+
+
+class BareContext:
+    """A StepContext that loads a model when it is first asked for, and keeps it."""
+
+    relief = Relief.NONE
+
+    def __init__(self, settings: Settings) -> None:
+        self.device = choose_device(settings.device).torch
+        self._models = ModelCatalogue(settings)
+        self._loaded: dict[ModelRef, Any] = {}
+
+    def model(self, ref: ModelRef) -> Any:
+        if ref not in self._loaded:
+            part = self._models.part(ref)
+            self._loaded[ref] = load_engine(part.engine)(part.source, part.options, self.device)
+        return self._loaded[ref]
+
+
+def run_bare(
+    items: Sequence[Item], steps: Sequence[ResolvedStep], context: BareContext, settings: Settings
+) -> list[Image.Image]:
+    """The last image of each item. Chunks as a worker's, because they decide which items share a micro-batch."""
+    images = []
+    for start in range(0, len(items), settings.chunk_size):
+        images += _run_chunk(items[start : start + settings.chunk_size], steps, context, settings.micro_batch)
+    return images
+
+
+def _run_chunk(
+    items: Sequence[Item], steps: Sequence[ResolvedStep], context: BareContext, limit: int
+) -> list[Image.Image]:
+    paths = {item.index: ItemPath(item) for item in items}
+    images: dict[int, Image.Image] = {}
+    read = {name[1] for step in steps if step.when for name in step.when.names if name[0] == "facts"}
+    for step in steps:
+        frames = [Frame(path.item, images.get(index)) for index, path in paths.items() if wants(path, step)]
+        for batch in _batches(step.step, frames, limit):
+            for frame, result in zip(batch, step.step.run(batch, context), strict=True):
+                index = frame.item.index
+                images[index] = result.image
+                paths[index].visited[step.id] = ""  # nobody asks for fingerprints here
+                if step.id in read:
+                    paths[index].facts[step.id] = {**measure(result.image), **result.facts}
+    return [images[item.index] for item in items]
+
+
+def _batches(step: Step, frames: Sequence[Frame], limit: int) -> Iterator[list[Frame]]:
+    groups: dict[Hashable, list[Frame]] = {}
+    for frame in frames:
+        groups.setdefault(step.batch_key(frame), []).append(frame)
+    for group in groups.values():
+        for start in range(0, len(group), limit):
+            yield group[start : start + limit]
+
+
+def prepare() -> Callable[[Message], Message]:
+    settings = load_settings()
+    context = BareContext(settings)
+
+    def answer(request: Message) -> Message:
+        job = read_plan_request(Path(request["job"]), settings)
+        started = time.perf_counter()
+        images = run_bare(job.items, job.steps, context, settings)
+        return {"seconds": time.perf_counter() - started, "images": len(images)}
+
+    return answer
+
+
+if __name__ == "__main__":
+    serve(prepare)
