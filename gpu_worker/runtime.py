@@ -14,7 +14,7 @@ from configs.models import ModelCatalogue
 from configs.settings import Settings
 from gpu_worker.device import Device, choose_device
 from gpu_worker.model_pool import ModelLoadError, ModelPool, OnLoad
-from steps.contract import StepContext
+from steps.contract import Relief, StepContext
 
 
 class WorkerRuntime:
@@ -87,6 +87,10 @@ class _Context:
     @property
     def device(self) -> str:
         return self._runtime.device.torch
+
+    @property
+    def relief(self) -> Relief:
+        return Relief.NONE
 
     def model(self, ref: ModelRef) -> Any:
         if ref not in self._handles:

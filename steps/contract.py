@@ -5,8 +5,9 @@ whose `run` turns frames into results. Importing a step's module must not import
 heavy library: those imports live inside the engines' loaders and inside `run`.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, ClassVar, Literal, Protocol
 
 from PIL import Image
@@ -50,12 +51,28 @@ class StepResult:
     encoding: Encoding = field(default_factory=Encoding)
 
 
+class Relief(IntEnum):
+    """What a step does to need less of the device's memory, weakest first; each includes those before it.
+
+    The image stays the one that was asked for, so no relief is part of a fingerprint.
+    """
+
+    NONE = 0
+    TILE = 1  # compute the image part by part
+    OFFLOAD = 2  # keep what does not compute right now off the device, or compute elsewhere
+
+
 class StepContext(Protocol):
     """All that a step may ask of the worker."""
 
     @property
     def device(self) -> str:
         """torch device: `cpu`, `cuda`, `mps`."""
+        ...
+
+    @property
+    def relief(self) -> Relief:
+        """What to do against a lack of memory: NONE, or one of the step's own `reliefs`."""
         ...
 
     def model(self, ref: ModelRef) -> Any:
@@ -94,6 +111,21 @@ class Step(BaseModel):
     def batch_key(self, frame: Frame) -> Hashable:
         """Frames with equal keys may share a micro-batch. The default lets each frame run alone."""
         return frame.item.index
+
+    def reliefs(self, context: StepContext) -> Collection[Relief]:  # noqa: ARG002
+        """What `run` can do where a frame alone does not fit the device's memory. The default is nothing."""
+        return ()
+
+    def memory_key(self, frame: Frame) -> Any:
+        """What decides, besides the models, how much memory the frame takes: JSON values.
+
+        Frames of equal keys are taken to need the same. The default is the step's parameters and the images' sizes.
+        """
+        return [
+            self.model_dump(mode="json"),
+            frame.image.size if frame.image is not None else None,
+            {file: image.size for file, image in frame.files.items()},
+        ]
 
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
         """Computes one result per frame, in order. Raising fails the whole micro-batch, which is then halved."""

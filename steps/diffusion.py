@@ -1,6 +1,6 @@
 """What `generate` and `inpaint` share: the fields of a diffusion step, and what they ask of the loaded model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from configs.item import MAX_SEED, Item
 from configs.model_spec import ModelRef
-from steps.contract import Step
+from steps.contract import Frame, Relief, Step, StepContext
 from steps.template import MAX_PROMPT, Template, fill, placeholders, unknown_placeholders
 
 Task = Literal["text_to_image", "image_to_image", "inpaint"]
@@ -70,13 +70,24 @@ class DiffusionModel(Protocol):
         """Width and height that the model was trained for, pixels."""
         ...
 
-    def paint(self, task: Task, requests: Sequence[Request], sampling: Sampling) -> list[Image.Image]:
+    @property
+    def reliefs(self) -> Collection[Relief]:
+        """What `paint` can do against a lack of memory."""
+        ...
+
+    def paint(
+        self, task: Task, requests: Sequence[Request], sampling: Sampling, relief: Relief = Relief.NONE
+    ) -> list[Image.Image]:
         """One RGB image per request, in order, each the same whatever its neighbors are."""
         ...
 
     def is_truncated(self, prompt: str) -> bool:
         """Whether the text encoder sees only the prompt's beginning."""
         ...
+
+
+# Parameters that change the image, but not the memory it takes.
+_FREE = {"prompt", "negative_prompt", "steps", "scheduler", "seed_offset", "strength"}
 
 
 class DiffusionStep(Step):
@@ -103,6 +114,16 @@ class DiffusionStep(Step):
     @override
     def model_refs(self) -> tuple[ModelRef, ...]:
         return (ModelRef(self.model, "diffusion"),)
+
+    @override
+    def reliefs(self, context: StepContext) -> Collection[Relief]:
+        model: DiffusionModel = context.model(self.model_refs()[0])
+        return model.reliefs
+
+    @override
+    def memory_key(self, frame: Frame) -> Any:
+        parameters, *sizes = super().memory_key(frame)
+        return [{name: value for name, value in parameters.items() if name not in _FREE}, *sizes]
 
     @override
     def item_problems(self, item: Item) -> list[str]:

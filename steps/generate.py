@@ -10,7 +10,7 @@ from typing_extensions import override
 from configs.item import Item, ItemFile
 from steps.alpha import flatten
 from steps.color import Color, rgb
-from steps.contract import Frame, StepContext, StepResult
+from steps.contract import Frame, Relief, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, Sampling, painted_steps
 from steps.sizes import crop, pad_to_multiple
 
@@ -72,22 +72,23 @@ class Generate(DiffusionStep):
     @override
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
         model: DiffusionModel = context.model(self.model_refs()[0])
-        images = self._from_images(frames, model) if self.from_image else self._from_noise(frames, model)
+        paint = self._from_images if self.from_image else self._from_noise
+        images = paint(frames, model, context.relief)
         return [
             StepResult(image, {"prompt_truncated": model.is_truncated(self._prompt(frame.item))})
             for frame, image in zip(frames, images, strict=True)
         ]
 
-    def _from_noise(self, frames: Sequence[Frame], model: DiffusionModel) -> list[Image.Image]:
+    def _from_noise(self, frames: Sequence[Frame], model: DiffusionModel, relief: Relief) -> list[Image.Image]:
         width, height = model.default_size
         sampling = self._sampling(self.width or width, self.height or height)
-        return model.paint("text_to_image", [self.request(frame.item) for frame in frames], sampling)
+        return model.paint("text_to_image", [self.request(frame.item) for frame in frames], sampling, relief)
 
-    def _from_images(self, frames: Sequence[Frame], model: DiffusionModel) -> list[Image.Image]:
+    def _from_images(self, frames: Sequence[Frame], model: DiffusionModel, relief: Relief) -> list[Image.Image]:
         starts = [self._prepared(frame) for frame in frames]
         padded = [pad_to_multiple(start, model.size_multiple) for start in starts]
         requests = [self.request(frame.item, image) for frame, image in zip(frames, padded, strict=True)]
-        images = model.paint("image_to_image", requests, self._sampling(*padded[0].size))
+        images = model.paint("image_to_image", requests, self._sampling(*padded[0].size), relief)
         return [crop(image, start.size) for image, start in zip(images, starts, strict=True)]
 
     def _sampling(self, width: int, height: int) -> Sampling:

@@ -124,9 +124,8 @@ class Inpaint(DiffusionStep):
         requests = [self._masked_request(frame, work, model) for frame, work in painting]
         first = painting[0][1].image
         width, height = padded_size(first.size, model.size_multiple)
-        return model.paint(
-            "inpaint", requests, Sampling(self.steps, self.guidance, width, height, self.strength, self.scheduler)
-        )
+        sampling = Sampling(self.steps, self.guidance, width, height, self.strength, self.scheduler)
+        return model.paint("inpaint", requests, sampling, context.relief)
 
     def _masked_request(self, frame: Frame, work: _Work, model: DiffusionModel) -> Request:
         image = pad_to_multiple(self._start(work), model.size_multiple)

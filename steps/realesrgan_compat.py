@@ -11,9 +11,12 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy, deepcopy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from steps.contract import Relief
 
 _MISSING = "torchvision.transforms.functional_tensor"
 _importing = threading.Lock()
@@ -53,8 +56,11 @@ def read_weights(path: Path) -> Mapping[str, Any]:
     return dict(checkpoint)
 
 
-def new_upscaler(network: Any, scale: int, device: str, half: bool) -> Any:
-    """A RealESRGANer over a network whose weights are loaded, on `device`."""
+def new_upscaler(network: Any, scale: int, device: str, *, half: bool, reach: int) -> Any:
+    """A RealESRGANer over a network whose weights are loaded in float32 on the CPU, computing on `device`.
+
+    `reach`: how far away, in pixels of the input, a pixel may still have a say in the result.
+    """
     import torch
 
     class Upscaler(realesrgan().RealESRGANer):  # type: ignore[misc]
@@ -63,7 +69,22 @@ def new_upscaler(network: Any, scale: int, device: str, half: bool) -> Any:
             self.scale, self.device, self.half = scale, torch.device(device), half
             self.tile_size = self.tile_pad = self.pre_pad = 0
             self.mod_scale: int | None = None
-            self.model = network.eval().to(self.device, torch.float16 if half else torch.float32)
+            self.reach = reach
+            self.reliefs = (Relief.TILE,) if device == "cpu" else (Relief.TILE, Relief.OFFLOAD)
+            # The weights stay in the host's memory too, at most 70 MB: on a device that is full there would be no
+            # room to begin a copy from.
+            self._on_cpu = network.eval()
+            self.model = (
+                network
+                if device == "cpu"
+                else deepcopy(network).to(self.device, torch.float16 if half else torch.float32)
+            )
+
+        def on_cpu(self) -> Any:
+            """The same, but computing on the CPU, in float32."""
+            other = copy(self)
+            other.device, other.half, other.model = torch.device("cpu"), False, self._on_cpu
+            return other
 
         def tile_process(self) -> None:
             # Tiles overlap by tile_pad, and only their middles are kept: as in RealESRGANer, but a failure is raised.

@@ -1,6 +1,6 @@
 """upscale: more pixels, by Real-ESRGAN."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from copy import copy
 from typing import Any, Literal
 
@@ -11,10 +11,14 @@ from typing_extensions import override
 
 from configs.model_spec import ModelRef
 from steps.alpha import bleed
-from steps.contract import Frame, Step, StepContext, StepResult
+from steps.contract import Frame, Relief, Step, StepContext, StepResult
 from steps.engines.side_by_side import side_by_side
 from steps.sizes import crop, pad_to
 
+# Tiles against a lack of memory: small ones, as nobody knows how much is lacking. A multiple of 4 pixels, as networks
+# that fold the image need.
+RELIEF_TILE = 256
+RELIEF_PAD = 64
 SMALLEST = 4  # pixels a side: networks that fold the image by 2 or 4 pad it by reflection, which needs as many
 
 
@@ -23,6 +27,11 @@ class Upscale(Step):
 
     Before the network sees a cut-out, its transparent pixels take the color of the nearest opaque ones, so that no
     hidden color bleeds into the soft edge.
+
+    Where an image does not fit the device's memory, it is computed in tiles that overlap by as much as the network
+    sees, up to 64 pixels, and then on the CPU as well. With the bundled network, on a CPU, tiles gave the very pixels
+    of the whole image; other devices may sum in another order, which moves a channel by 1 of 255. RRDBNet of 23 blocks
+    sees 349 pixels, so that beyond 64 a faint influence is lost: with random weights it was too small to measure.
     """
 
     model: str = Field(min_length=1, description="A model of the catalogue with an upscaler part.")
@@ -52,18 +61,26 @@ class Upscale(Step):
         return frame.image.size if frame.image else None
 
     @override
-    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        upscaler = context.model(self.model_refs()[0])
-        upscaler.tile_size, upscaler.tile_pad = self.tile, self.tile_pad
-        if context.device == "cpu":
-            return side_by_side(lambda frame: StepResult(self._upscaled(frame, upscaler)), frames)
-        return [StepResult(self._upscaled(frame, upscaler)) for frame in frames]
+    def reliefs(self, context: StepContext) -> Collection[Relief]:
+        reliefs: Collection[Relief] = context.model(self.model_refs()[0]).reliefs
+        return reliefs
 
-    def _upscaled(self, frame: Frame, upscaler: Any) -> Image.Image:
-        upscaler = copy(upscaler)  # over the same weights: it keeps the image that it works on in itself
+    @override
+    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        shared, relief = context.model(self.model_refs()[0]), context.relief
+        if context.device == "cpu":
+            return side_by_side(lambda frame: StepResult(self._upscaled(frame, shared, relief)), frames)
+        return [StepResult(self._upscaled(frame, shared, relief)) for frame in frames]
+
+    def _upscaled(self, frame: Frame, shared: Any, relief: Relief) -> Image.Image:
         image = frame.image
         if image is None:
             raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
+        # Over the same weights: it keeps its tiles, and the image that it works on, in itself.
+        upscaler = shared.on_cpu() if relief >= Relief.OFFLOAD else copy(shared)
+        upscaler.tile_size, upscaler.tile_pad = self.tile, self.tile_pad
+        if relief >= Relief.TILE:
+            upscaler.tile_size, upscaler.tile_pad = self._relief_tiles(image, upscaler)
         scale = self.scale or upscaler.scale
         size = (round(image.width * scale), round(image.height * scale))
         if image.mode != "RGBA":
@@ -71,6 +88,12 @@ class Upscale(Step):
         result = _resized(_enhanced(bleed(image), upscaler), size)
         result.putalpha(self._alpha(image.getchannel("A"), size, upscaler))
         return result
+
+    def _relief_tiles(self, image: Image.Image, upscaler: Any) -> tuple[int, int]:
+        """Side and pad of tiles that need less memory than the step's own tiles, or than the image, pixels."""
+        whole = self.tile or max(image.size)
+        pad = max(self.tile_pad, min(upscaler.reach, RELIEF_PAD))
+        return _multiple(min(RELIEF_TILE, whole // 2), SMALLEST), _multiple(pad, SMALLEST)
 
     def _alpha(self, alpha: Image.Image, size: tuple[int, int], upscaler: Any) -> Image.Image:
         if self.alpha == "bicubic":
@@ -84,6 +107,11 @@ def _enhanced(image: Image.Image, upscaler: Any) -> Image.Image:
     pixels, _ = upscaler.enhance(np.ascontiguousarray(np.asarray(padded)[:, :, ::-1]))  # it takes and gives BGR
     large = Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
     return crop(large, (image.width * upscaler.scale, image.height * upscaler.scale))
+
+
+def _multiple(number: int, of: int) -> int:
+    """The next multiple, at least one."""
+    return max(1, -(-number // of)) * of
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from math import lcm
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Any, Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from steps.contract import Relief
 from steps.diffusion import SCHEDULERS, Request, Sampling, SchedulerName, Task
+from steps.engines.diffusers_relief import Placement, reliefs_of, set_tile, tiled
 from steps.engines.side_by_side import side_by_side
 
 
@@ -71,6 +73,7 @@ class Diffusion:
     def __init__(self, pipeline: Any, device: str) -> None:
         self._base = pipeline
         self._device = device
+        self._placement = Placement(pipeline, device)
         self._of_thread = threading.local()
 
     @property
@@ -99,32 +102,52 @@ class Diffusion:
         height, width = (sample, sample) if isinstance(sample, int) else sample
         return width * self.latent_block, height * self.latent_block
 
-    def pipeline(self, task: Task, scheduler: SchedulerName | None = None) -> Any:
+    @property
+    def reliefs(self) -> Collection[Relief]:
+        return reliefs_of(self._base.vae, self._device)
+
+    def pipeline(self, task: Task, scheduler: SchedulerName | None = None, *, in_tiles: bool = False) -> Any:
         """The diffusers pipeline of a task, over the same weights as the others, with a scheduler of its own.
 
-        Each thread has its own: a pipeline and its scheduler remember what they are in the middle of.
+        Each thread has its own: a pipeline and its scheduler remember what they are in the middle of. `in_tiles`: its
+        autoencoder works in tiles.
         """
         pipelines = self._of_thread.__dict__
-        key = f"{task} {scheduler}"
+        key = f"{task} {scheduler} {in_tiles}"
         if key not in pipelines:
-            pipelines[key] = self._new_pipeline(task, scheduler)
+            pipelines[key] = self._new_pipeline(task, scheduler, in_tiles)
         return pipelines[key]
 
-    def paint(self, task: Task, requests: Sequence[Request], sampling: Sampling) -> list[Image.Image]:
+    def paint(
+        self, task: Task, requests: Sequence[Request], sampling: Sampling, relief: Relief = Relief.NONE
+    ) -> list[Image.Image]:
         """One RGB image per request, in order.
 
         On a CPU each image is computed alone, several side by side: the same seed gives the same bytes. Other devices
         compute the whole micro-batch at once.
+
+        TILE has the autoencoder work in overlapping tiles of at most 64 latents a side, whose seams it blends: the
+        composition stays, but shades shift, as its normalization sees one tile at a time. OFFLOAD lets text encoder,
+        denoiser and autoencoder take turns on the device, and changes no pixel further.
         """
         if self._device == "cpu":
-            return side_by_side(lambda request: self._paint_batch(task, [request], sampling)[0], requests)
-        return self._paint_batch(task, requests, sampling)
+            return side_by_side(lambda request: self._paint_batch(task, [request], sampling, relief)[0], requests)
+        pipeline = self._pipeline_for(task, sampling, relief)
+        with self._placement.use(pipeline, offload=relief >= Relief.OFFLOAD):
+            return self._paint_batch(task, requests, sampling, relief)
 
     def is_truncated(self, prompt: str) -> bool:
         tokenizer = self._base.tokenizer
         return bool(len(tokenizer(prompt).input_ids) > tokenizer.model_max_length)
 
-    def _new_pipeline(self, task: Task, scheduler: SchedulerName | None) -> Any:
+    def _pipeline_for(self, task: Task, sampling: Sampling, relief: Relief) -> Any:
+        in_tiles = Relief.TILE in self.reliefs and relief >= Relief.TILE
+        pipeline = self.pipeline(task, sampling.scheduler, in_tiles=in_tiles)
+        if in_tiles:
+            set_tile(pipeline.vae, sampling.width, sampling.height, self.latent_block)
+        return pipeline
+
+    def _new_pipeline(self, task: Task, scheduler: SchedulerName | None, in_tiles: bool) -> Any:
         import diffusers
 
         auto = {
@@ -141,11 +164,14 @@ class Diffusion:
             for name, component in self._base.components.items()
             if name.startswith("tokenizer") and component is not None
         }
-        pipeline = auto.from_pipe(self._base, scheduler=kind.from_config(own.config), **tokenizers)
+        own_parts = tokenizers | ({"vae": tiled(self._base.vae)} if in_tiles else {})
+        pipeline = auto.from_pipe(self._base, scheduler=kind.from_config(own.config), **own_parts)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    def _paint_batch(self, task: Task, requests: Sequence[Request], sampling: Sampling) -> list[Image.Image]:
+    def _paint_batch(
+        self, task: Task, requests: Sequence[Request], sampling: Sampling, relief: Relief
+    ) -> list[Image.Image]:
         import torch
 
         generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
@@ -159,7 +185,7 @@ class Diffusion:
             "latents": self._noise(generators, sampling) if "latents" in _INPUTS[task] else None,
         }
         with torch.inference_mode():
-            output = self.pipeline(task, sampling.scheduler)(
+            output = self._pipeline_for(task, sampling, relief)(
                 prompt=[request.prompt for request in requests],
                 negative_prompt=negative if any(negative) else None,
                 num_inference_steps=sampling.steps,

@@ -25,6 +25,11 @@ class CompactOptions(_Options):
     num_conv: int = Field(default=32, ge=0, le=256, description="Convolutions in the body.")
     act_type: Literal["relu", "prelu", "leakyrelu"] = Field(default="prelu", description="Activation.")
 
+    @property
+    def reach(self) -> int:
+        """How far the network sees, pixels of its input: one for each convolution of 3 x 3."""
+        return self.num_conv + 2
+
     def network(self) -> Any:
         realesrgan()  # makes its parts importable
         from realesrgan.archs.srvgg_arch import SRVGGNetCompact
@@ -41,6 +46,14 @@ class ResidualOptions(_Options):
     num_feat: int = Field(default=64, ge=1, le=1024, description="Channels.")
     num_block: int = Field(default=23, ge=1, le=256, description="Residual blocks; 6 in the anime models.")
     num_grow_ch: int = Field(default=32, ge=1, le=1024, description="Channels that each layer of a block adds.")
+
+    @property
+    def reach(self) -> int:
+        """How far the network sees, pixels of its input: 15 convolutions a block, and 4 around them.
+
+        The last three see enlarged pixels, so that they count for less; networks for less than 4 x fold their input.
+        """
+        return (15 * self.num_block + 4) * max(1, 4 // self.scale)
 
     def network(self) -> Any:
         realesrgan()  # makes basicsr importable
@@ -74,4 +87,5 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
         network.load_state_dict(read_weights(path), strict=True)
     except RuntimeError as error:
         raise ValueError(f"{source} holds another network than the options say ({checked}): {error}") from error
-    return new_upscaler(network, checked.scale, device, half=checked.half and device.startswith("cuda"))
+    half = checked.half and device.startswith("cuda")
+    return new_upscaler(network, checked.scale, device, half=half, reach=checked.reach)

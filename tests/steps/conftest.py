@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from configs.model_spec import ModelRef
+from steps.contract import Relief
 from tests.steps import tiny_models
 
 
@@ -17,6 +18,7 @@ class Context:
 
     models: Mapping[str, Any]  # role -> function that loads it
     device: str = "cpu"
+    relief: Relief = Relief.NONE
     asked: list[ModelRef] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
 
