@@ -67,9 +67,11 @@ class LiveItem:
             )
         return End(self.path.item.name, ItemState.DONE, kept, named_by_step=len(keep) > 1)
 
-    def failed(self, step_id: str, error: str) -> End:
+    def failed(self, step_id: str, error: str, *, quarantined: bool = False) -> End:
+        """`quarantined`: another try as things are would fail as well."""
         self.alive, self.image = False, None
-        return End(self.path.item.name, ItemState.FAILED, error=error, error_step=step_id)
+        state = ItemState.QUARANTINED if quarantined else ItemState.FAILED
+        return End(self.path.item.name, state, error=error, error_step=step_id)
 
 
 @dataclass(slots=True)

@@ -1,18 +1,20 @@
-"""Micro-batches: frames that a step computes together, halved when they fail or do not fit."""
+"""Micro-batches: frames that a step computes together, halved when they fail, and relieved when they do not fit."""
 
-import threading
+import gc
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
 
-from configs.model_spec import ModelRef
 from gpu_worker.failures import DeviceLost, describe, full_traceback, is_device_lost, is_out_of_memory
 from gpu_worker.model_pool import ModelLoadError
-from steps.contract import Frame, Step, StepContext, StepResult
+from gpu_worker.relief import Relieved, does_not_fit, stronger, strongest_offered
+from gpu_worker.working_sizes import MemoryKey, Rung, WorkingSizes, memory_key
+from steps.contract import Frame, Relief, Step, StepContext, StepResult
 
 MODES = ("RGB", "RGBA")
+NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 
 
 class InvalidResult(Exception):
@@ -28,28 +30,7 @@ class BatchOutcome:
     seconds: float = 0.0  # of compute for each item
     error: str | None = None  # one line, without secrets
     traceback: str | None = None
-
-
-class WorkingSizes:
-    """The micro-batch sizes that fitted the device's memory after one did not. Safe to share between threads."""
-
-    def __init__(self) -> None:
-        self._sizes: dict[Hashable, int] = {}
-        self._lock = threading.Lock()
-
-    def limit(self, key: Hashable, limit: int) -> int:
-        """`limit`, or less if that much is known not to fit."""
-        with self._lock:
-            return min(limit, self._sizes.get(key, limit))
-
-    def shrink(self, key: Hashable, size: int) -> None:
-        """Remembers that no more than `size` fit."""
-        with self._lock:
-            self._sizes[key] = max(1, min(size, self._sizes.get(key, size)))
-
-
-# One for the process: what did not fit in one shard does not fit in the next either.
-WORKING_SIZES = WorkingSizes()
+    quarantined: bool = False  # the failure is lack of memory, whatever was done about it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +49,36 @@ def run_in_batches(
     limit: int,
     *,
     name: str | None = None,
-    free_memory: Callable[[], Any] = lambda: None,
-    sizes: WorkingSizes = WORKING_SIZES,
+    model_digests: Mapping[str, str] = NO_DIGESTS,
+    free_memory: Callable[[], bool] = lambda: False,
+    sizes: WorkingSizes | None = None,
 ) -> Iterator[BatchOutcome]:
     """Computes the frames in micro-batches of at most `limit` with equal batch keys; every frame is in one outcome.
 
     A micro-batch that fails is halved until the frame that fails alone is found; the others get their results. Running
-    out of memory is no failure while there is something to halve: the size that was too large is not tried again for
-    the same models, image size and device. A single frame that does not fit is tried once more after `free_memory`.
+    out of memory is no failure while something is left to do about it: halves, then for a frame alone `free_memory`
+    (which tells whether it freed anything) and the step's reliefs, in order. `sizes` remembers what worked: the next
+    frames of the same kind begin there. What does not fit whatever is done is `quarantined`.
 
-    `name` is the step's name for messages. Raises ModelLoadError and DeviceLost, which concern all frames to come.
+    `name` is the step's name for messages, `model_digests` (str(ModelRef) -> SHA-256) tells versions of a model apart.
+    Raises ModelLoadError and DeviceLost, which concern all frames to come, and the errors of the ledger of `sizes`.
     """
-    label = name or type(step).__name__
+    sizes = WorkingSizes() if sizes is None else sizes
+    worker = _MicroBatches(step, context, limit, name or type(step).__name__, free_memory, sizes)
     waiting: deque[tuple[Frame, ...]] = deque(_group(step, frames))
     while waiting:
         batch = waiting.popleft()
-        key = _memory_key(step, batch[0], context)
-        size = sizes.limit(key, limit)
-        if len(batch) > size:
-            waiting.appendleft(batch[size:])
-            batch = batch[:size]
-        outcome = _attempt(step, label, batch, context)
-        if isinstance(outcome, _Failure) and outcome.out_of_memory:
-            if len(batch) == 1:
-                free_memory()
-                outcome = _attempt(step, label, batch, context)
-            else:
-                sizes.shrink(key, len(batch) // 2)
+        key = memory_key(step, batch[0], model_digests)
+        rung = worker.start(key)
+        if len(batch) > rung.size:
+            waiting.appendleft(batch[rung.size :])
+            batch = batch[: rung.size]
+        outcome = worker.compute(batch, key, rung.relief)
         if isinstance(outcome, BatchOutcome):
             yield outcome
-        elif len(batch) > 1:
+        else:
             middle = len(batch) // 2
             waiting.extendleft((batch[middle:], batch[:middle]))
-        else:
-            yield _failed(label, batch, outcome)
 
 
 def _group(step: Step, frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:
@@ -111,15 +88,77 @@ def _group(step: Step, frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def _memory_key(step: Step, frame: Frame, context: StepContext) -> Hashable:
-    refs: tuple[ModelRef, ...] = step.model_refs()
-    # A step that makes its images has no size to go by; its parameters and its batch key tell shapes apart.
-    shape = (step.model_dump_json(), step.batch_key(frame)) if frame.image is None else frame.image.size
-    # Without models there is no device to ask for, and no reason to load torch.
-    return (type(step), refs, shape, context.device if refs else "cpu")
+class _MicroBatches:
+    def __init__(
+        self,
+        step: Step,
+        context: StepContext,
+        limit: int,
+        label: str,
+        free_memory: Callable[[], bool],
+        sizes: WorkingSizes,
+    ) -> None:
+        self._step, self._context, self._limit, self._label = step, context, limit, label
+        self._free_memory, self._sizes = free_memory, sizes
+        self._has_freed = False
+
+    def start(self, key: MemoryKey) -> Rung:
+        rung = self._sizes.start(key, self._limit)
+        return rung._replace(relief=strongest_offered(rung.relief, self._step, self._context))
+
+    def compute(self, batch: tuple[Frame, ...], key: MemoryKey, relief: Relief) -> BatchOutcome | None:
+        """None: to be halved."""
+        rung = Rung(len(batch), relief)
+        outcome = self._attempt(batch, key, rung)
+        if isinstance(outcome, _Failure) and outcome.out_of_memory:
+            known_before = self._sizes.did_not_fit(key, rung)
+            if len(batch) == 1:
+                return self._relieve(batch, key, relief, outcome, free=not known_before)
+        if isinstance(outcome, _Failure):
+            return _failed(batch, outcome) if len(batch) == 1 else None
+        return outcome
+
+    def _relieve(
+        self, batch: tuple[Frame, ...], key: MemoryKey, tried: Relief, failure: _Failure, *, free: bool
+    ) -> BatchOutcome:
+        """The one frame again, under stronger and stronger reliefs. `free`: with other models off the device first."""
+        reliefs = stronger(tried, self._step, self._context)
+        freed = free and self._free_once()
+        for relief in ([tried] if freed else []) + reliefs:
+            outcome = self._attempt(batch, key, Rung(1, relief))
+            if isinstance(outcome, BatchOutcome):
+                if freed:
+                    self._sizes.look_up(key)  # there is more room now than there was
+                return outcome
+            failure = outcome
+            if not failure.out_of_memory:
+                return _failed(batch, failure)
+        self._sizes.look_up(key)  # its neighbors may well have fitted together
+        message = does_not_fit(self._label, self._device, {tried, *reliefs}, failure.error)
+        return BatchOutcome(batch, error=message, traceback=failure.traceback, quarantined=True)
+
+    def _free_once(self) -> bool:
+        """Whether memory was freed. Models that have left for nothing would have to be loaded again and again."""
+        if self._has_freed:
+            return False
+        self._has_freed = True
+        return self._free_memory()
+
+    @property
+    def _device(self) -> str:
+        return self._sizes.device if self._step.model_refs() else "this machine"
+
+    def _attempt(self, batch: tuple[Frame, ...], key: MemoryKey, rung: Rung) -> BatchOutcome | _Failure:
+        outcome = _run(self._step, self._label, batch, Relieved(self._context, rung.relief))
+        if isinstance(outcome, BatchOutcome):
+            self._sizes.worked(key, rung, self._limit)
+        elif outcome.out_of_memory:
+            # What went wrong in a thread is held by a circle of exception, traceback and frames, tensors and all.
+            gc.collect()
+        return outcome
 
 
-def _attempt(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext) -> BatchOutcome | _Failure:
+def _run(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext) -> BatchOutcome | _Failure:
     start = time.perf_counter()
     try:
         results = step.run(batch, context)
@@ -137,14 +176,8 @@ def _attempt(step: Step, label: str, batch: tuple[Frame, ...], context: StepCont
         return _Failure(describe(error), full_traceback(error), is_out_of_memory(error))
 
 
-def _failed(label: str, batch: tuple[Frame, ...], failure: _Failure) -> BatchOutcome:
-    error = failure.error
-    if failure.out_of_memory:
-        error = (
-            f"{label}: the image does not fit in the device's memory even alone. "
-            f"Make it smaller, tile it or use a larger device. ({error})"
-        )
-    return BatchOutcome(batch, error=error, traceback=failure.traceback)
+def _failed(batch: tuple[Frame, ...], failure: _Failure) -> BatchOutcome:
+    return BatchOutcome(batch, error=failure.error, traceback=failure.traceback)
 
 
 def _validated(label: str, batch: Sequence[Frame], results: object) -> tuple[StepResult, ...]:

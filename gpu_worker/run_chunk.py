@@ -15,6 +15,7 @@ from gpu_worker.losses import Losses
 from gpu_worker.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.new_artefact import NewArtefact
 from gpu_worker.runtime import WorkerRuntime
+from gpu_worker.working_sizes import WorkingSizes
 from gpu_worker.writer import End, Entry, Unit, Writer, known
 from steps.contract import Frame, StepResult
 from steps.facts import measure
@@ -41,6 +42,10 @@ class ShardWork:
     measurers: ThreadPoolExecutor
     keep_images: bool  # between the steps of a chunk; otherwise they are read from the store again
     made: dict[str, Made] = field(default_factory=dict)  # by fingerprint; without images
+    sizes: WorkingSizes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sizes = WorkingSizes(self.ledger, lambda: self.runtime.device.name)
 
     def record_load(self, ref: ModelRef, seconds: float) -> None:
         """Tells the ledger that a model was loaded for this job."""
@@ -155,7 +160,9 @@ class ChunkStep:
                 context,
                 work.settings.micro_batch,
                 name=self._step.name,
+                model_digests=work.job.model_digests,
                 free_memory=work.runtime.free_memory,
+                sizes=work.sizes,
             )
             for outcome in outcomes:
                 self._seconds += outcome.seconds * len(outcome.frames)
@@ -165,7 +172,8 @@ class ChunkStep:
     def _accept(self, outcome: BatchOutcome, visits: dict[int, _Visit]) -> dict[str, Made]:
         if outcome.error is not None:
             for frame in outcome.frames:
-                self._fail(visits[frame.item.index].live, outcome.error, outcome.traceback)
+                live = visits[frame.item.index].live
+                self._fail(live, outcome.error, outcome.traceback, quarantined=outcome.quarantined)
             return {}
         made = {}
         for frame, result in zip(outcome.frames, outcome.results, strict=True):
@@ -236,8 +244,8 @@ class ChunkStep:
         message = str(error) if isinstance(error, ItemError) else describe(error)
         self._fail(live, message, full_traceback(error))
 
-    def _fail(self, live: LiveItem, error: str, traceback: str | None = None) -> None:
-        end = live.failed(self._step.id, error)
+    def _fail(self, live: LiveItem, error: str, traceback: str | None = None, *, quarantined: bool = False) -> None:
+        end = live.failed(self._step.id, error, quarantined=quarantined)
         self._add(live, Outcome.FAILED, error=error, traceback=traceback, end=end)
 
     def _add(

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from configs.item import Item
 from configs.model_spec import ModelRef
-from steps.contract import Encoding, Frame, Step, StepContext, StepResult
+from gpu_worker.working_sizes import Rung
+from steps.contract import Encoding, Frame, Relief, Step, StepContext, StepResult
 
 
 def items(count: int, **fields: Any) -> list[Item]:
@@ -26,6 +27,7 @@ class PlainContext:
     """A StepContext of a worker without models."""
 
     device = "cpu"
+    relief = Relief.NONE
 
     def model(self, ref: ModelRef) -> Any:
         raise LookupError(ref)
@@ -100,23 +102,32 @@ class Lossy(CountingStep):
 
 
 class NeedsMemory(Step):
-    """Runs out of memory above `fits` frames, and for the items of `never` always."""
+    """Runs out of memory above `fits` frames, below the relief `needs`, and for the items of `never` always."""
 
     fits: int = 2
-    never: tuple[str, ...] = ()
+    needs: Relief = Relief.NONE
+    has: tuple[Relief, ...] = ()
+    never: tuple[str, ...] = Field(default=(), exclude=True)
     message: str = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
     def batch_key(self, frame: Frame) -> Hashable:
         return None
 
+    def reliefs(self, context: StepContext) -> tuple[Relief, ...]:
+        return self.has
+
+    def memory_key(self, frame: Frame) -> Any:
+        return frame.image.size if frame.image is not None else None
+
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        SEEN.append(len(frames))
-        if len(frames) > self.fits or any(frame.item.name in self.never for frame in frames):
+        SEEN.append(Rung(len(frames), context.relief))
+        impossible = any(frame.item.name in self.never for frame in frames)
+        if len(frames) > self.fits or context.relief < self.needs or impossible:
             raise RuntimeError(self.message)
         return [StepResult(frame.image) for frame in frames if frame.image is not None]
 
 
-SEEN: list[int] = []  # sizes of the micro-batches that NeedsMemory was given
+SEEN: list[Rung] = []  # the micro-batches that NeedsMemory was given
 
 
 class Paint(Step):

@@ -1,0 +1,46 @@
+"""A frame that does not fit the device's memory alone: what can be done for it, and what is said if nothing helps."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from configs.model_spec import ModelRef
+from steps.contract import Relief, Step, StepContext
+
+
+@dataclass(frozen=True, slots=True)
+class Relieved:
+    """A StepContext under another relief. Nobody else's context changes."""
+
+    context: StepContext
+    relief: Relief
+
+    @property
+    def device(self) -> str:
+        return self.context.device
+
+    def model(self, ref: ModelRef) -> Any:
+        return self.context.model(ref)
+
+
+def strongest_offered(wanted: Relief, step: Step, context: StepContext) -> Relief:
+    """The relief wanted, or the strongest below it that the step has here: another worker may have had more."""
+    if wanted is Relief.NONE:
+        return wanted
+    return max((relief for relief in step.reliefs(context) if relief <= wanted), default=Relief.NONE)
+
+
+def stronger(than: Relief, step: Step, context: StepContext) -> list[Relief]:
+    """The reliefs that are left to try, in order."""
+    return sorted(relief for relief in set(step.reliefs(context)) if relief > than)
+
+
+def does_not_fit(label: str, device: str, tried: Collection[Relief], error: str) -> str:
+    """What to tell of an item for which nothing helped."""
+    measures = {Relief.TILE: "in tiles", Relief.OFFLOAD: "with all that can wait kept off the device"}
+    ways = ["alone", *(measures[relief] for relief in sorted(tried) if relief in measures)]
+    return (
+        f"{label}: the image does not fit in the memory of {device}, even {' and '.join(ways)}. Make it smaller "
+        "(width and height of the step that makes it, or a resize before this step), choose a smaller model, or bring "
+        f"a worker with a larger device; then retry the quarantined items. ({error})"
+    )
