@@ -34,7 +34,10 @@ def wrong_pages(job: JobRecord, summary: Summary, store: ArtefactStore) -> Itera
     except (MissingObject, DamagedObject, ValueError) as error:
         yield Finding(Kind.GALLERY, f"{page} cannot be read: {error}", key=page)
         return
-    for name, digest in sorted({(match[0], match[1]) for match in _DATA_FILE.finditer(text)}):
+    files = sorted({(match[0], match[1]) for match in _DATA_FILE.finditer(text)})
+    if not files:
+        yield Finding(Kind.GALLERY, f"{page} shows no item", key=page)  # a job has at least one
+    for name, digest in files:
         data_key = job_key(job.name, f"{DATA_FOLDER}/{name}")
         if not _holds(store, data_key, digest):
             yield Finding(Kind.GALLERY, f"{data_key} is missing or damaged", key=data_key)
