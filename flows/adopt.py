@@ -87,7 +87,7 @@ class _Adopter:
         except MissingObject:
             return None
         except (DamagedObject, UnreadableImage):
-            return "damaged"
+            return "it is damaged"
         except NotAdoptable as reason:
             return str(reason)
 

@@ -41,11 +41,11 @@ def describe_repair(repair: Repair) -> RenderableType:
 def describe_mended(mended: Mended) -> list[RenderableType]:
     """A line for each thing that was done."""
     lines: list[RenderableType] = [Text("Repaired", "bold")]
-    lines += [Text(f"  {getattr(mended, name):,} {words}") for name, words in _WORDS.items() if getattr(mended, name)]
+    lines += [Text(f"  {words}: {getattr(mended, name):,}") for name, words in _WORDS.items() if getattr(mended, name)]
     if mended.rewritten:
         lines.append(Text("  manifest, report and gallery written anew"))
     if len(lines) == 1:
         lines.append(Text("  nothing had to be done"))
     for reason, count in mended.not_adopted.most_common():
-        lines.append(Text(f"  {count:,} artefacts that the ledger does not know were left alone: {reason}", "dim"))
+        lines.append(Text(f"  artefacts that the ledger still does not know: {count:,} ({reason})", "dim"))
     return lines

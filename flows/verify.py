@@ -30,8 +30,8 @@ class Verification:
     job: JobRecord
     progress: Progress
     findings: Findings
-    artefacts: int  # that the job's outcomes name; read once each
-    finals: int
+    artefacts: int  # read back; once each, whoever shares them
+    finals: int  # likewise
     bytes: int
     complete: bool  # False: the job has not ended, manifest, report and gallery were not looked at
 
@@ -72,7 +72,7 @@ def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bo
         progress=progress,
         findings=check.findings,
         artefacts=check.artefacts,
-        finals=len(check.finals),
+        finals=check.finals_read,
         bytes=read_back.bytes,
         complete=complete,
     )
@@ -101,7 +101,7 @@ class _Check:
         self.findings = Findings()
         self.finals: set[str] = set()  # keys that belong to done items
         self.open_names: set[str] = set()  # of items that have not ended: whatever lies under them is replaced
-        self.artefacts = 0
+        self.artefacts = self.finals_read = 0
 
     def tell(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
@@ -115,7 +115,9 @@ class _Check:
         before = self._read_back.objects
         lost = self._read_back.read({key: artefact.sha256 for key, artefact in artefacts.items()})
         self.artefacts += self._read_back.objects - before
+        before = self._read_back.objects
         lost_finals = self._read_back.read({key: artefact.sha256 for key, artefact in finals.items()})
+        self.finals_read += self._read_back.objects - before
         if Fault.MISSING in lost.values():
             self._refuse_empty_store()
         for report in reports:

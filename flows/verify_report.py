@@ -69,7 +69,7 @@ def describe_verification(verification: Verification) -> RenderableType:
     if not verification.complete:
         lines.append(Text("  the job has not come to its end: manifest, report and gallery were not looked at", "dim"))
     if not verification.sound:
-        lines += [Text(f"  {count:,} {_WORDS[kind]}") for kind, count in _counts(verification)]
+        lines += [Text(f"  {_WORDS[kind]}: {count:,}") for kind, count in _counts(verification)]
         lines.append(_table(verification))
     return Group(*lines)
 

@@ -181,8 +181,8 @@ def test_facts_of_another_image_are_not_believed(local_icons: IconJob) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("truncate", "damaged"),
-        ("alter", "damaged"),
+        ("truncate", "it is damaged"),
+        ("alter", "it is damaged"),
         ("move", "it says that it is another image"),
         ("rename", "its name says that it is of another format"),
         ("strip", "it does not say how it was made"),
@@ -304,7 +304,11 @@ def test_the_command_tells_programs_and_people(tmp_path: Path) -> None:
     icons.store.delete(icons.final("cut"))
     broken = shell("verify", JOB)
     assert broken.status == 3
-    assert "not sound" in broken.out and "1 artefacts damaged" in broken.out and "1 finals missing" in broken.out
+    assert (
+        "not sound" in broken.out
+        and "artefacts damaged: 1" in broken.out
+        and "finals missing from the store: 1" in broken.out
+    )
     repaired = shell("verify", JOB, "--repair", "--json")
     assert repaired.status == 3
     assert repaired.document["found"]["problems"] == {"damaged_artefact": 1, "missing_final": 1}
