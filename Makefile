@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 PACKAGES := configs steps storage gpu_worker flows starter
 
-.PHONY: help install demo test test-unit test-e2e lint starter-eval bench lock clean
+.PHONY: help install demo test test-unit test-e2e lint starter-eval bench chaos lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -51,6 +51,10 @@ starter-eval: install ## measure the starter models against their bars
 
 bench: install ## measure the pipeline against its bars (ONLY=B2,B4 SCALE=0.1 for a quick look)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SCALE),--scale $(SCALE))
+
+chaos: install ## fault tests, each checked from outside (SEED=1 ONLY=kills,two-starts KILLS=50 ITEMS=500)
+	@$(BIN)/python -m benchmarks.chaos $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(KILLS),--kills $(KILLS)) $(if $(ITEMS),--items $(ITEMS))
 
 lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock
 	$(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.11 \

@@ -9,6 +9,8 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
+import traceback
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -17,13 +19,14 @@ from benchmarks.chaos.faults import FAULTS
 from benchmarks.chaos.report import as_json, table
 
 ITEMS, KILLS = 500, 50
+NAMES = [fault.name for fault in FAULTS]
 
 
 def main() -> int:
     """Print the counts and the JSON line; return the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # on the way out, all processes that were started are ended
     options = _options()
-    chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
+    chosen = [fault for fault in FAULTS if fault.name in (options.only or NAMES)]
     seed = SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}: {', '.join(fault.name for fault in chosen)}", flush=True)
     results: dict[str, Findings] = {}
@@ -45,7 +48,14 @@ def _run(fault: Fault, seed: int, *, items: int, kills: int) -> Findings:
     folder = Path(tempfile.mkdtemp(prefix=f"pixelmill-chaos-{fault.name}-"))
     # A seed of its own for each: what one of them draws does not change what the next one does.
     arena = Arena(folder, Random(f"{seed} {fault.name}"), items, kills, lambda text: _say(fault.name, text))
-    findings = fault.run(arena)
+    began = time.monotonic()
+    findings = Findings()
+    try:
+        findings = fault.run(arena)
+    except Exception:
+        traceback.print_exc()
+        findings.wrong.append("the fault test itself has failed")
+    findings.count("seconds", time.monotonic() - began)
     if findings.wrong:
         print(f"{fault.name:16} kept for a look: {folder}", flush=True)
     else:
@@ -59,12 +69,19 @@ def _say(name: str, text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
-    names = [fault.name for fault in FAULTS]
     parser.add_argument("--seed", type=int, help="default: a new one each time, printed")
-    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--only", type=_names, help=f"separated by commas, of {', '.join(NAMES)}")
     parser.add_argument("--kills", type=int, default=KILLS, help=f"in all (default {KILLS})")
     parser.add_argument("--items", type=int, default=ITEMS, help=f"of each job (default {ITEMS})")
     return parser.parse_args()
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"there is no {unknown[0]!r}: choose of {', '.join(NAMES)}")
+    return names
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What every fault test is: one kind of trouble, done to jobs, and what came of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.chaos.scene import Scene
 
@@ -40,15 +40,9 @@ class Arena:
     kills: int  # in all
     say: Callable[[str], None]
 
-    def scene(self, name: str, *, output: str | None = None, environment: Mapping[str, str] | None = None) -> Scene:
-        """A new job in a folder of its own; to be used as a context manager."""
-        return Scene(
-            self.folder / name,
-            items=self.items,
-            seed=self.random.randrange(2**31),
-            output=output,
-            environment=environment or {},
-        )
+    def scene(self, name: str, **options: Any) -> Scene:
+        """A new job in a folder of its own, with `options` as of Scene; to be used as a context manager."""
+        return Scene(self.folder / name, items=self.items, seed=self.random.randrange(2**31), **options)
 
 
 class Fault(Protocol):

@@ -7,9 +7,11 @@ from benchmarks.chaos.kills import Kills
 from benchmarks.chaos.locked_ledger import LockedPostgres, LockedSqlite
 from benchmarks.chaos.store_faults import FlakyStore, RefusingStore
 from benchmarks.chaos.two_starts import TwoStarts
+from benchmarks.chaos.two_workers import TwoWorkers
 
 FAULTS: tuple[Fault, ...] = (
     TwoStarts(),
+    TwoWorkers(),
     FlakyStore(),
     RefusingStore(),
     LockedSqlite(),

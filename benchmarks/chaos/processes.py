@@ -1,9 +1,12 @@
 """Which processes belong to a home folder, and what they are: found from outside, so that none is missed."""
 
+import time
 from enum import StrEnum
 from pathlib import Path
 
 import psutil
+
+LOOK_SECONDS = 0.05
 
 
 class Part(StrEnum):
@@ -33,16 +36,24 @@ def members(home: Path) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if _belongs(process, home)]
 
 
-def kill_all(home: Path, seconds: float = 20) -> list[psutil.Process]:
-    """SIGKILL for every process of `home`, and for what these start meanwhile; returns those that would not die."""
-    for _ in range(10):
-        alive = members(home)
-        if not alive:
-            return []
+def kill_all(home: Path, seconds: float = 20) -> None:
+    """SIGKILL for every process of `home`, and for what these start meanwhile. Raises TimeoutError if any stays."""
+    deadline = time.monotonic() + seconds
+    while alive := members(home):
         for process in alive:
             kill(process)
-        psutil.wait_procs(alive, timeout=seconds / 10)
-    return members(home)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"cannot be killed: {alive}")
+        time.sleep(LOOK_SECONDS)
+
+
+def wait_for_all(home: Path, seconds: float) -> list[psutil.Process]:
+    """Waits until `home` has no processes; returns those that are still there then."""
+    # Not by psutil's wait: that would take the exit status of our own children away from who waits for it.
+    deadline = time.monotonic() + seconds
+    while (alive := members(home)) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    return alive
 
 
 def kill(process: psutil.Process) -> bool:

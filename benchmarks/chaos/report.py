@@ -8,7 +8,7 @@ from benchmarks.chaos.fault import Findings
 
 def table(name: str, findings: Findings) -> str:
     """One line for each count, and one for each thing that is wrong."""
-    lines = [f"{name:16} {measure:32} {number:>8g}" for measure, number in findings.counts.items()]
+    lines = [f"{name:16} {measure:32} {round(number, 1):>8g}" for measure, number in sorted(findings.counts.items())]
     lines += [f"{name:16} WRONG: {text}" for text in findings.wrong]
     return "\n".join(lines)
 

@@ -9,17 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
-
 from benchmarks.chaos.ledger_view import LedgerView, Unreadable
 from benchmarks.chaos.null_job import JOB, make_items, write_job
 from benchmarks.chaos.objects import FolderObjects, Objects
-from benchmarks.chaos.processes import kill_all, members
+from benchmarks.chaos.processes import kill_all, wait_for_all
 from benchmarks.chaos.witness import Witness
 from benchmarks.null_steps import COMPUTE_LOG
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 0.012  # that the simulated device takes for an image and step
 SHARD_SIZE = 100  # small, so that a job has several
 SHARD_ATTEMPTS = 20  # how often a shard may fail is not what faults are to find out
 LEAVE_SECONDS = 45.0  # in which all processes must be gone after their command
@@ -69,9 +66,25 @@ class Scene:
     """Use as a context manager: leaving it ends every process of the scene."""
 
     def __init__(
-        self, folder: Path, *, items: int, seed: int, output: str | None, environment: Mapping[str, str]
+        self,
+        folder: Path,
+        *,
+        items: int,
+        seed: int,
+        output: str | None = None,
+        seconds: float = 0.012,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`output` is a folder beside the job unless given; `environment` adds variables to every command's."""
+        """A job not yet begun.
+
+        Args:
+            folder: For everything that belongs to it; is made.
+            items: How many.
+            seed: Of the items' own seeds.
+            output: The store; default: a folder beside the job.
+            seconds: What the simulated device takes for an image and step.
+            environment: More variables for every command.
+        """
         self.folder, self.home = folder, folder / "home"
         self.items = make_items(items, seed)
         self.compute_log = folder / "computed.jsonl"
@@ -84,9 +97,9 @@ class Scene:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             COMPUTE_LOG: str(self.compute_log),
-            **environment,
+            **(environment or {}),
         }
-        self.job_file = write_job(folder, self.items, output=output or "./out", seconds=SECONDS)
+        self.job_file = write_job(folder, self.items, output=output or "./out", seconds=seconds)
         self.objects: Objects = FolderObjects(folder / "out")
         self.ledger = LedgerView(self.environment.get("PIXELMILL_LEDGER_URL", f"sqlite:///{self.home / 'ledger.db'}"))
         self.witness = Witness(self.ledger)
@@ -113,8 +126,7 @@ class Scene:
 
     def left_behind(self) -> list[str]:
         """The processes that are still there long after the last command has ended."""
-        _, alive = psutil.wait_procs(members(self.home), timeout=LEAVE_SECONDS)
-        return [" ".join(process.cmdline()[:6]) for process in alive if process.is_running()]
+        return [str(process) for process in wait_for_all(self.home, LEAVE_SECONDS)]
 
     def __enter__(self) -> Self:
         self.witness.__enter__()

@@ -1,6 +1,7 @@
 """The same job started twice at the same moment: one start runs it, the other says so and ends."""
 
 import time
+from collections.abc import Sequence
 
 from benchmarks.chaos.checks import check
 from benchmarks.chaos.fault import Arena, Findings
@@ -8,6 +9,7 @@ from benchmarks.chaos.journey import Stuck, wait_for_end, wait_for_progress
 from benchmarks.chaos.null_job import JOB
 from benchmarks.chaos.scene import Ended, Scene
 
+PLACES = ("one-home", "two-homes")
 REFUSAL = "is running already"
 APART_SECONDS = (0.0, 0.0, 0.2, 1.0)  # how much later the second start may come; often not at all
 
@@ -16,12 +18,15 @@ class TwoStarts:
     name = "two-starts"
     about = "the same job started twice at once, on one machine and as on two, and a third time in its midst"
 
+    def __init__(self, places: Sequence[str] = PLACES) -> None:
+        self._places = places
+
     def obstacle(self) -> str | None:
         return None
 
     def run(self, arena: Arena) -> Findings:
         findings = Findings()
-        for place in ("one-home", "two-homes"):
+        for place in self._places:
             # Another home is another Prefect server and other locks, as on another machine: the ledger alone is shared.
             environment = {"PIXELMILL_LEDGER_URL": f"sqlite:///{arena.folder / place / 'shared-ledger.db'}"}
             with arena.scene(place, environment=environment) as scene, arena.scene(f"{place}-other") as other:
