@@ -168,6 +168,24 @@ def test_an_image_whose_facts_nobody_can_tell_is_made_again(icons: IconJob) -> N
     assert icons.verify().sound
 
 
+def test_facts_that_a_lossy_file_no_longer_shows_come_from_the_manifest(tmp_path: Path) -> None:
+    steps = [{"id": "original", "step": "load"}, {"id": "stored", "step": "convert", "format": "jpeg", "quality": 5}]
+    icons = IconJob(tmp_path, FolderStore(tmp_path / "out"), steps=steps)
+    icons.run()
+    known = dict(icons.artefact("second", "stored").facts)
+    count = forget_all(icons)
+    assert icons.repair().mended == Mended(adopted=count)
+    assert dict(icons.artefact("second", "stored").facts) == known
+    assert icons.run() == {}
+
+    forget_all(icons)
+    icons.store.delete(f"{JOB}/manifest.jsonl")
+    repair = icons.repair()
+    assert (repair.mended.adopted, repair.mended.reopened) == (3, 4)
+    assert icons.run() == {"stored": 3}
+    assert icons.verify().sound
+
+
 def test_facts_of_another_image_are_not_believed(local_icons: IconJob) -> None:
     key, manifest = f"{JOB}/manifest.jsonl", local_icons.store.get(f"{JOB}/manifest.jsonl")
     facts = local_icons.artefact("cut", "cut").facts
