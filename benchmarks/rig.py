@@ -99,10 +99,12 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, *, store: StoreKind = "folder", workers: int = 1, **variables: str) -> Iterator[Rig]:
+def rig(
+    folder: Path, *, store: StoreKind = "folder", workers: int = 1, variables: Mapping[str, str] | None = None
+) -> Iterator[Rig]:
     """Starts everything below `folder`; `variables` are added to the environment of all processes."""
     folder.mkdir(parents=True, exist_ok=True)
-    environment = clean_environment(folder) | variables
+    environment = clean_environment(folder) | dict(variables or {})
     output = str(folder / "out")
     processes: dict[str, list[psutil.Process]] = {}
     with ExitStack() as stack:

@@ -8,8 +8,10 @@ from benchmarks.contract import Benchmark
 MODULES = {
     "B1": "benchmarks.bare_loop",
     "B2": "benchmarks.added_cost",
+    "B3": "benchmarks.memory",
     "B4": "benchmarks.finished_job",
     "B5": "benchmarks.first_image",
+    "B6": "benchmarks.many_workers",
 }
 
 
