@@ -1,7 +1,7 @@
 """A burst: the parent flow run of a job. Submits its shards, watches them, and brings the job to its end."""
 
 from collections.abc import Callable
-from contextlib import chdir
+from contextlib import chdir, closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,14 +11,16 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
+from configs.problems import InvalidInput
 from configs.settings import Settings, load_settings
 from flows.finish import finish_job
-from flows.job_lease import job_lease
+from flows.job_lease import JobIsRunning, job_lease
 from flows.lease import HeldLease
 from flows.plan import job_identity, read_plan_request, start_job
 from flows.report import Summary, build_summary
 from flows.shard_watch import Ending, ShardWatch
 from storage.artefacts import StoreError
+from storage.database import LedgerError
 from storage.ledger import Ledger
 from storage.open_store import open_store
 from storage.records import JobRecord, JobStatus
@@ -41,19 +43,24 @@ def burst(job: str | None = None, job_id: str | None = None) -> State[Any]:
     """
     if (job is None) == (job_id is None):
         raise ValueError("Give either `job`, a job file, or `job_id`, a job that has begun.")
-    settings = load_settings()
-    ledger = Ledger(settings.resolved_ledger_url)
-    say = get_run_logger().info
     try:
-        if job_id is not None:
-            with job_lease(job_id, ledger, say=say) as held:
-                return _as_state(run_burst(ledger.job(job_id), ledger, settings, held))
-        with chdir(settings.working_folder or Path.cwd()):
-            request = read_plan_request(str(job), settings)
-        with job_lease(job_identity(request, settings), ledger, say=say) as held:
-            return _as_state(run_burst(start_job(request, ledger, settings), ledger, settings, held))
-    finally:
-        ledger.close()
+        settings = load_settings()
+        with closing(Ledger(settings.resolved_ledger_url)) as ledger:
+            return _as_state(_run(job, job_id, ledger, settings))
+    except (InvalidInput, JobIsRunning, LedgerError, StoreError) as error:
+        # What a person has to mend: a message says it, a traceback would bury it.
+        return Failed(message=str(error))
+
+
+def _run(job: str | None, job_id: str | None, ledger: Ledger, settings: Settings) -> Summary:
+    say = get_run_logger().info
+    if job_id is not None:
+        with job_lease(job_id, ledger, say=say) as held:
+            return run_burst(ledger.job(job_id), ledger, settings, held)
+    with chdir(settings.working_folder or Path.cwd()):
+        request = read_plan_request(str(job), settings)
+    with job_lease(job_identity(request, settings), ledger, say=say) as held:
+        return run_burst(start_job(request, ledger, settings), ledger, settings, held)
 
 
 def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease) -> Summary:
@@ -76,8 +83,10 @@ def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLeas
         raise
     finally:
         if held.lost is None:
-            ledger.set_job_status(job.id, ending.status, ending.error)
-            watch.stop_shards()
+            try:
+                ledger.set_job_status(job.id, ending.status, ending.error)
+            finally:
+                watch.stop_shards()
     ended = ledger.job(job.id)
     if ending.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return finish_job(ended, ledger, settings)

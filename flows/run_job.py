@@ -65,7 +65,8 @@ def _run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, w
             from flows.burst import burst
 
             failure = burst(job_id=job.id, return_state=True).result(raise_on_failure=False)
-        if isinstance(failure, BaseException) and not isinstance(failure, FailedRun | CancelledRun):
+        unsaid = ledger.job(job.id).status is JobStatus.RUNNING
+        if isinstance(failure, BaseException) and (unsaid or not isinstance(failure, FailedRun | CancelledRun)):
             raise failure  # not how the job ended, but what kept the burst from saying so
     except JobTakenOver:
         raise

@@ -1,13 +1,14 @@
 """Shards as Prefect knows them: flow runs that are submitted, looked at and cancelled."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelling
@@ -18,6 +19,8 @@ from storage.records import JobRecord
 
 SHARD_DEPLOYMENT = "shard/shard"
 _PAGE = 200  # flow runs in one answer of the API
+_CLOCK_SLACK = timedelta(seconds=30)  # between the clocks of machines
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # as a time to start: whatever the clock does
 
 # What a server that restarts does to its callers.
 OUTAGE = (httpx.TransportError, PrefectHTTPStatusError)
@@ -30,12 +33,13 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-def submit_shard(job: JobRecord, shard: int, attempt: int, queue: Queue) -> UUID:
-    """Submits a shard to the work pool; the same attempt twice is one flow run."""
+def submit_shard(job: JobRecord, shard: int, attempt: int, queue: Queue, *, at: datetime | None = None) -> UUID:
+    """Submits a shard to the work pool, to start now or `at` a time; the same attempt twice is one flow run."""
     run: Any = run_deployment(
         SHARD_DEPLOYMENT,
         parameters={"job_id": job.id, "shard": shard, "run": job.run},
         timeout=0,
+        scheduled_time=at,
         idempotency_key=f"{job.id}:{job.revision}:{job.run}:{shard}:{attempt}",
         flow_run_name=f"{job.name} shard {shard}" + (f" (attempt {attempt})" if attempt > 1 else ""),
         tags=[f"job:{job.id}", f"recipe:{job.recipe.name}"],
@@ -66,6 +70,13 @@ def cancel_runs(ids: Iterable[UUID], message: str) -> None:
 def queue_of(items: int, settings: Settings) -> Queue:
     """Small jobs do not wait behind large ones: their shards come first on every worker that becomes free."""
     return "interactive" if items <= settings.interactive_items else "bulk"
+
+
+def waits_for_the_clock(run: FlowRun) -> bool:
+    """Whether the run was to start by now when it was submitted, and no longer is: the clock has been set back."""
+    start = run.expected_start_time
+    waiting = run.state is not None and run.state.type in (StateType.SCHEDULED, StateType.PENDING)
+    return waiting and start is not None and start > datetime.now(UTC) + _CLOCK_SLACK
 
 
 def has_ended(run: FlowRun) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from logging import Logger, LoggerAdapter
 from typing import NamedTuple
 from uuid import UUID
@@ -11,7 +12,17 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from configs.settings import Settings
 from flows.job_lease import JobTakenOver
 from flows.lease import HeldLease, shard_lease
-from flows.shard_runs import OUTAGE, cancel_runs, has_ended, is_outage, queue_of, read_runs, submit_shard
+from flows.shard_runs import (
+    LONG_AGO,
+    OUTAGE,
+    cancel_runs,
+    has_ended,
+    is_outage,
+    queue_of,
+    read_runs,
+    submit_shard,
+    waits_for_the_clock,
+)
 from flows.workers_online import workers_online
 from storage.ledger import Ledger
 from storage.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, ShardState
@@ -91,9 +102,12 @@ class ShardWatch:
     def stop_shards(self) -> None:
         """Ends what is still open, once the job's status says so: in order if possible, else by its worker."""
         self._waiting.clear()
-        if not self._wait_for_end(STOP_SECONDS):
-            cancel_runs(self._open.values(), "The burst ended.")
-            self._wait_for_end(KILL_SECONDS)
+        try:
+            if not self._wait_for_end(STOP_SECONDS):
+                cancel_runs(self._open.values(), "The burst ended.")
+                self._wait_for_end(KILL_SECONDS)
+        except OUTAGE as error:
+            self._logger.warning("could not wait for the shards, they stop by themselves: %s", error)
         self._open.clear()
 
     def _wait_for_end(self, seconds: float) -> bool:
@@ -122,14 +136,18 @@ class ShardWatch:
         if refusal is not None:
             return refusal
         try:
-            for shard in list(self._waiting):
-                self._submit(shard, records[shard].items)
-            runs = read_runs([*self._open.values(), *([self._burst_run] if self._burst_run else [])])
+            ending = self._look_at_runs(records)
         except OUTAGE as error:
             if not is_outage(error):
                 raise
             return self._endure(error, records)
         self._outage_since = None
+        return ending
+
+    def _look_at_runs(self, records: dict[int, ShardRecord]) -> Ending | None:
+        for shard in list(self._waiting):
+            self._submit(shard, records[shard].items)
+        runs = read_runs([*self._open.values(), *([self._burst_run] if self._burst_run else [])])
         burst = runs.get(self._burst_run) if self._burst_run else None
         if burst is not None and burst.state and (burst.state.is_cancelling() or burst.state.is_cancelled()):
             return Ending(JobStatus.CANCELLED, "cancelled in Prefect")
@@ -183,6 +201,11 @@ class ShardWatch:
             if mine and record.state is ShardState.DONE and not record.items:
                 del self._open[shard]  # its worker has yet to tell Prefect
                 return
+            if waits_for_the_clock(run):
+                self._logger.warning("the clock was set back: shard %d is submitted again, to start at once", shard)
+                cancel_runs([identifier], "The clock was set back.")
+                self._submit(shard, record.items, at=LONG_AGO)
+                return
             if not (mine and self._is_silent(record)):
                 return
             cancel_runs([identifier], "No sign of life from its worker.")
@@ -212,12 +235,12 @@ class ShardWatch:
                 f"shard {record.index} was tried {attempts.total} times, the last {vain} in vain: {reason}"
             )
 
-    def _submit(self, shard: int, pending: int) -> None:
+    def _submit(self, shard: int, pending: int, *, at: datetime | None = None) -> None:
         former = self._attempts.get(shard, _Attempts(0, 0, pending))
-        self._open[shard] = submit_shard(self._job, shard, former.total + 1, self._queue)
+        self._open[shard] = submit_shard(self._job, shard, former.total + 1, self._queue, at=at)
         self._attempts[shard] = _Attempts(former.total + 1, former.vain, pending)
         self._signs.pop(shard, None)
-        del self._waiting[shard]
+        self._waiting.pop(shard, None)
         self._submitted_at = time.monotonic()
 
     def _end_of(self, progress: Progress) -> Ending:

@@ -30,6 +30,13 @@ _PATIENCE = 60.0  # seconds that one transaction is tried for: the restart of a 
 _OPENING_PATIENCE = 10.0  # when it is opened; a wrong address should be heard of soon
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
 _SERIALIZATION = {"40001", "40P01", "55P03"}  # PostgreSQL: serialization failure, deadlock, lock not available
+_ADVICE = {
+    "SQLITE_FULL": "its disk is full: free space",
+    "SQLITE_READONLY": "its file or folder is read-only: let this user write there, or choose another PIXELMILL_HOME",
+    "53100": "its disk is full: free space",
+    "25006": "the database is read-only: connect to the primary server",
+    "42501": "permission denied: let this user write its tables",
+}
 _MIGRATION_LOCK = 7_266_455_377  # any number, the same for all: PostgreSQL's advisory lock of the migrations
 _T = TypeVar("_T")
 
@@ -113,6 +120,8 @@ class Database:
             try:
                 return attempt()
             except DBAPIError as error:
+                if (advice := _advice(error)) is not None:
+                    raise LedgerError(f"The ledger {self.name} cannot be written: {advice}.") from error
                 if not (_in_the_way(error) or (lost_connection and _lost(error))) or time.monotonic() > deadline:
                     raise
                 log.info("The ledger is busy or away, attempt %d: %s", number, type(error.orig).__name__)
@@ -187,6 +196,12 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def _advice(error: DBAPIError) -> str | None:
+    """What a person has to change before anything can be written again."""
+    names = (str(getattr(error.orig, "sqlite_errorname", "")), getattr(error.orig, "sqlstate", None) or "")
+    return next((_ADVICE[name] for name in names if name in _ADVICE), None)
 
 
 def _in_the_way(error: DBAPIError) -> bool:

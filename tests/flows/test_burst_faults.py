@@ -1,7 +1,8 @@
 """Bursts whose surroundings fail: servers that restart, jobs started twice, wrong recipes, cancelling from outside."""
 
-import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -9,10 +10,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Pending, Running, Scheduled, State
 
 from configs.settings import Settings
-from flows.shard_runs import queue_of
+from flows.shard_runs import queue_of, waits_for_the_clock
 from storage.records import JobStatus
 from tests.command import Pixelmill
 from tests.flows.shells import only_job, recorded, some_recorded, wait_until
@@ -38,11 +39,15 @@ def shell(tmp_path: Path, prefect_server: str) -> Pixelmill:
     return Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **NULLS})
 
 
-def write_job(shell: Pixelmill, *, seconds: float = 0.05, items: int = ITEMS, poison: int = 0) -> str:
+def write_job(
+    shell: Pixelmill, *, name: str = "nulls", seconds: float = 0.05, items: int = ITEMS, poison: int = 0
+) -> str:
     shell.write("recipe.yaml", RECIPE.replace("SECONDS", str(seconds)))
-    entries = [f"  - {{name: n-{number}, vars: {{poison: {str(number < poison).lower()}}}}}" for number in range(items)]
-    text = "name: nulls\nrecipe: ./recipe.yaml\noutput: ./out\nitems:\n" + "\n".join(entries) + "\n"
-    return shell.write("job.yaml", text)
+    entries = [
+        f"  - {{name: {name}-{number}, vars: {{poison: {str(number < poison).lower()}}}}}" for number in range(items)
+    ]
+    text = f"name: {name}\nrecipe: ./recipe.yaml\noutput: ./out\nitems:\n" + "\n".join(entries) + "\n"
+    return shell.write(f"{name}.yaml", text)
 
 
 def burst_run(shell: Pixelmill) -> FlowRun:
@@ -76,16 +81,15 @@ def test_a_prefect_server_that_is_killed_comes_back_and_the_job_ends_well(tmp_pa
     assert f'"done": {ITEMS}' in out
 
 
-def test_a_burst_cancelled_in_prefect_stops_within_ten_seconds(shell: Pixelmill) -> None:
+def test_a_burst_cancelled_in_prefect_stops_and_can_be_resumed(shell: Pixelmill) -> None:
     process = shell.start("run", write_job(shell, seconds=0.2), "--json")
     wait_until(lambda: some_recorded(shell))
     run = burst_run(shell)
     with temporary_settings({PREFECT_API_URL: shell.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling(message="from the UI"))
-    cancelled = time.monotonic()
-    wait_until(lambda: only_job(shell).status is JobStatus.CANCELLED, seconds=10)
-    process.communicate(timeout=max(1.0, cancelled + 10 - time.monotonic()))
+    process.communicate(timeout=60)
     assert process.returncode == 1
+    assert only_job(shell).status is JobStatus.CANCELLED
     assert burst_run(shell).state_name == "Cancelled"
     assert 0 < recorded(shell) < ITEMS
     resumed = shell("resume", "nulls", "--json")
@@ -106,6 +110,27 @@ def test_a_few_bad_items_stop_nothing(shell: Pixelmill) -> None:
     result = shell("run", write_job(shell, seconds=0, poison=10), "--json")
     assert result.status == 3
     assert (result.document["items"]["done"], result.document["items"]["failed"]) == (ITEMS - 10, 10)
+
+
+def test_a_small_job_overtakes_a_large_one(tmp_path: Path, prefect_server: str) -> None:
+    limits = {"PIXELMILL_SHARD_SIZE": "20", "PIXELMILL_INTERACTIVE_ITEMS": "10"}
+    shell = Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **NULLS, **limits})
+    large = shell.start("run", write_job(shell, name="large", items=240), "--json")
+    wait_until(lambda: some_recorded(shell))
+    small = shell("run", write_job(shell, name="small", items=5), "--json")
+    assert small.document["items"]["done"] == 5
+    assert large.poll() is None  # with shards that were submitted before the small job was written
+    large.communicate(timeout=120)
+    assert large.returncode == 0
+
+
+def test_a_run_whose_start_lies_ahead_waits_for_the_clock() -> None:
+    def run(state: State[object], start: timedelta) -> FlowRun:
+        return FlowRun(flow_id=uuid4(), state=state, expected_start_time=datetime.now(UTC) + start)
+
+    assert waits_for_the_clock(run(Pending(), timedelta(hours=1)))
+    assert not waits_for_the_clock(run(Running(), timedelta(hours=1)))
+    assert not waits_for_the_clock(run(Scheduled(), timedelta(seconds=1)))
 
 
 def test_small_jobs_go_into_the_queue_that_is_served_first() -> None:
