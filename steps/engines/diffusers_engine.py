@@ -127,8 +127,8 @@ class Diffusion:
         compute the whole micro-batch at once.
 
         TILE has the autoencoder work in overlapping tiles of at most 64 latents a side, whose seams it blends: the
-        composition stays, but shades shift, as its normalization sees one tile at a time. OFFLOAD lets text encoder,
-        denoiser and autoencoder take turns on the device, and changes no pixel further.
+        composition stays, but shades and fine details shift, as its normalization sees one tile at a time. OFFLOAD lets
+        text encoder, denoiser and autoencoder take turns on the device, and changes no pixel further.
         """
         if self._device == "cpu":
             return side_by_side(lambda request: self._paint_batch(task, [request], sampling, relief)[0], requests)
