@@ -1,5 +1,6 @@
 """Repairing mends exactly what is wrong, and leaves to the next run exactly what has to be made again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from flows.lease import lease, shard_lease
 from flows.repair import Mended
 from storage.artefacts import ArtefactStore
 from storage.folder_store import FolderStore
+from storage.images import decode, encode
 from storage.ledger import Ledger
+from storage.png_recipe import ImageRecipe, read_recipe
 from storage.records import ItemState, JobStatus
 from tests.command import Pixelmill
 from tests.flows.verified_job import IconJob, found
@@ -134,11 +137,14 @@ def test_a_lost_image_of_an_item_that_failed_leaves_the_item_alone(tmp_path: Pat
 # -- finals of nobody ------------------------------------------------------------------------------------------------
 def test_a_copy_that_nobody_has_is_removed_and_a_file_that_may_be_somebodys_stays(icons: IconJob) -> None:
     icons.store.publish(icons.artefact("cut", "original").key, f"{JOB}/final/former.png", content_type="image/png")
-    icons.store.replace(f"{JOB}/final/notes.txt", b"mine", content_type="text/plain")
+    edited = icons.store.get(icons.artefact("cut", "original").key) + b"edited"
+    for name, data in {"notes.txt": b"mine", "retouched.png": edited}.items():
+        icons.store.replace(f"{JOB}/final/{name}", data, content_type="application/octet-stream")
     repair = icons.repair()
     assert repair.mended == Mended(removed=1)
-    assert found(repair.left) == [(Kind.STRAY_FINAL, None, "job/final/notes.txt")]
+    assert {key for *_, key in found(repair.left)} == {"job/final/notes.txt", "job/final/retouched.png"}
     assert icons.store.get("job/final/notes.txt") == b"mine"
+    assert icons.store.get("job/final/retouched.png") == edited
 
 
 # -- the ledger ------------------------------------------------------------------------------------------------------
@@ -204,6 +210,7 @@ def test_facts_of_another_image_are_not_believed(local_icons: IconJob) -> None:
         ("move", "it says that it is another image"),
         ("rename", "its name says that it is of another format"),
         ("strip", "it does not say how it was made"),
+        ("forge", "it says that it is another image"),
     ],
 )
 def test_what_an_image_does_not_prove_is_not_believed(local_icons: IconJob, change: str, reason: str) -> None:
@@ -211,6 +218,13 @@ def test_what_an_image_does_not_prove_is_not_believed(local_icons: IconJob, chan
     forget_all(local_icons)
     if change in ("truncate", "alter"):
         getattr(local_icons, change)(artefact.key)
+    elif change == "forge":
+        data = store.get(artefact.key)
+        (mark,) = read_recipe(data).steps
+        forged = ImageRecipe((replace(mark, identity={"other": "than the fingerprint says"}),))
+        image = decode(data, max_pixels=10**6)
+        other_data = encode(image, format="png", quality=90, lossless=True, recipe=forged).data
+        store.replace(artefact.key, other_data, content_type="image/png")
     elif change == "strip":
         path = Path(store.uri(artefact.key))
         with Image.open(path) as image:

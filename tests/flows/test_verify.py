@@ -8,9 +8,11 @@ import pytest
 
 from configs.item import Item
 from flows.findings import LISTED, Kind
+from flows.read_back import Fault, ReadBack
 from flows.verify import verify_job
 from storage.artefacts import ArtefactStore, StoreError
 from storage.folder_store import FolderStore
+from storage.keys import sha256_hex
 from storage.open_store import open_store
 from storage.records import ItemState, JobStatus
 from tests.flows.verified_job import IconJob, found
@@ -49,6 +51,16 @@ def test_a_sound_job_has_no_finding_and_shared_images_are_read_once(icons: IconJ
     }
     finals = sum(len(data) for data in icons.mill.finals().values())
     assert verification.bytes == sum(sizes.values()) + finals
+
+
+def test_what_was_read_is_not_read_again_and_its_fault_is_remembered(store: ArtefactStore) -> None:
+    good = store.put("good", b"good", sha256=sha256_hex(b"good"), content_type="text/plain")
+    digests = {good.key: sha256_hex(b"good"), "gone": sha256_hex(b"gone")}
+    with ReadBack(store) as read_back:
+        assert read_back.read(digests) == {"gone": Fault.MISSING}
+        store.delete(good.key)
+        assert read_back.read(digests) == {"gone": Fault.MISSING}
+        assert (read_back.objects, read_back.bytes) == (2, 4)
 
 
 @pytest.mark.parametrize("seed", range(5))
