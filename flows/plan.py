@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from configs.item import Item
+from configs.problems import InvalidInput, Problem
 from configs.settings import Settings
 from flows.request import Request, read_request
 from gpu_worker.item_path import Forecast, forecast
@@ -90,7 +91,18 @@ def start_job(request: Request, ledger: Ledger, settings: Settings) -> JobRecord
 
 
 def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecord:
-    """Begins another run of a job as the ledger knows it, without its job file."""
+    """Begins another run of a job as the ledger knows it, without its job file.
+
+    Raises InvalidInput if the ledger has lost items of it.
+    """
+    records = ledger.items(job.id)
+    if len(records) != job.total:
+        lost = job.total - len(records)
+        message = (
+            f"the ledger has lost {lost} of the job's {job.total} items: "
+            "`pixelmill run` with its job file brings them back"
+        )
+        raise InvalidInput([Problem(job.id, message)])
     again = ledger.start_run(
         job_id=job.id,
         name=job.name,
@@ -98,7 +110,7 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
         revision=job.revision,
         recipe=job.recipe,
         model_digests=job.model_digests,
-        items=[(record.item, record.shard) for record in ledger.items(job.id)],
+        items=[(record.item, record.shard) for record in records],
     )
     restart_lost_items(again, ledger, open_store(job.output, settings))
     return again
