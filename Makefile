@@ -49,7 +49,12 @@ lint: install ## format, lint, types and layers
 starter-eval: install ## measure the starter models against their bars
 	@$(BIN)/python -m starter.evaluate
 
-bench: install ## measure the pipeline against its bars (ONLY=B2,B4 SCALE=0.1 for a quick look)
+# What only the comparison with Ray Data needs: not part of an ordinary install.
+.venv/.bench-installed: benchmarks/requirements-bench.lock .venv/.installed | $(filter .uv/bin/uv,$(UV))
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r benchmarks/requirements-bench.lock
+	@touch $@
+
+bench: .venv/.bench-installed ## measure the pipeline against its bars (ONLY=B2,B4 SCALE=0.1 for a quick look)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SCALE),--scale $(SCALE))
 
 chaos: install ## fault tests, each checked from outside (SEED=1 ONLY=kills,two-starts KILLS=50 ITEMS=500)
@@ -59,6 +64,8 @@ chaos: install ## fault tests, each checked from outside (SEED=1 ONLY=kills,two-
 lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock
 	$(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
 		--group dev pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
+		--group bench -c requirements.lock -o benchmarks/requirements-bench.lock
 
 clean: ## remove the environment and what the demo made
 	rm -rf .venv .uv out

@@ -5,15 +5,12 @@ item as done, which is after its final is stored; the bare loop keeps its images
 ours, bare, bare, ours: a machine that grows slower meanwhile slows both alike.
 """
 
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from benchmarks.contract import Bar, Bench, Benchmark, Measures
 from benchmarks.job_files import starter_items
 from benchmarks.resident import Resident
-from benchmarks.rig import Rig, rig
-from storage.records import Progress
+from benchmarks.rig import rig, run_until_stored
 
 ITEMS = 512
 TURNS = ("ours", "bare", "bare", "ours")
@@ -39,7 +36,7 @@ def measure(bench: Bench) -> Iterator[Measures]:
                 if who == "bare":
                     seconds[who].append(float(bare.ask({"job": str(job)})["seconds"]))
                 else:
-                    stored, through = _ours(place, job)
+                    stored, through = run_until_stored(place, job)
                     seconds[who].append(stored)
                     finished.append(through)
                 bench.say(f"  {who}: {count / seconds[who][-1]:.2f} images/s")
@@ -54,18 +51,6 @@ def measure(bench: Bench) -> Iterator[Measures]:
         "ours_over_bare_highest_pair": max(ratios),
         "finish_seconds": sum(finished) / len(finished) - sum(seconds["ours"]) / len(seconds["ours"]),
     }
-
-
-def _ours(place: Rig, job: Path) -> tuple[float, float]:
-    """Seconds from submission until the last final is stored, and until the command is through."""
-    stored: list[float] = []
-
-    def look(progress: Progress) -> None:
-        if not progress.pending:
-            stored.append(time.time())
-
-    run = place.run(job, look=look)
-    return (stored[0] if stored else run.started + run.seconds) - run.started, run.seconds
 
 
 BENCHMARK = Benchmark("B1", "starter recipe through Prefect, ledger and S3 against the bare loop", BARS, measure)

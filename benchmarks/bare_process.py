@@ -7,6 +7,7 @@ A request is `{"job": path}`, a reply `{"seconds": …, "images": …}`; models 
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from configs.settings import Settings, load_settings
 from flows.plan import read_plan_request
 from gpu_worker.device import choose_device
 from gpu_worker.item_path import ItemPath, wants
-from steps.contract import Frame, Relief, Step
+from steps.contract import Frame, Relief, Step, StepContext
 from steps.facts import measure
 from steps.resolve import ResolvedStep
 
@@ -43,32 +44,46 @@ class BareContext:
         return self._loaded[ref]
 
 
+@dataclass
+class Traveler:
+    """An item with the image it has by now."""
+
+    path: ItemPath
+    image: Image.Image | None = None
+
+
+def take_through(
+    step: ResolvedStep, travelers: Sequence[Traveler], context: StepContext, limit: int, *, measured: bool
+) -> None:
+    """Gives a new image to those that visit the step, in micro-batches of `limit`; with its facts if `measured`."""
+    visitors = {each.path.item.index: each for each in travelers if wants(each.path, step)}
+    frames = [Frame(each.path.item, each.image) for each in visitors.values()]
+    for batch in _batches(step.step, frames, limit):
+        for frame, result in zip(batch, step.step.run(batch, context), strict=True):
+            traveler = visitors[frame.item.index]
+            traveler.image = result.image
+            traveler.path.visited[step.id] = ""  # nobody asks for fingerprints here
+            if measured:
+                traveler.path.facts[step.id] = {**measure(result.image), **result.facts}
+
+
+def steps_read(steps: Sequence[ResolvedStep]) -> set[str]:
+    """Ids of the steps whose facts a condition reads."""
+    return {name[1] for step in steps if step.when for name in step.when.names if name[0] == "facts"}
+
+
 def run_bare(
-    items: Sequence[Item], steps: Sequence[ResolvedStep], context: BareContext, settings: Settings
-) -> list[Image.Image]:
+    items: Sequence[Item], steps: Sequence[ResolvedStep], context: StepContext, settings: Settings
+) -> list[Image.Image | None]:
     """The last image of each item. Chunks as a worker's, because they decide which items share a micro-batch."""
-    images = []
+    images: list[Image.Image | None] = []
+    read = steps_read(steps)
     for start in range(0, len(items), settings.chunk_size):
-        images += _run_chunk(items[start : start + settings.chunk_size], steps, context, settings.micro_batch)
+        chunk = [Traveler(ItemPath(item)) for item in items[start : start + settings.chunk_size]]
+        for step in steps:
+            take_through(step, chunk, context, settings.micro_batch, measured=step.id in read)
+        images += [traveler.image for traveler in chunk]
     return images
-
-
-def _run_chunk(
-    items: Sequence[Item], steps: Sequence[ResolvedStep], context: BareContext, limit: int
-) -> list[Image.Image]:
-    paths = {item.index: ItemPath(item) for item in items}
-    images: dict[int, Image.Image] = {}
-    read = {name[1] for step in steps if step.when for name in step.when.names if name[0] == "facts"}
-    for step in steps:
-        frames = [Frame(path.item, images.get(index)) for index, path in paths.items() if wants(path, step)]
-        for batch in _batches(step.step, frames, limit):
-            for frame, result in zip(batch, step.step.run(batch, context), strict=True):
-                index = frame.item.index
-                images[index] = result.image
-                paths[index].visited[step.id] = ""  # nobody asks for fingerprints here
-                if step.id in read:
-                    paths[index].facts[step.id] = {**measure(result.image), **result.facts}
-    return [images[item.index] for item in items]
 
 
 def _batches(step: Step, frames: Sequence[Frame], limit: int) -> Iterator[list[Frame]]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -96,6 +97,18 @@ class Rig:
         """Id of the job of this name; None before its run has begun."""
         begun = [job.id for job in self.ledger.jobs() if job.name == name and job.status is JobStatus.RUNNING]
         return begun[0] if begun else None
+
+
+def run_until_stored(place: Rig, job: Path) -> tuple[float, float]:
+    """Seconds from submission until the last final is stored, and until the command is through."""
+    stored: list[float] = []
+
+    def look(progress: Progress) -> None:
+        if not progress.pending:
+            stored.append(time.time())
+
+    run = place.run(job, look=look)
+    return (stored[0] if stored else run.started + run.seconds) - run.started, run.seconds
 
 
 @contextmanager

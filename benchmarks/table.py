@@ -12,6 +12,8 @@ MODULES = {
     "B4": "benchmarks.finished_job",
     "B5": "benchmarks.first_image",
     "B6": "benchmarks.many_workers",
+    "B7": "benchmarks.other_ways",
+    "B8": "benchmarks.large_networks",
 }
 
 
