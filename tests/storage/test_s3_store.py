@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -96,6 +97,41 @@ def test_a_writer_that_is_overtaken_overwrites_nothing(
         with pytest.raises(ContentConflict):
             put(store, "a.png", mine)
     assert store.get("a.png") == (b"a" if same else b"b") * size
+
+
+def test_a_server_that_heeds_conditions_is_not_asked_whether_a_key_is_free(open_moto: OpenS3) -> None:
+    store = open_moto()
+    assert put(store, "first.png", b"first")  # learns it
+    assert requests_of(store, lambda: put(store, "second.png", b"second")) == ["PutObject"]
+    assert requests_of(store, lambda: put(store, "second.png", b"second")) == ["PutObject", "HeadObject"]
+    with pytest.raises(ContentConflict):
+        put(store, "second.png", b"other")
+    assert store.get("second.png") == b"second"
+
+
+def test_a_server_that_ignores_conditions_is_asked_whether_a_key_is_free(open_rclone: OpenS3) -> None:
+    store = open_rclone()
+    assert put(store, "first.png", b"first")
+    assert requests_of(store, lambda: put(store, "second.png", b"second")) == ["HeadObject", "PutObject"]
+    with pytest.raises(ContentConflict):
+        put(store, "second.png", b"other")
+    assert store.get("second.png") == b"second"
+
+
+def requests_of(store: Any, work: Callable[[], object]) -> list[str]:
+    """The operations that the store asks of the server meanwhile."""
+    asked: list[str] = []
+
+    def note(params: object, model: Any, **_: object) -> None:
+        asked.append(model.name)
+
+    events = store._client().meta.events
+    events.register("before-call.s3", note)
+    try:
+        work()
+    finally:
+        events.unregister("before-call.s3", note)
+    return asked
 
 
 def test_a_refused_upload_leaves_no_parts_behind(open_moto: OpenS3, moto_server: S3Server) -> None:
