@@ -19,7 +19,7 @@ ITEMS = 10_000
 FIRST = 1_000
 LIMIT_MB = 50.0
 ROLES = {"worker": "worker", "child": "child", "command": "burst", "server": "server"}  # of the rig -> as reported
-EVERY = 0.5  # seconds
+EVERY = 0.2  # seconds
 
 BARS = {f"{name}_growth_mb": Bar(most=LIMIT_MB) for name in ROLES.values()}
 
