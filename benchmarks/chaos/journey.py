@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from contextlib import suppress
 
 from benchmarks.chaos.ledger_view import Unreadable
 from benchmarks.chaos.processes import kill_all
@@ -21,6 +22,22 @@ def wait_for_progress(scene: Scene, command: Command, *, beyond: int, patience: 
     while command.running:
         if len(scene.witness.seen) > beyond:
             return True
+        if time.monotonic() > deadline:
+            raise _stuck(scene, patience)
+        time.sleep(LOOK_SECONDS)
+    return False
+
+
+def wait_for_shard_end(scene: Scene, command: Command, *, patience: float = PATIENCE_SECONDS) -> bool:
+    """Waits until one more shard is done. False: the command ended first. Raises Stuck."""
+    deadline = time.monotonic() + patience
+    before: int | None = None
+    while command.running:
+        with suppress(Unreadable):
+            done = scene.ledger.shards_done()
+            if before is not None and done > before:
+                return True
+            before = done
         if time.monotonic() > deadline:
             raise _stuck(scene, patience)
         time.sleep(LOOK_SECONDS)

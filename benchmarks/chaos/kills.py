@@ -6,15 +6,14 @@ from random import Random
 
 from benchmarks.chaos.checks import check
 from benchmarks.chaos.fault import Arena, Findings
-from benchmarks.chaos.journey import Stuck, wait_for_end, wait_for_progress
+from benchmarks.chaos.journey import Stuck, wait_for_end, wait_for_progress, wait_for_shard_end
 from benchmarks.chaos.processes import Part, kill, kill_all, parts
 from benchmarks.chaos.scene import Command, Scene
 
 KILLS_OF_A_JOB = (4, 8)
 EVERYTHING = "everything"
 TARGETS = (*Part, EVERYTHING)
-EARLY_SHARE = 0.3  # of the kills come while the processes still start up after the one before
-EARLY_SECONDS, LATE_SECONDS = 4.0, 3.0
+EARLY_SECONDS, HANDOVER_SECONDS, LATE_SECONDS = 4.0, 1.0, 3.0
 LOOK_SECONDS = 0.05
 MAX_BAD_ENDS = 5  # of the commands of one job
 
@@ -70,12 +69,19 @@ class _Killed:
         return left
 
     def _reach_moment(self, before: int) -> bool:
-        """Waits for the moment of the next kill. False: the command ended first."""
-        if self._random.random() < EARLY_SHARE:
-            time.sleep(self._random.uniform(0, EARLY_SECONDS))
+        """Waits for the moment of the next kill. False: the command ended first. Raises Stuck."""
+        moment = self._random.choice(("early", "handover", "late"))
+        if moment == "early":  # while the processes still start up after the kill before
+            self._pause(EARLY_SECONDS)
+        elif moment == "handover":  # one shard is done, and a worker is about to take the next one
+            wait_for_shard_end(self._scene, self._command)
+            self._pause(HANDOVER_SECONDS)
         elif wait_for_progress(self._scene, self._command, beyond=before):
-            time.sleep(self._random.uniform(0, LATE_SECONDS))
+            self._pause(LATE_SECONDS)
         return self._command.running
+
+    def _pause(self, most: float) -> None:
+        time.sleep(self._random.uniform(0, most))
 
     def _kill(self, target: str) -> bool:
         """Kills the target as soon as it is there. False: the command ended first."""

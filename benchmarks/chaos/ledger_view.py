@@ -33,6 +33,9 @@ class LedgerView:
         rows: list[tuple[str, int]] = self._rows("SELECT state, count(*) FROM items GROUP BY state")
         return Counter(dict(rows))
 
+    def shards_done(self) -> int:
+        return len(self._rows("SELECT 1 FROM shards WHERE state = 'done'"))
+
     def jobs(self) -> list[tuple[str, str, str | None]]:
         """(id, status, error) of each."""
         return [(name, status, error) for name, status, error in self._rows("SELECT id, status, error FROM jobs")]

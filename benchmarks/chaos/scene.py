@@ -19,6 +19,7 @@ from benchmarks.null_steps import COMPUTE_LOG
 ROOT = Path(__file__).parents[2]
 SHARD_SIZE = 100  # small, so that a job has several
 SHARD_ATTEMPTS = 20  # how often a shard may fail is not what faults are to find out
+SHARD_TIMEOUT = 30  # seconds, the least there is: so that a test need not wait longer
 LEAVE_SECONDS = 45.0  # in which all processes must be gone after their command
 
 
@@ -93,6 +94,7 @@ class Scene:
             "PIXELMILL_DEVICE": "cpu",
             "PIXELMILL_SHARD_SIZE": str(SHARD_SIZE),
             "PIXELMILL_SHARD_ATTEMPTS": str(SHARD_ATTEMPTS),
+            "PIXELMILL_SHARD_TIMEOUT": str(SHARD_TIMEOUT),
             "PIXELMILL_CATALOGUE_PATH": str(ROOT / "benchmarks" / "catalogue.yaml"),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
