@@ -60,28 +60,26 @@ class Entry:
     traceback: str | None = None
     end: End | None = None
 
-    @property
-    def ready(self) -> bool:
-        return self.artefact is None or self.artefact.done()
-
 
 class Unit:
     """The outcomes of one step over one chunk. Recorded together, after every unit that was opened before."""
 
     def __init__(self, step_id: str, writer: "Writer") -> None:
         self.step_id = step_id
-        self.entries: list[Entry] = []
         self.sealed = False
         self._writer = writer
+        self._ready: list[Entry] = []
+        self._waiting = 0  # for their images to be written
 
     def add(self, entry: Entry) -> None:
         """Hands one outcome over. Raises the writer's first error."""
-        if entry.artefact is not None:
-            entry.artefact.add_done_callback(self._writer.wake)
         with self._writer.changed:
             self._writer.check_open()
-            self.entries.append(entry)
-            self._writer.changed.notify_all()
+            self._waiting += 1
+        if entry.artefact is None:
+            self._arrive(entry)
+        else:
+            entry.artefact.add_done_callback(lambda _: self._arrive(entry))
 
     def seal(self) -> None:
         """No outcome will follow."""
@@ -89,11 +87,26 @@ class Unit:
             self.sealed = True
             self._writer.changed.notify_all()
 
+    @property
+    def is_complete(self) -> bool:
+        return self.sealed and not self._waiting
+
+    @property
+    def has_ready(self) -> bool:
+        return bool(self._ready)
+
     def take_ready(self) -> list[Entry]:
         """Removes and returns the entries whose images are written."""
-        ready = [entry for entry in self.entries if entry.ready]
-        self.entries = [entry for entry in self.entries if not entry.ready]
+        ready, self._ready = self._ready, []
         return ready
+
+    def _arrive(self, entry: Entry) -> None:
+        with self._writer.changed:
+            self._waiting -= 1
+            self._ready.append(entry)
+            # The recorder waits for the first one, to know when it is due, and for the last one.
+            if len(self._ready) == 1 or self.is_complete:
+                self._writer.changed.notify_all()
 
 
 class Writer:
@@ -125,7 +138,9 @@ class Writer:
         self._halted: BaseException | None = None
         self._closing = False
         self._failed: set[int] = set()  # items that failed while being written: later outcomes of theirs are void
-        self.changed = threading.Condition()  # guards everything above
+        lock = threading.RLock()  # guards everything above
+        self.changed = threading.Condition(lock)  # for who records, and who waits for that
+        self._room = threading.Condition(lock)  # for who computes
         self._encoders = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-write")
         self._publishers = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-publish")
         self._recorder = threading.Thread(target=self._record_units, name="pixelmill-record", daemon=True)
@@ -135,8 +150,8 @@ class Writer:
     def write(self, artefact: NewArtefact) -> Written:
         """Queues an image; blocks while the queue is full. Raises the writer's first error."""
         size = _pixel_bytes(artefact.image)
-        with self.changed:
-            self.changed.wait_for(lambda: self._error or self._halted or self._has_room(size))
+        with self._room:
+            self._room.wait_for(lambda: self._error or self._halted or self._has_room(size))
             self.check_open()
             self._waiting += 1
             self._waiting_bytes += size
@@ -158,9 +173,9 @@ class Writer:
 
     def halt(self, error: BaseException) -> None:
         """Takes nothing more: the next call that hands something over raises `error`. What it has is still written."""
-        with self.changed:
+        with self._room:
             self._halted = error
-            self.changed.notify_all()
+            self._room.notify_all()
 
     def close(self, *, drop: bool = False) -> None:
         """Ends the threads after a flush; with `drop`, without one. Raises the writer's first error unless dropping."""
@@ -206,10 +221,6 @@ class Writer:
         if self._halted is not None:
             raise self._halted
 
-    def wake(self, _: object = None) -> None:
-        with self.changed:
-            self.changed.notify_all()
-
     # -- in the writer's threads -----------------------------------------------------------------------------------
     def _has_room(self, size: int) -> bool:
         return self._waiting == 0 or (self._waiting < self._queue and self._waiting_bytes + size <= MAX_WAITING_BYTES)
@@ -222,16 +233,17 @@ class Writer:
             self._stop(error)
             raise
         finally:
-            with self.changed:
+            with self._room:
                 self._waiting -= 1
                 self._waiting_bytes -= size
-                self.changed.notify_all()
+                self._room.notify_all()
 
     def _stop(self, error: BaseException) -> None:
         with self.changed:
             if self._error is None:
                 self._error = error
             self.changed.notify_all()
+            self._room.notify_all()
 
     def _record_units(self) -> None:
         recorded_at = time.monotonic()
@@ -253,7 +265,7 @@ class Writer:
             while self._error is None and not (self._closing and not self._complete_ahead()):
                 due = recorded_at + RECORD_SECONDS - time.monotonic()
                 unit = self._units[0] if self._units else None
-                some = unit is not None and any(entry.ready for entry in unit.entries)
+                some = unit is not None and unit.has_ready
                 complete = self._complete_ahead()
                 if unit is not None and (complete or (some and due <= 0)):
                     return unit, unit.take_ready(), complete
@@ -262,7 +274,7 @@ class Writer:
 
     def _complete_ahead(self) -> bool:
         """Whether the oldest unit has all its outcomes."""
-        return bool(self._units) and self._units[0].sealed and all(entry.ready for entry in self._units[0].entries)
+        return bool(self._units) and self._units[0].is_complete
 
     def _record(self, step_id: str, entries: list[Entry]) -> None:
         rows: list[StepEntry] = []

@@ -47,6 +47,7 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         """`folder` is made on the first write."""
         self._folder = folder.expanduser().resolve()
+        self._inside: set[Path] = set()  # folders that were seen to lie in it: to look again for each file is dear
 
     @property
     def root(self) -> str:
@@ -127,10 +128,12 @@ class FolderStore:
         path = self._folder / check_key(key)
         # A symbolic link inside the folder must not lead out of it. A link at the key itself is replaced, not followed.
         with _store_errors(path):
-            parent = path.parent.resolve()
             leaves = path.is_symlink() and not path.resolve().is_relative_to(self._folder)
-        if leaves or not parent.is_relative_to(self._folder):
+            if path.parent not in self._inside:
+                leaves = leaves or not path.parent.resolve().is_relative_to(self._folder)
+        if leaves:
             raise StoreError(f"{path} leads out of {self._folder} through a symbolic link: remove the link.")
+        self._inside.add(path.parent)
         return path
 
 
