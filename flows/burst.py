@@ -14,7 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from configs.problems import InvalidInput
 from configs.settings import Settings, load_settings
 from flows.finish import finish_job
-from flows.job_lease import JobIsRunning, job_lease
+from flows.job_lease import JobIsRunning, JobTakenOver, job_lease
 from flows.lease import HeldLease
 from flows.plan import job_identity, read_plan_request, start_job
 from flows.report import Summary, build_summary
@@ -25,6 +25,7 @@ from storage.ledger import Ledger
 from storage.open_store import open_store
 from storage.records import JobRecord, JobStatus
 
+TAKEN_OVER = "TakenOver"  # the state of a burst whose job another one has
 PROGRESS_SECONDS = 5.0  # an artifact update costs the server some 12 ms
 
 
@@ -50,6 +51,8 @@ def burst(job: str | None = None, job_id: str | None = None) -> State[Any]:
     except (InvalidInput, JobIsRunning, LedgerError, StoreError) as error:
         # What a person has to mend: a message says it, a traceback would bury it.
         return Failed(message=str(error))
+    except JobTakenOver as error:
+        return Failed(message=str(error), name=TAKEN_OVER)
 
 
 def _run(job: str | None, job_id: str | None, ledger: Ledger, settings: Settings) -> Summary:

@@ -62,9 +62,12 @@ def _run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, w
             watch(job)
             from prefect.exceptions import CancelledRun, FailedRun
 
-            from flows.burst import burst
+            from flows.burst import TAKEN_OVER, burst
 
-            failure = burst(job_id=job.id, return_state=True).result(raise_on_failure=False)
+            state = burst(job_id=job.id, return_state=True)
+            if state.name == TAKEN_OVER:
+                raise JobTakenOver(state.message)
+            failure = state.result(raise_on_failure=False)
         unsaid = ledger.job(job.id).status is JobStatus.RUNNING
         if isinstance(failure, BaseException) and (unsaid or not isinstance(failure, FailedRun | CancelledRun)):
             raise failure  # not how the job ended, but what kept the burst from saying so

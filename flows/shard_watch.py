@@ -10,6 +10,7 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from configs.settings import Settings
+from flows.holder import is_dead, read_holder
 from flows.job_lease import JobTakenOver
 from flows.lease import HeldLease, shard_lease
 from flows.shard_runs import (
@@ -206,21 +207,24 @@ class ShardWatch:
                 cancel_runs([identifier], "The clock was set back.")
                 self._submit(shard, record.items, at=LONG_AGO)
                 return
-            if not (mine and self._is_silent(record)):
+            # One that a worker has taken must give a sign of life soon, also if it died before its first word.
+            taken = run.state_type is not StateType.SCHEDULED
+            if not (taken and self._is_silent(record, mine=mine)):
                 return
             cancel_runs([identifier], "No sign of life from its worker.")
         del self._open[shard]
         if record.items:
             self._try_again(record, run)
 
-    def _is_silent(self, record: ShardRecord) -> bool:
+    def _is_silent(self, record: ShardRecord, *, mine: bool) -> bool:
+        """Whether nobody has confirmed the shard's lease for too long, by this process's own time."""
         name = shard_lease(self._job.id, record.index)
         lease = self._ledger.leases([name]).get(name)
-        seen, since = self._signs.get(record.index, (None, 0.0))
-        if seen != lease or record.index not in self._signs:
+        if mine and lease is not None and is_dead(read_holder(lease.holder)):
+            return True
+        if record.index not in self._signs or self._signs[record.index][0] != lease:
             self._signs[record.index] = (lease, time.monotonic())
-            return False
-        return time.monotonic() - since > self._settings.shard_timeout
+        return time.monotonic() - self._signs[record.index][1] > self._settings.shard_timeout
 
     def _try_again(self, record: ShardRecord, run: FlowRun | None) -> None:
         reason = (run.state.message or run.state.name) if run is not None and run.state else "its flow run is gone"
