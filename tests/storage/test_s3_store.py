@@ -118,6 +118,19 @@ def test_a_server_that_ignores_conditions_is_asked_whether_a_key_is_free(open_rc
     assert store.get("second.png") == b"second"
 
 
+def test_a_body_is_sent_without_asking_first(open_s3: OpenS3) -> None:
+    store, headers = open_s3(), list[str]()
+    put(store, "first.png", b"first")
+
+    def note(request: Any, **_: object) -> None:
+        headers.extend(name.lower() for name in request.headers)
+
+    store._client().meta.events.register("before-send.s3", note)  # type: ignore[attr-defined]
+    put(store, "second.png", b"second")
+    assert "content-md5" in headers
+    assert "expect" not in headers
+
+
 def requests_of(store: Any, work: Callable[[], object]) -> list[str]:
     """The operations that the store asks of the server meanwhile."""
     asked: list[str] = []
