@@ -5,8 +5,11 @@ actors, and these load their models, with every pipeline: `images_per_s` is take
 last, and so leaves that out.
 """
 
+import atexit
 import os
 import pickle
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +53,9 @@ def prepare() -> Callable[[Message], Message]:
 
     settings = load_settings()
     cores = len(os.sched_getaffinity(0))
-    ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, _temp_dir=os.environ["RAY_FOLDER"])
+    folder = tempfile.mkdtemp(prefix="ray-")  # near the root: Ray's sockets lie in it, and their paths must be short
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
     ray.data.DataContext.get_current().enable_progress_bars = False
 
     def answer(request: Message) -> Message:

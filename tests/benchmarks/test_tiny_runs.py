@@ -38,7 +38,8 @@ def bench(tmp_path) -> Bench:
     return Bench(tmp_path, scale=0.001)
 
 
-def test_bare_loop(bench):
+def test_bare_loop(bench, monkeypatch):
+    monkeypatch.setattr(bare_loop, "WARM_UP", 7)
     measures = run(bare_loop.BENCHMARK, bench)
     assert bare_loop.BARS.keys() <= measures.keys()
     assert measures["ours_over_bare"] == pytest.approx(measures["ours_images_per_s"] / measures["bare_images_per_s"])
@@ -83,7 +84,8 @@ def test_many_workers(bench, monkeypatch):
     assert measures["linear_at_2"] == pytest.approx(measures["images_per_s_at_2"] / measures["images_per_s_at_1"] / 2)
 
 
-def test_other_ways(bench):
+def test_other_ways(bench, monkeypatch):
+    monkeypatch.setattr(other_ways, "WARM_UP", 7)
     measures = run(other_ways.BENCHMARK, bench)
     # Seven items: each is generated and enlarged; five are cut out, and perhaps repaired; two of them get a scene.
     assert measures["prefect_task_runs"] == 7 + 7 + 5 + 5 + 2
