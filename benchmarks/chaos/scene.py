@@ -17,7 +17,7 @@ from benchmarks.chaos.witness import Witness
 from benchmarks.null_steps import COMPUTE_LOG
 
 ROOT = Path(__file__).parents[2]
-SHARD_SIZE = 100  # small, so that a job has several
+SHARDS = 5  # of a job
 SHARD_ATTEMPTS = 20  # how often a shard may fail is not what faults are to find out
 SHARD_TIMEOUT = 30  # seconds, the least there is: so that a test need not wait longer
 LEAVE_SECONDS = 45.0  # in which all processes must be gone after their command
@@ -92,7 +92,7 @@ class Scene:
         self.environment = _inherited() | {
             "PIXELMILL_HOME": str(self.home),
             "PIXELMILL_DEVICE": "cpu",
-            "PIXELMILL_SHARD_SIZE": str(SHARD_SIZE),
+            "PIXELMILL_SHARD_SIZE": str(max(1, items // SHARDS)),
             "PIXELMILL_SHARD_ATTEMPTS": str(SHARD_ATTEMPTS),
             "PIXELMILL_SHARD_TIMEOUT": str(SHARD_TIMEOUT),
             "PIXELMILL_CATALOGUE_PATH": str(ROOT / "benchmarks" / "catalogue.yaml"),
