@@ -150,7 +150,6 @@ def verify(
     raise typer.Exit(answer.exit_status)
 
 
-
 @app.command()
 def up(port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI and the API.")] = 4200) -> None:
     """Run the Prefect server with its UI, the deployments and a worker, until Ctrl-C."""

@@ -94,8 +94,9 @@ def gallery_files(job: JobRecord, summary: Summary, reports: Iterable[ItemReport
 
 def relative_link(job_name: str, key: str) -> str:
     """URL of the object `key` as seen from the job's folder; every path segment is percent-encoded."""
-    path = posixpath.relpath(key, start=job_name)
-    return "/".join(quote(segment, safe="") for segment in path.split("/"))
+    inside = key.startswith(f"{job_name}/")
+    path = key.removeprefix(f"{job_name}/") if inside else posixpath.relpath(key, start=job_name)
+    return quote(path, safe="/")
 
 
 # -- counting --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ the flow run in hand and nothing else; a new child is started at once.
 
 import asyncio
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -27,10 +28,12 @@ from gpu_worker.parent_death import end_with_parent
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 WORKER_TYPE = "pixelmill"
 CANCEL_POLL_SECONDS = 2.0  # one small request; with STOP_SECONDS a cancelled run is over within 10 s
-QUERY_SECONDS = 2  # Prefect's 10 s are a long wait for somebody who has just submitted a job
+QUERY_SECONDS = 1  # Prefect's 10 s are a long wait for somebody who has just submitted a job
+CHOICE = 16  # of the flow runs that wait longest: enough for many workers, and first come is still about first served
 HEARTBEAT_SECONDS = 10  # so that a worker that was killed is known to be gone within half a minute
 CANCEL_AGAIN_SECONDS = 2.0
 HARD_END_SECONDS = 25.0  # more than an orderly end takes
@@ -162,7 +165,17 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         """As Prefect's, once the child is ready: until then another worker may be faster, and a child that cannot
         start must not draw flow runs to their end."""
         await self._ready_keeper().ready()
+        if self.limiter.available_tokens < 1:
+            return []  # busy: what is waiting is for others, and for the moment when this flow run ends
         return await super().get_and_submit_flow_runs()
+
+    async def _get_scheduled_flow_runs(self) -> list["WorkerFlowRunResponse"]:
+        # All idle workers see the same list. If each took its head, one would win and the others would have to ask
+        # again; so each begins at a place of its own among the first of the most urgent queue.
+        waiting = await super()._get_scheduled_flow_runs()
+        urgent = [entry for entry in waiting[:CHOICE] if entry.work_queue_id == waiting[0].work_queue_id]
+        random.shuffle(urgent)
+        return urgent + waiting[len(urgent) :]
 
     def _release_limit_slot(self, flow_run_id: UUID) -> None:
         super()._release_limit_slot(flow_run_id)

@@ -12,15 +12,20 @@ from storage.ledger_steps import entries_between
 from storage.records import ItemRecord, ItemReport, ItemState, Outcome, Progress, StepEntry
 from storage.tables import ItemRow, StepRunRow
 
+_COLUMNS = tuple(
+    getattr(ItemRow, name) for name in ("shard", "state", "error", "error_step", "finals", *Item.model_fields)
+)
+
 
 def find_items(
     job_id: str, shard: int | None, states: Sequence[ItemState] | None, *, session: Session
 ) -> list[ItemRecord]:
-    return [_record(row) for row in session.scalars(_matching(job_id, shard, states))]
+    return [_record(row) for row in session.execute(_matching(job_id, shard, states))]
 
 
 def _matching(job_id: str, shard: int | None, states: Sequence[ItemState] | None) -> Select[Any]:
-    query = select(ItemRow).where(col(ItemRow.job_id) == job_id).order_by(col(ItemRow.index))
+    # Columns, not entities: a whole job is read at once.
+    query = select(*_COLUMNS).where(col(ItemRow.job_id) == job_id).order_by(col(ItemRow.index))
     if shard is not None:
         query = query.where(col(ItemRow.shard) == shard)
     if states is not None:
@@ -83,7 +88,7 @@ def count_errors(job_id: str, limit: int, *, session: Session) -> list[tuple[str
 def reports_after(job_id: str, index: int, order: Mapping[str, int], *, session: Session) -> list[ItemReport]:
     """The next slice of reports behind the item `index`, steps sorted by `order`."""
     query = _matching(job_id, None, None).where(col(ItemRow.index) > index).limit(SLICE)
-    records = [_record(row) for row in session.scalars(query)]
+    records = [_record(row) for row in session.execute(query)]
     if not records:
         return []
     steps: dict[int, dict[str, StepEntry]] = {}
@@ -93,6 +98,7 @@ def reports_after(job_id: str, index: int, order: Mapping[str, int], *, session:
     return [ItemReport(record, steps.get(record.item.index, {})) for record in records]
 
 
-def _record(row: ItemRow) -> ItemRecord:
-    item = Item.model_construct(**{name: getattr(row, name) for name in Item.model_fields})
-    return ItemRecord(item, row.shard, ItemState(row.state), row.error, row.error_step, row.finals)
+def _record(row: Sequence[Any]) -> ItemRecord:
+    shard, state, error, error_step, finals, *fields = row
+    item = Item.model_construct(**dict(zip(Item.model_fields, fields, strict=True)))
+    return ItemRecord(item, shard, ItemState(state), error, error_step, finals)

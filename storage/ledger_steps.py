@@ -1,7 +1,7 @@
 """The ledger's queries about step outcomes and artefacts."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,13 +15,17 @@ from storage.tables import ArtefactRow, ItemRow, JobRow, StepRunRow
 log = logging.getLogger(__name__)
 
 _ARTEFACT_FIELDS = tuple(ArtefactRecord.__dataclass_fields__)
+_ARTEFACT_COLUMNS = tuple(getattr(ArtefactRow, name) for name in _ARTEFACT_FIELDS)
+_ENTRY_FIELDS = ("step_id", "index", "outcome", "seconds", "error", "traceback")
 
 
 def find_artefacts(root: str, fingerprints: Sequence[str], *, session: Session) -> dict[str, ArtefactRecord]:
     found: dict[str, ArtefactRecord] = {}
     for some in _slices(fingerprints):
-        query = select(ArtefactRow).where(col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
-        found.update((row.fingerprint, _artefact(row)) for row in session.scalars(query))
+        query = select(*_ARTEFACT_COLUMNS).where(col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
+        found.update(
+            (artefact.fingerprint, artefact) for artefact in (ArtefactRecord(*row) for row in session.execute(query))
+        )
     return found
 
 
@@ -164,25 +168,18 @@ def entries_between(job_id: str, first: int, last: int, *, session: Session) -> 
     same = and_(
         col(ArtefactRow.root) == col(StepRunRow.root), col(ArtefactRow.fingerprint) == col(StepRunRow.fingerprint)
     )
+    # Columns, not entities: a job of 10,000 items has tens of thousands of rows, and is read as a whole.
     query = (
-        select(StepRunRow, ArtefactRow)
+        select(*(getattr(StepRunRow, name) for name in _ENTRY_FIELDS), *_ARTEFACT_COLUMNS)
         .outerjoin(ArtefactRow, same)
         .where(col(StepRunRow.job_id) == job_id, col(StepRunRow.index).between(first, last))
     )
-    return [(row.step_id, _entry(row, artefact)) for row, artefact in session.execute(query)]
+    return [
+        (step_id, StepEntry(index, Outcome(outcome), seconds, _artefact(artefact), error, traceback))
+        for step_id, index, outcome, seconds, error, traceback, *artefact in session.execute(query)
+    ]
 
 
-def _entry(row: StepRunRow, artefact: ArtefactRow | None) -> StepEntry:
-    return StepEntry(
-        index=row.index,
-        outcome=Outcome(row.outcome),
-        seconds=row.seconds,
-        artefact=None if artefact is None else _artefact(artefact),
-        error=row.error,
-        traceback=row.traceback,
-    )
-
-
-def _artefact(row: ArtefactRow) -> ArtefactRecord:
-    fields: Mapping[str, Any] = {name: getattr(row, name) for name in _ARTEFACT_FIELDS}
-    return ArtefactRecord(**fields)
+def _artefact(values: Sequence[Any]) -> ArtefactRecord | None:
+    """From the columns of _ARTEFACT_FIELDS; None where an outer join found none."""
+    return None if values[0] is None else ArtefactRecord(*values)
