@@ -10,7 +10,7 @@ import time
 from collections.abc import Hashable, Sequence
 from random import Random
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops
 from pydantic import Field
 from typing_extensions import override
 
@@ -66,7 +66,7 @@ class NullPass(_Null):
     @override
     def make(self, frame: Frame) -> Image.Image:
         assert frame.image is not None
-        return ImageOps.invert(frame.image.convert("RGB"))
+        return ImageChops.invert(frame.image.convert("RGB"))
 
 
 class NullModel(NullPass):

@@ -14,10 +14,11 @@ from gpu_worker.live_item import Chunk, Facts, LiveItem, Made
 from gpu_worker.losses import Losses
 from gpu_worker.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.new_artefact import NewArtefact
+from gpu_worker.on_demand import OnDemand
 from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.working_sizes import WorkingSizes
 from gpu_worker.writer import End, Entry, Unit, Writer, known
-from steps.contract import Frame, StepResult
+from steps.contract import Fact, Frame, StepResult
 from steps.facts import measure
 from steps.resolve import ResolvedStep
 from storage.artefacts import DamagedObject, MissingObject, StoreError
@@ -40,6 +41,7 @@ class ShardWork:
     inputs: Inputs
     losses: Losses
     measurers: ThreadPoolExecutor
+    measure_ahead: frozenset[str]  # ids of the steps whose facts a later condition may wait for
     keep_images: bool  # between the steps of a chunk; otherwise they are read from the store again
     made: dict[str, Made] = field(default_factory=dict)  # by fingerprint; without images
     sizes: WorkingSizes = field(init=False)
@@ -185,7 +187,7 @@ class ChunkStep:
         return made
 
     def _write(self, visit: _Visit, result: StepResult) -> Made:
-        facts: Facts = self._work.measurers.submit(lambda: {**measure(result.image), **result.facts})
+        facts = self._measured(result)
         written = self._work.writer.write(
             NewArtefact(
                 fingerprint=visit.mark.fingerprint,
@@ -199,6 +201,11 @@ class ChunkStep:
         # Only PNG surely gives back the pixels it was given. The next step must see what a later run would read.
         kept = self._work.keep_images and result.encoding.format == "png"
         return Made(written, facts, result.image if kept else None)
+
+    def _measured(self, result: StepResult) -> Facts:
+        if self._step.id in self._work.measure_ahead:
+            return self._work.measurers.submit(_facts_of, result)
+        return OnDemand(lambda: _facts_of(result))
 
     # -- the images that the step works on ---------------------------------------------------------------------------
     def _frames(self, visits: Iterable[_Visit]) -> list[Frame]:
@@ -305,6 +312,10 @@ def _stored(live: LiveItem) -> ArtefactRecord | None:
     except Exception:
         live.alive = False
         return None
+
+
+def _facts_of(result: StepResult) -> dict[str, Fact]:
+    return {**measure(result.image), **result.facts}
 
 
 def _ready(facts: Any) -> Facts:

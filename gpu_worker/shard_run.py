@@ -82,6 +82,7 @@ class ShardRun:
             inputs=Inputs(store, partial(read_uri, settings=settings), max_pixels=settings.max_pixels),
             losses=self._losses,
             measurers=ThreadPoolExecutor(settings.writer_threads, thread_name_prefix="pixelmill-measure"),
+            measure_ahead=_awaited(steps),
             keep_images=streams,
         )
 
@@ -206,6 +207,12 @@ class ShardRun:
 
     def _known(self, fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
         return self._work.ledger.find_artefacts(self._work.root, fingerprints)
+
+
+def _awaited(steps: Sequence[ResolvedStep]) -> frozenset[str]:
+    """The steps before the last condition over facts: to measure their images must not wait for slow uploads."""
+    asking = [place for place, step in enumerate(steps) if step.when and any(n[0] == "facts" for n in step.when.names)]
+    return frozenset(step.id for step in steps[: max(asking, default=0)])
 
 
 def _written(live: LiveItem) -> ArtefactRecord | None:

@@ -141,8 +141,7 @@ class Writer:
         lock = threading.RLock()  # guards everything above
         self.changed = threading.Condition(lock)  # for who records, and who waits for that
         self._room = threading.Condition(lock)  # for who computes
-        self._encoders = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-write")
-        self._publishers = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-publish")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-write")
         self._recorder = threading.Thread(target=self._record_units, name="pixelmill-record", daemon=True)
         self._recorder.start()
 
@@ -155,7 +154,7 @@ class Writer:
             self.check_open()
             self._waiting += 1
             self._waiting_bytes += size
-        return self._encoders.submit(self._write, artefact, size)
+        return self._threads.submit(self._write, artefact, size)
 
     def open_unit(self, step_id: str) -> Unit:
         """Begins the outcomes of one step over one chunk."""
@@ -187,8 +186,7 @@ class Writer:
                 self._closing = True
                 self.changed.notify_all()
             self._recorder.join()
-            self._encoders.shutdown(wait=True, cancel_futures=True)
-            self._publishers.shutdown(wait=True, cancel_futures=True)
+            self._threads.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self
@@ -285,7 +283,7 @@ class Writer:
             row, end = self._settle(step_id, entry)
             rows.append(row)
             if end is not None:
-                ending.append(self._publishers.submit(self._end, entry.index, end))
+                ending.append(self._threads.submit(self._end, entry.index, end))
         ends = [ended for future in ending if (ended := future.result()) is not None]
         if rows:
             self._ledger.record_step(self._job.id, self._job.run, step_id, rows, ends)
