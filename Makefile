@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 PACKAGES := configs steps storage gpu_worker flows starter
 
-.PHONY: help install demo test test-unit test-e2e lint starter-eval bench chaos lock clean
+.PHONY: help install demo test test-unit test-e2e test-slow lint starter-eval bench chaos lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -35,10 +35,13 @@ demo: install ## run the starter job: generate, cut out, inpaint, upscale
 test: test-unit test-e2e ## all tests, the fast ones first
 
 test-unit: install
-	@$(BIN)/pytest -m "not e2e" -n 2
+	@$(BIN)/pytest -m "not e2e and not slow" -n 2
 
 test-e2e: install
-	@$(BIN)/pytest -m e2e
+	@$(BIN)/pytest -m "e2e and not slow"
+
+test-slow: install ## the tests that `make test` leaves out: benchmarks at their tiniest
+	@$(BIN)/pytest -m slow
 
 lint: install ## format, lint, types and layers
 	@$(BIN)/ruff format --check .

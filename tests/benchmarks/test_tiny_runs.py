@@ -38,6 +38,7 @@ def bench(tmp_path) -> Bench:
     return Bench(tmp_path, scale=0.001)
 
 
+@pytest.mark.slow
 def test_bare_loop(bench, monkeypatch):
     monkeypatch.setattr(bare_loop, "WARM_UP", 7)
     measures = run(bare_loop.BENCHMARK, bench)
@@ -67,6 +68,7 @@ def test_finished_job(bench, monkeypatch):
     assert measures["folder_plan_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_first_image(bench, monkeypatch):
     monkeypatch.setattr(first_image, "COLD_TIMES", 1)
     monkeypatch.setattr(first_image, "WARM_TIMES", 1)
@@ -76,6 +78,7 @@ def test_first_image(bench, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_many_workers(bench, monkeypatch):
     monkeypatch.setattr(many_workers, "FLEETS", (1, 2))
     monkeypatch.setattr(many_workers, "WARM_UP_SECONDS", 3.0)
@@ -84,6 +87,7 @@ def test_many_workers(bench, monkeypatch):
     assert measures["linear_at_2"] == pytest.approx(measures["images_per_s_at_2"] / measures["images_per_s_at_1"] / 2)
 
 
+@pytest.mark.slow
 def test_other_ways(bench, monkeypatch):
     monkeypatch.setattr(other_ways, "WARM_UP", 7)
     measures = run(other_ways.BENCHMARK, bench)
