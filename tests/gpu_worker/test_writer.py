@@ -257,3 +257,31 @@ def test_what_is_computed_is_recorded_even_if_the_shard_stops(desk: Desk) -> Non
         unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
         stop()
     assert desk.mill.outcomes()[0] == {"a": "computed"}
+
+
+def test_a_halted_writer_takes_nothing_more_and_writes_what_it_has(desk: Desk, tmp_path: Path) -> None:
+    class Halted(Exception):
+        pass
+
+    store = GatedStore(tmp_path / "out")
+    with pytest.raises(Halted), desk.writer(store) as writer:
+        unit = writer.open_unit("a")
+        unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        writer.halt(Halted())
+        with pytest.raises(Halted):
+            unit.add(Entry(1, Outcome.SKIPPED))
+        store.gate.set()
+        writer.write(new(1))
+    assert [desk.mill.outcomes()[index] for index in (0, 1)] == [{"a": "computed"}, {}]
+
+
+def test_a_producer_that_waits_for_room_hears_of_the_halt(desk: Desk, tmp_path: Path) -> None:
+    store = GatedStore(tmp_path / "out")
+    with desk.writer(store, queue=1) as writer, ThreadPoolExecutor(1) as threads:
+        writer.write(new(0))
+        waiting = threads.submit(writer.write, new(1))
+        assert store.entered.acquire(timeout=10)
+        writer.halt(RuntimeError("the job is cancelled"))
+        with pytest.raises(RuntimeError, match="cancelled"):
+            waiting.result(timeout=10)
+        store.gate.set()
