@@ -22,6 +22,7 @@ from flows.holder import process_start
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+STARTS = 3  # of a server that is killed while it starts
 START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
 LOG_TAIL_LINES = 15
 
@@ -163,8 +164,22 @@ def _running_server(folder: Path) -> _Server | None:
     return server if _health_problem(server.url, timeout=5) is None else None
 
 
+class _ServerKilled(ServerError):
+    """The server's process was ended by a signal while it started: nothing is wrong with it that is known."""
+
+
 def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
-    """Starts a server and waits until it answers. The caller holds both locks."""
+    """Starts a server and waits until it answers; one that is killed meanwhile is started again."""
+    for _ in range(STARTS - 1):
+        try:
+            return _start_once(home, folder, port=port, ui=ui, seconds=seconds)
+        except _ServerKilled as killed:
+            logger.warning("starting the Prefect server again: %s", str(killed).partition("\n")[0])
+    return _start_once(home, folder, port=port, ui=ui, seconds=seconds)
+
+
+def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
+    """The caller holds both locks."""
     log = home / "logs" / "server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     # Bound here and inherited there: no other process can take a free port in between.
@@ -206,7 +221,8 @@ def _wait_until_healthy(server: _Server, process: subprocess.Popen[bytes], log: 
         time.sleep(0.05)
     what = f"did not answer within {seconds:.0f} s" if status is None else f"ended with status {status}"
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-    raise ServerError(f"The Prefect server {what}. The end of its log, {log}:\n{tail}")
+    kind = _ServerKilled if status is not None and status < 0 else ServerError
+    raise kind(f"The Prefect server {what}. The end of its log, {log}:\n{tail}")
 
 
 def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -65,6 +66,21 @@ def test_server_that_cannot_start_shows_why(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"unable to open database file"), local_server(Settings(home=tmp_path)):
         pass
     assert not (tmp_path / "prefect" / "server.json").exists()
+
+
+def test_a_server_that_is_killed_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    def kill_the_first() -> None:
+        while True:
+            for child in psutil.Process().children():
+                if "flows.server_process" in child.cmdline():
+                    child.kill()
+                    return
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    with local_server(Settings(home=tmp_path)) as url:
+        killer.join()
+        assert urllib.request.urlopen(f"{url}/health").status == 200
 
 
 def test_port_in_use_is_refused(tmp_path: Path, prefect_server: str) -> None:
