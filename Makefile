@@ -38,7 +38,7 @@ test-unit: install
 	@$(BIN)/pytest -m "not e2e and not slow" -n 2
 
 test-e2e: install
-	@$(BIN)/pytest -m "e2e and not slow"
+	@$(BIN)/pytest -m "e2e and not slow" -n 2 --dist loadfile
 
 test-slow: install ## the tests that `make test` leaves out: benchmarks at their tiniest
 	@$(BIN)/pytest -m slow

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from benchmarks.contract import Bar, Bench, Benchmark, Measures
+from benchmarks.processes import rounded
 from benchmarks.rig import Rig, Run, StoreKind, rig
 
 SIZES = {"1k": 1_000, "10k": 10_000, "50k": 50_000}
@@ -41,7 +42,7 @@ def _of_store(bench: Bench, place: Rig, store: str) -> Iterator[Measures]:
     for number, size in enumerate(ORDER):
         run = place.run(place.job(f"null-{size}-{number}", counts[size], seed=number + 2))
         runs[size].append(run)
-        bench.say(f"  {store}, {counts[size]:,} items: {run.seconds:.1f} s, CPU {_rounded(run.cpu)}")
+        bench.say(f"  {store}, {counts[size]:,} items: {run.seconds:.1f} s, CPU {rounded(run.cpu)}")
     bench.details[store] = {
         size: [{"items": counts[size], "seconds": run.seconds, "cpu": run.cpu} for run in some]
         for size, some in runs.items()
@@ -53,10 +54,6 @@ def _of_store(bench: Bench, place: Rig, store: str) -> Iterator[Measures]:
             for role in runs[size][0].cpu
         }
     yield {f"{store}_50k_over_1k": walls["50k"] / walls["1k"]}
-
-
-def _rounded(cpu: dict[str, float]) -> str:
-    return ", ".join(f"{role} {seconds:.1f}" for role, seconds in cpu.items())
 
 
 BENCHMARK = Benchmark("B2", "cost of the pipeline itself, null steps, ms an item", BARS, measure)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from benchmarks.contract import Bar, Bench, Benchmark, Measures
 from benchmarks.job_files import starter_items
+from benchmarks.processes import cpu_seconds, rounded, spent
 from benchmarks.resident import Resident
 from benchmarks.rig import rig, run_until_stored
 
@@ -29,20 +30,25 @@ def measure(bench: Bench) -> Iterator[Measures]:
             place.run(warm_up)
             bare.ask({"job": str(warm_up)})
             seconds: dict[str, list[float]] = {"ours": [], "bare": []}
+            cpu: dict[str, list[dict[str, float]]] = {"ours": [], "bare": []}
             finished: list[float] = []
             for turn, who in enumerate(TURNS):
                 # Seeds of their own, or else the second job would find its images made.
                 job = place.job(f"turn-{turn}", 0, recipe="starter", items=starter_items(count), seed=turn + 2)
                 if who == "bare":
+                    before = cpu_seconds({"bare": [bare.process]})
                     seconds[who].append(float(bare.ask({"job": str(job)})["seconds"]))
+                    used = spent(before, cpu_seconds({"bare": [bare.process]}))
                 else:
-                    stored, through = run_until_stored(place, job)
+                    stored, run = run_until_stored(place, job)
                     seconds[who].append(stored)
-                    finished.append(through)
-                bench.say(f"  {who}: {count / seconds[who][-1]:.2f} images/s")
+                    finished.append(run.seconds)
+                    used = run.cpu
+                cpu[who].append(used)
+                bench.say(f"  {who}: {count / seconds[who][-1]:.2f} images/s, CPU {rounded(used)}")
         finally:
             bare.close()
-    bench.details.update(items=count, seconds=seconds, seconds_with_finish=finished)
+    bench.details.update(items=count, seconds=seconds, seconds_with_finish=finished, cpu=cpu)
     ratios = [bare / ours for ours, bare in zip(seconds["ours"], seconds["bare"], strict=True)]
     yield {f"{who}_images_per_s": count * len(taken) / sum(taken) for who, taken in seconds.items()}
     yield {

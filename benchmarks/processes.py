@@ -20,6 +20,11 @@ def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, 
     return used | {"all": sum(used.values())}
 
 
+def rounded(cpu: Mapping[str, float]) -> str:
+    """CPU seconds by role, to read while a benchmark runs."""
+    return ", ".join(f"{role} {seconds:.1f}" for role, seconds in cpu.items())
+
+
 def resident_mb(family: Family) -> dict[str, float]:
     """Resident memory by role, MB."""
     return {

@@ -99,8 +99,8 @@ class Rig:
         return begun[0] if begun else None
 
 
-def run_until_stored(place: Rig, job: Path) -> tuple[float, float]:
-    """Seconds from submission until the last final is stored, and until the command is through."""
+def run_until_stored(place: Rig, job: Path) -> tuple[float, Run]:
+    """Seconds from submission until the last final is stored, and the run."""
     stored: list[float] = []
 
     def look(progress: Progress) -> None:
@@ -108,7 +108,7 @@ def run_until_stored(place: Rig, job: Path) -> tuple[float, float]:
             stored.append(time.time())
 
     run = place.run(job, look=look)
-    return (stored[0] if stored else run.started + run.seconds) - run.started, run.seconds
+    return (stored[0] if stored else run.started + run.seconds) - run.started, run
 
 
 @contextmanager

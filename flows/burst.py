@@ -7,7 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from prefect import State, flow, get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
@@ -74,10 +76,29 @@ def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLeas
     shards stop.
     """
     logger = get_run_logger()
-    ending = Ending(JobStatus.FAILED, "the burst was interrupted")
-    watch = ShardWatch(job, ledger, settings, logger, burst_run=flow_run.id and UUID(str(flow_run.id)))
+    with get_client(sync_client=True) as client:
+        ending = _run_shards(job, ledger, settings, held, client)
+    ended = ledger.job(job.id)
+    if ending.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        return finish_job(ended, ledger, settings)
+    logger.error("%s: %s", job.name, ending.error)
     try:
-        ending = watch.run_to_end(every=PROGRESS_SECONDS, report=_progress_artifact(job), held=held)
+        return finish_job(ended, ledger, settings)
+    except StoreError as failure:
+        # Most likely what ended the burst: that, and not this, is what a person should read.
+        logger.warning("no manifest and no gallery could be written: %s", failure)
+        return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)
+
+
+def _run_shards(
+    job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease, client: SyncPrefectClient
+) -> Ending:
+    """Leaves no shard at work, and how the job ended in the ledger, whatever happens."""
+    ending = Ending(JobStatus.FAILED, "the burst was interrupted")
+    burst_run = flow_run.id and UUID(str(flow_run.id))
+    watch = ShardWatch(job, ledger, settings, get_run_logger(), client=client, burst_run=burst_run)
+    try:
+        ending = watch.run_to_end(every=PROGRESS_SECONDS, report=_progress_artifact(job, client), held=held)
     except KeyboardInterrupt:
         ending = Ending(JobStatus.CANCELLED, "interrupted")
         raise
@@ -90,16 +111,7 @@ def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLeas
                 ledger.set_job_status(job.id, ending.status, ending.error)
             finally:
                 watch.stop_shards()
-    ended = ledger.job(job.id)
-    if ending.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
-        return finish_job(ended, ledger, settings)
-    logger.error("%s: %s", job.name, ending.error)
-    try:
-        return finish_job(ended, ledger, settings)
-    except StoreError as failure:
-        # Most likely what ended the burst: that, and not this, is what a person should read.
-        logger.warning("no manifest and no gallery could be written: %s", failure)
-        return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)
+    return ending
 
 
 def _as_state(summary: Summary) -> State[Any]:
@@ -114,7 +126,7 @@ def _as_state(summary: Summary) -> State[Any]:
     return kind(message=f"{message}: {reasons}" if reasons else message, data=summary.model_dump(mode="json"))
 
 
-def _progress_artifact(job: JobRecord) -> Callable[[float, str], object]:
+def _progress_artifact(job: JobRecord, client: SyncPrefectClient) -> Callable[[float, str], object]:
     """An artifact in the Prefect UI that shows how far the burst is (share in per cent)."""
     artifact: Any = create_progress_artifact(progress=0.0, description=f"{job.name}: starting")
-    return lambda share, text: update_progress_artifact(artifact, progress=share, description=text)
+    return lambda share, text: client.update_artifact(artifact, ArtifactUpdate(data=share, description=text))

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
@@ -49,22 +49,20 @@ def submit_shard(job: JobRecord, shard: int, attempt: int, queue: Queue, *, at: 
     return identifier
 
 
-def read_runs(ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
+def read_runs(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
     """Those of the flow runs that are still known."""
     wanted = list(ids)
     found: dict[UUID, FlowRun] = {}
-    with get_client(sync_client=True) as client:
-        for start in range(0, len(wanted), _PAGE):
-            some = FlowRunFilter(id=FlowRunFilterId(any_=wanted[start : start + _PAGE]))
-            found |= {run.id: run for run in client.read_flow_runs(flow_run_filter=some, limit=_PAGE)}
+    for start in range(0, len(wanted), _PAGE):
+        some = FlowRunFilter(id=FlowRunFilterId(any_=wanted[start : start + _PAGE]))
+        found |= {run.id: run for run in client.read_flow_runs(flow_run_filter=some, limit=_PAGE)}
     return found
 
 
-def cancel_runs(ids: Iterable[UUID], message: str) -> None:
+def cancel_runs(client: SyncPrefectClient, ids: Iterable[UUID], message: str) -> None:
     """Asks Prefect to cancel flow runs; workers then stop their children."""
-    with get_client(sync_client=True) as client:
-        for identifier in ids:
-            client.set_flow_run_state(identifier, Cancelling(message=message))
+    for identifier in ids:
+        client.set_flow_run_state(identifier, Cancelling(message=message))
 
 
 def queue_of(items: int, settings: Settings) -> Queue:

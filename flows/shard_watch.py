@@ -7,6 +7,7 @@ from logging import Logger, LoggerAdapter
 from typing import NamedTuple
 from uuid import UUID
 
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from configs.settings import Settings
@@ -30,7 +31,7 @@ from storage.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, 
 
 POLL_SECONDS = 0.5
 MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon
-POLL_SHARE = 0.02  # of the time, at most, goes into looking: a job of 50,000 items takes a while to count
+POLL_SHARE = 0.01  # of the time, at most, goes into looking: a job of 50,000 items takes a while to count
 NO_WORKER_WARNING_SECONDS = 20.0
 OUTAGE_SECONDS = 900.0  # a Prefect API that is away for longer ends the burst; shards at work go on without it
 STOP_SECONDS = 3.0  # for shards to end in order once the job's status tells them to
@@ -62,10 +63,12 @@ class ShardWatch:
         settings: Settings,
         logger: "Logger | LoggerAdapter[Logger]",
         *,
+        client: SyncPrefectClient,
         burst_run: UUID | None = None,
     ) -> None:
         """`burst_run`: the flow run of the burst itself, which somebody may cancel."""
         self._job, self._ledger, self._settings, self._logger = job, ledger, settings, logger
+        self._client = client  # one for all looks: to make one costs as much CPU as ten requests
         self._burst_run = burst_run
         self._before = ledger.progress(job.id)
         self._queue = queue_of(self._before.pending, settings)
@@ -105,7 +108,7 @@ class ShardWatch:
         self._waiting.clear()
         try:
             if not self._wait_for_end(STOP_SECONDS):
-                cancel_runs(self._open.values(), "The burst ended.")
+                cancel_runs(self._client, self._open.values(), "The burst ended.")
                 self._wait_for_end(KILL_SECONDS)
         except OUTAGE as error:
             self._logger.warning("could not wait for the shards, they stop by themselves: %s", error)
@@ -114,10 +117,10 @@ class ShardWatch:
     def _wait_for_end(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self._open and time.monotonic() < deadline:
-            runs = read_runs(self._open.values())
+            runs = read_runs(self._client, self._open.values())
             # One that no worker has taken yet would start only to find that the job is over.
             idle = [run.id for run in runs.values() if run.state_type is StateType.SCHEDULED]
-            cancel_runs(idle, "The burst ended before a worker took the shard.")
+            cancel_runs(self._client, idle, "The burst ended before a worker took the shard.")
             self._open = {
                 shard: identifier
                 for shard, identifier in self._open.items()
@@ -148,7 +151,7 @@ class ShardWatch:
     def _look_at_runs(self, records: dict[int, ShardRecord]) -> Ending | None:
         for shard in list(self._waiting):
             self._submit(shard, records[shard].items)
-        runs = read_runs([*self._open.values(), *([self._burst_run] if self._burst_run else [])])
+        runs = read_runs(self._client, [*self._open.values(), *([self._burst_run] if self._burst_run else [])])
         burst = runs.get(self._burst_run) if self._burst_run else None
         if burst is not None and burst.state and (burst.state.is_cancelling() or burst.state.is_cancelled()):
             return Ending(JobStatus.CANCELLED, "cancelled in Prefect")
@@ -204,14 +207,14 @@ class ShardWatch:
                 return
             if waits_for_the_clock(run):
                 self._logger.warning("the clock was set back: shard %d is submitted again, to start at once", shard)
-                cancel_runs([identifier], "The clock was set back.")
+                cancel_runs(self._client, [identifier], "The clock was set back.")
                 self._submit(shard, record.items, at=LONG_AGO)
                 return
             # One that a worker has taken must give a sign of life soon, also if it died before its first word.
             taken = run.state_type is not StateType.SCHEDULED
             if not (taken and self._is_silent(record, mine=mine)):
                 return
-            cancel_runs([identifier], "No sign of life from its worker.")
+            cancel_runs(self._client, [identifier], "No sign of life from its worker.")
         del self._open[shard]
         if record.items:
             self._try_again(record, run)

@@ -4,20 +4,15 @@ from collections.abc import Collection, Iterator
 
 from flows.findings import Finding, Kind
 from storage.artefacts import ArtefactStore
-from storage.keys import final_key, job_key
+from storage.finals import final_keys
+from storage.keys import job_key
 from storage.records import ItemReport, JobRecord
 
 
 def expected_finals(job: JobRecord, report: ItemReport) -> dict[str, str]:
-    """Step id -> key: of the steps to keep that the item visited, or else of the last one."""
-    visited = {step: entry.artefact for step, entry in report.steps.items() if entry.artefact is not None}
-    kept = [step for step in job.recipe.keep if step in visited] or list(visited)[-1:]
-    named_by_step = len(job.recipe.keep) > 1
-    finals = {}
-    for step in kept:
-        extension = visited[step].key.rpartition(".")[2]
-        finals[step] = final_key(job.name, report.record.item.name, extension, step=step if named_by_step else None)
-    return finals
+    """Step id -> key."""
+    images = ((step, entry.artefact.key) for step, entry in report.steps.items() if entry.artefact is not None)
+    return final_keys(job, report.record.item.name, images)
 
 
 def stray_finals(

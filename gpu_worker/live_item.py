@@ -1,6 +1,6 @@
 """An item on its way through a shard, and the chunk it travels in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -53,19 +53,15 @@ class LiveItem:
             self.path.facts[step_id] = facts.result()
             del self.measuring[step_id]
 
-    def end(self, keep: Sequence[str]) -> End:
-        """How the item ends when no step is left: with the images of the steps to keep, or else with its last one."""
-        kept = {step_id: self.written[step_id] for step_id in keep if step_id in self.written}
-        if not kept and self.written:
-            last = next(reversed(self.written))
-            kept = {last: self.written[last]}
-        if not kept:
+    def end(self) -> End:
+        """How the item ends when no step is left."""
+        if not self.written:
             return End(
                 self.path.item.name,
                 ItemState.FAILED,
                 error="no step made an image: every condition was false for this item; change a `when`",
             )
-        return End(self.path.item.name, ItemState.DONE, kept, named_by_step=len(keep) > 1)
+        return End(self.path.item.name, ItemState.DONE, self.written)
 
     def failed(self, step_id: str, error: str, *, quarantined: bool = False) -> End:
         """`quarantined`: another try as things are would fail as well."""

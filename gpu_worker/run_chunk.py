@@ -267,7 +267,7 @@ class ChunkStep:
         end: End | None = None,
     ) -> None:
         if self._is_last and end is None:
-            end = live.end(self._work.job.recipe.keep)
+            end = live.end()
             live.alive, live.image = False, None
         written = made.written if made else None
         self._counts[outcome] += 1

@@ -15,7 +15,7 @@ from PIL import Image
 from gpu_worker.failures import describe, full_traceback
 from gpu_worker.new_artefact import NewArtefact, store_artefact
 from storage.artefacts import ArtefactStore, MissingObject, StoreError
-from storage.keys import final_key
+from storage.finals import final_keys
 from storage.ledger import Ledger
 from storage.records import ArtefactRecord, ItemEnd, ItemState, JobRecord, Outcome, StepEntry
 
@@ -38,12 +38,11 @@ def known(record: ArtefactRecord) -> Written:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an item ends once its images are written. `finals`: step id -> the image to publish."""
+    """How an item ends once its images are written. `images`: step id -> image, of the steps visited, in order."""
 
     name: str
     state: ItemState
-    finals: Mapping[str, Written] = field(default_factory=dict)
-    named_by_step: bool = False  # several images are kept: the step's id is part of the final's name
+    images: Mapping[str, Written] = field(default_factory=dict)
     error: str | None = None
     error_step: str | None = None
 
@@ -308,17 +307,15 @@ class Writer:
 
     def _end(self, index: int, end: End) -> ItemEnd | None:
         """Publishes the item's final images. None if one is gone from the store."""
-        finals = {}
-        for step_id, written in end.finals.items():
-            artefact = written.result()
-            extension = artefact.key.rpartition(".")[2]
-            key = final_key(self._job.name, end.name, extension, step=step_id if end.named_by_step else None)
+        artefacts = {step_id: written.result() for step_id, written in end.images.items()}
+        finals = final_keys(self._job, end.name, ((step_id, record.key) for step_id, record in artefacts.items()))
+        for step_id, key in finals.items():
+            artefact = artefacts[step_id]
             try:
                 self._store.publish(artefact.key, key, content_type=artefact.content_type)
             except MissingObject:
                 self._on_lost(index, artefact)
                 return None
-            finals[step_id] = key
         return ItemEnd(index, end.state, finals, end.error, end.error_step)
 
 

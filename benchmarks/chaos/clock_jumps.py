@@ -4,12 +4,9 @@ import shutil
 import struct
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 
+from benchmarks.chaos.again import Stop, again_and_again
 from benchmarks.chaos.checks import check
 from benchmarks.chaos.fault import Arena, Findings
 from benchmarks.chaos.journey import Stuck, wait_for_end
@@ -33,8 +30,13 @@ class ClockJumps:
         findings = Findings()
         clock = _Clock(arena.folder)
         with arena.scene("job", environment=clock.environment) as scene:
+
+            def jump(_: Stop) -> None:
+                clock.set(round(arena.random.uniform(-HOURS, HOURS) * 3600))
+                findings.count("jumps")
+
             try:
-                with _jumping(clock, arena.random, findings):
+                with again_and_again(jump, arena.random, PAUSE_SECONDS):
                     ended = wait_for_end(scene, scene.run())
                 findings.expect(ended.status == 0, f"the job ended with status {ended.status}: {ended.last_words}")
                 findings.add(check(scene, none_twice=True))
@@ -56,21 +58,3 @@ class _Clock:
         # In place: the processes have mapped this very file.
         with self._file.open("r+b" if self._file.exists() else "wb") as file:
             file.write(struct.pack("=q", seconds))
-
-
-@contextmanager
-def _jumping(clock: _Clock, random: Random, findings: Findings) -> Iterator[None]:
-    stop = threading.Event()
-
-    def loop() -> None:
-        while not stop.wait(random.uniform(*PAUSE_SECONDS)):
-            clock.set(round(random.uniform(-HOURS, HOURS) * 3600))
-            findings.count("jumps")
-
-    thread = threading.Thread(target=loop, name="jumps", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

@@ -1,12 +1,12 @@
 """A ledger that is locked for 5 s at a time, again and again; and one whose server ends connections."""
 
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from random import Random
 from typing import Any
 
+from benchmarks.chaos.again import Stop, again_and_again
 from benchmarks.chaos.checks import check
 from benchmarks.chaos.fault import Arena, Findings
 from benchmarks.chaos.journey import Stuck, wait_for_end
@@ -16,8 +16,6 @@ from tests.storage.postgres import binaries, postgres_server
 LOCK_SECONDS = 5.0
 FREE_SECONDS = (0.5, 3.0)  # between two locks
 _TABLES = ("jobs", "items", "step_runs", "artefacts", "shards", "leases")
-
-Stop = threading.Event
 
 
 class LockedSqlite:
@@ -85,30 +83,17 @@ def _end_connections(connection: Any) -> int:
 
 def _run_under(disturb: Callable[[Stop], None], scene: Scene, random: Random, findings: Findings) -> None:
     """Runs the job in one go, disturbed all the while. Nobody is killed, so nothing may be computed twice."""
+
+    def try_to_disturb(stop: Stop) -> None:
+        try:
+            disturb(stop)
+        except Exception as error:
+            findings.count(f"not_disturbed_{type(error).__name__}")  # the job was in the way of the test
+
     try:
-        with _again_and_again(disturb, random, findings):
+        with again_and_again(try_to_disturb, random, FREE_SECONDS):
             ended = wait_for_end(scene, scene.run())
         findings.expect(ended.status == 0, f"the job ended with status {ended.status}: {ended.last_words}")
         findings.add(check(scene, none_twice=True))
     except Stuck as stuck:
         findings.wrong.append(str(stuck))
-
-
-@contextmanager
-def _again_and_again(disturb: Callable[[Stop], None], random: Random, findings: Findings) -> Iterator[None]:
-    stop = threading.Event()
-
-    def loop() -> None:
-        while not stop.wait(random.uniform(*FREE_SECONDS)):
-            try:
-                disturb(stop)
-            except Exception as error:
-                findings.count(f"not_disturbed_{type(error).__name__}")  # the job was in the way of the test
-
-    thread = threading.Thread(target=loop, name="locks", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

@@ -1,5 +1,6 @@
 """A lease is held by one living process at a time, and judged by its beats."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -64,8 +65,7 @@ def test_a_killed_process_that_nobody_buried_is_dead(other: "subprocess.Popen[st
     holder = read_holder(name_of(other))
     assert not is_dead(holder)
     other.kill()
-    assert other.stdout is not None
-    other.stdout.read()  # ends when the process does; it is not waited for
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # until it has ended, and leaves it unburied
     assert is_dead(holder)
 
 

@@ -11,7 +11,6 @@ from flows.findings import Kind
 from flows.job_lease import JobIsRunning, job_lease
 from flows.lease import lease, shard_lease
 from flows.repair import Mended
-from storage.artefacts import ArtefactStore
 from storage.folder_store import FolderStore
 from storage.images import decode, encode
 from storage.ledger import Ledger
@@ -22,21 +21,6 @@ from tests.flows.verified_job import IconJob, found
 from tests.gpu_worker.mill import JOB
 
 TRIM_ALONE = "only step 'trim' can know its trimmed_ratio, and no manifest tells it"
-
-
-@pytest.fixture
-def icons(tmp_path: Path, store: ArtefactStore) -> IconJob:
-    """A finished job in each kind of store."""
-    job = IconJob(tmp_path, store)
-    job.run()
-    return job
-
-
-@pytest.fixture
-def local_icons(tmp_path: Path) -> IconJob:
-    job = IconJob(tmp_path, FolderStore(tmp_path / "out"))
-    job.run()
-    return job
 
 
 def pending(icons: IconJob) -> list[str]:
@@ -325,6 +309,7 @@ def test_an_interrupted_job_is_repaired_and_goes_on(tmp_path: Path) -> None:
     assert icons.verify().sound
 
 
+@pytest.mark.e2e
 def test_the_command_tells_programs_and_people(tmp_path: Path) -> None:
     icons = IconJob(tmp_path, FolderStore(tmp_path / "out"))
     icons.run()
@@ -350,6 +335,7 @@ def test_the_command_tells_programs_and_people(tmp_path: Path) -> None:
     assert shell("verify", JOB).status == 0
 
 
+@pytest.mark.e2e
 def test_a_job_file_stands_for_its_job_also_where_the_ledger_is_lost(tmp_path: Path) -> None:
     icons = IconJob(tmp_path, FolderStore(tmp_path / "out"))
     icons.run()

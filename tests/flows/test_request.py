@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from configs import catalogue
 from configs.items import derive_seed
 from flows.request import Request, read_request
 from tests.configs.workspace import JOB, RECIPE, Workspace, job
@@ -16,6 +18,14 @@ from tests.configs.workspace import JOB, RECIPE, Workspace, job
 @pytest.fixture
 def workspace(tmp_path) -> Workspace:
     return Workspace(tmp_path)
+
+
+@pytest.fixture
+def own_catalogue() -> Iterator[None]:
+    """What is added to the process's catalogue goes with the test."""
+    catalogue.current.cache_clear()
+    yield
+    catalogue.current.cache_clear()
 
 
 # -- what a job becomes ----------------------------------------------------------------------------------------------
@@ -106,9 +116,10 @@ def test_another_job_of_the_same_recipe_uses_a_path(workspace):
     assert workspace.request(job("recipe: shared/mine.yaml")).recipe.name == "icon"
 
 
+@pytest.mark.usefixtures("own_catalogue")
 def test_a_step_of_ones_own(workspace, tmp_path):
-    catalogue = workspace.write("more.yaml", "steps:\n  own_step_of_this_test: tests.configs.own_step:Invert\n")
-    mine = Workspace(tmp_path, catalogue_path=(catalogue,))
+    more = workspace.write("more.yaml", "steps:\n  own_step_of_this_test: tests.configs.own_step:Invert\n")
+    mine = Workspace(tmp_path, catalogue_path=(more,))
     mine.write("recipes/icon.yaml", "name: icon\nsteps: [{id: a, step: own_step_of_this_test, amount: 2}]\n")
     assert mine.request().steps[0].step.amount == 2
     mine.write("recipes/icon.yaml", "name: icon\nsteps: [{id: a, step: own_step_of_this_test, amount: 11}]\n")

@@ -21,22 +21,6 @@ from tests.gpu_worker.parts import Fill, Invert, Lossy
 from tests.storage.servers import S3Server
 
 
-@pytest.fixture
-def icons(tmp_path: Path, store: ArtefactStore) -> IconJob:
-    """A finished job in each kind of store."""
-    job = IconJob(tmp_path, store)
-    job.run()
-    return job
-
-
-@pytest.fixture
-def local_icons(tmp_path: Path) -> IconJob:
-    """Likewise, in a folder: for what the ledger and the job's files may have wrong."""
-    job = IconJob(tmp_path, FolderStore(tmp_path / "out"))
-    job.run()
-    return job
-
-
 def test_a_sound_job_has_no_finding_and_shared_images_are_read_once(icons: IconJob) -> None:
     verification = icons.verify()
     assert verification.sound and verification.complete

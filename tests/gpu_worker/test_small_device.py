@@ -19,6 +19,8 @@ from tests.gpu_worker.mill import JOB, Mill
 from tests.gpu_worker.small_job import SIDES, UPSCALER_ROOM, WatchedGenerate, upscaling
 from tests.steps import tiny_models
 
+pytestmark = pytest.mark.e2e
+
 NONE, TILE, OFFLOAD = Relief
 
 
