@@ -28,14 +28,16 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
     With an API of the user's own (`PREFECT_API_URL`) the workers of its pool do the work, and one is started here only
     while the pool has none. A server started here has no other worker. What was started here ends with the context.
     """
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.workers_online import workers_online
 
     theirs = bool(PREFECT_API_URL.value())
     if not theirs:
         say("starting the Prefect server")
-    with local_server(settings) as api_url, temporary_settings({PREFECT_API_URL: api_url}):
+    # Heartbeats are for automations, of which a server of our own has none; a flow run waits for them at its end.
+    quiet = {} if theirs else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with local_server(settings) as api_url, temporary_settings({PREFECT_API_URL: api_url}, set_defaults=quiet):
         ensure_pool_and_deployments(settings)
         needed = (lambda: not workers_online(settings.work_pool)) if theirs else (lambda: True)
         with worker_process(settings, api_url, needed=needed, say=say):

@@ -31,7 +31,7 @@ from storage.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, 
 
 POLL_SECONDS = 0.5
 MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon
-POLL_SHARE = 0.01  # of the time, at most, goes into looking: a job of 50,000 items takes a while to count
+POLL_SHARE = 0.02  # of the time, at most, goes into looking: a job of 50,000 items takes a while to count
 NO_WORKER_WARNING_SECONDS = 20.0
 OUTAGE_SECONDS = 900.0  # a Prefect API that is away for longer ends the burst; shards at work go on without it
 STOP_SECONDS = 3.0  # for shards to end in order once the job's status tells them to

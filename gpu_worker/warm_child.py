@@ -54,20 +54,30 @@ def main() -> int:
     settings = load_settings()
 
     import prefect.flow_engine  # noqa: F401 - seconds that the first flow run need not wait
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     import gpu_worker.shard_run  # noqa: F401 - likewise
 
     # A shard makes many small objects that last as long as a chunk: collecting after every 700 of them costs a tenth.
     gc.set_threshold(10_000, 20, 20)
     _reply(replies, kind="ready", problem=_warm(settings))
+    # Each flow run would end by waiting up to a second for the thread that beats for it. Bursts know by the leases of
+    # their shards who lives, and the parent reports a dead child at once.
+    with temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        _serve(requests, replies, settings)
+    return 0
+
+
+def _serve(requests: "queue.SimpleQueue[Message]", replies: IO[str], settings: Settings) -> None:
+    """Until told to shut down, or until a flow run was abandoned."""
     while True:
         request = _next_request(requests, settings)
         if request["kind"] == "shutdown":
-            return 0
+            return
         _reply(replies, kind="started")
         problem, abandoned = serve_run(UUID(request["flow_run_id"]), request["environment"])
         if abandoned:
-            return 0
+            return
         _reply(replies, kind="finished", problem=problem)
 
 
