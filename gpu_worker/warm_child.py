@@ -59,7 +59,10 @@ def main() -> int:
     import gpu_worker.shard_run  # noqa: F401 - likewise
 
     # A shard makes many small objects that last as long as a chunk: collecting after every 700 of them costs a tenth.
+    # What a flow run leaves is collected after it; modules, which stay, need not be looked at (models may have to go).
     gc.set_threshold(10_000, 20, 20)
+    gc.collect()
+    gc.freeze()
     _reply(replies, kind="ready", problem=_warm(settings))
     # Each flow run would end by waiting up to a second for the thread that beats for it. Bursts know by the leases of
     # their shards who lives, and the parent reports a dead child at once.
@@ -79,6 +82,7 @@ def _serve(requests: "queue.SimpleQueue[Message]", replies: IO[str], settings: S
         if abandoned:
             return
         _reply(replies, kind="finished", problem=problem)
+        gc.collect()  # clients and contexts refer to themselves; meanwhile the parent asks for the next run
 
 
 def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> tuple[str | None, bool]:
