@@ -274,7 +274,7 @@ class S3Store:
 
 @cache
 def _descriptions() -> "Loader":
-    """botocore's service descriptions: 0.3 s of reading JSON, which all clients of a process share."""
+    """botocore's service descriptions: 0.1 s of reading JSON, which all clients of a process share."""
     loader: Loader = botocore.session.Session().get_component("data_loader")
     return loader
 
