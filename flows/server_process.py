@@ -23,12 +23,15 @@ def main(socket_fd: int, users_lock: Path) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
-    config = uvicorn.Config(
-        create_app(final=True),
-        log_level=get_current_settings().server.logging_level.lower(),
-        timeout_graceful_shutdown=3,
-    )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=socket_fd)])
+    from flows.server_database import patient_database
+
+    with patient_database():
+        config = uvicorn.Config(
+            create_app(final=True),
+            log_level=get_current_settings().server.logging_level.lower(),
+            timeout_graceful_shutdown=3,
+        )
+        uvicorn.Server(config).run(sockets=[socket.socket(fileno=socket_fd)])
 
 
 def _end_without_users(users_lock: Path) -> None:

@@ -8,8 +8,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -59,6 +62,18 @@ def test_server_is_shared_and_ends_with_its_last_user(tmp_path: Path) -> None:
     assert settings["services"]["task_run_recorder"]["batch_size"] == 200
     assert settings["services"]["task_run_recorder"]["read_batch_size"] == 200
     server.wait(60)  # raises if it goes on
+
+
+def test_requests_that_write_at_the_same_time_all_succeed(tmp_path: Path) -> None:
+    def beat(url: str, worker: int) -> list[int]:
+        with httpx.Client(base_url=url, timeout=60) as client:  # unlike Prefect's it does not hide a 503 by waiting
+            beats = (client.post("/work_pools/gpu/workers/heartbeat", json={"name": f"{worker}"}) for _ in range(25))
+            return [answer.status_code for answer in beats]
+
+    with local_server(Settings(home=tmp_path)) as url, ThreadPoolExecutor(8) as workers:
+        httpx.post(f"{url}/work_pools/", json={"name": "gpu", "type": "process"}).raise_for_status()
+        statuses = [status for some in workers.map(partial(beat, url), range(8)) for status in some]
+    assert statuses == [204] * 200
 
 
 def test_server_that_cannot_start_shows_why(tmp_path: Path) -> None:
