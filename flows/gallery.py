@@ -60,6 +60,7 @@ def write_gallery(store: ArtefactStore, ledger: Ledger, job: JobRecord, *, summa
     for file in gallery_files(job, summary, ledger.item_reports(job.id)):
         key = job_key(job.name, file.name)
         if file.name == GALLERY_NAME:
+            store.sync()
             store.replace(key, file.data, content_type=file.content_type)
         else:
             store.put(key, file.data, sha256=sha256_hex(file.data), content_type=file.content_type)

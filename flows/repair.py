@@ -87,6 +87,7 @@ def _mend(before: Verification, mended: Mended, ledger: Ledger, store: ArtefactS
     lost = {index for index, fingerprints in damage.items.items() if fingerprints & forgotten}
     mended.reopened = ledger.reset_items(job.id, states=[ItemState.DONE], indices=sorted(lost | damage.incomplete))
     _mend_finals(damage, forgotten, mended, store)
+    store.sync()
     _remove_stray(damage, mended, ledger, store)
     restated = job.status in _ENDED and _correct_status(job.id, job.status, ledger)
     if restated or (before.complete and any(counts[kind] for kind in _PAGES)):

@@ -285,6 +285,7 @@ class Writer:
                 ending.append(self._threads.submit(self._end, entry.index, end))
         ends = [ended for future in ending if (ended := future.result()) is not None]
         if rows:
+            self._store.sync()
             self._ledger.record_step(self._job.id, self._job.run, step_id, rows, ends)
 
     def _settle(self, step_id: str, entry: Entry) -> tuple[StepEntry, End | None]:

@@ -53,6 +53,13 @@ class ArtefactStore(Protocol):
         """Makes `key` a copy of `source_key`, replacing what was there, without sending the bytes again."""
         ...
 
+    def sync(self) -> None:
+        """Returns once all that was put and published through this object outlasts a loss of power.
+
+        To be called before anything refers to such an object; `replace` needs no call.
+        """
+        ...
+
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         """The object's bytes, checked against `sha256`, or else against the digest kept with the object, if any.
 

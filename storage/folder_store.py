@@ -1,9 +1,11 @@
 """Artefacts as files under a folder.
 
-A file appears under its key only when it is whole and on disk: bytes go to a hidden temporary file in the same folder,
-which is synced and then linked (`put`, which must not overwrite) or renamed (`replace`) into place.
+A file appears under its key only when it is whole: bytes go to a hidden temporary file in the same folder, which is
+then linked (`put`, which must not overwrite) or renamed (`replace`) into place. What is replaced is on disk before that;
+what is put or published is so after `sync`, which takes care of hundreds of small files for the price of one.
 """
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -59,7 +61,7 @@ class FolderStore:
         if sha256_hex(data) != sha256:
             raise DamagedObject(f"{key}: the bytes to store do not match the digest given with them.")
         with _store_errors(path):
-            created = not path.exists() and _write(path, data, _link_new)
+            created = not path.exists() and _write(path, data, _link_new, sync=False)
             if not created and not _holds(path, sha256, len(data)):
                 raise ContentConflict(f"{path} holds other content already; delete it if it is not wanted.")
         return StoredObject(key, len(data), created)
@@ -68,7 +70,7 @@ class FolderStore:
         """Stores `data` whatever was there, atomically. `created` is always True."""
         path = self._path(key)
         with _store_errors(path):
-            _write(path, data, _rename_over)
+            _write(path, data, _rename_over, sync=True)
         return StoredObject(key, len(data), created=True)
 
     def publish(self, source_key: str, key: str, *, content_type: str) -> None:  # noqa: ARG002 - files have none
@@ -78,14 +80,19 @@ class FolderStore:
             if not source.is_file():
                 raise MissingObject(f"{source} is not there.")
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = _temporary_path(path)
-            try:
-                _link_or_copy(source, temporary)
-                temporary.replace(path)
-                _sync_folder(path.parent)
-            finally:
-                # A rename between two links of the same file does nothing, and leaves both.
-                temporary.unlink(missing_ok=True)
+            if not _link_at_once(source, path):
+                temporary = _temporary_path(path)
+                try:
+                    _link_or_copy(source, temporary)
+                    temporary.replace(path)
+                finally:
+                    # A rename between two links of the same file does nothing, and leaves both.
+                    temporary.unlink(missing_ok=True)
+
+    def sync(self) -> None:
+        """Has the file system write all that it still holds in memory."""
+        with _store_errors(self._folder), suppress(FileNotFoundError):  # nothing was put yet
+            _sync_file_system(self._folder)
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         """The file's bytes; files keep no digest, so they are checked only against `sha256`."""
@@ -148,17 +155,19 @@ def _store_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {advice}.", retryable=error.errno in _PASSING) from error
 
 
-def _write(path: Path, data: bytes, place: Callable[[Path, Path], bool]) -> bool:
-    """Writes and syncs a temporary file, then lets `place` bring it to `path`. Returns what `place` returns."""
+def _write(path: Path, data: bytes, place: Callable[[Path, Path], bool], *, sync: bool) -> bool:
+    """Writes a temporary file, then lets `place` bring it to `path`. Returns what `place` returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_path(path)
     try:
         with temporary.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         placed = place(temporary, path)
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
         return placed
     finally:
         temporary.unlink(missing_ok=True)
@@ -196,6 +205,17 @@ def _rename_over(temporary: Path, path: Path) -> bool:
     return True
 
 
+def _link_at_once(source: Path, path: Path) -> bool:
+    """False where that is impossible: something lies at `path` already, or the file system has no links."""
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in {errno.EEXIST, *_NO_LINKS}:
+            raise
+        return False
+    return True
+
+
 def _link_or_copy(source: Path, temporary: Path) -> None:
     try:
         os.link(source, temporary)
@@ -203,8 +223,21 @@ def _link_or_copy(source: Path, temporary: Path) -> None:
         if error.errno not in _NO_LINKS:
             raise
         shutil.copyfile(source, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+
+
+def _sync_file_system(folder: Path) -> None:
+    try:
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except AttributeError:  # not Linux
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -144,6 +144,19 @@ def test_the_first_error_of_the_store_stops_everything(desk: Desk, tmp_path: Pat
     assert all(not outcomes for outcomes in desk.mill.outcomes())
 
 
+def test_nothing_is_recorded_that_could_be_lost_with_the_power(desk: Desk, tmp_path: Path) -> None:
+    class Unsafe(FolderStore):
+        def sync(self) -> None:
+            raise StoreError("the disk is full")
+
+    with pytest.raises(StoreError, match="disk is full"), desk.writer(Unsafe(tmp_path / "out")) as writer:
+        unit = writer.open_unit("a")
+        unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        unit.seal()
+        writer.flush()
+    assert desk.mill.outcomes()[0] == {}
+
+
 def test_a_ledger_that_fails_stops_the_writer(desk: Desk) -> None:
     class FullDisk(Exception):
         pass

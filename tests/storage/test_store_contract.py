@@ -40,6 +40,13 @@ def test_putting_the_same_again_creates_nothing(store: ArtefactStore) -> None:
     assert put(store, KEY, b"pixels") == StoredObject(KEY, 6, created=False)
 
 
+def test_sync_can_be_called_at_any_time(store: ArtefactStore) -> None:
+    store.sync()
+    put(store, KEY, b"pixels")
+    store.sync()
+    assert store.get(KEY) == b"pixels"
+
+
 @pytest.mark.parametrize("other", [b"others", b"longer pixels"])
 def test_put_never_overwrites_other_content(store: ArtefactStore, other: bytes) -> None:
     put(store, KEY, b"pixels")
