@@ -29,9 +29,10 @@ from flows.workers_online import workers_online
 from storage.ledger import Ledger
 from storage.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, ShardState
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon
-POLL_SHARE = 0.02  # of the time, at most, goes into looking: a job of 50,000 items takes a while to count
+POLL_SHARE = 0.02  # of the time, at most, goes into counting what is left: a million items take a while
+PREFECT_SECONDS = 2.0  # between questions to the API: each costs its server 7 ms, and what goes well the ledger tells
 NO_WORKER_WARNING_SECONDS = 20.0
 OUTAGE_SECONDS = 900.0  # a Prefect API that is away for longer ends the burst; shards at work go on without it
 STOP_SECONDS = 3.0  # for shards to end in order once the job's status tells them to
@@ -78,6 +79,7 @@ class ShardWatch:
         self._given_up: dict[int, str] = {}
         self._signs: dict[int, tuple[Lease | None, float]] = {}  # shard -> its lease as last seen, and since when
         self._outage_since: float | None = None
+        self._asked_at = 0.0
         self._submitted_at = time.monotonic()
         self._warned = False
 
@@ -92,14 +94,16 @@ class ShardWatch:
             if held.lost is not None:
                 raise JobTakenOver(f"this burst no longer runs {self._job.id}: {held.lost}")
             began = time.monotonic()
-            ending = self._look()
+            records = self._read_shards()
+            counting = time.monotonic() - began
+            ending = self._look(records)
             if ending is not None:
                 return ending
             if time.monotonic() - reported >= every:
                 reported = time.monotonic()
                 self._report(report, reported - started)
             if self._waiting or self._open:
-                time.sleep(min(MAX_POLL_SECONDS, max(POLL_SECONDS, (time.monotonic() - began) / POLL_SHARE)))
+                time.sleep(min(MAX_POLL_SECONDS, max(POLL_SECONDS, counting / POLL_SHARE)))
         self._report(report, time.monotonic() - started)
         return self._end_of(self._ledger.progress(self._job.id))
 
@@ -127,20 +131,28 @@ class ShardWatch:
                 if identifier in runs and identifier not in idle and not has_ended(runs[identifier])
             }
             if self._open:
-                time.sleep(POLL_SECONDS / 4)
+                time.sleep(POLL_SECONDS / 2)
         return not self._open
 
+    def _read_shards(self) -> dict[int, ShardRecord]:
+        return {record.index: record for record in self._ledger.shards(self._job.id)}
+
     # -- one look --------------------------------------------------------------------------------------------------
-    def _look(self) -> Ending | None:
+    def _look(self, records: dict[int, ShardRecord]) -> Ending | None:
         """Submits, closes and resubmits shards. Returns how the job ends if it must end now."""
         if self._ledger.standing(self._job.id)[1] is JobStatus.CANCELLED:
             return Ending(JobStatus.CANCELLED, "cancelled")
-        records = {record.index: record for record in self._ledger.shards(self._job.id)}
         refusal = self._refusal(records) or self._too_many_failures()
         if refusal is not None:
             return refusal
+        self._close_done(records)
         try:
-            ending = self._look_at_runs(records)
+            for shard in list(self._waiting):
+                self._submit(shard, records[shard].items)
+            if time.monotonic() - self._asked_at < PREFECT_SECONDS:
+                return None
+            ending = self._look_at_runs()
+            self._asked_at = time.monotonic()
         except OUTAGE as error:
             if not is_outage(error):
                 raise
@@ -148,15 +160,20 @@ class ShardWatch:
         self._outage_since = None
         return ending
 
-    def _look_at_runs(self, records: dict[int, ShardRecord]) -> Ending | None:
-        for shard in list(self._waiting):
-            self._submit(shard, records[shard].items)
+    def _close_done(self, records: dict[int, ShardRecord]) -> None:
+        """Their workers may have yet to tell Prefect."""
+        for shard, identifier in list(self._open.items()):
+            record = records[shard]
+            if record.state is ShardState.DONE and not record.items and record.flow_run_id == str(identifier):
+                del self._open[shard]
+
+    def _look_at_runs(self) -> Ending | None:
         runs = read_runs(self._client, [*self._open.values(), *([self._burst_run] if self._burst_run else [])])
         burst = runs.get(self._burst_run) if self._burst_run else None
         if burst is not None and burst.state and (burst.state.is_cancelling() or burst.state.is_cancelled()):
             return Ending(JobStatus.CANCELLED, "cancelled in Prefect")
         # Read after the runs: what a run that has ended did is then surely in them.
-        records = {record.index: record for record in self._ledger.shards(self._job.id)}
+        records = self._read_shards()
         for shard, identifier in list(self._open.items()):
             self._check(records[shard], identifier, runs.get(identifier))
         self._warn_without_worker(runs)
@@ -202,9 +219,6 @@ class ShardWatch:
         shard = record.index
         mine = record.flow_run_id == str(identifier)
         if run is not None and not has_ended(run):
-            if mine and record.state is ShardState.DONE and not record.items:
-                del self._open[shard]  # its worker has yet to tell Prefect
-                return
             if waits_for_the_clock(run):
                 self._logger.warning("the clock was set back: shard %d is submitted again, to start at once", shard)
                 cancel_runs(self._client, [identifier], "The clock was set back.")
