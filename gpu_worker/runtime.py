@@ -26,6 +26,10 @@ class WorkerRuntime:
         self._checked: set[tuple[ModelRef, str]] = set()  # with their digest
         self.name = f"{socket.gethostname()}:{os.getpid()}"
 
+        import cv2
+
+        cv2.setNumThreads(1)  # images are measured in several threads, beside a device that may need the cores
+
     @cached_property
     def device(self) -> Device:
         """Raises DeviceUnavailable."""

@@ -8,7 +8,7 @@ from PIL import Image
 
 from steps.alpha import OPAQUE, SUBJECT, Plane, alpha_of
 from steps.contract import Fact
-from steps.masks import Mask, enclosed
+from steps.masks import Mask, enclosed_area
 
 DIGITS = 6  # facts are stored and compared as text: no noise of the last bits
 SPECK = 0.0005  # of the image's area: a smaller part of the subject, or hole in it, is noise and does not count
@@ -51,9 +51,8 @@ def _shape(subject: Mask) -> dict[str, Fact]:
     if subject.all():
         return {"hole_ratio": 0.0, "edge_contact": 1.0, "components": 1}
     speck = max(1, round(SPECK * subject.size))
-    hole_area = int(np.count_nonzero(enclosed(~subject, speck)))
     return {
-        "hole_ratio": _rounded(hole_area / max(1, int(np.count_nonzero(subject)))),
+        "hole_ratio": _rounded(enclosed_area(~subject, speck) / max(1, int(np.count_nonzero(subject)))),
         "edge_contact": _rounded(_border(subject).mean()),
         "components": _components(subject, speck),
     }
@@ -77,17 +76,26 @@ def _components(subject: Mask, speck: int) -> int:
 def _look(luma: Plane, subject: Mask) -> dict[str, Fact]:
     import cv2
 
-    seen = luma[subject]
-    if not seen.size:
+    if not subject.any():
         return {"sharpness": 0.0, "contrast": 0.0, "brightness": 0.0}
+    seen = subject.astype(np.uint8)
+    mean, deviation = _moments(luma, seen)
     # Only where the 3x3 window lies within the subject: what is hidden under transparent pixels must not count.
-    inner = cv2.erode(subject.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
-    edges: NDArray[np.int16] = cv2.Laplacian(luma, cv2.CV_16S)[inner]
+    inner = seen if subject.all() else cv2.erode(seen, np.ones((3, 3), np.uint8), borderValue=1)
+    _, edges = _moments(cv2.Laplacian(luma, cv2.CV_16S), inner)
     return {
-        "sharpness": _rounded(edges.var()) if edges.size else 0.0,
-        "contrast": _rounded(seen.std() / OPAQUE),
-        "brightness": _rounded(seen.mean() / OPAQUE),
+        "sharpness": _rounded(edges**2),
+        "contrast": _rounded(deviation / OPAQUE),
+        "brightness": _rounded(mean / OPAQUE),
     }
+
+
+def _moments(plane: NDArray[np.uint8] | NDArray[np.int16], where: NDArray[np.uint8]) -> tuple[float, float]:
+    """Mean and standard deviation of the pixels where `where` is not 0; zeros if there are none."""
+    import cv2
+
+    mean, deviation = cv2.meanStdDev(plane, mask=where)
+    return float(mean[0, 0]), float(deviation[0, 0])
 
 
 def _rounded(value: float | np.floating) -> float:

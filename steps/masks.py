@@ -69,16 +69,29 @@ def regions(mask: Mask, min_area: int) -> Mask:
 
 def enclosed(mask: Mask, min_area: int = 1) -> Mask:
     """Those of `regions` that reach no side of the frame."""
+    labels, kept, _ = _enclosed(mask, min_area)
+    return np.asarray(kept[labels], dtype=np.bool_)
+
+
+def enclosed_area(mask: Mask, min_area: int = 1) -> int:
+    """How many pixels `enclosed` would find."""
+    _, kept, areas = _enclosed(mask, min_area)
+    return int(areas[kept].sum())
+
+
+def _enclosed(mask: Mask, min_area: int) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int32]]:
+    """Label of each pixel; by label, whether the region is enclosed, and its area."""
     import cv2
 
     height, width = mask.shape
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    areas = stats[:, cv2.CC_STAT_AREA]
     left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
     right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
     inside = (left > 0) & (top > 0) & (right < width) & (bottom < height)
-    kept = inside & (stats[:, cv2.CC_STAT_AREA] >= min_area)
+    kept = inside & (areas >= min_area)
     kept[0] = False
-    return np.asarray(kept[labels], dtype=np.bool_)
+    return labels, kept, areas
 
 
 def dilate(mask: Mask, pixels: int) -> Mask:
