@@ -8,6 +8,7 @@ from functools import lru_cache
 from PIL import Image, ImageDraw, ImageFont
 
 from storage.artefacts import ArtefactStore, DamagedObject, MissingObject
+from storage.images import PNG_OPTIONS
 from storage.keys import job_key
 from storage.ledger import Ledger
 from storage.records import ItemRecord, ItemState, JobRecord
@@ -61,7 +62,7 @@ def write_contact_sheet(store: ArtefactStore, ledger: Ledger, job: JobRecord, li
         _finals(store, job, picked), columns=min(8, math.ceil(math.sqrt(len(picked)))), cell=SHEET_CELL
     )
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
+    sheet.save(buffer, "PNG", **PNG_OPTIONS)
     key = job_key(job.name, CONTACT_SHEET_NAME)
     store.replace(key, buffer.getvalue(), content_type="image/png")
     return key

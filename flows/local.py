@@ -11,12 +11,12 @@ from pathlib import Path
 
 from configs.settings import Settings
 from flows.deployments import ensure_pool_and_deployments
-from flows.server import local_server
+from flows.server import is_own, local_server
 
 SHORT_LIFE_SECONDS = 60.0  # a process that ends sooner may have something wrong that a restart won't mend
 LONGEST_PAUSE_SECONDS = 30.0  # between its starts then
 END_SECONDS = 15.0
-LOOK_SECONDS = 3.0  # between looks whether the pool still has a worker
+LOOK_SECONDS = 10.0  # between looks whether the pool still has a worker; its server knows no sooner than in 25 s
 
 Say = Callable[[str], None]
 
@@ -35,13 +35,14 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
     theirs = bool(PREFECT_API_URL.value())
     if not theirs:
         say("starting the Prefect server")
-    # Heartbeats are for automations, of which a server of our own has none; a flow run waits for them at its end.
-    quiet = {} if theirs else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with local_server(settings) as api_url, temporary_settings({PREFECT_API_URL: api_url}, set_defaults=quiet):
-        ensure_pool_and_deployments(settings)
-        needed = (lambda: not workers_online(settings.work_pool)) if theirs else (lambda: True)
-        with worker_process(settings, api_url, needed=needed, say=say):
-            yield api_url
+    with local_server(settings) as api_url:
+        # Heartbeats are for automations, which a server of our own does not run; a flow run waits for them at its end.
+        quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_own(api_url, settings) else {}
+        with temporary_settings({PREFECT_API_URL: api_url}, set_defaults=quiet):
+            ensure_pool_and_deployments(settings)
+            needed = (lambda: not workers_online(settings.work_pool)) if theirs else (lambda: True)
+            with worker_process(settings, api_url, needed=needed, say=say):
+                yield api_url
 
 
 @contextmanager

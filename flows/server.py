@@ -69,6 +69,12 @@ def local_server(
             yield server.url
 
 
+def is_own(url: str, settings: Settings) -> bool:
+    """Whether the API at `url` is of a server that Pixelmill started for `settings.home`."""
+    server = _noted_server(settings.home.expanduser().resolve() / "prefect")
+    return server is not None and server.url == url.rstrip("/")
+
+
 @contextmanager
 def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> Iterator[None]:
     """Starts the server again when it dies. Of several users one does; the others find it running."""
@@ -155,13 +161,19 @@ def _locked(path: Path, operation: int) -> Iterator[int]:
 
 def _running_server(folder: Path) -> _Server | None:
     """The server that this home's file names, if it really is there."""
+    server = _noted_server(folder)
+    return server if server is not None and _health_problem(server.url, timeout=5) is None else None
+
+
+def _noted_server(folder: Path) -> _Server | None:
+    """The server that this home's file names, if its process lives; it may not answer yet, or no longer."""
     try:
         document: dict[str, Any] = json.loads((folder / "server.json").read_text())
         server = _Server(int(document["pid"]), int(document["port"]), bool(document["ui"]))
         os.kill(server.pid, 0)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return server if _health_problem(server.url, timeout=5) is None else None
+    return server
 
 
 class _ServerKilled(ServerError):

@@ -1,8 +1,8 @@
 """Artefacts as files under a folder.
 
 A file appears under its key only when it is whole: bytes go to a hidden temporary file in the same folder, which is
-then linked (`put`, which must not overwrite) or renamed (`replace`) into place. What is replaced is on disk before that;
-what is put or published is so after `sync`, which takes care of hundreds of small files for the price of one.
+then linked (`put`, which must not overwrite) or renamed (`replace`) into place. What `replace` brings is on disk before
+that; what is put or published is so after `sync`, which takes care of hundreds of small files for the price of one.
 """
 
 import ctypes
@@ -15,10 +15,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from storage.artefacts import ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
 from storage.keys import sha256_hex
 from storage.locations import HIDDEN_PREFIX, check_key
+
+_T = TypeVar("_T")
 
 _PASSING = {
     errno.EAGAIN,
@@ -49,7 +52,7 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         """`folder` is made on the first write."""
         self._folder = folder.expanduser().resolve()
-        self._inside: set[Path] = set()  # folders that were seen to lie in it: to look again for each file is dear
+        self._inside = {self._folder}  # folders that were seen to lie in it: to look again for each file is dear
 
     @property
     def root(self) -> str:
@@ -61,7 +64,7 @@ class FolderStore:
         if sha256_hex(data) != sha256:
             raise DamagedObject(f"{key}: the bytes to store do not match the digest given with them.")
         with _store_errors(path):
-            created = not path.exists() and _write(path, data, _link_new, sync=False)
+            created = _write(path, data, _link_new, sync=False)
             if not created and not _holds(path, sha256, len(data)):
                 raise ContentConflict(f"{path} holds other content already; delete it if it is not wanted.")
         return StoredObject(key, len(data), created)
@@ -79,11 +82,10 @@ class FolderStore:
         with _store_errors(path):
             if not source.is_file():
                 raise MissingObject(f"{source} is not there.")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not _link_at_once(source, path):
+            if not _in_folder(path, lambda: _link_at_once(source, path)):
                 temporary = _temporary_path(path)
                 try:
-                    _link_or_copy(source, temporary)
+                    _in_folder(path, lambda: _link_or_copy(source, temporary))
                     temporary.replace(path)
                 finally:
                     # A rename between two links of the same file does nothing, and leaves both.
@@ -135,13 +137,22 @@ class FolderStore:
         path = self._folder / check_key(key)
         # A symbolic link inside the folder must not lead out of it. A link at the key itself is replaced, not followed.
         with _store_errors(path):
-            leaves = path.is_symlink() and not path.resolve().is_relative_to(self._folder)
-            if path.parent not in self._inside:
-                leaves = leaves or not path.parent.resolve().is_relative_to(self._folder)
-        if leaves:
+            stays = self._holds_folder(path.parent) and self._holds_link(path)
+        if not stays:
             raise StoreError(f"{path} leads out of {self._folder} through a symbolic link: remove the link.")
-        self._inside.add(path.parent)
         return path
+
+    def _holds_folder(self, folder: Path) -> bool:
+        if folder in self._inside:
+            return True
+        if not self._holds_folder(folder.parent) or not self._holds_link(folder):
+            return False
+        self._inside.add(folder)
+        return True
+
+    def _holds_link(self, path: Path) -> bool:
+        """True also for what is no link."""
+        return not path.is_symlink() or path.resolve().is_relative_to(self._folder)
 
 
 @contextmanager
@@ -157,10 +168,9 @@ def _store_errors(path: Path) -> Iterator[None]:
 
 def _write(path: Path, data: bytes, place: Callable[[Path, Path], bool], *, sync: bool) -> bool:
     """Writes a temporary file, then lets `place` bring it to `path`. Returns what `place` returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_path(path)
     try:
-        with temporary.open("xb") as file:
+        with _in_folder(path, lambda: temporary.open("xb")) as file:
             file.write(data)
             if sync:
                 file.flush()
@@ -171,6 +181,15 @@ def _write(path: Path, data: bytes, place: Callable[[Path, Path], bool], *, sync
         return placed
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _in_folder(path: Path, make: Callable[[], _T]) -> _T:
+    """Calls `make`, which makes a file beside `path`. The folder is made only when it turns out to be missing."""
+    try:
+        return make()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return make()
 
 
 def _temporary_path(path: Path) -> Path:

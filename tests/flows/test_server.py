@@ -18,7 +18,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from configs.settings import Settings
-from flows.server import ServerError, local_server
+from flows.server import ServerError, is_own, local_server
 
 pytestmark = pytest.mark.e2e
 
@@ -50,6 +50,8 @@ def test_server_is_shared_and_ends_with_its_last_user(tmp_path: Path) -> None:
         url = user.stdout.readline().strip()
         with local_server(Settings(home=tmp_path)) as joined:
             assert joined == url
+            assert is_own(url, Settings(home=tmp_path))
+            assert not is_own("https://prefect.example/api", Settings(home=tmp_path))
             user.kill()
             user.wait()
             time.sleep(0.5)  # a server that hung on its starter would be gone now
