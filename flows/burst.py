@@ -65,7 +65,9 @@ def _run(job: str | None, job_id: str | None, ledger: Ledger, settings: Settings
     with chdir(settings.working_folder or Path.cwd()):
         request = read_plan_request(str(job), settings)
     with job_lease(job_identity(request, settings), ledger, say=say) as held:
-        return run_burst(start_job(request, ledger, settings), ledger, settings, held)
+        begun = start_job(request, ledger, settings)
+        del request  # the ledger has the items
+        return run_burst(begun, ledger, settings, held)
 
 
 def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease) -> Summary:

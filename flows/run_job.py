@@ -24,6 +24,7 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, say: Say, w
     request = read_plan_request(path, settings)
     with job_lease(job_identity(request, settings), ledger, say=say):
         job = start_job(request, ledger, settings)
+        del request  # the ledger has the items
         ledger.reset_items(job.id, states=[ItemState.FAILED])
         return _run_pending(job, ledger, settings, say, watch)
 
