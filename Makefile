@@ -34,8 +34,9 @@ demo: install ## run the starter job: generate, cut out, inpaint, upscale
 
 test: test-unit test-e2e ## all tests, the fast ones first
 
+# Several processes of tests, of which each would use all cores.
 test-unit: install
-	@$(BIN)/pytest -m "not e2e and not slow" -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not e2e and not slow" -n 2
 
 test-e2e: install
 	@$(BIN)/pytest -m "e2e and not slow" -n 2 --dist loadfile
