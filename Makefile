@@ -8,8 +8,9 @@ UV_VERSION := 0.13.8
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 PACKAGES := configs steps storage gpu_worker flows starter
+LOCK := --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11
 
-.PHONY: help install demo test test-unit test-e2e test-slow lint starter-eval bench chaos lock clean
+.PHONY: help install demo test test-unit test-parts test-e2e test-slow fleet-test lint starter-eval bench gates-bench chaos lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -32,17 +33,27 @@ install: .venv/.installed ## make .venv with everything pinned in requirements.l
 demo: install ## run the starter job: generate, cut out, inpaint, upscale
 	@$(BIN)/pixelmill run jobs/starter.yaml
 
-test: test-unit test-e2e ## all tests, the fast ones first
+test: test-unit test-parts test-e2e ## all tests, the fast ones first
+
+# Tests start some hundreds of processes: without bytecode each of them would compile all of Pixelmill anew.
+test-unit test-parts test-e2e test-slow: export PYTHONDONTWRITEBYTECODE :=
 
 # Several processes of tests, of which each would use all cores.
-test-unit: install
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not e2e and not slow" -n 2
+test-unit: install ## the tests without processes, models and whole jobs: about a minute
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not e2e and not parts and not slow" -n 2 --dist loadfile
 
-test-e2e: install
-	@$(BIN)/pytest -m "e2e and not slow" -n 2 --dist loadfile
+test-parts: install ## the tests of commands, models and jobs without servers
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "parts and not e2e and not slow" -n 2 --dist loadfile
+
+test-e2e: install ## the tests with servers and workers: some minutes
+	@$(BIN)/pytest -m "e2e and not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: install ## the tests that `make test` leaves out: benchmarks at their tiniest
 	@$(BIN)/pytest -m slow
+
+# The path of uv goes along: the flows image's environment is made with it.
+fleet-test: install ## prove docker/compose.yaml natively, with kills (needs PostgreSQL's and Redis's servers; ITEMS=2000)
+	@UV="$(abspath $(shell command -v $(UV)))" $(BIN)/python -m tests.fleet $(if $(ITEMS),--items $(ITEMS))
 
 lint: install ## format, lint, types and layers
 	@$(BIN)/ruff format --check .
@@ -65,11 +76,18 @@ chaos: install ## fault tests, each checked from outside (SEED=1 ONLY=kills,two-
 	@$(BIN)/python -m benchmarks.chaos $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(KILLS),--kills $(KILLS)) $(if $(ITEMS),--items $(ITEMS))
 
-lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock
-	$(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
-		--group dev pyproject.toml -o requirements.lock
-	$(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
-		--group bench -c requirements.lock -o benchmarks/requirements-bench.lock
+# Needs nothing beyond an ordinary install; pictures are kept in the user's cache folder.
+gates-bench: install ## plant defects in sprites and count what the shipped gates find (SEED=1 SCALE=0.1)
+	@$(BIN)/python -m benchmarks.gates $(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE))
+
+# The containers' locks are parts of requirements.lock: what is tested is what is shipped.
+lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock and the locks that follow from it
+	$(UV) pip compile --upgrade $(LOCK) --all-extras --group dev pyproject.toml -o requirements.lock
+	$(UV) pip compile --upgrade $(LOCK) --group bench -c requirements.lock -o benchmarks/requirements-bench.lock
+	$(UV) pip compile --upgrade $(LOCK) --extra fleet pyproject.toml -c requirements.lock \
+		-o docker/requirements-flows.lock
+	$(UV) pip compile --upgrade $(LOCK) --extra worker --extra cuda --extra postgres pyproject.toml \
+		-c requirements.lock -o docker/requirements-worker.lock
 
 clean: ## remove the environment and what the demo made
 	rm -rf .venv .uv out

@@ -21,10 +21,10 @@ from configs.models import ModelCatalogue
 from configs.settings import Settings, load_settings
 from flows.plan import read_plan_request
 from gpu_worker.device import choose_device
-from gpu_worker.item_path import ItemPath, wants
+from gpu_worker.item_path import ItemPath
 from steps.contract import Frame, Relief, Step, StepContext
 from steps.facts import measure
-from steps.resolve import ResolvedStep
+from steps.program import Program, Visit
 
 
 class BareContext:
@@ -53,35 +53,35 @@ class Traveler:
 
 
 def take_through(
-    step: ResolvedStep, travelers: Sequence[Traveler], context: StepContext, limit: int, *, measured: bool
+    visit: Visit, travelers: Sequence[Traveler], context: StepContext, limit: int, *, measured: bool
 ) -> None:
     """Gives a new image to those that visit the step, in micro-batches of `limit`; with its facts if `measured`."""
-    visitors = {each.path.item.index: each for each in travelers if wants(each.path, step)}
+    visitors = {each.path.item.index: each for each in travelers if each.path.wants(visit)}
     frames = [Frame(each.path.item, each.image) for each in visitors.values()]
-    for batch in _batches(step.step, frames, limit):
-        for frame, result in zip(batch, step.step.run(batch, context), strict=True):
+    for batch in _batches(visit.step, frames, limit):
+        for frame, result in zip(batch, visit.step.run(batch, context), strict=True):
             traveler = visitors[frame.item.index]
             traveler.image = result.image
-            traveler.path.visited[step.id] = ""  # nobody asks for fingerprints here
+            traveler.path.visited[visit.step_id] = visit  # nobody asks for fingerprints here
             if measured:
-                traveler.path.facts[step.id] = {**measure(result.image), **result.facts}
+                traveler.path.facts[visit.id] = {**measure(result.image), **result.facts}
 
 
-def steps_read(steps: Sequence[ResolvedStep]) -> set[str]:
+def steps_read(program: Program) -> set[str]:
     """Ids of the steps whose facts a condition reads."""
-    return {name[1] for step in steps if step.when for name in step.when.names if name[0] == "facts"}
+    return {name[1] for _, condition in program.conditions() for name in condition.names if name[0] == "facts"}
 
 
 def run_bare(
-    items: Sequence[Item], steps: Sequence[ResolvedStep], context: StepContext, settings: Settings
+    items: Sequence[Item], program: Program, context: StepContext, settings: Settings
 ) -> list[Image.Image | None]:
     """The last image of each item. Chunks as a worker's, because they decide which items share a micro-batch."""
     images: list[Image.Image | None] = []
-    read = steps_read(steps)
+    read = steps_read(program)
     for start in range(0, len(items), settings.chunk_size):
-        chunk = [Traveler(ItemPath(item)) for item in items[start : start + settings.chunk_size]]
-        for step in steps:
-            take_through(step, chunk, context, settings.micro_batch, measured=step.id in read)
+        chunk = [Traveler(ItemPath(item, program)) for item in items[start : start + settings.chunk_size]]
+        for visit in program.visits:
+            take_through(visit, chunk, context, settings.micro_batch, measured=visit.step_id in read)
         images += [traveler.image for traveler in chunk]
     return images
 
@@ -102,7 +102,7 @@ def prepare() -> Callable[[Message], Message]:
     def answer(request: Message) -> Message:
         job = read_plan_request(Path(request["job"]), settings)
         started = time.perf_counter()
-        images = run_bare(job.items, job.steps, context, settings)
+        images = run_bare(job.items, job.program, context, settings)
         return {"seconds": time.perf_counter() - started, "images": len(images)}
 
     return answer

@@ -23,11 +23,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from benchmarks.bare_process import BareContext, Traveler, steps_read, take_through
 from benchmarks.plain_bucket import PlainBucket
 from benchmarks.resident import Message, serve
-from configs.item import Item
 from configs.settings import load_settings
 from flows.plan import read_plan_request
 from gpu_worker.item_path import ItemPath
-from steps.resolve import ResolvedStep
+from gpu_worker.prospect import Prospect
 
 PATIENCE = 60.0  # seconds for the server to catch up
 THREADS = 2
@@ -41,14 +40,16 @@ def prepare() -> Callable[[Message], Message]:
     def answer(request: Message) -> Message:
         job = read_plan_request(Path(request["job"]), settings)
         bucket = PlainBucket(request["output"])
-        read = steps_read(job.steps)
+        read = steps_read(job.program)
+        visits = job.program.visits
+        prospect = Prospect(job.program)
 
         @task(cache_policy=NO_CACHE, persist_result=False)
         def run_step(number: int, traveler: Traveler) -> Traveler:
-            step = job.steps[number]
+            visit = visits[number]
             with device:
-                take_through(step, [traveler], context, 1, measured=step.id in read)
-            if number == len(job.steps) - 1 and traveler.image is not None:
+                take_through(visit, [traveler], context, 1, measured=visit.step_id in read)
+            if number == len(visits) - 1 and traveler.image is not None:
                 bucket.put(f"{job.job.name}/{traveler.path.item.name}", traveler.image)
             return traveler
 
@@ -59,12 +60,11 @@ def prepare() -> Callable[[Message], Message]:
             ends: list[PrefectFuture[Traveler]] = []
             submitted = 0
             for item in job.items:
-                traveler: Any = Traveler(ItemPath(item))
-                visited: set[str] = set()
-                for number, step in enumerate(job.steps):
-                    if _may_visit(step, item, visited):
+                traveler: Any = Traveler(ItemPath(item, job.program))
+                possible = {visit.id for visit, _ in prospect.of(item).visits}
+                for number, visit in enumerate(visits):
+                    if visit.id in possible:
                         traveler = run_step.submit(number, traveler)
-                        visited.add(step.id)
                         submitted += 1
                 ends.append(traveler)
             images = sum(end.result().image is not None for end in ends)
@@ -77,13 +77,6 @@ def prepare() -> Callable[[Message], Message]:
         return {"seconds": seconds, "images": images, "task_runs": submitted, "recorded": recorded}
 
     return answer
-
-
-def _may_visit(step: ResolvedStep, item: Item, visited: set[str]) -> bool:
-    """Whether the item goes through the step, as far as can be said before there are images."""
-    if step.when is None:
-        return True
-    return step.when.foresee(item) is not False and steps_read([step]) <= visited
 
 
 def _recorded(run_id: str, submitted: int) -> int:

@@ -31,15 +31,15 @@ class RunStep:
     def __init__(self, job: str, number: int, output: str) -> None:
         self._settings = load_settings()
         self._job = read_plan_request(Path(job), self._settings)
-        self._step = self._job.steps[number]
-        self._measured = self._step.id in steps_read(self._job.steps)
+        self._visit = self._job.program.visits[number]
+        self._measured = self._visit.step_id in steps_read(self._job.program)
         self._context = BareContext(self._settings)
-        self._bucket = PlainBucket(output) if number == len(self._job.steps) - 1 else None
+        self._bucket = PlainBucket(output) if number == len(self._job.program.visits) - 1 else None
 
     def __call__(self, batch: Batch) -> Batch:
         travelers: list[Traveler] = [pickle.loads(each) for each in batch["traveler"]]
         limit = self._settings.micro_batch
-        take_through(self._step, travelers, self._context, limit, measured=self._measured)
+        take_through(self._visit, travelers, self._context, limit, measured=self._measured)
         if self._bucket is None:
             return {"traveler": [pickle.dumps(each) for each in travelers]}
         for each in travelers:
@@ -61,16 +61,16 @@ def prepare() -> Callable[[Message], Message]:
     def answer(request: Message) -> Message:
         job = read_plan_request(Path(request["job"]), settings)
         started = time.time()
-        rows = [{"traveler": pickle.dumps(Traveler(ItemPath(item)))} for item in job.items]
+        rows = [{"traveler": pickle.dumps(Traveler(ItemPath(item, job.program)))} for item in job.items]
         data: Any = ray.data.from_items(rows)
-        for number in range(len(job.steps)):
+        for number in range(len(job.program.visits)):
             data = data.map_batches(
                 RunStep,
                 fn_constructor_args=(request["job"], number, request["output"]),
                 batch_size=settings.chunk_size,
                 concurrency=1,
                 # Threads of torch take the cores that an actor needs: the scheduler only has to let all of them in.
-                num_cpus=cores / (len(job.steps) + 1),
+                num_cpus=cores / (len(job.program.visits) + 1),
             )
         stored = sorted(row["stored_at"] for row in data.take_all())
         later = sum(at > stored[0] for at in stored)

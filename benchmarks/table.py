@@ -14,6 +14,8 @@ MODULES = {
     "B6": "benchmarks.many_workers",
     "B7": "benchmarks.other_ways",
     "B8": "benchmarks.large_networks",
+    "B9": "benchmarks.branching",
+    "B10": "benchmarks.facts_cost",
 }
 
 

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from configs.private_files import private_folder
+
 
 class DigestCache:
     """Digests of files, kept in one JSON file. Safe between threads; processes may overwrite each other's additions."""
@@ -61,7 +63,7 @@ class DigestCache:
         """Replaces the file in one step. A home that cannot be written costs time later, not the answer now."""
         temporary = None
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self._path.parent)
             handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".digests-")
             with os.fdopen(handle, "w") as file:
                 json.dump(self._known, file)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, PlainValidator
 
 from configs.item import MAX_SEED, Scalar
 from configs.text import check_name, check_text
-from configs.uris import check_uri
+from configs.uris import check_place, check_uri
 from configs.yaml_source import describe
 
 MAX_TEXT = 10_000  # characters of a prompt or a variable
@@ -55,6 +55,7 @@ Name = Annotated[str, AfterValidator(check_name)]
 Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(check_text)]
 Prompt = Annotated[Text, AfterValidator(not_blank)]
 Uri = Annotated[str, Field(max_length=4096), AfterValidator(check_text), AfterValidator(check_uri)]
+Location = Annotated[str, Field(max_length=4096), AfterValidator(check_text), AfterValidator(check_place)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Value = Annotated[Scalar, PlainValidator(check_value)]
 Vars = Annotated[dict[Annotated[str, AfterValidator(check_variable_name)], Value], Field(max_length=MAX_VARS)]

@@ -3,13 +3,14 @@
 import itertools
 import math
 import string
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from configs.fields import check_variable_name
+from configs.fields import MAX_TEXT, check_variable_name
 from configs.item import Scalar
 from configs.job import Grid, ItemEntry
 from configs.problems import Problem, did_you_mean
@@ -48,8 +49,14 @@ class Template:
         return [name for _, name in self.parts if name is not None]
 
     def fill(self, values: Mapping[str, Scalar]) -> str:
-        """The text with each name replaced by its value."""
-        return "".join(literal + (in_text(values[name]) if name is not None else "") for literal, name in self.parts)
+        """The text with each name replaced by its value; cut where it is too long for any field."""
+        pieces, length = list[str](), 0
+        for literal, name in self.parts:
+            pieces.append(literal + (in_text(values[name]) if name is not None else ""))
+            length += len(pieces[-1])
+            if length > MAX_TEXT:  # whoever checks the field says so; a name can stand a thousand times for a long text
+                break
+        return "".join(pieces)
 
 
 def in_text(value: Scalar) -> str:
@@ -80,7 +87,7 @@ def grid_problems(grid: Grid, kind: Kind, job_vars: Mapping[str, Any]) -> list[P
         except ValueError as error:
             problems.append(Problem(path, str(error)))
         if kind == "matrix":
-            twice = {in_text(value) for value in values if values.count(value) > 1}
+            twice = {in_text(value) for value, count in Counter(values).items() if count > 1}
             problems += [Problem(path, f"lists `{value}` twice") for value in sorted(twice)]
     lengths = {axis: len(values) for axis, values in grid.axes.items()}
     if kind == "zip" and len(set(lengths.values())) > 1:

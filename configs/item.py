@@ -21,5 +21,5 @@ class Item(BaseModel):
     negative_prompt: str | None = None
     seed: int = Field(ge=0, le=MAX_SEED)
     vars: dict[str, Scalar] = Field(default_factory=dict)
-    image: str | None = Field(default=None, description="Input image: an absolute path or an s3:// URI.")
-    mask: str | None = Field(default=None, description="Inpainting mask: an absolute path or an s3:// URI.")
+    image: str | None = Field(default=None, description="Input image: an absolute path or a URI.")
+    mask: str | None = Field(default=None, description="Inpainting mask: an absolute path or a URI.")

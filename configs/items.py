@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from configs import uris
+from configs.access import Access
 from configs.item import Item, Scalar
 from configs.job import ItemEntry
 from configs.problems import Problem
@@ -37,23 +37,38 @@ class Draft(NamedTuple):
     folders: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+class Found(NamedTuple):
+    """Where an input file is, or would be, and what is wrong with that."""
+
+    uri: str  # an absolute path, or an s3:// or web URI
+    objection: str | None = None
+
+
 class Files:
-    """Finds input files on disk, each looked for once."""
+    """Finds input files, each looked for once."""
 
-    _found: dict[tuple[str, tuple[str, ...]], str | None]
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._found: dict[tuple[str, tuple[str, ...]], Found] = {}
 
-    @classmethod
-    def new(cls) -> "Files":
-        return cls({})
+    def find(self, text: str, folders: tuple[str, ...]) -> Found:
+        """The file in the first folder that has it. Those on disk must exist; others are not looked for.
 
-    def find(self, text: str, folders: tuple[str, ...]) -> str | None:
-        """Absolute path or s3:// URI. Files on disk must exist; objects in S3 are not looked for."""
+        What a job may not read is not looked for either: it must not learn whether that exists.
+        """
         key = (text, folders)
         if key not in self._found:
-            tried = [uris.resolve(text, folder) for folder in folders]
-            self._found[key] = next((uri for uri in tried if uri.startswith(uris.S3) or Path(uri).is_file()), None)
+            self._found[key] = self._find(text, folders)
         return self._found[key]
+
+    def _find(self, text: str, folders: tuple[str, ...]) -> Found:
+        tried = list(dict.fromkeys(uris.resolve(text, folder) for folder in folders))
+        objections = [self._access.objection_to_reading(uri) for uri in tried]
+        allowed = [uri for uri, objection in zip(tried, objections, strict=True) if objection is None]
+        for uri in allowed:
+            if uris.is_remote(uri) or Path(uri).is_file():
+                return Found(uri)
+        return Found(tried[0], f"no such file: {' or '.join(allowed)}" if allowed else objections[0])
 
 
 def derive_seed(base: int, name: str, number: int) -> int:
@@ -92,7 +107,7 @@ def name_drafts(drafts: Sequence[Draft]) -> tuple[list[str], list[Problem]]:
 
 def _free_name(draft: Draft, number: int, taken: dict[str, Place], counters: dict[str, int]) -> str:
     entry = draft.entry
-    stem = slug(entry.prompt) if entry.prompt else slug(Path(entry.image).stem) if entry.image else ""
+    stem = slug(entry.prompt) if entry.prompt else slug(uris.stem_of(entry.image)) if entry.image else ""
     stem = stem or f"item-{number:06d}"
     name = stem
     while collision_key(name) in taken:
@@ -103,14 +118,20 @@ def _free_name(draft: Draft, number: int, taken: dict[str, Place], counters: dic
 
 
 def make_items(
-    drafts: Sequence[Draft], names: Sequence[str], *, seed: int, seeds_per_item: int, job_vars: Mapping[str, Scalar]
+    drafts: Sequence[Draft],
+    names: Sequence[str],
+    *,
+    seed: int,
+    seeds_per_item: int,
+    job_vars: Mapping[str, Scalar],
+    access: Access,
 ) -> tuple[list[Item], list[Problem]]:
-    """`seeds_per_item` items of each draft, in order, and the input files that are missing.
+    """`seeds_per_item` items of each draft, in order, and the input files that are missing or may not be read.
 
     More than one image of a draft are named `<name>-1`, `<name>-2` … An entry's own seed is its first image's; all
     other seeds are derived from it, or from the job's, so that no item's image depends on another item.
     """
-    files, items, problems = Files.new(), list[Item](), list[Problem]()
+    files, items, problems = Files(access), list[Item](), list[Problem]()
     for draft, name in zip(drafts, names, strict=True):
         entry = draft.entry
         found, missing = _find_files(draft, files)
@@ -140,11 +161,10 @@ def _find_files(draft: Draft, files: Files) -> tuple[dict[str, str | None], list
     for field, text in found.items():
         if text is None:
             continue
-        found[field] = files.find(text, draft.folders)
-        if found[field] is None:
-            tried = dict.fromkeys(uris.resolve(text, folder) for folder in draft.folders)
-            problems.append(draft.place.problem(field, f"no such file: {' or '.join(tried)}"))
-            found[field] = next(iter(tried))  # so that later checks see an item with a file
+        # With an objection too: later checks should see an item with a file.
+        found[field], objection = files.find(text, draft.folders)
+        if objection is not None:
+            problems.append(draft.place.problem(field, objection))
     return found, problems
 
 

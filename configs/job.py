@@ -1,14 +1,18 @@
 """A job: a recipe and a list of items, as the YAML file says it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from configs.fields import Name, Prompt, Seed, Text, Uri, Value, Vars
+from configs.at_review import AtReview
+from configs.fields import Location, Name, Prompt, Seed, Text, Uri, Value, Vars
 from configs.item import Scalar
 from configs.problems import Problem, did_you_mean
+from configs.recipe import Distinction
 from configs.validation import Salvaged, salvage
 from configs.yaml_source import Document
+
+ARTEFACTS = "artefacts"  # the store's folder of images by fingerprint, beside those of the jobs
 
 
 class ItemEntry(BaseModel):
@@ -20,8 +24,8 @@ class ItemEntry(BaseModel):
     prompt: Prompt | None = None
     negative_prompt: Text | None = None
     seed: Seed | None = Field(default=None, description="Default: derived from the job's seed and the name.")
-    image: Uri | None = Field(default=None, description="Input image: a path or an s3:// URI.")
-    mask: Uri | None = Field(default=None, description="Inpainting mask: a path or an s3:// URI.")
+    image: Uri | None = Field(default=None, description="Input image: a path, an s3:// or an https:// URI.")
+    mask: Uri | None = Field(default=None, description="Inpainting mask: a path, an s3:// or an https:// URI.")
     vars: Vars = Field(default_factory=dict, description="Variables for conditions.")
 
 
@@ -37,8 +41,8 @@ class Grid(BaseModel):
     name: Text | None = Field(default=None, description="Template; default: the values, joined by hyphens.")
     prompt: Prompt | None = Field(default=None, description="Template, such as `a {color} key`.")
     negative_prompt: Text | None = Field(default=None, description="Template.")
-    image: Text | None = Field(default=None, description="Template of a path or an s3:// URI.")
-    mask: Text | None = Field(default=None, description="Template of a path or an s3:// URI.")
+    image: Text | None = Field(default=None, description="Template of a path, an s3:// or an https:// URI.")
+    mask: Text | None = Field(default=None, description="Template of a path, an s3:// or an https:// URI.")
 
     @property
     def axes(self) -> dict[str, tuple[Scalar, ...]]:
@@ -51,25 +55,44 @@ class Grid(BaseModel):
         return {name: text for name in Grid.model_fields if (text := getattr(self, name)) is not None}
 
 
+def _not_reserved(name: str) -> str:
+    if name.casefold() == ARTEFACTS:
+        raise ValueError(f"must not be `{ARTEFACTS}`, which is the folder of all jobs' images")
+    return name
+
+
 class Job(BaseModel):
     """A bulk request. At least one of `items`, `matrix` and `zip` must be there; together they are concatenated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Name = Field(description="Names the job's folder of final images.")
+    name: Annotated[Name, AfterValidator(_not_reserved)] = Field(description="Names the job's folder of final images.")
     description: Text = ""
-    recipe: Uri = Field(description="Name of a recipe, or a path to its file.")
-    output: Uri = Field(description="Folder or s3://bucket/prefix that the images go to.")
+    recipe: Uri = Field(description="Name of a recipe, or a path or URI of its file.")
+    output: Location = Field(description="Folder or s3://bucket/prefix that the images go to.")
     seed: Seed = Field(default=0, description="Base of the items' seeds.")
     seeds_per_item: int = Field(default=1, ge=1, le=10_000, description="Images of each item.")
     vars: Vars = Field(default_factory=dict, description="Variables of every item; an item's own win.")
+    parameters: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Step id -> parameters that this job sets otherwise than the recipe."
+    )
+    distinct: Distinction | None = Field(
+        default=None, description="Whether no image may repeat another one; default: as the recipe says."
+    )
+    budget: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="What a run may cost; it stops when that is spent."
+    )
+    review: AtReview = Field(
+        default=AtReview.END,
+        description="What a burst does when gates have quarantined items: `end`, or `wait` until people have decided.",
+    )
     items: (
         Annotated[
             Annotated[tuple[ItemEntry, ...], Tag("list")] | Annotated[Uri, Tag("table")],
             Discriminator(lambda value: "table" if isinstance(value, str) else "list"),
         ]
         | None
-    ) = Field(default=None, description="The items, or a path to a CSV, JSONL or Parquet file.")
+    ) = Field(default=None, description="The items, or a path or URI of a CSV, JSONL or Parquet file.")
     matrix: Grid | None = Field(default=None, description="Items from all combinations of values.")
     zip: Grid | None = Field(default=None, description="Items from lists of values read side by side.")
 

@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from configs import uris
+from configs.access import Access
 from configs.grid import Kind, expand_grid, grid_problems, grid_size
 from configs.item import Item, Scalar
 from configs.items import Draft, Place, make_items, name_drafts
-from configs.job import Grid, Job
+from configs.job import Grid, ItemEntry, Job
 from configs.problems import Problem
 from configs.tables import read_table
 from configs.validation import Salvaged
 from configs.yaml_source import Document
 
-ReadBytes = Callable[[str], bytes]  # of a path or an s3:// URI; raises OSError
+MAX_CHARACTERS = 1_000_000_000  # of all items' texts: what planning, ledger and manifest have to hold
+ReadBytes = Callable[[str], bytes]  # of a path or a URI; raises OSError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class _Source:
     folder: str  # of the job file
     max_items: int
     read_bytes: ReadBytes
+    access: Access
     problems: list[Problem] = field(default_factory=list)
 
     def complain(self, path: str, message: str) -> None:
@@ -47,6 +50,7 @@ def job_items(
     folder: str,
     max_items: int,
     read_bytes: ReadBytes,
+    access: Access,
     defaults: Mapping[str, Scalar],
 ) -> JobItems:
     """Expands the job: listed items, then the table's or the matrix's, then zip's; each with all its seeds.
@@ -56,12 +60,17 @@ def job_items(
     """
     if read.value is None:
         return JobItems((), (), [], complete=False)
-    source = _Source(read.value, read, document, folder, max_items, read_bytes)
-    drafts = list(_drafts(source))
+    source = _Source(read.value, read, document, folder, max_items, read_bytes, access)
+    drafts = list(_within_memory(_drafts(source), source))
     names, collisions = name_drafts(drafts)
     job = read.value
     items, missing = make_items(
-        drafts, names, seed=job.seed, seeds_per_item=job.seeds_per_item, job_vars={**defaults, **job.vars}
+        drafts,
+        names,
+        seed=job.seed,
+        seeds_per_item=job.seeds_per_item,
+        job_vars={**defaults, **job.vars},
+        access=access,
     )
     problems = list(dict.fromkeys([*source.problems, *collisions, *missing]))
     places = tuple(draft.place for draft in drafts for _ in range(job.seeds_per_item))
@@ -88,6 +97,23 @@ def _drafts(source: _Source) -> Iterator[Draft]:
         yield from _grid_drafts(source, kind, grid)
 
 
+def _within_memory(drafts: Iterator[Draft], source: _Source) -> Iterator[Draft]:
+    """Up to the draft that makes too much text: a few lines of templates, or of a table, can stand for gigabytes."""
+    characters = 0
+    for draft in drafts:
+        characters += _characters(draft.entry) * source.job.seeds_per_item
+        if characters > MAX_CHARACTERS:
+            text = f"the items up to here have more than {MAX_CHARACTERS:,} characters of text"
+            source.problems.append(draft.place.problem("", f"{text}: shorten it, or split the job"))
+            return
+        yield draft
+
+
+def _characters(entry: ItemEntry) -> int:
+    fields = (entry.name, entry.prompt, entry.negative_prompt, entry.image, entry.mask, *entry.vars.values())
+    return sum(len(text) for text in fields if isinstance(text, str))
+
+
 _LIMIT = "make it smaller, or raise PIXELMILL_MAX_ITEMS"
 
 
@@ -101,16 +127,20 @@ def _listed_drafts(source: _Source) -> Iterator[Draft]:
 
 def _table_drafts(source: _Source, text: str, room: int) -> Iterator[Draft]:
     uri = uris.resolve(text, source.folder)
+    if (objection := source.access.objection_to_reading(uri)) is not None:
+        source.complain("items", objection)
+        return
     try:
         data = source.read_bytes(uri)
     except OSError as error:
         source.complain("items", f"cannot be read: {error}")
         return
-    rows, problems = read_table(data, uri, room)
+    name = uris.shown(uri)
+    rows, problems = read_table(data, name, room)
     source.problems += problems
     folders = tuple(dict.fromkeys((source.folder, uris.folder_of(uri))))
     for row in rows:
-        yield Draft(row.entry, Place("", uri, row.line), folders)
+        yield Draft(row.entry, Place("", name, row.line), folders)
 
 
 def _grid_drafts(source: _Source, kind: Kind, grid: Grid) -> Iterator[Draft]:

@@ -4,7 +4,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Role = Literal["diffusion", "cutout", "upscaler"]
+# What a part of a model does. diffusion paints, cutout finds the subject, upscaler enlarges; the others judge:
+# classifier names what it sees, clip compares an image with words, aesthetic rates what clip saw, nsfw tells what is
+# not safe for work, text reads.
+Role = Literal["diffusion", "cutout", "upscaler", "classifier", "clip", "aesthetic", "nsfw", "text"]
 
 
 class ModelRef(NamedTuple):

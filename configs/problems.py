@@ -4,6 +4,10 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+MAX_PROBLEMS = 500
+_MAX_WORD = 200  # characters
+_MAX_NAMES = 1_000  # that a misspelled one is compared with
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -24,17 +28,26 @@ class Problem:
 
 
 class InvalidInput(Exception):
-    """The input was refused and nothing was written. Carries every problem found, not only the first."""
+    """The input was refused and nothing was written. Carries every problem found, not only the first.
+
+    Of more than MAX_PROBLEMS it carries the first, and how many there are: nobody reads a million lines, and every one
+    of them would be logged, stored and sent around.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
+        every = tuple(problems)
+        if len(every) > MAX_PROBLEMS:
+            more = len(every) - MAX_PROBLEMS
+            every = (*every[:MAX_PROBLEMS], Problem("", f"and {more:,} more mistakes: mend these first"))
+        self.problems: tuple[Problem, ...] = every
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 def did_you_mean(word: str, known: Iterable[str], limit: int = 12) -> str:
     """`; did you mean `x`?` when a known name is close, else the known names (at most `limit`), else nothing."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(word.casefold(), [name.casefold() for name in names], n=1, cutoff=0.6)
+    compared = [name.casefold() for name in names[:_MAX_NAMES]]
+    near = difflib.get_close_matches(word[:_MAX_WORD].casefold(), compared, n=1, cutoff=0.6)
     if near:
         match = next(name for name in names if name.casefold() == near[0])
         return f"; did you mean `{match}`?"

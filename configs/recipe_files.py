@@ -25,5 +25,13 @@ def find_recipe(name: str, settings: Settings) -> Path | None:
 
 
 def is_recipe_path(text: str) -> bool:
-    """Whether a job's `recipe` is a path or an s3:// URI rather than a name."""
+    """Whether a job's `recipe` is a path or a URI rather than a name."""
     return "/" in text or "\\" in text or text.endswith(_SUFFIXES)
+
+
+def misnamed(path: str) -> str | None:
+    """Why the file of this name is not read as a recipe; None if it is.
+
+    What is said about a file that holds something else may repeat parts of it: only what calls itself YAML is opened.
+    """
+    return None if path.endswith(_SUFFIXES) else f"the name of a recipe's file must end in {' or '.join(_SUFFIXES)}"

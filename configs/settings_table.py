@@ -31,8 +31,14 @@ def with_table(page: str) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
-    options = _options(field.annotation)
-    name = " or ".join(f"`{option}`" for option in options) if options else _NAMES[_first(field.annotation)]
+    first = _first(field.annotation)
+    options = _options(first[1] if isinstance(first, tuple) else first)
+    if options:
+        listed = isinstance(first, tuple)
+        name = (", " if listed else " or ").join(f"`{option}`" for option in options)
+        name += ", separated by commas" if listed else ""
+    else:
+        name = _NAMES[first]
     low = next((each.ge for each in field.metadata if hasattr(each, "ge")), None)
     high = next((each.le for each in field.metadata if hasattr(each, "le")), None)
     if low is not None and high is not None:
@@ -43,7 +49,9 @@ def _kind(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.default in (None, ()):
         return "none"
-    return f"`{field.default}`"
+    if isinstance(field.default, tuple):
+        return f"`{','.join(field.default)}`"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:
@@ -64,6 +72,7 @@ def _first(annotation: Any) -> Any:
 _NAMES: dict[Any, str] = {
     int: "whole number",
     float: "number",
+    bool: "`true` or `false`",
     str: "text",
     Path: "folder",
     (tuple, Path): f"paths, separated by `{os.pathsep}`",

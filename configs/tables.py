@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from configs.job import ItemEntry
-from configs.problems import Problem, did_you_mean
+from configs.parquet_rows import UnreadableTable, open_parquet
+from configs.problems import MAX_PROBLEMS, Problem, did_you_mean
 from configs.validation import problems_of
 from configs.yaml_source import describe
 
+MAX_COLUMNS = 256  # more than an item has fields and variables
 FIELDS = tuple(name for name in ItemEntry.model_fields if name != "vars")
 _INT = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?")
@@ -43,7 +45,8 @@ _Raw = tuple[int, dict[str, Any] | _Mistake]
 def read_table(data: bytes, file: str, limit: int) -> tuple[list[Row], list[Problem]]:
     """The rows of a table, whose format its name tells (.csv, .jsonl, .ndjson, .parquet), and every mistake.
 
-    Fields of an item have their names; all other columns become variables. Reading stops after `limit` rows.
+    Fields of an item have their names; all other columns become variables. Reading stops after `limit` rows, and after
+    so many mistakes that nobody reads on.
     """
     suffix = file[file.rfind(".") :].lower() if "." in file else ""
     reader = _READERS.get(suffix)
@@ -58,6 +61,8 @@ def read_table(data: bytes, file: str, limit: int) -> tuple[list[Row], list[Prob
             if count > limit:
                 raise _Mistake(line, f"more than {limit:,} items (setting PIXELMILL_MAX_ITEMS, seeds counted)")
             _take(line, raw, file, rows, problems)
+            if len(problems) > MAX_PROBLEMS:
+                break
     except _Mistake as mistake:
         problems.append(Problem(mistake.path, mistake.message, file, mistake.line))
     if not rows and not problems:
@@ -80,6 +85,8 @@ def _take(line: int, raw: dict[str, Any] | _Mistake, file: str, rows: list[Row],
 
 def _check_columns(columns: list[str], line: int) -> None:
     """Refuses columns that are misspelled fields, doubled or nameless."""
+    if len(columns) > MAX_COLUMNS:
+        raise _Mistake(line, f"{len(columns):,} columns, more than {MAX_COLUMNS}")
     for number, column in enumerate(columns, 1):
         if not column:
             raise _Mistake(line, f"column {number} has no name")
@@ -172,9 +179,10 @@ def typed(text: str) -> bool | int | float | str:
 
 
 def _read_jsonl(data: bytes, _limit: int) -> Iterator[_Raw]:
-    for line, text in enumerate(_decode(data).split("\n"), 1):
+    # Not split at once: of many empty lines each would take memory.
+    for line, text in enumerate(io.StringIO(_decode(data), newline="\n"), 1):
         if text.strip():
-            yield line, _json_item(line, text)
+            yield line, _json_item(line, text.removesuffix("\n"))
 
 
 def _json_item(line: int, text: str) -> dict[str, Any] | _Mistake:
@@ -190,6 +198,8 @@ def _json_item(line: int, text: str) -> dict[str, Any] | _Mistake:
 
 def _split_vars(line: int, value: Mapping[str, Any]) -> dict[str, Any] | _Mistake:
     """Gathers what is no field of an item into its variables."""
+    if len(value) > MAX_COLUMNS:
+        return _Mistake(line, f"{len(value):,} fields, more than {MAX_COLUMNS}")
     own = value.get("vars")
     if own is not None and not isinstance(own, Mapping):
         return _Mistake(line, f"must be fields (`name: value`), not {describe(own)}", "vars")
@@ -216,24 +226,16 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _read_parquet(data: bytes, limit: int) -> Iterator[_Raw]:
-    import pyarrow
-    import pyarrow.parquet
-
     try:
-        table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data))
-        if table.metadata.num_rows > limit:
-            rows = table.metadata.num_rows
-            raise _Mistake(1, f"{rows:,} rows, more than {limit:,} (setting PIXELMILL_MAX_ITEMS, seeds counted)")
-        columns = list(table.schema_arrow.names)
-        _check_columns(columns, 1)
-        number = 0
-        for batch in table.iter_batches(batch_size=10_000):
-            for values in batch.to_pylist():
-                number += 1
-                present = {name: value for name, value in values.items() if value is not None}
-                yield number, _split_vars(number, present)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _Mistake(1, f"not a readable Parquet file: {error}") from None
+        table = open_parquet(data)
+        if table.count > limit:
+            message = f"{table.count:,} rows, more than {limit:,} (setting PIXELMILL_MAX_ITEMS, seeds counted)"
+            raise _Mistake(1, message)
+        _check_columns(list(table.columns), 1)
+        for number, values in enumerate(table.rows(), 1):
+            yield number, _split_vars(number, values)
+    except UnreadableTable as error:
+        raise _Mistake(error.row, str(error), error.column) from None
 
 
 _READERS: dict[str, Callable[[bytes, int], Iterator[_Raw]]] = {

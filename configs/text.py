@@ -8,15 +8,18 @@ MAX_NAME_BYTES = 140
 _SLUG_LENGTH = 60
 _SLUG_BYTES = 120  # leaves a name room for a number
 _NOT_SLUG = re.compile(r"[^\w.]+|_+")
+_UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # categories Cc and Cs, but \t and \n
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_JOINERS = frozenset("\u200c\u200d")  # Persian, Indian scripts and emoji are written with them
 
 
 def check_text(text: str) -> str:
     """The text with lines ended by \\n. Raises ValueError for characters that UTF-8 or databases cannot hold."""
     text = text.replace("\r\n", "\n")
-    for character in text:
-        if character not in "\n\t" and not character.isprintable() and unicodedata.category(character) in ("Cc", "Cs"):
-            raise ValueError(f"must not hold the control character U+{ord(character):04X}")
+    if text.isprintable():
+        return text
+    if bad := _UNSTORABLE.search(text):
+        raise ValueError(f"must not hold the control character U+{ord(bad[0]):04X}")
     return text
 
 
@@ -29,12 +32,17 @@ def check_name(name: str) -> str:
         raise ValueError("must not begin or end with white space")
     if name.startswith("."):
         raise ValueError("must not begin with a dot (such files are hidden)")
+    if name.endswith("."):
+        raise ValueError("must not end with a dot (some file systems drop it)")
     if "/" in name or "\\" in name:
         raise ValueError("must not hold a path separator (/ or \\)")
     if not name.isprintable():
-        bad = [character for character in name if unicodedata.category(character) in _CONTROL]
-        if bad:
-            raise ValueError(f"must not hold the control character U+{ord(bad[0]):04X}")
+        for character in name:
+            if unicodedata.category(character) in _CONTROL:
+                raise ValueError(f"must not hold the control character U+{ord(character):04X}")
+            # A name would look like another one, or its ending like another ending.
+            if unicodedata.category(character) == "Cf" and character not in _JOINERS:
+                raise ValueError(f"must not hold the invisible character U+{ord(character):04X}")
     if len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"must not be longer than {MAX_NAME_BYTES} bytes in UTF-8")
     return name

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from configs.problems import Problem, did_you_mean
+from configs.problems import MAX_PROBLEMS, Problem, did_you_mean
 from configs.yaml_source import child, describe
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,6 +30,7 @@ _WANTED = {
     "model_attributes_type": "must be fields (`name: value`)",
     "none_required": "must be left empty",
 }
+_MAX_DETAILS = 2 * MAX_PROBLEMS  # a place may have more than one
 _BOUNDS = {
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",
@@ -83,8 +84,9 @@ def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mappi
     try:
         return Salvaged(model.model_validate_json(json.dumps(data), strict=True), [], kept=every)
     except ValidationError as error:
-        problems = problems_of(error, model, data)
-        places = [loc for loc in (_real_place(data, details) for details in error.errors()) if loc]
+        details_of_all = error.errors(include_url=False)
+        problems = _problems(details_of_all, model, data, "", ())
+        places = [loc for loc in (_real_place(data, details) for details in details_of_all) if loc]
     bad_entries = {place[1] for place in places if place[0] == entries and len(place) > 1}
     bad = {str(place[0]) for place in places if not (place[0] == entries and len(place) > 1)}
     kept = tuple(index for index in every if index not in bad_entries) if entries not in bad else ()
@@ -103,9 +105,17 @@ def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mappi
 def problems_of(
     error: ValidationError, model: type[BaseModel], data: Any, path: str = "", also_known: Sequence[str] = ()
 ) -> list[Problem]:
-    """One problem per place: the alternatives of a union are joined."""
+    """One problem per place: the alternatives of a union are joined. Of very many, the first."""
+    return _problems(error.errors(include_url=False), model, data, path, also_known)
+
+
+def _problems(
+    errors: Sequence[Mapping[str, Any]], model: type[BaseModel], data: Any, path: str, also_known: Sequence[str]
+) -> list[Problem]:
     found: dict[str, list[str]] = {}
-    for details in error.errors(include_url=False):
+    for details in errors[:_MAX_DETAILS]:
+        if _is_echo(details):
+            continue
         place = _real_place(data, details)
         where = path
         for part in place:
@@ -115,6 +125,13 @@ def problems_of(
         if message not in messages:
             messages.append(message)
     return [Problem(where, _join(messages)) for where, messages in found.items()]
+
+
+def _is_echo(details: Mapping[str, Any]) -> bool:
+    """A list that is too short only because pydantic has left out its bad entries, which it tells of as well."""
+    if details["type"] != "too_short" or not isinstance(details["input"], list):
+        return False
+    return len(details["input"]) >= int(details["ctx"]["min_length"])
 
 
 def _join(messages: list[str]) -> str:
@@ -166,11 +183,16 @@ def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     """Names of the fields that may stand at a place of a model's document."""
     models: list[type[BaseModel]] = [model]
     for part in place:
-        if not any(part in inner.model_fields for inner in models):
+        annotations = [
+            field.annotation
+            for inner in models
+            for name, field in inner.model_fields.items()
+            if part in (name, field.alias)
+        ]
+        if not annotations:
             continue  # a position in a list or a key of a mapping
-        annotations = [inner.model_fields[str(part)].annotation for inner in models if part in inner.model_fields]
         models = [found for annotation in annotations for found in _models_in(annotation)]
-    return [name for inner in models for name in inner.model_fields]
+    return [field.alias or name for inner in models for name, field in inner.model_fields.items()]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

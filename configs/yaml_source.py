@@ -14,10 +14,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from configs.problems import InvalidInput, Problem
+from configs.uris import shown
 
-MAX_NODES = 5_000_000  # values in a document, aliases counted as often as they are used
+MAX_BYTES = 128_000_000
+MAX_NODES = 1_000_000  # values in a document, aliases counted as often as they are used
+MAX_CHARACTERS = 64_000_000  # of all texts and keys, aliases counted likewise
+MAX_PATHS = 256_000_000  # characters of all paths: a long key stands in the path of everything below it
+MAX_KEY = 256  # characters
 MAX_DEPTH = 32
 _MAX_DIGITS = 100
+_MAX_NUMBER = 400  # characters of what may be a number or a date: no float is written longer
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -70,7 +76,10 @@ def child(path: str, key: str | int) -> str:
 
 
 def parse_yaml(data: bytes, file: str) -> Document:
-    """The mapping that the file holds. Raises InvalidInput when it holds none or cannot be read."""
+    """The mapping that the file holds. Raises InvalidInput when it holds none, cannot be read or is too large."""
+    if len(data) > MAX_BYTES:
+        message = f"the file has {len(data):,} bytes, more than {MAX_BYTES:,}: put the items into a table"
+        raise InvalidInput([Problem("", message, file)])
     text = _decode(data, file)
     builder = _Builder(file)
     try:
@@ -82,7 +91,8 @@ def parse_yaml(data: bytes, file: str) -> Document:
         raise InvalidInput([Problem("", "the file is empty", file, 1)])
     root = builder.documents[0]
     if not isinstance(root, dict):
-        message = f"must be fields (`name: …`), not {describe(root)}"
+        # A text is not repeated: the file may be any file, with a password in its only line.
+        message = f"must be fields (`name: …`), not {'a text' if isinstance(root, str) else describe(root)}"
         raise InvalidInput([*builder.problems, Problem("", message, file, builder.lines.get("", 1))])
     return Document(root, file, builder.lines, tuple(builder.problems), frozenset(builder.guessed))
 
@@ -94,6 +104,7 @@ def describe(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
+        value = shown(value)
         return f"the text {value[:60]!r}" + ("…" if len(value) > 60 else "")
     if isinstance(value, int | float):
         return str(value) if not isinstance(value, int) or abs(value) < 10**40 else "a very large number"
@@ -131,7 +142,8 @@ class _Open:
     value: Any
     path: str
     anchor: str | None
-    start: int  # nodes before it, to know its size
+    nodes: int  # before it, to know its size
+    characters: int  # likewise
     key: str | None = None  # of the value to come
     skip: bool = False  # the value to come belongs to a refused key
 
@@ -144,8 +156,10 @@ class _Builder:
     documents: list[Any] = field(default_factory=list)
     guessed: set[str] = field(default_factory=set)
     _stack: list[_Open] = field(default_factory=list)
-    _anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
+    _anchors: dict[str, tuple[Any, int, int]] = field(default_factory=dict)  # value, nodes, characters
     _nodes: int = 0
+    _characters: int = 0
+    _path_characters: int = 0
 
     def take(self, event: Any) -> None:
         handler = getattr(self, "_on_" + type(event).__name__, None)
@@ -159,10 +173,24 @@ class _Builder:
         self._problem(path, message, event)
         return InvalidInput(self.problems)
 
-    def _count(self, nodes: int, event: Any) -> None:
+    def _count(self, nodes: int, characters: int, event: Any) -> None:
         self._nodes += nodes
+        self._characters += characters
         if self._nodes > MAX_NODES:
-            raise self._fatal("", f"more than {MAX_NODES:,} values (aliases count as often as they are used)", event)
+            raise self._fatal(
+                "",
+                f"more than {MAX_NODES:,} values (aliases count as often as they are used): put the items into a table",
+                event,
+            )
+        if self._characters > MAX_CHARACTERS:
+            message = f"more than {MAX_CHARACTERS:,} characters (aliases count as often as they are used)"
+            raise self._fatal("", message, event)
+
+    def _note_line(self, path: str, event: Any) -> None:
+        self._path_characters += len(path)
+        if self._path_characters > MAX_PATHS:
+            raise self._fatal("", "too many values below long keys: put the items into a table", event)
+        self.lines[path] = event.start_mark.line + 1
 
     def _place(self, event: Any) -> str:
         """Path of the node that begins here; notes its line."""
@@ -171,7 +199,8 @@ class _Builder:
         else:
             top = self._stack[-1]
             path = child(top.path, len(top.value) if isinstance(top.value, list) else top.key or "")
-        self.lines.setdefault(path, event.start_mark.line + 1)
+        if path not in self.lines:
+            self._note_line(path, event)
         return path
 
     def _add(self, value: Any) -> None:
@@ -191,6 +220,8 @@ class _Builder:
 
     def _take_key(self, event: Any) -> None:
         top, key = self._stack[-1], str(event.value)
+        if len(key) > MAX_KEY:
+            raise self._fatal(top.path, f"a key of more than {MAX_KEY:,} characters", event)
         path = child(top.path, key)
         top.key = key
         if key == "<<":
@@ -200,21 +231,22 @@ class _Builder:
             self._problem(path, f"`{key}` is written twice (first in line {self.lines[path]})", event)
             top.skip = True
         else:
-            self.lines[path] = event.start_mark.line + 1
+            self._note_line(path, event)
 
     def _on_DocumentStartEvent(self, event: Any) -> None:
         if self.documents:
             raise self._fatal("", "a second document (`---`): one file holds one", event)
 
     def _on_ScalarEvent(self, event: Any) -> None:
-        self._count(1, event)
+        characters = len(event.value)
+        self._count(1, characters, event)
         if self._awaits_key():
             self._take_key(event)
             return
         path = self._place(event)
         value = self._scalar(event, path)
         if event.anchor:
-            self._anchors[event.anchor] = (value, 1)
+            self._anchors[event.anchor] = (value, 1, characters)
         self._add(value)
 
     def _on_AliasEvent(self, event: Any) -> None:
@@ -223,12 +255,12 @@ class _Builder:
         path = self._place(event)
         if event.anchor not in self._anchors:
             raise self._fatal(path, f"`*{event.anchor}` names no anchor that ends before it", event)
-        value, size = self._anchors[event.anchor]
-        self._count(size, event)
+        value, nodes, characters = self._anchors[event.anchor]
+        self._count(nodes, characters, event)
         self._add(value)
 
     def _open(self, event: Any, value: Any, plain_tag: str) -> None:
-        self._count(1, event)
+        self._count(1, 0, event)
         if self._awaits_key():
             raise self._fatal(self._stack[-1].path, "a key must be a word, not a list or fields", event)
         path = self._place(event)
@@ -237,7 +269,7 @@ class _Builder:
             self._problem(path, f"the tag `{tag}` is not supported", event)
         if len(self._stack) >= MAX_DEPTH:
             raise self._fatal(path, f"nested deeper than {MAX_DEPTH} levels", event)
-        self._stack.append(_Open(value, path, event.anchor, self._nodes))
+        self._stack.append(_Open(value, path, event.anchor, self._nodes - 1, self._characters))
 
     def _on_MappingStartEvent(self, event: Any) -> None:
         self._open(event, {}, "map")
@@ -248,7 +280,7 @@ class _Builder:
     def _close(self, _event: Any) -> None:
         done = self._stack.pop()
         if done.anchor:
-            self._anchors[done.anchor] = (done.value, self._nodes - done.start + 1)
+            self._anchors[done.anchor] = (done.value, self._nodes - done.nodes, self._characters - done.characters)
         self._add(done.value)
 
     _on_MappingEndEvent = _close
@@ -293,6 +325,8 @@ def _resolve(text: str) -> tuple[Any, str | None]:
 
 
 def _resolve_number(text: str) -> tuple[Any, str | None]:
+    if len(text) > _MAX_NUMBER and not _INT.fullmatch(text):
+        return text, None  # the patterns below take their time over long texts
     if _DATE.fullmatch(text):
         return text, f"`{text}` looks like a date: put it in quotes"
     if _NOT_FINITE.fullmatch(text):

@@ -1,95 +1,181 @@
 """A burst: the parent flow run of a job. Submits its shards, watches them, and brings the job to its end."""
 
 from collections.abc import Callable
-from contextlib import chdir, closing
+from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import State, flow, get_run_logger
-from prefect.artifacts import create_progress_artifact
+from prefect import State, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Failed
+from pydantic import BaseModel, Field
 
-from configs.problems import InvalidInput
-from configs.settings import Settings, load_settings
+from configs.problems import InvalidInput, Problem
+from configs.settings import Settings
+from configs.uris import stem_of
+from flows.artifacts import progress_artifact, publish_report
+from flows.distinct import settle_repetitions
 from flows.finish import finish_job
-from flows.job_lease import JobIsRunning, JobTakenOver, job_lease
+from flows.flow_end import job_named, state_of, with_ledger
+from flows.form_flow import form_flow
+from flows.job_lease import job_lease
 from flows.lease import HeldLease
-from flows.plan import job_identity, read_plan_request, start_job
+from flows.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.report import Summary, build_summary
-from flows.shard_watch import Ending, ShardWatch
+from flows.review_table import publish_waiting
+from flows.review_wait import has_expired, suspend_for_review
+from flows.shard_runs import is_cancelled
+from flows.shard_watch import Ending, ProgressReport, ShardWatch
+from flows.webhook import WebhookError, event_of, send_webhook
+from gpu_worker.log_fields import shared_fields
 from storage.artefacts import StoreError
-from storage.database import LedgerError
 from storage.ledger import Ledger
 from storage.open_store import open_store
-from storage.records import JobRecord, JobStatus
+from storage.records import ItemState, JobRecord, JobStatus
 
-TAKEN_OVER = "TakenOver"  # the state of a burst whose job another one has
+LOGGED_FAILURES = 10  # the report has more, the manifest all
 PROGRESS_SECONDS = 5.0  # an artifact update costs the server some 12 ms
+
+
+class BurstForm(BaseModel):
+    """A job that begins or one that goes on."""
+
+    job: str = Field(default="", title="Job file", description="A path, an s3:// or an https:// URI.")
+    job_id: str = Field(default="", title="Or a job that has begun", description="Its id; `pixelmill status` lists it.")
 
 
 def _run_name() -> str:
     parameters = flow_run.parameters or {}
-    return f"burst {parameters.get('job_id') or Path(str(parameters.get('job'))).stem}"
+    return f"burst {parameters.get('job_id') or stem_of(str(parameters.get('job')))}"
 
 
-@flow(name="burst", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
-def burst(job: str | None = None, job_id: str | None = None) -> State[Any]:
-    """Makes the images of a job file, or goes on with a job of the ledger.
+@form_flow(
+    BurstForm,
+    name="burst",
+    run_name=_run_name,
+    description="Makes the images of a job file, or goes on with a job that has begun.",
+)
+def burst(form: BurstForm) -> State[Any]:
+    """Ends Completed, also with failed items; Failed if it was refused or stopped early; Cancelled."""
+    return with_burst(partial(_run, form.job.strip(), form.job_id.strip()))
 
-    Args:
-        job: Path or s3:// URI of a job file.
-        job_id: A job that the ledger knows and that has begun.
+
+def with_burst(begin: Callable[[Ledger, Settings], Summary | State[Any]]) -> State[Any]:
+    """The end of a flow run in which `begin` runs a job; its summary, or a state where there was nothing to run.
+
+    A job that is to wait for people's decisions suspends the flow run instead. Started again, that goes on with what
+    they have accepted, and `begin` is not called.
     """
-    if (job is None) == (job_id is None):
-        raise ValueError("Give either `job`, a job file, or `job_id`, a job that has begun.")
-    try:
-        settings = load_settings()
-        with closing(Ledger(settings.resolved_ledger_url)) as ledger:
-            return _as_state(_run(job, job_id, ledger, settings))
-    except (InvalidInput, JobIsRunning, LedgerError, StoreError) as error:
-        # What a person has to mend: a message says it, a traceback would bury it.
-        return Failed(message=str(error))
-    except JobTakenOver as error:
-        return Failed(message=str(error), name=TAKEN_OVER)
+    return with_ledger(partial(_begin_or_go_on, begin))
 
 
-def _run(job: str | None, job_id: str | None, ledger: Ledger, settings: Settings) -> Summary:
-    say = get_run_logger().info
-    if job_id is not None:
-        with job_lease(job_id, ledger, say=say) as held:
-            return run_burst(ledger.job(job_id), ledger, settings, held)
+def _begin_or_go_on(
+    begin: Callable[[Ledger, Settings], Summary | State[Any]], ledger: Ledger, settings: Settings
+) -> State[Any]:
+    wait = ledger.wait_of(str(flow_run.id)) if flow_run.id else None
+    ended = begin(ledger, settings) if wait is None else _after_review(ledger.job(wait.job_id), ledger, settings)
+    if not isinstance(ended, Summary):
+        return ended
+    assert ended.job is not None, "what has run is a job"
+    if wait is None or not has_expired(wait):
+        suspend_for_review(ledger.job(ended.job), ledger, settings)
+    ledger.drop_wait(str(flow_run.id))
+    return state_of(ended)
+
+
+def _after_review(known: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
+    with job_lease(known.id, ledger, say=get_run_logger().info) as held:
+        job = ledger.job(known.id)
+        if job.status in (JobStatus.CANCELLED, JobStatus.FAILED):  # somebody else has run it meanwhile, to that end
+            return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
+        if job.status is not JobStatus.RUNNING:
+            job = continue_job(job, ledger, settings)
+        return run_burst(job, ledger, settings, held)
+
+
+def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
+    if bool(job) == bool(job_id):
+        raise InvalidInput([Problem("job", "give either a job file, or the id of a job that has begun")])
+    return _go_on(job_id, ledger, settings) if job_id else _begin(job, ledger, settings)
+
+
+def _go_on(wanted: str, ledger: Ledger, settings: Settings) -> Summary:
+    job_id = job_named(wanted, ledger).id
+    with job_lease(job_id, ledger, say=get_run_logger().info) as held:
+        return run_burst(ledger.job(job_id), ledger, settings, held)
+
+
+def _begin(path: str, ledger: Ledger, settings: Settings) -> Summary:
     with chdir(settings.working_folder or Path.cwd()):
-        request = read_plan_request(str(job), settings)
-    with job_lease(job_identity(request, settings), ledger, say=say) as held:
+        request = read_plan_request(path, settings)
+    with job_lease(job_identity(request, settings), ledger, say=get_run_logger().info) as held:
         begun = start_job(request, ledger, settings)
         del request  # the ledger has the items
+        ledger.reset_items(begun.id, states=[ItemState.FAILED])
         return run_burst(begun, ledger, settings, held)
 
 
 def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease) -> Summary:
-    """Runs the job's pending items on the work pool until none is left, and finishes the job.
+    """Runs the job's pending items on the work pool until none is left, finishes the job, and tells who wants to know.
 
     A shard that ends before its items do is submitted again, as long as its attempts bring the job on. Whatever ends
     the burst early (a refusal by the store, too many failures, cancelling, an error), the ledger says why, and its
     shards stop.
     """
-    logger = get_run_logger()
-    with get_client(sync_client=True) as client:
+    with shared_fields(job=job.id), get_client(sync_client=True) as client:
+        _introduce(job, client)
         ending = _run_shards(job, ledger, settings, held, client)
     ended = ledger.job(job.id)
+    summary = _finish(ended, ending, ledger, settings)
+    publish_report(ended, summary, settings)
+    if summary.review is not None or ledger.reviews(job.id):  # where all is decided, it says so
+        publish_waiting(ended, ledger, settings)
+    try:
+        send_webhook(event_of(ended, summary, settings), f"{job.id}-{job.run}", settings)
+    except WebhookError as error:
+        get_run_logger().warning("nobody took the webhook's message: %s", error)
+    return summary
+
+
+def _introduce(job: JobRecord, client: SyncPrefectClient) -> None:
+    """Has the flow run say what it is, now that that is known."""
+    if flow_run.id:
+        client.update_flow_run(
+            UUID(str(flow_run.id)),
+            name=f"burst {job.name} {job.total:,} {'item' if job.total == 1 else 'items'}",
+            tags={*flow_run.tags, f"job:{job.id}", f"recipe:{job.recipe.name}"},
+        )
+
+
+def _finish(job: JobRecord, ending: Ending, ledger: Ledger, settings: Settings) -> Summary:
+    logger = get_run_logger()
     if ending.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
-        return finish_job(ended, ledger, settings)
+        summary = finish_job(job, ledger, settings)
+        logger.info("%s: finished; images and gallery: %s", job.name, summary.output)
+        for failure in summary.failures[:LOGGED_FAILURES]:
+            logger.warning("%s failed at %s: %s", failure.item, failure.step, failure.message)
+        return summary
     logger.error("%s: %s", job.name, ending.error)
     try:
-        return finish_job(ended, ledger, settings)
+        return finish_job(job, ledger, settings)
     except StoreError as failure:
         # Most likely what ended the burst: that, and not this, is what a person should read.
         logger.warning("no manifest and no gallery could be written: %s", failure)
-        return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)
+        return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
+
+
+def _run_and_settle(
+    job: JobRecord, watch: ShardWatch, report: ProgressReport, held: HeldLease, ledger: Ledger, settings: Settings
+) -> Ending:
+    """Runs what is pending, then looks at all images of the job together, if its recipe wants that."""
+    ending = watch.run_to_end(every=PROGRESS_SECONDS, report=report, held=held)
+    if ending.error is None and job.recipe.distinction is not None:
+        repeated = settle_repetitions(job, ledger, settings)
+        get_run_logger().info("%s: %d items repeat an earlier one", job.name, repeated)
+        ending = watch.ending()
+    return ending
 
 
 def _run_shards(
@@ -97,15 +183,24 @@ def _run_shards(
 ) -> Ending:
     """Leaves no shard at work, and how the job ended in the ledger, whatever happens."""
     ending = Ending(JobStatus.FAILED, "the burst was interrupted")
-    burst_run = flow_run.id and UUID(str(flow_run.id))
-    watch = ShardWatch(job, ledger, settings, get_run_logger(), client=client, burst_run=burst_run)
+    burst_run = UUID(str(flow_run.id)) if flow_run.id else None
+    logger = get_run_logger()
+    logger.info("%s: %d of %d items to do", job.name, ledger.progress(job.id).pending, job.total)
+    watch = ShardWatch(job, ledger, settings, logger, client=client, burst_run=burst_run)
     try:
-        ending = watch.run_to_end(every=PROGRESS_SECONDS, report=_progress_artifact(job, client), held=held)
-    except KeyboardInterrupt:
-        ending = Ending(JobStatus.CANCELLED, "interrupted")
-        raise
+        report = progress_artifact(job, client)
+        ending = _run_and_settle(job, watch, report, held, ledger, settings)
+        while ending.status is JobStatus.INCOMPLETE and ledger.release_accepted(job.id):
+            logger.info("%s: goes on with what people have accepted meanwhile", job.name)
+            ending = _run_and_settle(job, watch, report, held, ledger, settings)
     except Exception as failure:
         ending = Ending(JobStatus.FAILED, str(failure) or type(failure).__name__)
+        raise
+    except BaseException as failure:
+        # Ctrl-C, or Prefect's worker that stops this process because somebody cancelled its flow run.
+        if isinstance(failure, KeyboardInterrupt) or (burst_run and is_cancelled(client, burst_run)):
+            word = "interrupted" if isinstance(failure, KeyboardInterrupt) else "cancelled in Prefect"
+            ending = Ending(JobStatus.CANCELLED, word)
         raise
     finally:
         if held.lost is None:
@@ -114,21 +209,3 @@ def _run_shards(
             finally:
                 watch.stop_shards()
     return ending
-
-
-def _as_state(summary: Summary) -> State[Any]:
-    """The end of the job as Prefect shows it; its data is the summary."""
-    kind = {JobStatus.CANCELLED: Cancelled, JobStatus.FAILED: Failed}.get(JobStatus(summary.status), Completed)
-    items = summary.items
-    message = f"{items.done:,} of {items.total:,} images"
-    for count, word in ((items.failed, "failed"), (items.quarantined, "quarantined"), (items.pending, "pending")):
-        if count:
-            message += f", {count:,} {word}"
-    reasons = "; ".join(error.message for error in summary.errors)
-    return kind(message=f"{message}: {reasons}" if reasons else message, data=summary.model_dump(mode="json"))
-
-
-def _progress_artifact(job: JobRecord, client: SyncPrefectClient) -> Callable[[float, str], object]:
-    """An artifact in the Prefect UI that shows how far the burst is (share in per cent)."""
-    artifact: Any = create_progress_artifact(progress=0.0, description=f"{job.name}: starting")
-    return lambda share, text: client.update_artifact(artifact, ArtifactUpdate(data=share, description=text))

@@ -8,6 +8,7 @@ from functools import lru_cache
 from PIL import Image, ImageDraw, ImageFont
 
 from storage.artefacts import ArtefactStore, DamagedObject, MissingObject
+from storage.finals import in_order
 from storage.images import PNG_OPTIONS
 from storage.keys import job_key
 from storage.ledger import Ledger
@@ -51,11 +52,13 @@ def contact_sheet(images: Iterable[tuple[str, Image.Image]], columns: int, cell:
 def write_contact_sheet(store: ArtefactStore, ledger: Ledger, job: JobRecord, limit: int = 64) -> str | None:
     """Stores `contact-sheet.png` in the job's folder: up to `limit` finals, spread evenly over the job.
 
-    Returns its key, or None, and writes nothing, while no item is done. An image that is gone or unreadable leaves
-    an empty cell.
+    Returns its key; or None while no item is done, and removes an earlier sheet then. An image that is gone or
+    unreadable leaves an empty cell.
     """
+    key = job_key(job.name, CONTACT_SHEET_NAME)
     done = [record for record in ledger.items(job.id, states=(ItemState.DONE,)) if record.finals]
     if not done or limit < 1:
+        store.delete(key)
         return None
     picked = _spread(done, limit)
     sheet = contact_sheet(
@@ -63,17 +66,14 @@ def write_contact_sheet(store: ArtefactStore, ledger: Ledger, job: JobRecord, li
     )
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", **PNG_OPTIONS)
-    key = job_key(job.name, CONTACT_SHEET_NAME)
     store.replace(key, buffer.getvalue(), content_type="image/png")
     return key
 
 
 def last_final(job: JobRecord, record: ItemRecord) -> tuple[str, str] | None:
-    """(step id, key) of the item's final that comes last in the recipe, None if it has none."""
-    for step in reversed(job.recipe.steps):
-        if step.id in record.finals:
-            return step.id, record.finals[step.id]
-    return None
+    """(visit id, key) of the item's final that comes last in the recipe, None if it has none."""
+    order = {step.id: place for place, step in enumerate(job.recipe.leaves)}
+    return max(record.finals.items(), key=lambda final: in_order(final[0], order), default=None)
 
 
 def _spread(records: Sequence[ItemRecord], limit: int) -> list[ItemRecord]:

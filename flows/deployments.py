@@ -1,43 +1,59 @@
-"""The work pools and deployments that Prefect must know before a burst can run."""
+"""The work pools and deployments of Pixelmill, in Prefect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from configs.deployment import Deployment, Schedule, deployments
 from configs.settings import Settings
+from gpu_worker.installed import installed_version
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.responses import DeploymentResponse
     from prefect.workers.base import BaseWorker
 
 BURST_POOL = "bursts"  # parent flows need no device: an ordinary process worker runs them
 Queue = Literal["interactive", "bulk"]
 QUEUES: Mapping[Queue, int] = {"interactive": 1, "bulk": 2}  # priorities; 1 is served first
+SHARD = Deployment(
+    name="shard",
+    flow="flows.shard.shard",
+    description="A part of a burst. Bursts start it; there is nothing to start here.",
+    pool="gpu",
+    queue="bulk",
+)
 
 
-class Entry(NamedTuple):
-    """A deployment: `flow` is `module:function`, importable wherever a worker of `pool` runs."""
+class Deployed(NamedTuple):
+    """What became of a deployment."""
 
-    flow: str
-    name: str
-    pool: str
-    queue: Queue | None
+    name: str  # flow/deployment
+    change: Literal["created", "updated", "unchanged"]
 
 
-def default_entries(settings: Settings) -> tuple[Entry, ...]:
-    """The deployments of Pixelmill itself."""
-    return (
-        Entry("flows.shard:shard", "shard", settings.work_pool, "bulk"),
-        Entry("flows.burst:burst", "burst", BURST_POOL, None),
-    )
+def all_deployments(settings: Settings) -> tuple[Deployment, ...]:
+    """Those of the files, the forms of all recipes, and what bursts need. Raises InvalidInput."""
+    return (SHARD, *deployments(settings))
 
 
-def ensure_pool_and_deployments(settings: Settings, entries: Sequence[Entry] | None = None) -> None:
+def entrypoint_of(deployment: Deployment) -> str:
+    """Dotted path of the deployment's flow, importable wherever Pixelmill is installed."""
+    return deployment.flow or f"flows.make_images.{deployment.identifier}"
+
+
+def pool_of(deployment: Deployment, settings: Settings) -> str:
+    """Name of the work pool that the deployment's runs go to."""
+    return settings.work_pool if deployment.pool == "gpu" else BURST_POOL
+
+
+def ensure_pool_and_deployments(settings: Settings, wanted: Iterable[Deployment] = (SHARD,)) -> list[Deployed]:
     """Creates what is missing of the work pools, their queues and the deployments, and brings deployments up to date.
 
-    A pool that exists keeps its settings. No pool limits its runs: a worker takes one at a time, and that is the
-    limit. Flows are imported to learn their names and parameters, which loads no torch. Raises ValueError if the GPU
-    pool exists with another type.
+    A pool that exists keeps its settings, and a deployment that exists its schedules: they are people's by then. No
+    pool limits its runs: a worker takes one at a time, and that is the limit. Flows are imported to learn their names
+    and parameters, which loads no torch. Raises ValueError if the GPU pool exists with another type.
     """
     from prefect.client.orchestration import get_client
     from prefect.workers.process import ProcessWorker
@@ -49,8 +65,7 @@ def ensure_pool_and_deployments(settings: Settings, entries: Sequence[Entry] | N
         for queue, priority in QUEUES.items():
             _ensure_queue(client, settings.work_pool, queue, priority)
         _ensure_pool(client, BURST_POOL, ProcessWorker)
-        for entry in default_entries(settings) if entries is None else entries:
-            _deploy(client, entry)
+        return [_deploy(client, deployment, settings) for deployment in wanted]
 
 
 def _ensure_pool(client: "SyncPrefectClient", name: str, worker: "type[BaseWorker[Any, Any, Any]]") -> None:
@@ -75,21 +90,66 @@ def _ensure_queue(client: "SyncPrefectClient", pool: str, name: str, priority: i
         client.create_work_queue(name, priority=priority, work_pool_name=pool)
 
 
-def _deploy(client: "SyncPrefectClient", entry: Entry) -> None:
+def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Settings) -> Deployed:
+    from prefect.exceptions import ObjectNotFound
     from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
 
-    flow: Any = load_flow_from_entrypoint(entry.flow, use_placeholder_flow=False)
-    client.create_deployment(
-        client.create_flow_from_name(flow.name),
-        entry.name,
-        # With a dot, Prefect imports the module and pulls no code: the package is installed where a worker runs.
-        entrypoint=entry.flow.replace(":", "."),
-        work_pool_name=entry.pool,
-        work_queue_name=entry.queue,
-        description=flow.description,
-        version=flow.version,
-        parameter_openapi_schema=parameter_schema(flow.fn).model_dump(),
-        enforce_parameter_schema=True,
-        tags=["pixelmill"],
+    # With dots alone, Prefect imports the module and pulls no code: the package is installed where a worker runs.
+    flow: Any = load_flow_from_entrypoint(entrypoint_of(deployment), use_placeholder_flow=False)
+    name = f"{flow.name}/{deployment.name}"
+    wanted: dict[str, Any] = {
+        "entrypoint": entrypoint_of(deployment),
+        "work_pool_name": pool_of(deployment, settings),
+        "work_queue_name": deployment.queue,
+        "description": deployment.description or flow.description or "",
+        "version": installed_version(),
+        "parameters": deployment.parameters,
+        "parameter_openapi_schema": parameter_schema(flow.fn).model_dump(exclude_unset=True),
+        "enforce_parameter_schema": True,
+        "tags": ["pixelmill", *deployment.tags],
+    }
+    try:
+        known = client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        schedules = [_schedule(schedule) for schedule in deployment.schedules]
+        client.create_deployment(
+            client.create_flow_from_name(flow.name), deployment.name, schedules=schedules, **wanted
+        )
+        return Deployed(name, "created")
+    if all(_is_same(getattr(known, field), value) for field, value in wanted.items()):
+        return Deployed(name, "unchanged")
+    # Prefect drops the schedules of a deployment that is created again, unless it is told them.
+    client.create_deployment(known.flow_id, deployment.name, schedules=_schedules_of(known), **wanted)
+    return Deployed(name, "updated")
+
+
+def _is_same(known: Any, wanted: Any) -> bool:
+    # The pool's own queue is called `default` where none is asked for.
+    return known == wanted or (wanted is None and known == "default") or (not known and not wanted)
+
+
+def _schedule(schedule: Schedule) -> "DeploymentScheduleCreate":
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
+
+    return DeploymentScheduleCreate(
+        schedule=CronSchedule(cron=schedule.cron, timezone=schedule.timezone),
+        active=schedule.active,
+        parameters=schedule.parameters,
     )
+
+
+def _schedules_of(known: "DeploymentResponse") -> "list[DeploymentScheduleCreate]":
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+
+    return [
+        DeploymentScheduleCreate(
+            schedule=each.schedule,
+            active=each.active,
+            max_scheduled_runs=each.max_scheduled_runs,
+            parameters=each.parameters,
+            slug=each.slug,
+        )
+        for each in known.schedules
+    ]

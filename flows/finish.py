@@ -1,9 +1,11 @@
-"""The end of a job: manifest, gallery, contact sheet and report."""
+"""The end of a job: manifest, gallery, review page, contact sheet and report."""
 
 from configs.settings import Settings
 from flows.contact_sheet import write_contact_sheet
+from flows.explain_counts import WayCounts
 from flows.gallery import write_gallery
 from flows.report import Summary, build_summary, write_report
+from flows.review_page import write_review_page
 from storage.ledger import Ledger
 from storage.manifest import write_manifest
 from storage.open_store import open_store
@@ -15,7 +17,9 @@ def finish_job(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
     store = open_store(job.output, settings)
     write_manifest(store, ledger, job)
     write_contact_sheet(store, ledger, job)
-    write_gallery(store, ledger, job, summary=build_summary(ledger, job, store, run=job.run))
-    summary = build_summary(ledger, job, store, run=job.run)
+    write_review_page(store, ledger, job)
+    counts = WayCounts(job)  # by the way: every item is explained once
+    write_gallery(store, ledger, job, summary=build_summary(ledger, job, store, run=job.run), tell=counts.add)
+    summary = build_summary(ledger, job, store, run=job.run, ways=counts.ways)
     write_report(store, job, summary)
     return summary

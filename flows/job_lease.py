@@ -20,7 +20,7 @@ class JobTakenOver(Exception):
 def job_lease(job_id: str, ledger: Ledger, *, say: Say | None = None) -> Iterator[HeldLease]:
     """Holds the job for this process, which may ask again. Raises JobIsRunning while another one that lives does."""
     try:
-        with lease(_name(job_id), ledger, say=say) as held:
+        with lease(lease_of_job(job_id), ledger, say=say) as held:
             yield held
     except LeaseTaken as taken:
         message = (
@@ -31,7 +31,7 @@ def job_lease(job_id: str, ledger: Ledger, *, say: Say | None = None) -> Iterato
 
 def is_held(job_id: str, ledger: Ledger) -> bool:
     """Whether a process that lives runs, finishes or repairs the job. May take a few seconds to tell."""
-    return not is_abandoned(_name(job_id), ledger)
+    return not is_abandoned(lease_of_job(job_id), ledger)
 
 
 def is_interrupted(job: JobRecord, ledger: Ledger) -> bool:
@@ -39,5 +39,5 @@ def is_interrupted(job: JobRecord, ledger: Ledger) -> bool:
     return job.status is JobStatus.RUNNING and not is_held(job.id, ledger)
 
 
-def _name(job_id: str) -> str:
+def lease_of_job(job_id: str) -> str:
     return f"job {job_id}"

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from configs.private_files import own_folder
 from configs.settings import Settings
 from flows.deployments import ensure_pool_and_deployments
 from flows.server import is_own, local_server
+from gpu_worker.installed import MISSING, can_compute
 
 SHORT_LIFE_SECONDS = 60.0  # a process that ends sooner may have something wrong that a restart won't mend
 LONGEST_PAUSE_SECONDS = 30.0  # between its starts then
@@ -21,12 +23,18 @@ LOOK_SECONDS = 10.0  # between looks whether the pool still has a worker; its se
 Say = Callable[[str], None]
 
 
+class NoWorker(Exception):
+    """Nobody can compute the images; the message says what to change."""
+
+
 @contextmanager
 def fleet(settings: Settings, say: Say) -> Iterator[str]:
     """A Prefect API with our work pools and deployments, and at least one worker. Yields the API's URL.
 
     With an API of the user's own (`PREFECT_API_URL`) the workers of its pool do the work, and one is started here only
     while the pool has none. A server started here has no other worker. What was started here ends with the context.
+
+    Raises NoWorker where neither a fleet nor this installation could do the work.
     """
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -34,13 +42,16 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
 
     theirs = bool(PREFECT_API_URL.value())
     if not theirs:
+        if not can_compute():
+            raise NoWorker(MISSING)
         say("starting the Prefect server")
     with local_server(settings) as api_url:
         # Heartbeats are for automations, which a server of our own does not run; a flow run waits for them at its end.
         quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_own(api_url, settings) else {}
         with temporary_settings({PREFECT_API_URL: api_url}, set_defaults=quiet):
             ensure_pool_and_deployments(settings)
-            needed = (lambda: not workers_online(settings.work_pool)) if theirs else (lambda: True)
+            here = can_compute()
+            needed = (lambda: here and not workers_online(settings.work_pool)) if theirs else (lambda: True)
             with worker_process(settings, api_url, needed=needed, say=say):
                 yield api_url
 
@@ -70,7 +81,7 @@ def supervised(
 
     One that ends is started again, at growing intervals while it lives but shortly; `say` then hears of it.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    own_folder(log.parent)
     ending = threading.Event()
     changing = threading.Lock()
     running: list[subprocess.Popen[bytes]] = []

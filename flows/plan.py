@@ -7,15 +7,16 @@ from pathlib import Path
 
 from configs.item import Item
 from configs.problems import InvalidInput, Problem
+from configs.recipe_overrides import Overrides
 from configs.settings import Settings
 from flows.request import Request, read_request
-from gpu_worker.item_path import Forecast, forecast
+from gpu_worker.foresight import Forecast, forecast
 from storage.artefacts import ArtefactStore
 from storage.keys import sha256_hex
 from storage.ledger import Ledger
 from storage.open_store import open_store
 from storage.records import ItemState, JobRecord
-from storage.sources import read_uri
+from storage.sources import read_item_file, read_uri
 
 
 def job_id(name: str, root: str) -> str:
@@ -58,10 +59,11 @@ def make_plan(request: Request, ledger: Ledger, settings: Settings) -> Plan:
     left = [item for item in request.items if item.index not in done]
     steps = forecast(
         left,
-        request.steps,
+        request.program,
         model_digests=request.model_digests,
         find_artefacts=partial(ledger.find_artefacts, store.root),
-        digest_file=lambda uri: sha256_hex(read_uri(uri, settings=settings)),
+        digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
+        accepted=ledger.accepted_images(identifier),
     )
     return Plan(identifier, request, store, len(done), steps)
 
@@ -70,7 +72,8 @@ def start_job(request: Request, ledger: Ledger, settings: Settings) -> JobRecord
     """Begins a run of the job in the ledger; items whose finals are gone from the store become pending again.
 
     A job whose recipe, items or models changed starts anew: its former finals are removed (their artefacts stay, so
-    going back costs nothing), so that its folder never shows images of two recipes at once.
+    going back costs nothing), so that its folder never shows images of two recipes at once. Items whose image a person
+    has accepted are pending.
     """
     store = open_store(request.output, settings)
     identifier = job_id(request.job.name, store.root)
@@ -85,13 +88,17 @@ def start_job(request: Request, ledger: Ledger, settings: Settings) -> JobRecord
         recipe=request.recipe,
         model_digests=request.model_digests,
         items=_with_shards(request.items, settings),
+        budget=request.job.budget,
+        review=request.job.review,
+        overrides=Overrides(parameters=request.job.parameters, distinct=request.job.distinct),
     )
     restart_lost_items(job, ledger, store)
+    ledger.release_accepted(job.id)
     return job
 
 
 def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecord:
-    """Begins another run of a job as the ledger knows it, without its job file.
+    """Begins another run of a job as the ledger knows it, without its job file, with what people have accepted.
 
     Raises InvalidInput if the ledger has lost items of it.
     """
@@ -111,8 +118,12 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
         recipe=job.recipe,
         model_digests=job.model_digests,
         items=[(record.item, record.shard) for record in records],
+        budget=job.budget,
+        review=job.review,
+        overrides=job.overrides,
     )
     restart_lost_items(again, ledger, open_store(job.output, settings))
+    ledger.release_accepted(job.id)
     return again
 
 

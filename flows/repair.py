@@ -1,7 +1,7 @@
 """Repair a job: mend the ledger from the store and the store from itself; what cannot be mended is to be made again."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -54,7 +54,7 @@ def repair_job(job_id: str, ledger: Ledger, store: ArtefactStore, settings: Sett
     until then stays, and all of it may be done again.
     """
     with job_lease(job_id, ledger):
-        _refuse_living_shards(job_id, ledger)
+        refuse_living_shards(job_id, ledger, "repair")
         found = _verify(job_id, ledger, store, count, "verifying")
         with count("taking images into the ledger", None) as advance:
             adopted, not_adopted = adopt_artefacts(store, ledger, found.job.name, advance=advance)
@@ -68,11 +68,11 @@ def repair_job(job_id: str, ledger: Ledger, store: ArtefactStore, settings: Sett
         return Repair(found, mended, _verify(job_id, ledger, store, count, "verifying again"))
 
 
-def _refuse_living_shards(job_id: str, ledger: Ledger) -> None:
-    """A shard may outlive its burst for a while, and records what it makes."""
+def refuse_living_shards(job_id: str, ledger: Ledger, verb: str) -> None:
+    """Raises JobIsRunning: a shard may outlive its burst for a while, and records what it makes."""
     names = [shard_lease(job_id, shard.index) for shard in ledger.shards(job_id)]
     if any(not is_abandoned(name, ledger) for name in ledger.leases(names)):
-        raise JobIsRunning(f"a worker still works at {job_id}: cancel it or wait for its end, then repair it")
+        raise JobIsRunning(f"a worker still works at {job_id}: cancel it or wait for its end, then {verb} it")
 
 
 def _verify(job_id: str, ledger: Ledger, store: ArtefactStore, count: Count, text: str) -> Verification:
@@ -88,7 +88,7 @@ def _mend(before: Verification, mended: Mended, ledger: Ledger, store: ArtefactS
     mended.reopened = ledger.reset_items(job.id, states=[ItemState.DONE], indices=sorted(lost | damage.incomplete))
     _mend_finals(damage, forgotten, mended, store)
     store.sync()
-    _remove_stray(damage, mended, ledger, store)
+    mended.removed = remove_copies(damage.stray, ledger, store)
     restated = job.status in _ENDED and _correct_status(job.id, job.status, ledger)
     if restated or (before.complete and any(counts[kind] for kind in _PAGES)):
         finish_job(ledger.job(job.id), ledger, settings)
@@ -120,9 +120,13 @@ def _mend_finals(damage: Damage, forgotten: set[str], mended: Mended, store: Art
             mended.published += 1
 
 
-def _remove_stray(damage: Damage, mended: Mended, ledger: Ledger, store: ArtefactStore) -> None:
-    """Removes finals that are copies of artefacts; anything else that lies there is somebody's only copy."""
-    for key in damage.stray:
+def remove_copies(finals: Iterable[str], ledger: Ledger, store: ArtefactStore) -> int:
+    """Removes finals of no item that are copies of artefacts: anything else that lies there is somebody's only copy.
+
+    Returns how many.
+    """
+    removed = 0
+    for key in finals:
         try:
             data = store.get(key)
             recipe = read_recipe(data)
@@ -130,9 +134,10 @@ def _remove_stray(damage: Damage, mended: Mended, ledger: Ledger, store: Artefac
             known = ledger.find_artefacts(store.root, [mark.fingerprint for mark in marks])
             if any(artefact.sha256 == sha256_hex(data) and store.exists(artefact.key) for artefact in known.values()):
                 store.delete(key)
-                mended.removed += 1
+                removed += 1
         except (MissingObject, DamagedObject, UnreadableImage):
             continue
+    return removed
 
 
 def _correct_status(job_id: str, status: JobStatus, ledger: Ledger) -> bool:

@@ -1,5 +1,6 @@
 """What a run came to: the summary that is printed, stored as `report.json` and returned by `--json`."""
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.problems import InvalidInput
+from flows.report_ways import Ways, ways_sections
 from storage.artefacts import ArtefactStore, StoreError
+from storage.finals import step_of
 from storage.keys import job_key
 from storage.records import ItemState, JobRecord, JobStatus
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 REPORT_NAME = "report.json"
 GALLERY_NAME = "index.html"
+REVIEW_NAME = "review.html"
 MANIFEST_NAME = "manifest.jsonl"
 MAX_FAILURES = 100  # more would make the report as long as the manifest, which has them all
 
@@ -39,6 +43,7 @@ class ItemCounts(_Part):
     failed: int = 0
     quarantined: int = 0
     pending: int = 0
+    waiting: int = Field(default=0, description="Of the quarantined: those about which a person may decide.")
 
 
 class StepSummary(_Part):
@@ -49,6 +54,7 @@ class StepSummary(_Part):
     skipped: int = 0
     failed: int = 0
     seconds: float = Field(default=0.0, description="Compute time of all images together.")
+    cost: float = Field(default=0.0, description="What that time cost, by PIXELMILL_PRICE_PER_HOUR of the workers.")
 
 
 class Failure(_Part):
@@ -75,21 +81,29 @@ class Summary(_Part):
     items: ItemCounts = ItemCounts()
     steps: dict[str, StepSummary] = Field(default_factory=dict, description="By step id, in recipe order.")
     model_loads: dict[str, int] = Field(default_factory=dict, description="Model -> times it was loaded.")
+    cost: float = Field(default=0.0, description="Of all steps and model loads.")
     output: str | None = Field(default=None, description="The job's folder: an absolute path or an s3:// URI.")
     manifest: str | None = Field(default=None, description="Likewise; null until written.")
     gallery: str | None = Field(default=None, description="Likewise; null until written.")
+    review: str | None = Field(default=None, description="Likewise: the page of what waits for a decision, or waited.")
     seconds: float = Field(default=0.0, description="Wall time of the run, up to now while it lasts.")
     errors: tuple[SummaryError, ...] = ()
     failures: tuple[Failure, ...] = Field(default=(), description=f"The first {MAX_FAILURES}, in the job's order.")
+    ways: Ways | None = Field(default=None, description="Null until the run has ended.")
 
 
-def build_summary(ledger: "Ledger", job: JobRecord, store: ArtefactStore, *, run: int | None) -> Summary:
+def build_summary(
+    ledger: "Ledger", job: JobRecord, store: ArtefactStore, *, run: int | None, ways: Ways | None = None
+) -> Summary:
     """The state of `job` now. `run` limits the counts of steps and model loads to that run; None: all runs together.
 
-    `manifest` and `gallery` are looked up in the store: write them first, then build the summary to be kept.
+    `manifest` and `gallery` are looked up in the store: write them first, then build the summary to be kept. `ways`,
+    for which every item is looked at, are read from the kept report where they are not given.
     """
     progress = ledger.progress(job.id)
-    return Summary(
+    steps = ledger.step_counts(job.id, run)
+    loads = ledger.model_loads(job.id, run)
+    summary = Summary(
         job=job.id,
         status=job.status,
         items=ItemCounts(
@@ -98,6 +112,7 @@ def build_summary(ledger: "Ledger", job: JobRecord, store: ArtefactStore, *, run
             failed=progress.failed,
             quarantined=progress.quarantined,
             pending=progress.pending,
+            waiting=ledger.count_waiting(job.id) if progress.quarantined else 0,
         ),
         steps={
             step_id: StepSummary(
@@ -106,17 +121,22 @@ def build_summary(ledger: "Ledger", job: JobRecord, store: ArtefactStore, *, run
                 skipped=counts.skipped,
                 failed=counts.failed,
                 seconds=round(counts.seconds, 3),
+                cost=counts.cost,
             )
-            for step_id, counts in ledger.step_counts(job.id, run).items()
+            for step_id, counts in steps.items()
         },
-        model_loads=ledger.model_loads(job.id, run),
+        model_loads={model: load.count for model, load in loads.items()},
+        cost=sum(step.cost for step in steps.values()) + sum(load.cost for load in loads.values()),
         output=store.uri(job.name),
         manifest=_uri_if_written(store, job, MANIFEST_NAME),
         gallery=_uri_if_written(store, job, GALLERY_NAME),
+        review=_uri_if_written(store, job, REVIEW_NAME) if progress.quarantined else None,
         seconds=round(_run_seconds(job), 3),
         errors=(SummaryError(path="job", message=job.error),) if job.error else (),
         failures=_failures(ledger, job, progress.failed + progress.quarantined),
+        ways=ways,
     )
+    return summary if ways is not None else summary.model_copy(update={"ways": _kept_ways(store, job, summary)})
 
 
 def refusal_summary(error: InvalidInput) -> Summary:
@@ -164,6 +184,13 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
+def format_cost(cost: float) -> str:
+    """An amount in the currency of the price, with two digits that say something: `12.50`, `0.0042`."""
+    if cost == 0 or cost >= 0.1:
+        return f"{cost:,.2f}"
+    return f"{cost:.{1 - math.floor(math.log10(cost))}f}"
+
+
 def render_summary(summary: Summary, console: Console) -> None:
     """Prints the summary for a person. Names and messages are printed as they are, never read as Rich markup."""
     console.print(Group(*_sections(summary)))
@@ -175,6 +202,26 @@ def _uri_if_written(store: ArtefactStore, job: JobRecord, name: str) -> str | No
         return store.uri(key) if store.exists(key) else None
     except StoreError:  # a store that is away hides its files, not the state of the job
         return None
+
+
+def _kept_ways(store: ArtefactStore, job: JobRecord, now: Summary) -> Ways | None:
+    """Of the report that was kept when the job came to the state that it is in."""
+    if job.finished_at is None:
+        return None
+    try:
+        kept = Summary.model_validate_json(store.get(job_key(job.name, REPORT_NAME)))
+    except (StoreError, ValueError):  # none there yet, or one of another version
+        return None
+    return kept.ways if _is_of_state(kept, now) else None
+
+
+def _is_of_state(kept: Summary, now: Summary) -> bool:
+    """Whether a kept report tells of the state that the job is in now."""
+    states = [
+        (each.status, each.seconds, each.items.done, each.items.failed, each.items.quarantined, each.items.pending)
+        for each in (kept, now)
+    ]
+    return states[0] == states[1]
 
 
 def _run_seconds(job: JobRecord) -> float:
@@ -194,7 +241,7 @@ def _failures(ledger: "Ledger", job: JobRecord, count: int) -> tuple[Failure, ..
     return tuple(
         Failure(
             item=record.item.name,
-            step=record.error_step,
+            step=record.error_step and step_of(record.error_step),
             message=record.error or f"{record.state}, and no reason was recorded",
         )
         for record in records[:MAX_FAILURES]
@@ -212,8 +259,12 @@ def _sections(summary: Summary) -> list[RenderableType]:
         parts.append(_errors(summary))
     if summary.steps:
         parts += ["", _step_table(summary)]
+    if summary.ways is not None:
+        parts += ways_sections(summary.ways)
     if summary.failures:
         parts += ["", _failure_table(summary)]
+    if summary.items.waiting:
+        parts += ["", _waiting(summary)]
     if summary.output:
         parts += ["", _places(summary)]
     return parts
@@ -236,7 +287,8 @@ def _headline(summary: Summary) -> Text:
         ):
             if count:
                 text.append(", ").append(f"{count:,} {word}", style)
-    return text.append(f" · {format_seconds(summary.seconds)}", "dim")
+    text.append(f" · {format_seconds(summary.seconds)}", "dim")
+    return text.append(f" · cost {format_cost(summary.cost)}", "dim") if summary.cost else text
 
 
 def _errors(summary: Summary) -> RenderableType:
@@ -254,7 +306,10 @@ def _errors(summary: Summary) -> RenderableType:
 def _step_table(summary: Summary) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("step")
-    for name in ("computed", "reused", "skipped", "failed", "time", "per image"):
+    names = ["computed", "reused", "skipped", "failed", "time", "per image"]
+    if summary.cost:
+        names.append("cost")
+    for name in names:
         table.add_column(name, justify="right")
     for step_id, step in summary.steps.items():
         table.add_row(
@@ -265,6 +320,7 @@ def _step_table(summary: Summary) -> Table:
             _count(step.failed, "red"),
             format_seconds(step.seconds),
             format_seconds(step.seconds / step.computed) if step.computed else Text("–", "dim"),
+            *([format_cost(step.cost)] if summary.cost else []),
         )
     return table
 
@@ -288,12 +344,24 @@ def _failure_table(summary: Summary) -> Table:
     return table
 
 
+def _waiting(summary: Summary) -> Text:
+    head = Text(f"{_plural(summary.items.waiting, 'item')} can be accepted or rejected:")
+    for verb, options in (("accept", " --resume"), ("reject", "")):
+        head.append("\n  ").append(f"pixelmill {verb} {summary.job} ITEM…{options}", "bold")
+    return head
+
+
 def _places(summary: Summary) -> Table:
     # Long paths must stay whole, to be copied: no wrapping into columns.
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, place in (("images", summary.output), ("gallery", summary.gallery), ("manifest", summary.manifest)):
+    for name, place in (
+        ("images", summary.output),
+        ("gallery", summary.gallery),
+        ("review", summary.review),
+        ("manifest", summary.manifest),
+    ):
         if place:
             table.add_row(name, Text(place))
     if summary.model_loads:

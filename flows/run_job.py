@@ -1,14 +1,16 @@
 """Run, resume and retry a job from this machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from configs.settings import Settings
+from flows.distinct import settle_repetitions
 from flows.finish import finish_job
 from flows.job_lease import JobTakenOver, job_lease
 from flows.local import Say, fleet
 from flows.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.report import Summary, build_summary
+from flows.retried import Retried, retry_items
 from storage.ledger import Ledger
 from storage.open_store import open_store
 from storage.records import ItemState, JobRecord, JobStatus
@@ -26,35 +28,38 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, say: Say, w
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items
         ledger.reset_items(job.id, states=[ItemState.FAILED])
-        return _run_pending(job, ledger, settings, say, watch)
+        return run_pending(job, ledger, settings, say, watch)
 
 
 def resume_job(identifier: str, ledger: Ledger, settings: Settings, *, say: Say, watch: Watch) -> Summary:
-    """Goes on with the items that have not reached their end."""
-    return _continue(identifier, (), ledger, settings, say, watch)
+    """Goes on with the items that have not reached their end, and with those that people have accepted."""
+    return _continue(identifier, None, ledger, settings, say, watch)
 
 
 def retry_job(
-    identifier: str, states: Sequence[ItemState], ledger: Ledger, settings: Settings, *, say: Say, watch: Watch
+    identifier: str, which: Retried, ledger: Ledger, settings: Settings, *, say: Say, watch: Watch
 ) -> Summary:
-    """Tries the items in these states again, and whatever is pending."""
-    return _continue(identifier, states, ledger, settings, say, watch)
+    """Tries these items again, and whatever is pending."""
+    return _continue(identifier, which, ledger, settings, say, watch)
 
 
 def _continue(
-    identifier: str, states: Sequence[ItemState], ledger: Ledger, settings: Settings, say: Say, watch: Watch
+    identifier: str, which: Retried | None, ledger: Ledger, settings: Settings, say: Say, watch: Watch
 ) -> Summary:
     known = ledger.job(identifier)
     with job_lease(known.id, ledger, say=say):
         job = continue_job(known, ledger, settings)
-        if states:
-            ledger.reset_items(job.id, states=list(states))
-        return _run_pending(job, ledger, settings, say, watch)
+        if which is not None:
+            retry_items(job.id, which, ledger)
+        return run_pending(job, ledger, settings, say, watch)
 
 
-def _run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, watch: Watch) -> Summary:
+def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, watch: Watch) -> Summary:
+    """Brings a job that has begun a run to its end; without pending items it takes neither server nor worker."""
     progress = ledger.progress(job.id)
     if not progress.pending:
+        settle_repetitions(job, ledger, settings)  # the burst before may have died just then
+        progress = ledger.progress(job.id)
         status = JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE
         ledger.set_job_status(job.id, status)
         return finish_job(ledger.job(job.id), ledger, settings)
@@ -63,7 +68,8 @@ def _run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, w
             watch(job)
             from prefect.exceptions import CancelledRun, FailedRun
 
-            from flows.burst import TAKEN_OVER, burst
+            from flows.burst import burst
+            from flows.flow_end import TAKEN_OVER
 
             state = burst(job_id=job.id, return_state=True)
             if state.name == TAKEN_OVER:

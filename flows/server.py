@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from configs.private_files import own_folder
 from configs.settings import Settings
 from flows.holder import process_start
 
@@ -26,7 +27,7 @@ STARTS = 3  # of a server that is killed while it starts
 START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
 LOG_TAIL_LINES = 15
 
-# What serves schedules, automations or housekeeping of months: nothing that a command waits for.
+# What serves schedules, automations or housekeeping of months: nothing that a command waits for. `up` has them all.
 _UNUSED_SERVICES = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "TRIGGERS", "REPOSSESSOR", "CLEANUP_RECONCILER")
 
 
@@ -48,13 +49,13 @@ def local_server(
     Raises ServerError: the API does not answer, the server did not start within `start_seconds`, or one of this home
     runs already that does not fit `port` and `ui`.
     """
-    if own := _configured_api_url():
+    if own := configured_api_url():
         _require_answer(own)
         yield own
         return
     home = settings.home.expanduser().resolve()
     folder = home / "prefect"
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     with _locked(folder / "start.lock", fcntl.LOCK_EX) as starting, _locked(folder / "users.lock", fcntl.LOCK_SH):
         server = _running_server(folder)
         if server is None:
@@ -122,7 +123,18 @@ class _Server(NamedTuple):
         return f"http://127.0.0.1:{self.port}/api"
 
 
-def _configured_api_url() -> str | None:
+def require_api() -> None:
+    """Raises ServerError unless a Prefect API is configured, and answers."""
+    url = configured_api_url()
+    if url is None:
+        raise ServerError(
+            "PREFECT_API_URL is not set: set it to the address of a Prefect API, as http://host:4200/api."
+        )
+    _require_answer(url)
+
+
+def configured_api_url() -> str | None:
+    """The Prefect API of the environment or the active profile, if there is one. Asks nobody."""
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url
@@ -193,7 +205,7 @@ def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: flo
 def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
     """The caller holds both locks."""
     log = home / "logs" / "server.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    own_folder(log.parent)
     # Bound here and inherited there: no other process can take a free port in between.
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -243,6 +255,10 @@ def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
+        # By default a page of any origin may use the API, from any browser on this machine.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": os.environ.get(
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS", f"http://127.0.0.1:{port},http://localhost:{port}"
+        ),
         "PREFECT_SERVER_UI_ENABLED": str(ui),
         "PREFECT_API_BLOCKS_REGISTER_ON_START": str(ui),  # a second of the start that only forms of the UI need
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -253,5 +269,5 @@ def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": str(ui),  # what only the UI shows: who did what when
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
-        **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _UNUSED_SERVICES},
+        **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": str(ui) for service in _UNUSED_SERVICES},
     }

@@ -18,19 +18,24 @@ END_SECONDS = 10.0  # for an orderly end; SQLite is safe against a harder one
 
 def main(socket_fd: int, users_lock: Path) -> None:
     """Serves on the bound socket `socket_fd` until nobody holds `users_lock` any more."""
+    os.umask(0o077)  # its database holds what flow runs log and are called with
     threading.Thread(target=_end_without_users, args=(users_lock,), name="users-watch", daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    from configs.settings import load_settings
+    from flows.served_hosts import OnlyForThisMachine
     from flows.server_database import patient_database
+    from gpu_worker.logs import use_logs
 
     with patient_database():
         config = uvicorn.Config(
-            create_app(final=True),
+            OnlyForThisMachine(create_app(final=True), behind=[get_current_settings().server.ui.api_url]),
             log_level=get_current_settings().server.logging_level.lower(),
             timeout_graceful_shutdown=3,
         )
+        use_logs(load_settings())  # after uvicorn and Prefect have set up theirs
         uvicorn.Server(config).run(sockets=[socket.socket(fileno=socket_fd)])
 
 

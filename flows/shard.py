@@ -9,17 +9,18 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from configs.settings import load_settings
+from flows.artifacts import publish_branches
 from flows.lease import HeldLease, LeaseTaken, lease, shard_lease
 from gpu_worker.runtime import get_runtime
 from gpu_worker.shard_run import ShardHalted, ShardRun
-from steps.resolve import resolve_steps
+from steps.compile import resolve_program
 from storage.artefacts import StoreError
 from storage.ledger import Ledger
 from storage.open_store import open_store
-from storage.records import ItemState, JobRecord, JobStatus, ShardState
+from storage.records import ItemState, JobRecord, JobStatus, ShardState, StepCounts
 
 
-@flow(name="shard", flow_run_name="{job_id} shard {shard}", persist_result=False, validate_parameters=True)
+@flow(name="shard", persist_result=False, validate_parameters=True)
 def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
     """Takes the shard's pending items through the recipe; items already done are left alone.
 
@@ -30,7 +31,7 @@ def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
     """
     settings = load_settings()
     logger = get_run_logger()
-    ledger = Ledger(settings.resolved_ledger_url)
+    ledger = Ledger(settings.resolved_ledger_url, patient=True)
 
     def objection() -> str | None:
         newest, status = ledger.standing(job_id)
@@ -72,15 +73,17 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> N
     items = ledger.items(job.id, shard=shard, states=[ItemState.PENDING])
     logger.info("%d items to do", len(items))
     store = open_store(job.output, settings)
+    branches = {step.id: StepCounts() for step in job.recipe.leaves}
     with ShardRun(
         job=job,
-        steps=resolve_steps(job.recipe),
+        program=resolve_program(job.recipe),
         items=items,
         shard=shard,
         store=store,
         ledger=ledger,
         runtime=get_runtime(settings),
         settings=settings,
+        accepted=ledger.accepted_images(job.id),
     ) as shard_run:
         held.when_lost(shard_run.halt)
         for chunk, step in shard_run.schedule():
@@ -96,6 +99,7 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> N
                     counts = shard_run.run_step(chunk, step)  # noqa: B023 - called at once, before the loop moves on
                 except ShardHalted as halt:
                     return str(halt)  # raised by the flow: no task has failed
+                branches[step.id] = branches.get(step.id, StepCounts()) + counts  # noqa: B023
                 get_run_logger().info(
                     "%d computed, %d reused, %d skipped, %d failed in %.1f s",
                     counts.computed,
@@ -108,3 +112,4 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> N
 
             if (reason := run_step()) is not None:
                 raise ShardHalted(reason)
+    publish_branches(job, shard, branches)

@@ -65,6 +65,15 @@ def cancel_runs(client: SyncPrefectClient, ids: Iterable[UUID], message: str) ->
         client.set_flow_run_state(identifier, Cancelling(message=message))
 
 
+def is_cancelled(client: SyncPrefectClient, identifier: UUID) -> bool:
+    """Whether somebody has cancelled the flow run, as far as the API can be asked."""
+    try:
+        state = client.read_flow_run(identifier).state
+    except OUTAGE:
+        return False
+    return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
 def queue_of(items: int, settings: Settings) -> Queue:
     """Small jobs do not wait behind large ones: their shards come first on every worker that becomes free."""
     return "interactive" if items <= settings.interactive_items else "bulk"

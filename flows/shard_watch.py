@@ -14,6 +14,7 @@ from configs.settings import Settings
 from flows.holder import is_dead, read_holder
 from flows.job_lease import JobTakenOver
 from flows.lease import HeldLease, shard_lease
+from flows.report import format_cost
 from flows.shard_runs import (
     LONG_AGO,
     OUTAGE,
@@ -105,6 +106,10 @@ class ShardWatch:
             if self._waiting or self._open:
                 time.sleep(min(MAX_POLL_SECONDS, max(POLL_SECONDS, counting / POLL_SHARE)))
         self._report(report, time.monotonic() - started)
+        return self.ending()
+
+    def ending(self) -> Ending:
+        """How the job ends, as its items stand now."""
         return self._end_of(self._ledger.progress(self._job.id))
 
     def stop_shards(self) -> None:
@@ -168,10 +173,14 @@ class ShardWatch:
                 del self._open[shard]
 
     def _look_at_runs(self) -> Ending | None:
+        if (spent := self._over_budget()) is not None:
+            return spent
         runs = read_runs(self._client, [*self._open.values(), *([self._burst_run] if self._burst_run else [])])
         burst = runs.get(self._burst_run) if self._burst_run else None
         if burst is not None and burst.state and (burst.state.is_cancelling() or burst.state.is_cancelled()):
             return Ending(JobStatus.CANCELLED, "cancelled in Prefect")
+        if burst is not None and burst.state and burst.state.is_paused():
+            return Ending(JobStatus.CANCELLED, "suspended in Prefect: retry the flow run to go on")
         # Read after the runs: what a run that has ended did is then surely in them.
         records = self._read_shards()
         for shard, identifier in list(self._open.items()):
@@ -214,6 +223,13 @@ class ShardWatch:
             f"stopped early: {failed} of the first {ended} items failed, more than PIXELMILL_MAX_FAILED_SHARE "
             f"({limit:.0%}) allows{most}",
         )
+
+    def _over_budget(self) -> Ending | None:
+        budget = self._job.budget
+        if budget is None or (cost := self._ledger.cost_of_run(self._job.id, self._job.run)) < budget:
+            return None
+        message = f"stopped early: the budget of {format_cost(budget)} is spent ({format_cost(cost)} so far)"
+        return Ending(JobStatus.FAILED, f"{message}; a run of the job with a larger one goes on")
 
     def _check(self, record: ShardRecord, identifier: UUID, run: FlowRun | None) -> None:
         shard = record.index

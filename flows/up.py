@@ -1,46 +1,63 @@
-"""`pixelmill up`: the local server with its UI, the deployments and the workers in one foreground command."""
+"""`pixelmill up`: the local server with its UI, deployments, galleries and workers in one foreground command."""
 
 import os
 import signal
 import sys
-import threading
+import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from configs.settings import Settings, variable_of
-from flows.deployments import BURST_POOL, ensure_pool_and_deployments
+from flows.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
 from flows.local import Say, supervised, worker_process
 from flows.server import local_server
+from gpu_worker.logs import prefect_environment
+
+LOOK_SECONDS = 0.5
 
 
-def serve_forever(settings: Settings, *, port: int, say: Say) -> None:
-    """Runs until SIGINT or SIGTERM; what it started ends with it."""
+def serve_forever(settings: Settings, *, port: int, gallery_port: int, say: Say) -> None:
+    """Runs until SIGINT or SIGTERM; what it started ends with it. All of it listens at 127.0.0.1 only.
+
+    Raises InvalidInput, before anything is started, for deployments with mistakes.
+    """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    stop = threading.Event()
+    wanted = all_deployments(settings)
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: signals.append(number))
     with ExitStack() as stack:
         say("starting the Prefect server")
         api_url = stack.enter_context(local_server(settings, port=port, ui=True))
         stack.enter_context(temporary_settings({PREFECT_API_URL: api_url}))
-        ensure_pool_and_deployments(settings)
+        ensure_pool_and_deployments(settings, wanted)
         say("starting the workers")
+        galleries = settings.gallery_url or f"http://127.0.0.1:{gallery_port}"
+        environment = {**os.environ, "PREFECT_API_URL": api_url, variable_of("gallery_url"): galleries}
         stack.enter_context(worker_process(settings, api_url))
-        stack.enter_context(_burst_worker(settings, api_url))
-        say(f"ready: {api_url.removesuffix('/api')} (Ctrl-C stops it); logs in {settings.home / 'logs'}")
-        stop.wait()
+        stack.enter_context(_burst_worker(settings, environment))
+        stack.enter_context(_gallery_server(settings, environment, gallery_port))
+        say(f"ready: {api_url.removesuffix('/api')} (Ctrl-C stops it)")
+        say(f"galleries: {galleries}; logs: {settings.home / 'logs'}")
+        # Neither an event, whose lock the handler would need, nor a wait without an end: a signal that comes just
+        # before it would be seen with the next one only.
+        while not signals:
+            time.sleep(LOOK_SECONDS)
         say("stopping")
 
 
-def _burst_worker(settings: Settings, api_url: str) -> AbstractContextManager[None]:
+def _burst_worker(settings: Settings, environment: Mapping[str, str]) -> AbstractContextManager[None]:
     """Bursts need no device: an ordinary process worker of Prefect runs them, each in a process of its own."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", BURST_POOL, "--type", "process"]
-    environment = os.environ | {
-        "PREFECT_API_URL": api_url,
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-        variable_of("working_folder"): str(
-            settings.working_folder or Path.cwd()
-        ),  # the worker gives runs a temporary one
-    }
+    # The worker gives each run a temporary folder.
+    folder = settings.working_folder or Path.cwd()
+    own = {"PREFECT_WORKER_QUERY_SECONDS": "2", variable_of("working_folder"): str(folder)}
+    environment = {**environment, **prefect_environment(settings), **own}
     return supervised(command, environment, settings.home / "logs" / "burst-worker.log")
+
+
+def _gallery_server(settings: Settings, environment: Mapping[str, str], port: int) -> AbstractContextManager[None]:
+    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port), "--revive"]
+    return supervised(command, environment, settings.home / "logs" / "galleries.log")

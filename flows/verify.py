@@ -7,7 +7,7 @@ from itertools import islice
 from flows.findings import Finding, Findings, Kind, LostArtefact
 from flows.read_back import Fault, ReadBack
 from flows.report import build_summary
-from flows.verify_finals import expected_finals, stray_finals
+from flows.verify_finals import expected_finals, program_of, stray_finals
 from flows.verify_manifest import ManifestCheck
 from flows.verify_pages import wrong_pages
 from storage.artefacts import ArtefactStore, StoreError
@@ -97,7 +97,8 @@ class _Check:
 
     def __init__(self, job: JobRecord, store: ArtefactStore, read_back: ReadBack) -> None:
         self._job, self._store, self._read_back = job, store, read_back
-        self._steps = [step.id for step in job.recipe.steps]
+        self._program = program_of(job)
+        self._steps = [step.id for step in job.recipe.leaves]
         self.findings = Findings()
         self.finals: set[str] = set()  # keys that belong to done items
         self.open_names: set[str] = set()  # of items that have not ended: whatever lies under them is replaced
@@ -165,7 +166,7 @@ class _Check:
                 return Finding(Kind.MISSING_OUTCOME, f"the item is done, and yet {said} step {step!r}", name)
             if entry.outcome is not Outcome.SKIPPED and entry.artefact is None:
                 return Finding(Kind.UNKNOWN_ARTEFACT, f"the ledger has lost the artefact of step {step!r}", name)
-        expected = expected_finals(self._job, report)
+        expected = expected_finals(self._job, report, self._program)
         if not expected or report.record.finals != expected:
             message = f"its finals are {dict(report.record.finals)} in the ledger, and should be {expected}"
             return Finding(Kind.NO_FINAL, message, name)

@@ -1,14 +1,14 @@
 """What `pixelmill verify` does with its arguments."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.text import Text
 
 from configs.problems import InvalidInput, Problem
 from configs.settings import Settings
 from flows.adopt import adopt_artefacts
+from flows.answer import Answer
 from flows.job_lease import is_held
 from flows.plan import job_identity, read_plan_request
 from flows.repair import Mended, repair_job
@@ -19,14 +19,6 @@ from flows.verify_progress import counted
 from flows.verify_report import describe_verification, verification_document
 from storage.ledger import Ledger
 from storage.open_store import open_store
-
-
-class Answer(NamedTuple):
-    """What a command has to say: to programs, to people and to the shell."""
-
-    document: dict[str, Any]
-    text: RenderableType
-    exit_status: int
 
 
 def find_job_id(wanted: str, ledger: Ledger, settings: Settings) -> str | None:

@@ -2,17 +2,33 @@
 
 from collections.abc import Collection, Iterator
 
+from configs.problems import InvalidInput
 from flows.findings import Finding, Kind
+from gpu_worker.replay import replay
+from steps.compile import resolve_program
+from steps.program import Program
 from storage.artefacts import ArtefactStore
 from storage.finals import final_keys
 from storage.keys import job_key
 from storage.records import ItemReport, JobRecord
 
 
-def expected_finals(job: JobRecord, report: ItemReport) -> dict[str, str]:
-    """Step id -> key."""
-    images = ((step, entry.artefact.key) for step, entry in report.steps.items() if entry.artefact is not None)
-    return final_keys(job, report.record.item.name, images)
+def program_of(job: JobRecord) -> Program | None:
+    """None where the job has steps that this installation does not know."""
+    try:
+        return resolve_program(job.recipe)
+    except InvalidInput:
+        return None
+
+
+def expected_finals(job: JobRecord, report: ItemReport, program: Program | None) -> dict[str, str]:
+    """Visit id -> key, of an item that is done. Without a program, as if each image had been made of the one before."""
+    keys = {visit: entry.artefact.key for visit, entry in report.steps.items() if entry.artefact is not None}
+    everything = frozenset(entry.artefact.fingerprint for entry in report.steps.values() if entry.artefact is not None)
+    if program is None:
+        return final_keys(job, report.record.item.name, keys.items())
+    path = replay(report.record.item, program, report.steps, accepted=everything)
+    return final_keys(job, report.record.item.name, ((visit, keys[visit]) for visit, _ in path.images()))
 
 
 def stray_finals(
@@ -20,7 +36,7 @@ def stray_finals(
 ) -> Iterator[Finding]:
     """Finals of no item. `known`: the keys of done items; `open_names`: items whose finals may come or be replaced."""
     folder = job_key(job.name, "final/")
-    steps = {step.id for step in job.recipe.steps}
+    steps = {step.id for step in job.recipe.leaves}
     for key, _ in store.list(folder):
         if key in known:
             continue

@@ -6,20 +6,25 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from gpu_worker.warm_child import ABANDON_SIGNAL
+from gpu_worker.child_figures import ChildReports
+from gpu_worker.warm_child import ABANDON_SIGNAL, Birth
+from gpu_worker.worker_metrics import WorkerMetrics
 
 FIRST_RESTART_SECONDS = 1.0
 LAST_RESTART_SECONDS = 60.0
+LAST_WORDS_SECONDS = 1.0
+REPLY_BYTES = 2**20  # of a line, at most: what a child tells of hundreds of steps and models
 STOP_SECONDS = 3.0  # for an idle child to end in order, or for a running one to leave its flow
 
 # Why a signal may have ended the child, for the person who reads the flow run's state.
 _SIGNAL_HINTS = {
     signal.SIGKILL: "most likely the machine ran out of memory: lower PIXELMILL_MICRO_BATCH or "
-    "PIXELMILL_MODEL_BUDGET_MB, or use a machine with more memory",
+    "PIXELMILL_VRAM_BUDGET_MB, or use a machine with more memory",
     signal.SIGSEGV: "a native library crashed: see the worker's output",
     signal.SIGABRT: "a native library gave up: see the worker's output",
     signal.SIGBUS: "a native library crashed, or a disk or shared memory is full: see the worker's output",
@@ -51,45 +56,61 @@ def describe_end(status: int) -> str:
 class WarmChild:
     """A running child process. `environment` is the whole environment it was started with."""
 
-    def __init__(self, process: asyncio.subprocess.Process, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        environment: Mapping[str, str],
+        reports: ChildReports | None = None,
+    ) -> None:
         self.environment = environment
         self._process = process
+        self._reports = reports
         self._replies: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._running = False
         self._reader = asyncio.create_task(self._read_replies())
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str]) -> "WarmChild":
-        """Starts a child without waiting until it is ready."""
+    async def start(
+        cls, environment: Mapping[str, str], *, worker: str = "", reports: ChildReports | None = None
+    ) -> "WarmChild":
+        """Starts a child without waiting until it is ready. It tells its figures to `reports`."""
+        birth = Birth(time.monotonic(), worker=worker, figures=reports is not None)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "gpu_worker.warm_child",
             str(os.getpid()),
+            birth.as_argument(),
+            limit=REPLY_BYTES,
             env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the parent; and a group of its own takes its helpers along
         )
-        return cls(process, environment)
+        return cls(process, environment, reports)
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives, as far as is known by now."""
+        return self._process.returncode is None
 
     async def ready(self) -> str | None:
         """Waits until the child takes flow runs; returns what was wrong with warming it. Raises ChildEnded."""
         problem: str | None = (await self._reply("ready"))["problem"]
         return problem
 
-    async def run(self, flow_run_id: str, environment: Mapping[str, str]) -> str | None:
-        """Runs a flow run; returns what kept it from reaching a state of its own. Raises ChildEnded."""
+    async def run(self, flow_run_id: str, environment: Mapping[str, str]) -> tuple[str | None, str | None]:
+        """Runs a flow run; returns what kept it from reaching a state of its own, and that state. Raises ChildEnded."""
         self._running = True
         try:
             await self._send(kind="run", flow_run_id=flow_run_id, environment=dict(environment))
             await self._reply("started")
-            problem: str | None = (await self._reply("finished"))["problem"]
-            return problem
+            reply = await self._reply("finished")
+            return reply["problem"], reply["result"]
         finally:
             self._running = False
 
@@ -114,6 +135,8 @@ class WarmChild:
                 with suppress(ProcessLookupError):
                     self._process.kill()
         await self.ended()
+        # Its last words are in the pipe; a helper of its own that got away could hold that open for ever.
+        await asyncio.wait([self._reader], timeout=LAST_WORDS_SECONDS)
         self._reader.cancel()
 
     async def _send(self, **message: object) -> None:
@@ -133,19 +156,30 @@ class WarmChild:
 
     async def _read_replies(self) -> None:
         assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            self._replies.put_nowait(json.loads(line))
-        self._replies.put_nowait(None)
+        try:
+            while line := await self._process.stdout.readline():
+                reply = json.loads(line)
+                if reply["kind"] != "figures":
+                    self._replies.put_nowait(reply)
+                elif self._reports is not None:
+                    self._reports.take(reply["samples"])
+        finally:
+            self._replies.put_nowait(None)
+            if self._reports is not None:
+                self._reports.close()
 
 
 class ChildKeeper:
     """Keeps one child running: a new one as soon as the last one ended, at growing intervals if it can't start."""
 
     def __init__(
-        self, environment: Mapping[str, str], logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
+        self,
+        environment: Mapping[str, str],
+        logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        metrics: WorkerMetrics,
     ) -> None:
         self._environment = dict(environment)
-        self._logger = logger
+        self._logger, self._metrics = logger, metrics
         self._ready = asyncio.Event()
         self._child: WarmChild | None = None
 
@@ -154,11 +188,23 @@ class ChildKeeper:
         """The child of this moment, whether it is ready or not."""
         return self._child
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether the child lives and does not take flow runs yet: loading models may take it minutes."""
+        return not self._ready.is_set() and self._child is not None and self._child.is_running
+
     async def keep(self) -> None:
         """Runs until cancelled; then stops the child."""
         pause = FIRST_RESTART_SECONDS
         while True:
-            self._child = child = await WarmChild.start(self._environment)
+            try:
+                self._child = child = await self._start()
+            except OSError as error:
+                # Too many processes, no memory, a file system that is away: what another try may find mended.
+                self._logger.error("The warm process could not be started (%s); trying again in %.0f s.", error, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_RESTART_SECONDS)
+                continue
             try:
                 await self._serve(child)
                 pause = FIRST_RESTART_SECONDS
@@ -168,12 +214,20 @@ class ChildKeeper:
                 pause = min(2 * pause, LAST_RESTART_SECONDS)
             finally:
                 self._ready.clear()
+                self._metrics.child_ended()
                 await asyncio.shield(child.stop())
+
+    async def _start(self) -> WarmChild:
+        reports = self._metrics.figures.open() if self._metrics.is_wanted else None
+        child = await WarmChild.start(self._environment, worker=self._metrics.worker, reports=reports)
+        self._metrics.child_started(child.pid)
+        return child
 
     async def _serve(self, child: WarmChild) -> None:
         problem = await child.ready()
         if problem is not None:
             self._logger.error("%s", problem)
+        self._metrics.child_ready()
         self._logger.info("Warm process %d is ready", child.pid)
         self._ready.set()
         status = await child.ended()

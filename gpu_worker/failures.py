@@ -4,6 +4,8 @@ import re
 import sys
 import traceback
 
+from configs.redaction import without_secrets
+
 # What allocators without an exception type of their own say: torch on CPU and MPS, onnxruntime, OpenCV, CUDA libraries.
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|(?:not enough|insufficient) memory|can't allocate memory|failed to allocate memory|bad allocation"
@@ -13,12 +15,6 @@ _OUT_OF_MEMORY = re.compile(
 # After one of these the CUDA context is lost: every later call of the process fails with the same message.
 _DEVICE_LOST = re.compile(
     r"device-side assert|illegal memory access|unspecified launch failure|CUDA error|GPU is lost|uncorrectable ECC",
-    re.IGNORECASE,
-)
-_SECRETS = re.compile(
-    r"(?P<url>://)[^/\s:@]*:[^/\s@]+@"
-    r"|(?P<query>[?&](?:X-Amz-(?:Signature|Credential|Security-Token)|token|key|signature|password)=)[^&\s'\"]+"
-    r"|\b(?P<id>AKIA|ASIA)[0-9A-Z]{16}\b",
     re.IGNORECASE,
 )
 _MAX_TRACEBACK = 20_000  # characters: the ledger keeps one for each failed item
@@ -52,13 +48,3 @@ def full_traceback(error: BaseException) -> str:
     """The formatted traceback without secrets; the end of it if it is very long."""
     text = without_secrets("".join(traceback.format_exception(error)))
     return text if len(text) <= _MAX_TRACEBACK else "…" + text[-_MAX_TRACEBACK:]
-
-
-def without_secrets(text: str) -> str:
-    """Masks passwords in URLs, signatures in query strings and access key ids."""
-
-    def mask(match: re.Match[str]) -> str:
-        kept = match["url"] or match["query"] or match["id"] or ""
-        return f"{kept}***@" if match["url"] else f"{kept}***"
-
-    return _SECRETS.sub(mask, text)

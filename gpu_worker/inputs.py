@@ -7,27 +7,41 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from storage.artefacts import ArtefactStore
+from storage.artefacts import ArtefactStore, StoreError
 from storage.images import decode
 from storage.keys import sha256_hex
 from storage.records import ArtefactRecord
 
 FETCH_THREADS = 8  # fetching waits for the network much more than it computes
+MAX_HELD_BYTES = 2**30  # of what is fetched ahead: a chunk of large images would take tens of gigabytes
+_BYTES_A_PIXEL = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ItemFileData:
-    """An item's own file as read; decoded only by a step that computes."""
+    """An item's own file as read; decoded only by a step that computes. `data` None: there was no room to keep it."""
 
-    data: bytes
+    data: bytes | None
     digest: str  # SHA-256
 
 
 class Inputs:
-    """Reads and decodes in threads. What is fetched ahead stays until it is used or `release`d: one chunk's worth."""
+    """Reads and decodes in threads. What is fetched ahead stays until it is used or `release`d: one chunk's worth.
 
-    def __init__(self, store: ArtefactStore, read_file: Callable[[str], bytes], *, max_pixels: int) -> None:
+    Beyond MAX_HELD_BYTES nothing is kept: it is then read when it is used, and once more where it is used again.
+    """
+
+    def __init__(
+        self,
+        store: ArtefactStore,
+        read_file: Callable[[str], bytes],
+        *,
+        max_pixels: int,
+        max_held_bytes: int = MAX_HELD_BYTES,
+    ) -> None:
         self._store, self._read_file, self._max_pixels = store, read_file, max_pixels
+        self._room = max_held_bytes
+        self._held: dict[str, int] = {}  # location or fingerprint -> bytes
         self._files: dict[str, Future[ItemFileData]] = {}
         self._images: dict[str, Future[Image.Image]] = {}  # by fingerprint
         self._lock = threading.Lock()
@@ -45,30 +59,58 @@ class Inputs:
         return self.fetch_file(location).result().digest
 
     def item_image(self, location: str) -> Image.Image:
-        """The decoded item file. Raises what reading or decoding raises."""
-        return decode(self.fetch_file(location).result().data, max_pixels=self._max_pixels)
+        """The decoded item file. Raises what reading or decoding raises, StoreError if it is another file by now."""
+        file = self.fetch_file(location).result()
+        data = file.data
+        if data is None:
+            data = self._read_file(location)
+            if sha256_hex(data) != file.digest:
+                raise StoreError("the item's file was changed while the job ran: run the job again")
+        return decode(data, max_pixels=self._max_pixels)
 
-    def fetch_image(self, artefact: ArtefactRecord) -> Future[Image.Image]:
-        """The stored image, read once until it is released. Its future raises MissingObject and DamagedObject."""
+    def fetch_image(self, artefact: ArtefactRecord) -> None:
+        """Begins to read a stored image, once until it is released, if there is room for it."""
         with self._lock:
-            if artefact.fingerprint not in self._images:
+            size = artefact.width * artefact.height * _BYTES_A_PIXEL
+            if artefact.fingerprint not in self._images and self._hold(artefact.fingerprint, size):
                 self._images[artefact.fingerprint] = self._threads.submit(self._load, artefact)
-            return self._images[artefact.fingerprint]
+
+    def image(self, artefact: ArtefactRecord) -> Image.Image:
+        """The stored image. Raises MissingObject and DamagedObject."""
+        with self._lock:
+            fetched = self._images.get(artefact.fingerprint)
+        return self._load(artefact) if fetched is None else fetched.result()
 
     def release(self, *, locations: Iterable[str] = (), fingerprints: Iterable[str] = ()) -> None:
         """Lets go of what a chunk no longer needs."""
         with self._lock:
             for location in locations:
                 self._files.pop(location, None)
+                self._let_go(location)
             for fingerprint in fingerprints:
                 self._images.pop(fingerprint, None)
+                self._let_go(fingerprint)
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
+    def _hold(self, key: str, size: int) -> bool:
+        """Whether there is room, which then is taken. The caller has the lock."""
+        if size > self._room:
+            return False
+        self._room -= size
+        self._held[key] = self._held.get(key, 0) + size
+        return True
+
+    def _let_go(self, key: str) -> None:
+        self._room += self._held.pop(key, 0)
+
     def _read(self, location: str) -> ItemFileData:
         data = self._read_file(location)
-        return ItemFileData(data, sha256_hex(data))
+        digest = sha256_hex(data)
+        with self._lock:
+            kept = location in self._files and self._hold(location, len(data))
+        return ItemFileData(data if kept else None, digest)
 
     def _load(self, artefact: ArtefactRecord) -> Image.Image:
         data = self._store.get(artefact.key, sha256=artefact.sha256)

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from gpu_worker.item_path import ItemPath
+from gpu_worker.item_path import NO_IMAGE, ItemPath, Rejection
 from gpu_worker.writer import End, Written
 from steps.contract import Fact
-from steps.resolve import ResolvedStep
+from steps.program import Visit
 from storage.png_recipe import StepMark
 from storage.records import ItemState
 
@@ -30,42 +30,57 @@ class LiveItem:
     """A path with its images. `alive` until the item has ended or waits for another round."""
 
     path: ItemPath
-    image: Image.Image | None = None  # what the next step gets; None: not made yet, or to be read from the store
-    written: dict[str, Written] = field(default_factory=dict)  # step id -> its image
-    measuring: dict[str, Facts] = field(default_factory=dict)  # step id -> facts to come
+    written: dict[str, Written] = field(default_factory=dict)  # fingerprint -> its image
+    measuring: dict[str, Facts] = field(default_factory=dict)  # visit id -> facts to come
     alive: bool = True
+    _image: tuple[str, Image.Image] | None = None  # what the next step gets, with its fingerprint
+
+    @property
+    def image(self) -> Image.Image | None:
+        """What the next step gets; None: not made yet, or to be read from the store."""
+        if self._image is not None and self._image[0] != self.path.fingerprint:
+            self._image = None  # a loop has gone back
+        return self._image[1] if self._image is not None else None
+
+    def drop_image(self) -> None:
+        """From memory: it is in the store, or nobody needs it."""
+        self._image = None
 
     @property
     def last(self) -> Written | None:
-        """The image of the last step visited."""
-        return next(reversed(self.written.values()), None)
+        """The image that the item has now."""
+        return self.written[self.path.fingerprint] if self.path.fingerprint is not None else None
 
-    def visit(self, step: ResolvedStep, mark: StepMark, made: Made) -> None:
-        self.path.visit(step, mark, None)
-        self.measuring[step.id] = made.facts
-        self.written[step.id] = made.written
-        self.image = made.image
+    def visit(self, visit: Visit, mark: StepMark, made: Made) -> None:
+        self.path.visit(visit, mark, None)
+        self.measuring[visit.id] = made.facts
+        self.written[mark.fingerprint] = made.written
+        if not visit.step.keeps_image:
+            self._image = (mark.fingerprint, made.image) if made.image is not None else None
 
     def settle_facts(self) -> None:
         """Waits for the facts of the steps visited. Raises what measuring raised."""
         while self.measuring:
-            step_id, facts = next(iter(self.measuring.items()))
-            self.path.facts[step_id] = facts.result()
-            del self.measuring[step_id]
+            visit_id, facts = next(iter(self.measuring.items()))
+            self.path.facts[visit_id] = facts.result()
+            del self.measuring[visit_id]
 
     def end(self) -> End:
         """How the item ends when no step is left."""
-        if not self.written:
-            return End(
-                self.path.item.name,
-                ItemState.FAILED,
-                error="no step made an image: every condition was false for this item; change a `when`",
-            )
-        return End(self.path.item.name, ItemState.DONE, self.written)
+        images = {visit_id: self.written[fingerprint] for visit_id, fingerprint in self.path.images()}
+        if not images:
+            return End(self.path.item.name, ItemState.FAILED, error=NO_IMAGE)
+        return End(self.path.item.name, ItemState.DONE, images, warnings=tuple(self.path.warnings))
 
-    def failed(self, step_id: str, error: str, *, quarantined: bool = False) -> End:
+    def refused(self, rejection: Rejection) -> End:
+        """By a gate: a person may accept the image that the item has."""
+        end = self.failed(rejection.step_id, rejection.reason, quarantined=True)
+        return replace(end, refused_image=self.path.fingerprint, refused_by=rejection.gate)
+
+    def failed(self, step_id: str | None, error: str, *, quarantined: bool = False) -> End:
         """`quarantined`: another try as things are would fail as well."""
-        self.alive, self.image = False, None
+        self.alive = False
+        self.drop_image()
         state = ItemState.QUARANTINED if quarantined else ItemState.FAILED
         return End(self.path.item.name, state, error=error, error_step=step_id)
 

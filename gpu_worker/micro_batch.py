@@ -1,17 +1,21 @@
 """Micro-batches: frames that a step computes together, halved when they fail, and relieved when they do not fit."""
 
 import gc
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from gpu_worker import telemetry
 from gpu_worker.failures import DeviceLost, describe, full_traceback, is_device_lost, is_out_of_memory
 from gpu_worker.model_pool import ModelLoadError
 from gpu_worker.relief import Relieved, does_not_fit, stronger, strongest_offered
 from gpu_worker.working_sizes import MemoryKey, Rung, WorkingSizes, memory_key
 from steps.contract import Frame, Relief, Step, StepContext, StepResult
+
+logger = logging.getLogger(__name__)
 
 MODES = ("RGB", "RGBA")
 NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
@@ -115,7 +119,12 @@ class _MicroBatches:
             if len(batch) == 1:
                 return self._relieve(batch, key, relief, outcome, free=not known_before)
         if isinstance(outcome, _Failure):
-            return _failed(batch, outcome) if len(batch) == 1 else None
+            if len(batch) == 1:
+                return _failed(batch, outcome)
+            telemetry.batch_halved(self._label, out_of_memory=outcome.out_of_memory)
+            why = "does not fit the memory" if outcome.out_of_memory else "holds an item that fails"
+            logger.info("%s: a micro-batch of %d %s: trying its halves", self._label, len(batch), why)
+            return None
         return outcome
 
     def _relieve(
@@ -124,7 +133,11 @@ class _MicroBatches:
         """The one frame again, under stronger and stronger reliefs. `free`: with other models off the device first."""
         reliefs = stronger(tried, self._step, self._context)
         freed = free and self._free_once()
+        if freed:
+            telemetry.memory_freed(self._label)
         for relief in ([tried] if freed else []) + reliefs:
+            if relief > tried:
+                telemetry.relief_tried(self._label, relief)
             outcome = self._attempt(batch, key, Rung(1, relief))
             if isinstance(outcome, BatchOutcome):
                 if freed:
@@ -161,7 +174,8 @@ class _MicroBatches:
 def _run(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext) -> BatchOutcome | _Failure:
     start = time.perf_counter()
     try:
-        results = step.run(batch, context)
+        with telemetry.computing(on_device=bool(step.model_refs())):
+            results = step.run(batch, context)
         seconds = (time.perf_counter() - start) / len(batch)
         return BatchOutcome(batch, _validated(label, batch, results), seconds)
     except ModelLoadError:

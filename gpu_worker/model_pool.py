@@ -5,13 +5,14 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from configs.model_spec import ModelPart, ModelRef
+from gpu_worker import telemetry
 from gpu_worker.device import MEGABYTE, Device, held_mb, release_cached
 from gpu_worker.failures import is_out_of_memory
 
@@ -55,7 +56,7 @@ class ModelPool:
     ) -> None:
         """`budget_mb` 0: all memory that the device has. `load_engine` turns an engine's name into its loader."""
         self._parts = parts
-        self._device = device
+        self.device = device
         self._budget_mb = budget_mb or device.total_mb
         self._load_engine = load_engine
         self._residents: OrderedDict[ModelRef, _Resident] = OrderedDict()  # least recently used first
@@ -64,6 +65,7 @@ class ModelPool:
         # Loads run one at a time, so that the memory a load took can be told from that of another.
         self._loading = threading.Lock()
         self.loads: Counter[ModelRef] = Counter()
+        telemetry.watch_pool(self)
 
     @contextmanager
     def use(self, ref: ModelRef, on_load: OnLoad | None = None) -> Iterator[Any]:
@@ -86,6 +88,17 @@ class ModelPool:
         with self._lock:
             return tuple(self._residents)
 
+    def memory_by_model(self) -> dict[ModelRef, int]:
+        """The loaded models, and the MB that each takes."""
+        with self._lock:
+            return {ref: held.memory_mb for ref, held in self._residents.items()}
+
+    def has_room_for(self, ref: ModelRef) -> bool:
+        """Whether the model could be loaded without another one's leaving."""
+        needed = self.memory_mb(ref)
+        with self._lock:
+            return sum(held.memory_mb for held in self._residents.values()) + needed <= self._budget_mb
+
     def fits(self, refs: Sequence[ModelRef]) -> bool:
         """Whether these models may all be resident at once. A model whose size nobody knows yet counts as fitting."""
         return sum(self.memory_mb(ref) for ref in set(refs)) <= self._budget_mb
@@ -95,11 +108,15 @@ class ModelPool:
         part = self._parts.part(ref)
         return part.memory_mb or self._measured.get(ref) or _size_on_disk_mb(part.source)
 
-    def evict_idle(self, seconds: float = 0) -> tuple[ModelRef, ...]:
-        """Unloads the models that nobody has used for so long. Returns them."""
+    def evict_idle(self, seconds: float = 0, keep: Collection[ModelRef] = ()) -> tuple[ModelRef, ...]:
+        """Unloads the models that nobody has used for so long, but for those to keep. Returns them."""
         limit = time.monotonic() - seconds
         with self._lock:
-            idle = [ref for ref, held in self._residents.items() if not held.users and held.used_at <= limit]
+            idle = [
+                ref
+                for ref, held in self._residents.items()
+                if not held.users and held.used_at <= limit and ref not in keep
+            ]
             self._evict(idle)
         return tuple(idle)
 
@@ -118,6 +135,7 @@ class ModelPool:
                 self.loads[ref] += 1
                 self._make_room(0)
         logger.info("loaded %s in %.1f s, %d MB", ref, seconds, resident.memory_mb)
+        telemetry.model_loaded(ref, seconds)
         if on_load is not None:
             on_load(ref, seconds)
         return resident
@@ -134,11 +152,11 @@ class ModelPool:
         part = self._parts.part(ref)
         with self._lock:
             self._make_room(self.memory_mb(ref))
-        before, start = held_mb(self._device), time.perf_counter()
+        before, start = held_mb(self.device), time.perf_counter()
         handle = self._load_handle(ref, part)
         seconds = time.perf_counter() - start
         # Files that are mapped into memory are resident only once they are read: their size is the floor.
-        self._measured[ref] = max(held_mb(self._device) - before, _size_on_disk_mb(part.source))
+        self._measured[ref] = max(held_mb(self.device) - before, _size_on_disk_mb(part.source))
         return _Resident(handle, self.memory_mb(ref)), seconds
 
     def _load_handle(self, ref: ModelRef, part: ModelPart) -> Any:
@@ -146,11 +164,11 @@ class ModelPool:
         try:
             loader = self._load_engine(part.engine)
             try:
-                return loader(part.source, options, self._device.torch)
+                return loader(part.source, options, self.device.torch)
             except Exception as error:
                 if not is_out_of_memory(error) or not self.evict_idle():
                     raise
-            return loader(part.source, options, self._device.torch)
+            return loader(part.source, options, self.device.torch)
         except Exception as error:
             remedy = (
                 "It does not fit on the device beside what is in use: choose a smaller model or a larger device."
@@ -181,7 +199,7 @@ class ModelPool:
             logger.info("unloaded %s", ref)
         if refs:
             gc.collect()  # pipelines refer to themselves: without this their memory stays taken
-            release_cached(self._device)
+            release_cached(self.device)
 
 
 def _size_on_disk_mb(source: str) -> int:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from PIL import Image
 
 from steps.contract import Encoding, Fact
-from steps.facts import measure
+from steps.facts import ALWAYS, FACTS, measure
 from storage.artefacts import ArtefactStore, ContentConflict, DamagedObject, MissingObject
 from storage.image_formats import UnreadableImage
 from storage.images import EncodedImage, decode, encode
@@ -71,7 +71,9 @@ def _adopt(artefact: NewArtefact, key: str, ours: EncodedImage, store: ArtefactS
         return None
     logger.info("%s exists with other bytes and is kept", store.uri(key))
     theirs = ours._replace(data=data, sha256=sha256_hex(data), width=image.width, height=image.height)
-    return _record(artefact, store.root, key, theirs, {**artefact.facts.result(), **measure(image)})
+    ours_measured = artefact.facts.result()
+    measured = measure(image, ALWAYS | (ours_measured.keys() & FACTS.keys()))
+    return _record(artefact, store.root, key, theirs, {**ours_measured, **measured})
 
 
 def _record(

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,14 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.settings import get_current_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from configs.problems import InvalidInput
 from configs.settings import Settings, load_settings
 from gpu_worker.child_process import ChildEnded, ChildKeeper, WarmChild
-from gpu_worker.parent_death import end_with_parent
+from gpu_worker.log_fields import shared_fields
+from gpu_worker.logs import use_logs
+from gpu_worker.pool_queue import watch_pool_queue
+from gpu_worker.warmth import check_keep_warm
+from gpu_worker.worker_metrics import WorkerMetrics
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -32,12 +38,9 @@ if TYPE_CHECKING:
 
 WORKER_TYPE = "pixelmill"
 CANCEL_POLL_SECONDS = 2.0  # one small request; with STOP_SECONDS a cancelled run is over within 10 s
-QUERY_SECONDS = 0.5  # Prefect's 10 s are a long wait for somebody who has just submitted a job; asking costs 7 ms
 CHOICE = 16  # of the flow runs that wait longest: enough for many workers, and first come is still about first served
-HEARTBEAT_SECONDS = 10  # so that a worker that was killed is known to be gone within half a minute
-CANCEL_AGAIN_SECONDS = 2.0
-HARD_END_SECONDS = 25.0  # more than an orderly end takes
 END_SECONDS = 5.0  # for the last words to the API when the worker ends
+POLL_PATIENCE_SECONDS = 300.0  # without a turn of the polling loop: an API that is away holds it for a minute
 STOPPED_MESSAGE = "The worker was stopped while it ran this flow run."
 
 
@@ -73,8 +76,13 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         *,
         base_job_template: dict[str, Any] | None = None,
         settings: Settings | None = None,
+        needs_metrics: bool = True,
     ) -> None:
-        """As Prefect's workers, but `limit` is 1. `settings` default to the environment's."""
+        """As Prefect's workers, but `limit` is 1. `settings` default to the environment's.
+
+        `needs_metrics`: whether it should not start where the port of its metrics is taken. Raises InvalidInput for
+        settings with mistakes.
+        """
         if limit not in (None, 1):
             raise ValueError("A pixelmill worker runs one flow run at a time: start one worker for each device.")
         super().__init__(
@@ -88,8 +96,12 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             base_job_template=base_job_template,
         )
         self._settings = settings or load_settings()
+        check_keep_warm(self._settings)
+        self._needs_metrics = needs_metrics
         self._keeper: ChildKeeper | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._metrics = WorkerMetrics(self._settings, worker=self.name, pool=work_pool_name)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._polled_at = time.monotonic()
         self._run_once = False
         self._stopping = False
         self._idle = asyncio.Event()
@@ -117,11 +129,30 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
 
     # -- life --------------------------------------------------------------------------------------------------------
     async def setup(self) -> None:
-        """As Prefect's, and starts the child."""
+        """As Prefect's, and starts the child and the page of metrics. Raises InvalidInput if its port is taken."""
+        use_logs(self._settings)
+        try:
+            self._metrics.serve()
+        except InvalidInput as taken:
+            if self._needs_metrics:
+                raise
+            self._logger.warning("%s; going on without them", taken)
         await super().setup()
+        self._exit_stack.enter_context(shared_fields(worker=self.name))
         self._stopping = False
-        self._keeper = ChildKeeper(_child_environment(self._settings, {}), self._logger)
-        self._keeping = asyncio.create_task(self._keeper.keep())
+        self._keeper = ChildKeeper(_child_environment(self._settings, {}), self._logger, self._metrics)
+        keeping = asyncio.create_task(self._keeper.keep())
+        keeping.add_done_callback(self._report_end)
+        self._tasks = [keeping]
+        if self._metrics.is_wanted:
+            asking = watch_pool_queue(self.client, self._work_pool_name, self._metrics.pool_asked)
+            self._tasks.append(asyncio.create_task(asking))
+
+    def _report_end(self, keeping: "asyncio.Task[None]") -> None:
+        """Without its keeper a worker would wait for a child for ever, and say nothing."""
+        if not keeping.cancelled() and (error := keeping.exception()) is not None:
+            self._logger.critical("Nobody keeps the warm process any more: the worker ends.", exc_info=error)
+            signal.raise_signal(signal.SIGTERM)
 
     @property
     def is_stopping(self) -> bool:
@@ -132,13 +163,15 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         """Stops the child; a flow run in hand is reported as crashed."""
         self._stopping = True
         with anyio.CancelScope(shield=True):
-            if self._keeping is not None:
-                self._keeping.cancel()
-                await asyncio.wait([self._keeping])
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
             with anyio.move_on_after(END_SECONDS):
                 await self._idle.wait()
             with anyio.move_on_after(END_SECONDS):
                 await self._sign_off()
+            await asyncio.to_thread(self._metrics.close)
         await super().teardown(*exc_info)
 
     async def _sign_off(self) -> None:
@@ -165,9 +198,22 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         """As Prefect's, once the child is ready: until then another worker may be faster, and a child that cannot
         start must not draw flow runs to their end."""
         await self._ready_keeper().ready()
+        self._polled_at = time.monotonic()
         if self.limiter.available_tokens < 1:
             return []  # busy: what is waiting is for others, and for the moment when this flow run ends
         return await super().get_and_submit_flow_runs()
+
+    def is_worker_still_polling(self, query_interval_seconds: float) -> bool:  # noqa: ARG002
+        """What a health check answers, from a thread of its own: the child lives, and the loop turns if it is ready.
+
+        Prefect's own looks at the last question to the API, and finds a worker ill that has a long flow run in hand.
+        """
+        if self._keeper is not None and self._keeper.child is not None:
+            if self._keeper.is_starting:
+                return True
+            if not self._keeper.child.is_running:
+                return False
+        return time.monotonic() - self._polled_at < POLL_PATIENCE_SECONDS
 
     async def _get_scheduled_flow_runs(self) -> list["WorkerFlowRunResponse"]:
         # All idle workers see the same list. If each took its head, one would win and the others would have to ask
@@ -215,14 +261,19 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
 
     async def _supervise(self, child: WarmChild, flow_run: "FlowRun", environment: Mapping[str, str]) -> None:
         stopping = anyio.Event()
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._stop_if_cancelled, flow_run.id, child, stopping)
-            try:
-                problem = await child.run(str(flow_run.id), environment)
-            except ChildEnded as end:
-                problem = STOPPED_MESSAGE if self._stopping else str(end)
-            if not stopping.is_set():
-                group.cancel_scope.cancel()
+        result = None
+        self._metrics.run_begins()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._stop_if_cancelled, flow_run.id, child, stopping)
+                try:
+                    problem, result = await child.run(str(flow_run.id), environment)
+                except ChildEnded as end:
+                    problem = STOPPED_MESSAGE if self._stopping else str(end)
+                if not stopping.is_set():
+                    group.cancel_scope.cancel()
+        finally:
+            self._metrics.run_ended(result or ("cancelled" if stopping.is_set() else "crashed"))
         if problem and not stopping.is_set():
             # A state that the flow run has reached already stays: the API refuses this one then.
             await self._propose_crashed_state(flow_run, problem)
@@ -264,65 +315,6 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         if child is None or str(child.pid) != pid:
             raise InfrastructureNotFound(f"Process {pid} is not, or no longer, this worker's.")
         await child.stop(min(grace_seconds, 5))
-
-
-def start_worker(pool: str, settings: Settings, *, name: str | None = None, parent: int | None = None) -> int:
-    """Runs a worker until SIGINT or SIGTERM, or the death of process `parent`; returns the process's exit status.
-
-    Creates the work pool if it is missing. Needs a Prefect API (`PREFECT_API_URL`).
-    """
-    if parent is not None:
-        end_with_parent(parent, signal.SIGTERM)
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_WORKER_HEARTBEAT_SECONDS,
-        PREFECT_WORKER_QUERY_SECONDS,
-        temporary_settings,
-    )
-
-    async def serve() -> None:
-        worker = PixelmillWorker(pool, name=name or _default_name(), settings=settings)
-        working = asyncio.ensure_future(worker.start(printer=_say))
-        _end_on_signals(working, worker)
-        await working
-
-    if not PREFECT_API_URL.value():
-        _say("PREFECT_API_URL is not set: start a server (`pixelmill up`) and set it to the server's address.")
-        return 2
-    patience = {PREFECT_WORKER_QUERY_SECONDS: QUERY_SECONDS, PREFECT_WORKER_HEARTBEAT_SECONDS: HEARTBEAT_SECONDS}
-    with temporary_settings(set_defaults=patience):
-        try:
-            asyncio.run(serve())
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            _say("The worker has stopped.")
-    return 0
-
-
-def _default_name() -> str:
-    # Readable, and apart for several workers of a machine.
-    return f"{socket.gethostname()}-{os.getpid()}"
-
-
-def _end_on_signals(working: "asyncio.Future[None]", worker: PixelmillWorker) -> None:
-    """Has SIGINT and SIGTERM end the worker. A cancellation can get lost in a library's task: it is then repeated."""
-    loop = asyncio.get_running_loop()
-
-    def cancel() -> None:
-        if not (working.done() or worker.is_stopping):
-            working.cancel()
-            loop.call_later(CANCEL_AGAIN_SECONDS, cancel)
-
-    def end() -> None:
-        _say("The worker is stopping.")
-        cancel()
-        loop.call_later(HARD_END_SECONDS, os._exit, 1)  # its child ends with it
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - the output of a command
 
 
 def _run_environment(environment: Mapping[str, str | None]) -> dict[str, str]:

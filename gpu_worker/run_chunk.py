@@ -1,61 +1,37 @@
 """One step over one chunk: the only place that knows branch, batch, store and ledger together."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from configs.model_spec import ModelRef
-from configs.settings import Settings
+from PIL import Image
+
 from gpu_worker.failures import describe, full_traceback
-from gpu_worker.inputs import Inputs
-from gpu_worker.item_path import ItemError, JobMismatch, mark_step, wants
-from gpu_worker.live_item import Chunk, Facts, LiveItem, Made
-from gpu_worker.losses import Losses
+from gpu_worker.item_path import ItemError, Rejection
+from gpu_worker.live_item import Chunk, LiveItem, Made
+from gpu_worker.log_fields import log_fields
 from gpu_worker.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.new_artefact import NewArtefact
-from gpu_worker.on_demand import OnDemand
-from gpu_worker.runtime import WorkerRuntime
-from gpu_worker.working_sizes import WorkingSizes
-from gpu_worker.writer import End, Entry, Unit, Writer, known
+from gpu_worker.shard_work import ShardWork
+from gpu_worker.step_facts import StepFacts, known_facts
+from gpu_worker.step_frames import StepFrames
+from gpu_worker.step_mark import JobMismatch, mark_step
+from gpu_worker.writer import End, Entry, Unit, Written, known, pixel_bytes
 from steps.contract import Fact, Frame, StepResult
-from steps.facts import measure
-from steps.resolve import ResolvedStep
+from steps.program import Visit
 from storage.artefacts import DamagedObject, MissingObject, StoreError
-from storage.ledger import Ledger
 from storage.png_recipe import ImageRecipe, StepMark
-from storage.records import ArtefactRecord, JobRecord, Outcome, StepCounts
+from storage.records import Outcome, StepCounts
 
-
-@dataclass(slots=True)
-class ShardWork:
-    """What all steps of a shard share."""
-
-    job: JobRecord
-    root: str  # of the store
-    last_step: str  # id
-    ledger: Ledger
-    runtime: WorkerRuntime
-    settings: Settings
-    writer: Writer
-    inputs: Inputs
-    losses: Losses
-    measurers: ThreadPoolExecutor
-    measure_ahead: frozenset[str]  # ids of the steps whose facts a later condition may wait for
-    keep_images: bool  # between the steps of a chunk; otherwise they are read from the store again
-    made: dict[str, Made] = field(default_factory=dict)  # by fingerprint; without images
-    sizes: WorkingSizes = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.sizes = WorkingSizes(self.ledger, lambda: self.runtime.device.name)
-
-    def record_load(self, ref: ModelRef, seconds: float) -> None:
-        """Tells the ledger that a model was loaded for this job."""
-        self.ledger.record_model_load(self.job.id, self.job.run, str(ref), self.runtime.name, seconds)
+logger = logging.getLogger(__name__)
+MAX_KEPT_BYTES = 2**30  # of decoded pixels, that a chunk keeps for its next step
 
 
 @dataclass(frozen=True, slots=True)
-class _Visit:
+class _Traveler:
     """An item that goes through the step, and what its image will be known by."""
 
     live: LiveItem
@@ -65,12 +41,23 @@ class _Visit:
 class ChunkStep:
     """Takes the items of a chunk that are still alive through one step."""
 
-    def __init__(self, work: ShardWork, chunk: Chunk, step: ResolvedStep) -> None:
-        self._work, self._chunk, self._step = work, chunk, step
-        self._is_last = step.id == work.last_step
-        self._unit: Unit = work.writer.open_unit(step.id)
+    def __init__(self, work: ShardWork, chunk: Chunk, visit: Visit) -> None:
+        self._work, self._chunk, self._visit = work, chunk, visit
+        self._frames = StepFrames(work, visit, self._fail_with)
+        self._facts = StepFacts(work, visit)
+        self._is_last = visit.id == work.program.visits[-1].id
+        self._unit: Unit = work.writer.open_unit(visit.id, visit.name)
         self._counts = dict.fromkeys(Outcome, 0)
         self._seconds = 0.0
+
+    @staticmethod
+    def is_wanted(work: ShardWork, chunk: Chunk, visit: Visit) -> bool:
+        """Whether any item goes through it, once what they are asked for is measured."""
+        if work.program.asks_before(visit) and any(live.measuring for live in chunk.alive):
+            for live in chunk.alive:
+                with suppress(Exception):  # shows when the step runs
+                    live.settle_facts()
+        return any(_may_want(live, visit) for live in chunk.alive)
 
     def run(self) -> StepCounts:
         """Every living item is skipped, reused, computed, failed, or put aside because its input image is lost.
@@ -78,11 +65,17 @@ class ChunkStep:
         Raises StoreError, ModelLoadError, DeviceLost and the ledger's errors; what was done until then is recorded.
         """
         try:
-            visits = self._mark(self._branch())
-            self._compute(self._reuse(visits))
+            with log_fields(step=self._visit.id):
+                travelers = self._mark(self._branch())
+                self._compute(self._reuse(travelers))
+                if self._is_last:  # also where nobody came: their way ends here
+                    self._end_items()
         finally:
             self._unit.seal()
-            self._release()
+            self._frames.release(self._chunk.items)
+            if not self._work.keep_images:
+                for live in self._chunk.items:
+                    live.drop_image()
         counts = {outcome.value: count for outcome, count in self._counts.items()}
         return StepCounts(**counts, seconds=self._seconds)
 
@@ -90,53 +83,86 @@ class ChunkStep:
     def _branch(self) -> list[LiveItem]:
         wanted = []
         for live in self._chunk.alive:
-            if self._step.when is not None and not _settled(live):
-                continue  # its image could not be written: the writer has failed the item
-            try:
-                if wants(live.path, self._step):
-                    wanted.append(live)
-                else:
-                    self._add(live, Outcome.SKIPPED)
-            except ItemError as error:
-                self._fail(live, str(error))
+            wants = self._wants(live)
+            if wants:
+                wanted.append(live)
+            elif wants is not None and not self._visit.is_again:
+                self._add(live, Outcome.SKIPPED)
         return wanted
 
-    def _mark(self, lives: Iterable[LiveItem]) -> list[_Visit]:
+    def _wants(self, live: LiveItem) -> bool | None:
+        """Whether the item goes through the step; None if it has come to its end before."""
+        try:
+            if self._work.program.asks_before(self._visit) and not _settled(live):
+                return None  # its image could not be written: the writer has failed the item
+            wanted = live.path.wants(self._visit)
+        except ItemError as error:
+            self._fail(live, str(error))
+            return None
+        if live.path.rejected is not None:
+            self._quarantine(live, live.path.rejected)
+            return None
+        return bool(wanted)
+
+    def _end_items(self) -> None:
+        """No step is left: the decisions behind the last one, and the ends of all that live."""
+        for live in self._chunk.alive:
+            try:
+                if self._work.program.asks_at_end and not _settled(live):
+                    continue
+                live.path.finish()
+            except ItemError as error:
+                self._fail(live, str(error))
+                continue
+            if live.path.rejected is not None:
+                self._quarantine(live, live.path.rejected)
+            else:
+                self._unit.add(Entry(live.path.item.index, None, artefact=live.last, end=live.end()))
+                live.alive = False
+                live.drop_image()
+
+    def _quarantine(self, live: LiveItem, rejection: Rejection) -> None:
+        """By a gate. The image stays in the store, for people to look at."""
+        logger.info("quarantined by %s: %s", rejection.gate, rejection.reason, extra={"item": live.path.item.name})
+        last = live.last
+        self._unit.add(Entry(live.path.item.index, None, artefact=last, end=live.refused(rejection)))
+
+    def _mark(self, lives: Iterable[LiveItem]) -> list[_Traveler]:
         lives = list(lives)
-        for live in lives:
-            for location in self._locations(live):
-                self._work.inputs.fetch_file(location)
-        visits = []
+        self._frames.fetch_files(lives)
+        travelers = []
         for live in lives:
             try:
-                mark = mark_step(live.path, self._step, self._work.job.model_digests, self._work.inputs.digest)
-                visits.append(_Visit(live, mark))
+                mark = mark_step(live.path, self._visit, self._work.job.model_digests, self._work.inputs.digest)
+                travelers.append(_Traveler(live, mark))
             except JobMismatch:
                 raise
             except Exception as error:
                 self._fail_with(live, error)
-        return visits
+        return travelers
 
     # -- what exists already ---------------------------------------------------------------------------------------
-    def _reuse(self, visits: list[_Visit]) -> dict[str, list[_Visit]]:
-        """Settles the visits whose image exists; returns the others by fingerprint."""
+    def _reuse(self, travelers: list[_Traveler]) -> dict[str, list[_Traveler]]:
+        """Settles the travelers whose image exists; returns the others by fingerprint."""
         made = self._work.made
-        unknown = list({visit.mark.fingerprint for visit in visits} - made.keys())
+        unknown = list({traveler.mark.fingerprint for traveler in travelers} - made.keys())
         for fingerprint, artefact in self._work.ledger.find_artefacts(self._work.root, unknown).items():
-            made[fingerprint] = Made(known(artefact), _ready(artefact.facts), None)
-        to_compute: dict[str, list[_Visit]] = {}
-        for visit in visits:
-            if visit.mark.fingerprint in made:
-                self._pass_on(visit, made[visit.mark.fingerprint], Outcome.REUSED)
+            made[fingerprint] = Made(known(artefact), known_facts(artefact.facts), None)
+        to_compute: dict[str, list[_Traveler]] = {}
+        for traveler in travelers:
+            fingerprint = traveler.mark.fingerprint
+            if fingerprint in made:
+                made[fingerprint] = self._facts.completed(traveler.live, made[fingerprint])
+                self._pass_on(traveler, made[fingerprint], Outcome.REUSED)
             else:
-                to_compute.setdefault(visit.mark.fingerprint, []).append(visit)
+                to_compute.setdefault(fingerprint, []).append(traveler)
         return to_compute
 
     # -- what has to be computed -----------------------------------------------------------------------------------
-    def _compute(self, waiting: dict[str, list[_Visit]]) -> None:
-        """Computes one visit a fingerprint; the others of its group reuse its image, or try themselves if it failed."""
+    def _compute(self, waiting: dict[str, list[_Traveler]]) -> None:
+        """Computes one item a fingerprint; the others of its group reuse its image, or try themselves if it failed."""
         while waiting:
-            leaders = {visits[0].live.path.item.index: visits[0] for visits in waiting.values()}
+            leaders = {travelers[0].live.path.item.index: travelers[0] for travelers in waiting.values()}
             made = self._compute_leaders(leaders)
             for fingerprint in list(waiting):
                 followers = waiting.pop(fingerprint)[1:]
@@ -146,12 +172,15 @@ class ChunkStep:
                 elif followers:
                     waiting[fingerprint] = followers
 
-    def _compute_leaders(self, visits: dict[int, _Visit]) -> dict[str, Made]:
-        frames = self._frames(visits.values())
+    def _compute_leaders(self, travelers: dict[int, _Traveler]) -> dict[str, Made]:
         made: dict[str, Made] = {}
-        if not frames:
-            return made
-        work, step = self._work, self._step.step
+        for frames in self._frames.read([traveler.live for traveler in travelers.values()]):
+            made.update(self._compute_frames(frames, travelers))
+        return made
+
+    def _compute_frames(self, frames: list[Frame], travelers: dict[int, _Traveler]) -> dict[str, Made]:
+        made: dict[str, Made] = {}
+        work, step = self._work, self._visit.step
         work.runtime.check_models(step.model_refs(), work.job.model_digests)
         with work.runtime.context(work.record_load) as context:
             for ref in step.model_refs():
@@ -161,98 +190,71 @@ class ChunkStep:
                 frames,
                 context,
                 work.settings.micro_batch,
-                name=self._step.name,
+                name=self._visit.name,
                 model_digests=work.job.model_digests,
                 free_memory=work.runtime.free_memory,
                 sizes=work.sizes,
             )
             for outcome in outcomes:
                 self._seconds += outcome.seconds * len(outcome.frames)
-                made.update(self._accept(outcome, visits))
+                made.update(self._accept(outcome, travelers))
         return made
 
-    def _accept(self, outcome: BatchOutcome, visits: dict[int, _Visit]) -> dict[str, Made]:
+    def _accept(self, outcome: BatchOutcome, travelers: dict[int, _Traveler]) -> dict[str, Made]:
         if outcome.error is not None:
             for frame in outcome.frames:
-                live = visits[frame.item.index].live
+                live = travelers[frame.item.index].live
                 self._fail(live, outcome.error, outcome.traceback, quarantined=outcome.quarantined)
             return {}
         made = {}
         for frame, result in zip(outcome.frames, outcome.results, strict=True):
-            visit = visits[frame.item.index]
-            fingerprint = visit.mark.fingerprint
-            made[fingerprint] = self._write(visit, result)
+            traveler = travelers[frame.item.index]
+            fingerprint = traveler.mark.fingerprint
+            made[fingerprint] = self._write(traveler, frame, result)
             self._work.made[fingerprint] = Made(made[fingerprint].written, made[fingerprint].facts, None)
-            self._pass_on(visit, made[fingerprint], Outcome.COMPUTED, outcome.seconds)
+            self._pass_on(traveler, made[fingerprint], Outcome.COMPUTED, outcome.seconds)
         return made
 
-    def _write(self, visit: _Visit, result: StepResult) -> Made:
-        facts = self._measured(result)
-        written = self._work.writer.write(
-            NewArtefact(
-                fingerprint=visit.mark.fingerprint,
-                step=self._step.name,
-                image=result.image,
-                encoding=result.encoding,
-                recipe=ImageRecipe(steps=(*visit.live.path.marks, visit.mark)),
-                facts=facts,
-            )
+    def _write(self, traveler: _Traveler, frame: Frame, result: StepResult) -> Made:
+        if self._visit.step.keeps_image:
+            assert traveler.live.last is not None
+            judged = _judged(traveler.live.last, traveler.mark.fingerprint, self._visit.name, result.facts)
+            return Made(judged, known_facts(result.facts), None)
+        facts = self._facts.of_new(frame, result)
+        artefact = NewArtefact(
+            fingerprint=traveler.mark.fingerprint,
+            step=self._visit.name,
+            image=result.image,
+            encoding=result.encoding,
+            recipe=ImageRecipe(
+                (*traveler.live.path.marks, traveler.mark), self._work.runtime.made_with(self._visit.step)
+            ),
+            facts=facts,
         )
+        with log_fields(item=traveler.live.path.item.name):
+            written = self._work.writer.write(artefact)
         # Only PNG surely gives back the pixels it was given. The next step must see what a later run would read.
-        kept = self._work.keep_images and result.encoding.format == "png"
+        kept = self._work.keep_images and result.encoding.format == "png" and self._has_room(result.image)
         return Made(written, facts, result.image if kept else None)
 
-    def _measured(self, result: StepResult) -> Facts:
-        if self._step.id in self._work.measure_ahead:
-            return self._work.measurers.submit(_facts_of, result)
-        return OnDemand(lambda: _facts_of(result))
-
-    # -- the images that the step works on ---------------------------------------------------------------------------
-    def _frames(self, visits: Iterable[_Visit]) -> list[Frame]:
-        """Without those of items whose image or file cannot be had."""
-        visits = list(visits)
-        fetching: dict[int, Callable[[], Any]] = {}
-        for visit in visits:
-            if visit.live.image is None and visit.live.last is not None and (stored := _stored(visit.live)) is not None:
-                fetching[visit.live.path.item.index] = self._work.inputs.fetch_image(stored).result
-        frames = []
-        for visit in visits:
-            frame = self._frame(visit.live, fetching.get(visit.live.path.item.index))
-            if frame is not None:
-                frames.append(frame)
-        return frames
-
-    def _frame(self, live: LiveItem, fetched: Callable[[], Any] | None) -> Frame | None:
-        if not live.alive:
-            return None
-        try:
-            image = live.image if fetched is None else fetched()
-        except (MissingObject, DamagedObject) as error:
-            assert live.last is not None
-            self._work.losses.add(live.path.item, live.last.result(), damaged=isinstance(error, DamagedObject))
-            live.alive = False
-            return None
-        item = live.path.item
-        try:
-            files = {
-                file: self._work.inputs.item_image(getattr(item, file)) for file in self._step.step.item_files(item)
-            }
-        except Exception as error:
-            self._fail_with(live, error)
-            return None
-        return Frame(item, image, files)
+    def _has_room(self, image: Image.Image) -> bool:
+        """Whether the chunk may keep another image; else the next step reads it from the store."""
+        kept = sum(pixel_bytes(live.image) for live in self._chunk.items if live.image is not None)
+        return kept + pixel_bytes(image) <= MAX_KEPT_BYTES
 
     # -- outcomes --------------------------------------------------------------------------------------------------
-    def _pass_on(self, visit: _Visit, made: Made, outcome: Outcome, seconds: float = 0.0) -> None:
-        visit.live.visit(self._step, visit.mark, made)
-        self._add(visit.live, outcome, seconds=seconds, made=made)
+    def _pass_on(self, traveler: _Traveler, made: Made, outcome: Outcome, seconds: float = 0.0) -> None:
+        traveler.live.visit(self._visit, traveler.mark, made)
+        self._add(traveler.live, outcome, seconds=seconds, made=made)
 
     def _fail_with(self, live: LiveItem, error: Exception) -> None:
         message = str(error) if isinstance(error, ItemError) else describe(error)
         self._fail(live, message, full_traceback(error))
 
     def _fail(self, live: LiveItem, error: str, traceback: str | None = None, *, quarantined: bool = False) -> None:
-        end = live.failed(self._step.id, error, quarantined=quarantined)
+        end = live.failed(self._visit.id, error, quarantined=quarantined)
+        about = {"item": live.path.item.name, "trace": traceback}
+        logger.warning("item %s: %s", "quarantined" if quarantined else "failed", error, extra=about)
         self._add(live, Outcome.FAILED, error=error, traceback=traceback, end=end)
 
     def _add(
@@ -266,59 +268,49 @@ class ChunkStep:
         traceback: str | None = None,
         end: End | None = None,
     ) -> None:
-        if self._is_last and end is None:
-            end = live.end()
-            live.alive, live.image = False, None
         written = made.written if made else None
         self._counts[outcome] += 1
-        self._unit.add(Entry(live.path.item.index, outcome, seconds, written, error, traceback, end))
+        cost = self._work.price(seconds)
+        self._unit.add(Entry(live.path.item.index, outcome, seconds, written, error, traceback, end, cost))
 
-    # -- tidying ---------------------------------------------------------------------------------------------------
-    def _locations(self, live: LiveItem) -> list[str]:
-        item = live.path.item
-        files = (getattr(item, file) for file in self._step.step.item_files(item))
-        return [location for location in files if location is not None]
 
-    def _release(self) -> None:
-        items = self._chunk.items
-        # The newest image of an item that goes on may have been fetched for a later step.
-        used = {
-            mark.fingerprint for live in items for mark in (live.path.marks[:-1] if live.alive else live.path.marks)
-        }
-        self._work.inputs.release(
-            locations={location for live in items for location in self._locations(live)}, fingerprints=used
-        )
-        if not self._work.keep_images:
-            for live in items:
-                live.image = None
+def _may_want(live: LiveItem, visit: Visit) -> bool:
+    try:
+        return live.path.wants(visit) is not False
+    except ItemError:
+        return False  # it fails there, which takes no step
 
 
 def _settled(live: LiveItem) -> bool:
+    """Whether the facts of the item's images are there. Raises ItemError, and StoreError if the store fails."""
     try:
         live.settle_facts()
-    except Exception:
-        live.alive, live.image = False, None
-        return False
-    return True
-
-
-def _stored(live: LiveItem) -> ArtefactRecord | None:
-    """The item's newest image once it is in the store. None, and no longer alive, if it could not be encoded."""
-    assert live.last is not None
-    try:
-        return live.last.result()
-    except StoreError:
+    except (MissingObject, DamagedObject):
+        pass  # the item goes round again
+    except (ItemError, StoreError):
         raise
-    except Exception:
-        live.alive = False
-        return None
+    except Exception as error:
+        logger.debug("could not be written: %s", describe(error))
+    else:
+        return True
+    live.alive = False
+    live.drop_image()
+    return False
 
 
-def _facts_of(result: StepResult) -> dict[str, Fact]:
-    return {**measure(result.image), **result.facts}
+def _judged(image: Written, fingerprint: str, step: str, facts: Mapping[str, Fact]) -> Written:
+    """The same stored image under the fingerprint of a step that only measured it."""
+    judged: Written = Future()
 
+    def take(image: Written) -> None:
+        try:
+            record = image.result()
+        except BaseException as error:  # whatever it is concerns this one likewise
+            judged.set_exception(error)
+            return
+        judged.set_result(
+            replace(record, fingerprint=fingerprint, step=step, facts=dict(facts), created_at=datetime.now(UTC))
+        )
 
-def _ready(facts: Any) -> Facts:
-    future: Future[Any] = Future()
-    future.set_result(facts)
-    return future
+    image.add_done_callback(take)
+    return judged

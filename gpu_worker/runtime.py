@@ -3,8 +3,8 @@
 import os
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +13,10 @@ from configs.model_spec import ModelRef
 from configs.models import ModelCatalogue
 from configs.settings import Settings
 from gpu_worker.device import Device, choose_device
+from gpu_worker.made_with import made_with
 from gpu_worker.model_pool import ModelLoadError, ModelPool, OnLoad
-from steps.contract import Relief, StepContext
+from steps.contract import Relief, Step, StepContext
+from storage.ledger import Ledger
 
 
 class WorkerRuntime:
@@ -37,13 +39,17 @@ class WorkerRuntime:
 
     @cached_property
     def pool(self) -> ModelPool:
-        return ModelPool(self.catalogue, self.device, budget_mb=self._settings.model_budget_mb, load_engine=load_engine)
+        return ModelPool(self.catalogue, self.device, budget_mb=self._settings.vram_budget_mb, load_engine=load_engine)
 
     @contextmanager
     def context(self, on_load: OnLoad | None = None) -> Iterator[StepContext]:
         """What a step may ask of the worker; models it asks for stay until the block ends."""
         with ExitStack() as stack:
             yield _Context(self, stack, on_load)
+
+    def made_with(self, step: Step) -> Mapping[str, str]:
+        """What this process makes the step's images with: versions, and the device if the step computes on it."""
+        return made_with(self.device if step.model_refs() else None)
 
     def fits(self, refs: set[ModelRef]) -> bool:
         """Whether these models may all be resident at once."""
@@ -53,15 +59,33 @@ class WorkerRuntime:
         """Unloads the models that are not in use. Whether there were any."""
         return bool(self.pool.evict_idle())
 
-    def evict_idle(self, seconds: float) -> tuple[ModelRef, ...]:
-        """Unloads the models that nobody has used for so long."""
-        return self.pool.evict_idle(seconds) if "pool" in self.__dict__ else ()
+    def evict_idle(self, seconds: float, keep: Collection[ModelRef] = ()) -> tuple[ModelRef, ...]:
+        """Unloads the models that nobody has used for so long, but for those to keep."""
+        return self.pool.evict_idle(seconds, keep) if self._has_pool else ()
 
-    def warm(self, names: Iterable[str], on_load: OnLoad | None = None) -> None:
-        """Loads models, all parts of each. Raises UnknownModel, InvalidInput or ModelLoadError."""
-        for name in names:
-            for role in self.catalogue.get(name).parts:
-                self.pool.get(ModelRef(name, role), on_load)
+    def refs(self, names: Iterable[str]) -> tuple[ModelRef, ...]:
+        """All parts of these models. Raises UnknownModel or InvalidInput."""
+        return tuple(ModelRef(name, role) for name in names for role in self.catalogue.get(name).parts)
+
+    def resident(self) -> tuple[ModelRef, ...]:
+        """The loaded models."""
+        return self.pool.resident() if self._has_pool else ()
+
+    def has_room_for(self, ref: ModelRef) -> bool:
+        """Whether the model could be loaded without another one's leaving. Raises as `refs`."""
+        return self.pool.has_room_for(ref)
+
+    def load(self, ref: ModelRef) -> None:
+        """Loads a model for no job, and tells the ledger. Raises ModelLoadError, or the ledger's errors."""
+        self.pool.get(ref, self._record_load)
+
+    @property
+    def _has_pool(self) -> bool:
+        return "pool" in self.__dict__  # to make one is to choose the device
+
+    def _record_load(self, ref: ModelRef, seconds: float) -> None:
+        with closing(Ledger(self._settings.resolved_ledger_url)) as ledger:
+            ledger.record_model_load(None, None, str(ref), self.name, seconds)
 
     def check_models(self, refs: Iterable[ModelRef], digests: Mapping[str, str]) -> None:
         """Raises ModelLoadError if this worker has other weights than the job was planned with.
@@ -108,7 +132,7 @@ _lock = threading.Lock()
 
 def get_runtime(settings: Settings) -> WorkerRuntime:
     """This process's warm runtime: its models stay resident between shards that run under equal settings."""
-    decisive = settings.model_dump_json(include={"device", "model_budget_mb", "models_path"})
+    decisive = settings.model_dump_json(include={"device", "vram_budget_mb", "models_path"})
     with _lock:
         if decisive not in _runtimes:
             _runtimes[decisive] = WorkerRuntime(settings)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from itertools import zip_longest
 from types import TracebackType
@@ -10,23 +11,27 @@ from typing import Self
 
 from configs.item import Item
 from configs.settings import Settings
+from gpu_worker import telemetry
 from gpu_worker.failures import describe
+from gpu_worker.foresight import Foresight, foresee
 from gpu_worker.inputs import Inputs
-from gpu_worker.item_path import Foresight, ItemPath, foresee
+from gpu_worker.item_path import ItemPath
 from gpu_worker.live_item import Chunk, LiveItem
+from gpu_worker.log_fields import shared_fields
 from gpu_worker.losses import Losses
-from gpu_worker.run_chunk import ChunkStep, ShardWork
+from gpu_worker.run_chunk import ChunkStep
 from gpu_worker.runtime import WorkerRuntime
+from gpu_worker.shard_work import ShardWork
 from gpu_worker.writer import End, Entry, Writer
-from steps.resolve import ResolvedStep
+from steps.program import Program, Visit
 from storage.artefacts import ArtefactStore
 from storage.ledger import Ledger
 from storage.records import ArtefactRecord, ItemRecord, ItemState, JobRecord, Outcome, StepCounts
-from storage.sources import read_uri
+from storage.sources import read_item_file
 
 logger = logging.getLogger(__name__)
 
-Pair = tuple[Chunk, ResolvedStep]
+Pair = tuple[Chunk, Visit]
 
 
 class ShardHalted(Exception):
@@ -45,21 +50,29 @@ class ShardRun:
         self,
         *,
         job: JobRecord,
-        steps: Sequence[ResolvedStep],
+        program: Program,
         items: Sequence[ItemRecord],
         shard: int,
         store: ArtefactStore,
         ledger: Ledger,
         runtime: WorkerRuntime,
         settings: Settings,
+        accepted: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
-        """Items that are not pending are left alone."""
-        self._steps, self._store, self._settings, self._shard = steps, store, settings, shard
+        """Items that are not pending are left alone.
+
+        `accepted`: name of an item -> fingerprints of its images that a person has accepted.
+        """
+        self._program, self._store, self._settings, self._shard = program, store, settings, shard
+        self._accepted = accepted or {}
         self._items = {record.item.index: record.item for record in items if record.state is ItemState.PENDING}
         self._losses = Losses()
+        self._fields = ExitStack()
         # Models that fit together stay while chunks stream through all steps; otherwise each is loaded once, for all
         # chunks of its step.
-        streams = runtime.fits({ref for step in steps for ref in step.step.model_refs()})
+        models = {ref for visit in program.visits for ref in visit.step.model_refs()}
+        streams = runtime.fits(models)
+        telemetry.work_begins((visit.name for visit in program.visits), models)
         self._ahead_thread = ThreadPoolExecutor(1, thread_name_prefix="pixelmill-ahead")
         self._ahead: Future[None] | None = None
         self._next: Pair | None = None
@@ -67,7 +80,7 @@ class ShardRun:
         self._work = ShardWork(
             job=job,
             root=store.root,
-            last_step=steps[-1].id,
+            program=program,
             ledger=ledger,
             runtime=runtime,
             settings=settings,
@@ -79,10 +92,9 @@ class ShardRun:
                 queue=settings.writer_queue,
                 on_lost=lambda index, artefact: self._losses.add(self._items[index], artefact),
             ),
-            inputs=Inputs(store, partial(read_uri, settings=settings), max_pixels=settings.max_pixels),
+            inputs=Inputs(store, partial(read_item_file, settings=settings), max_pixels=settings.max_pixels),
             losses=self._losses,
             measurers=ThreadPoolExecutor(settings.writer_threads, thread_name_prefix="pixelmill-measure"),
-            measure_ahead=_awaited(steps),
             keep_images=streams,
         )
 
@@ -105,7 +117,7 @@ class ShardRun:
             logger.warning("%d items go round again: the store has lost images of theirs", len(again))
             yield from self._ordered(self._chunks(again, f"shard {self._shard} repair"))
 
-    def run_step(self, chunk: Chunk, step: ResolvedStep) -> StepCounts:
+    def run_step(self, chunk: Chunk, visit: Visit) -> StepCounts:
         """Takes the chunk's living items through the step. One bad item is an outcome, not an error.
 
         What it raises concerns the whole shard: ShardHalted, StoreError, ModelLoadError, DeviceLost and the ledger's
@@ -118,7 +130,7 @@ class ShardRun:
         self._ahead = None
         if following is not None and following[0] is not chunk:
             self._ahead = self._ahead_thread.submit(self._fetch_ahead, *following)
-        return ChunkStep(self._work, chunk, step).run()
+        return ChunkStep(self._work, chunk, visit).run()
 
     def halt(self, reason: str) -> None:
         """Has the step in hand raise ShardHalted after its micro-batch. To be called from another thread."""
@@ -129,6 +141,7 @@ class ShardRun:
         self._work.writer.flush()
 
     def __enter__(self) -> Self:
+        self._fields.enter_context(shared_fields(job=self._work.job.id, shard=self._shard))
         return self
 
     def __exit__(
@@ -140,57 +153,66 @@ class ShardRun:
         finally:
             self._work.inputs.close()
             self._work.measurers.shutdown(wait=True, cancel_futures=True)
+            self._fields.close()
 
     # -- the order ---------------------------------------------------------------------------------------------------
     def _chunks(self, items: Sequence[Item], label: str) -> list[Chunk]:
         size = self._settings.chunk_size
         starts = range(0, len(items), size)
         return [
-            Chunk(f"{label} {number}", [LiveItem(ItemPath(item)) for item in items[start : start + size]])
+            Chunk(f"{label} {number}", [LiveItem(self._path(item)) for item in items[start : start + size]])
             for number, start in enumerate(starts)
         ]
 
+    def _path(self, item: Item) -> ItemPath:
+        return ItemPath(item, self._program, self._accepted.get(item.name, frozenset()))
+
     def _ordered(self, chunks: Sequence[Chunk]) -> Iterator[Pair]:
         if self._streams:
-            pairs = [(chunk, step) for chunk in chunks for step in self._steps]
+            pairs = [(chunk, visit) for chunk in chunks for visit in self._program.visits]
         else:
-            pairs = [(chunk, step) for step in self._steps for chunk in chunks]
+            pairs = [(chunk, visit) for visit in self._program.visits for chunk in chunks]
         for pair, following in zip_longest(pairs, pairs[1:]):
-            if pair[0].alive:
-                self._next = following
+            if not pair[0].alive:
+                continue
+            self._next = following
+            if pair[1].is_again and not ChunkStep.is_wanted(self._work, *pair):
+                self.run_step(*pair)  # nobody goes there: not worth a task run
+            else:
                 yield pair
 
     def _give_up(self, items: Sequence[Item]) -> None:
         """Fails items whose images vanish faster than they are made."""
-        step_id = self._steps[-1].id
+        last = self._program.visits[-1]
         error = (
             "the store keeps losing this item's images while the job runs: check what else deletes objects there, "
             "such as a lifecycle rule"
         )
-        unit = self._work.writer.open_unit(step_id)
+        unit = self._work.writer.open_unit(last.id, last.name)
         for item in items:
-            end = End(item.name, ItemState.FAILED, error=error, error_step=step_id)
+            end = End(item.name, ItemState.FAILED, error=error, error_step=last.id)
             unit.add(Entry(item.index, Outcome.FAILED, error=error, end=end))
         unit.seal()
 
     # -- fetching ahead ----------------------------------------------------------------------------------------------
-    def _fetch_ahead(self, chunk: Chunk, step: ResolvedStep) -> None:
+    def _fetch_ahead(self, chunk: Chunk, visit: Visit) -> None:
         """Fetches what the chunk will need while another one computes. A failure shows when it is used."""
+        visits = self._program.visits
         try:
-            self._fetch_inputs(chunk, self._steps[self._steps.index(step) :] if self._streams else [step])
+            self._fetch_inputs(chunk, visits[visits.index(visit) :] if self._streams else [visit])
         except Exception as error:
             logger.info("could not fetch ahead for %s: %s", chunk.label, describe(error))
 
-    def _fetch_inputs(self, chunk: Chunk, steps: Sequence[ResolvedStep]) -> None:
+    def _fetch_inputs(self, chunk: Chunk, visits: Sequence[Visit]) -> None:
         for live in chunk.alive:
-            for file in steps[0].step.item_files(live.path.item):
+            for file in visits[0].step.item_files(live.path.item):
                 if (location := getattr(live.path.item, file)) is not None:
                     self._work.inputs.fetch_file(location)
         newest = {live.path.item.index: _written(live) for live in chunk.alive}
         computing: set[int] = set()
         walk = foresee(
             [live.path.copy() for live in chunk.alive],
-            steps,
+            visits,
             model_digests=self._work.job.model_digests,
             find_artefacts=self._known,
             digest_file=self._work.inputs.digest,
@@ -207,12 +229,6 @@ class ShardRun:
 
     def _known(self, fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
         return self._work.ledger.find_artefacts(self._work.root, fingerprints)
-
-
-def _awaited(steps: Sequence[ResolvedStep]) -> frozenset[str]:
-    """The steps before the last condition over facts: to measure their images must not wait for slow uploads."""
-    asking = [place for place, step in enumerate(steps) if step.when and any(n[0] == "facts" for n in step.when.names)]
-    return frozenset(step.id for step in steps[: max(asking, default=0)])
 
 
 def _written(live: LiveItem) -> ArtefactRecord | None:

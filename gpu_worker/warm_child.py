@@ -1,11 +1,13 @@
 """The warm child: one process per worker that runs flow runs one after another, its models resident.
 
-Started by `gpu_worker.child_process` as `python -m gpu_worker.warm_child PARENT_PID`. It reads requests from standard
-input and writes replies to what was its standard output, one JSON object a line (what flows print goes to standard
-error). The end of its input is its own end: no child outlives its parent.
+Started by `gpu_worker.child_process` as `python -m gpu_worker.warm_child PARENT_PID [BIRTH]`, BIRTH being what its
+parent knows of it (`Birth`, as JSON). It reads requests from standard input and writes replies to what was its standard
+output, one JSON object a line (what flows print goes to standard error). The end of its input is its own end: no child
+outlives its parent.
 
 requests: `{"kind": "run", "flow_run_id": …, "environment": {…}}`, `{"kind": "shutdown"}`
-replies: `{"kind": "ready", "problem": …}`, `{"kind": "started"}`, `{"kind": "finished", "problem": …}`
+replies: `{"kind": "ready", "problem": …}`, `{"kind": "started"}`, `{"kind": "finished", "problem": …, "result": …}`,
+and between them, if the parent wants figures, `{"kind": "figures", "samples": [[name, labels, value], …]}`
 
 SIGUSR1 during a run abandons it: the child leaves the flow, reports nothing to anybody (its parent does), and ends.
 """
@@ -22,22 +24,25 @@ import signal
 import sys
 import tempfile
 import threading
-import traceback
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from inspect import isasyncgen, iscoroutine, isgenerator
 from pathlib import Path
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from configs.settings import Settings, load_settings
 from gpu_worker.parent_death import end_with_parent
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.flows import Flow
+
+    from configs.settings import Settings
+    from gpu_worker.warmth import Warmth
 
 ABANDON_SIGNAL = signal.SIGUSR1
 PROBLEM_CHARACTERS = 4000  # keeps a reply, escaped, far below the 64 KiB that the parent reads as a line
@@ -45,53 +50,123 @@ PROBLEM_CHARACTERS = 4000  # keeps a reply, escaped, far below the 64 KiB that t
 Message = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What the parent knows of a child that it starts."""
+
+    spawned: float  # time.monotonic(), which all processes of a machine share
+    worker: str = ""  # the worker's name
+    figures: bool = False  # whether to tell figures
+
+    def as_argument(self) -> str:
+        return json.dumps(asdict(self))
+
+
+class RunEnd(NamedTuple):
+    """How a flow run ended here."""
+
+    problem: str | None = None  # what kept it from being run to a state of its own
+    result: str | None = None  # that state: completed, failed, cancelled …
+    abandoned: bool = False
+
+
 def main() -> int:
     """Serves requests until told to shut down; the exit status of the process."""
-    replies = _claim_stdout()
+    born = time.monotonic()  # only the standard library is imported so far
+    replies = Replies()
     end_with_parent(int(sys.argv[1]), signal.SIGKILL)
+    birth = Birth(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else Birth(born)
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_read_requests, args=(requests,), name="requests", daemon=True).start()
+
+    from configs.settings import load_settings
+
     settings = load_settings()
 
+    from gpu_worker.log_fields import shared_fields
+    from gpu_worker.logs import use_logs
+
+    use_logs(settings)
+    with shared_fields(worker=birth.worker):
+        return _live(birth, born, settings, requests, replies)
+
+
+def _live(
+    birth: Birth, born: float, settings: "Settings", requests: "queue.SimpleQueue[Message]", replies: "Replies"
+) -> int:
     import prefect.flow_engine  # noqa: F401 - seconds that the first flow run need not wait
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     import gpu_worker.shard_run  # noqa: F401 - likewise
+    from gpu_worker import telemetry
+    from gpu_worker.child_report import Reporter
+    from gpu_worker.cold_start import cold_start
+    from gpu_worker.logs import use_logs
+    from gpu_worker.runtime import get_runtime
+    from gpu_worker.warmth import Warmth
 
+    use_logs(settings, prints=True)  # again, as Prefect has set up logging meanwhile
+
+    cold_start.begin(birth.spawned, born)
+    warmth = Warmth(settings, get_runtime(settings))
+    telemetry.watch_warm_windows(warmth.windows)
     # A shard makes many small objects that last as long as a chunk: collecting after every 700 of them costs a tenth.
     # What a flow run leaves is collected after it; modules, which stay, need not be looked at (models may have to go).
     gc.set_threshold(10_000, 20, 20)
     gc.collect()
     gc.freeze()
-    _reply(replies, kind="ready", problem=_warm(settings))
-    # Each flow run would end by waiting up to a second for the thread that beats for it. Bursts know by the leases of
-    # their shards who lives, and the parent reports a dead child at once.
-    with temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        _serve(requests, replies, settings)
+    cold_start.imported()
+    with Reporter(lambda samples: replies.send(kind="figures", samples=samples)) if birth.figures else nullcontext():
+        problem = warmth.begin()
+        cold_start.ready()
+        replies.send(kind="ready", problem=problem and _shortened(problem))
+        # Each flow run would end by waiting up to a second for the thread that beats for it. Bursts know by the leases
+        # of their shards who lives, and the parent reports a dead child at once.
+        with temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            _serve(requests, replies, warmth)
     return 0
 
 
-def _serve(requests: "queue.SimpleQueue[Message]", replies: IO[str], settings: Settings) -> None:
+class Replies:
+    """Takes standard output for replies and sends what anybody prints to standard error. Safe to share."""
+
+    def __init__(self) -> None:
+        self._pipe: IO[str] = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self._lock = threading.Lock()
+        os.dup2(2, 1)
+
+    def send(self, **message: object) -> None:
+        line = json.dumps(message) + "\n"
+        with self._lock:
+            self._pipe.write(line)
+            self._pipe.flush()
+
+
+def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, warmth: "Warmth") -> None:
     """Until told to shut down, or until a flow run was abandoned."""
+    from gpu_worker.cold_start import cold_start
+    from gpu_worker.log_fields import shared_fields
+
     while True:
-        request = _next_request(requests, settings)
+        request = _next_request(requests, warmth)
         if request["kind"] == "shutdown":
             return
-        _reply(replies, kind="started")
-        problem, abandoned = serve_run(UUID(request["flow_run_id"]), request["environment"])
-        if abandoned:
+        replies.send(kind="started")
+        cold_start.run_begins()
+        with shared_fields(flow_run=request["flow_run_id"]):
+            end = serve_run(UUID(request["flow_run_id"]), request["environment"])
+        if end.abandoned:
             return
-        _reply(replies, kind="finished", problem=problem)
+        replies.send(kind="finished", problem=end.problem, result=end.result)
         gc.collect()  # clients and contexts refer to themselves; meanwhile the parent asks for the next run
 
 
-def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> tuple[str | None, bool]:
+def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> RunEnd:
     """Runs one flow run in this thread, which must be the main one.
 
-    Returns what kept it from being run to a state of its own (None: its engine reported a state), and whether it was
-    abandoned. Environment, working folder, import path and context are as before afterwards. Prefect's threads send
-    logs and events within 2 s, and the rest as the process ends; draining them after each run would cost 2.5 MB of
-    memory a run, which Prefect never gives back.
+    Environment, working folder, import path and context are as before afterwards. Prefect's threads send logs and
+    events within 2 s, and the rest as the process ends; draining them after each run would cost 2.5 MB of memory a
+    run, which Prefect never gives back.
     """
     abandoned = False
 
@@ -102,22 +177,22 @@ def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> tuple[str | 
 
         raise Abort("The worker gave the flow run up.")
 
+    end = RunEnd()
     before = signal.signal(ABANDON_SIGNAL, abandon)
     try:
         with _environment(environment), _import_state():
-            problem = contextvars.copy_context().run(run_flow_run, flow_run_id)
+            end = contextvars.copy_context().run(run_flow_run, flow_run_id)
     except BaseException:  # the signal came while the run was ending
         if not abandoned:
             raise
-        problem = None
     finally:
         # From here on an abandoned child may simply die: there is nothing left to leave in order.
         signal.signal(ABANDON_SIGNAL, before)
-    return problem, abandoned
+    return end._replace(abandoned=abandoned)
 
 
-def run_flow_run(flow_run_id: UUID) -> str | None:
-    """Loads the flow of the run and takes the run to a state of its own; returns what prevented that."""
+def run_flow_run(flow_run_id: UUID) -> RunEnd:
+    """Loads the flow of the run and takes the run to a state of its own, if nothing prevents that."""
     from prefect.client.orchestration import get_client
     from prefect.exceptions import Abort, Pause
     from prefect.flow_engine import run_flow
@@ -132,14 +207,14 @@ def run_flow_run(flow_run_id: UUID) -> str | None:
             flow = _load_flow(flow_run, deployment)
         except Exception as error:
             logger.exception("The flow could not be loaded")
-            return _shortened(f"The flow could not be loaded: {type(error).__name__}: {error}")
-        _drive(run_flow(flow, flow_run=flow_run, return_type="state"))
+            return RunEnd(_shortened(f"The flow could not be loaded: {type(error).__name__}: {error}"))
+        state = _drive(run_flow(flow, flow_run=flow_run, return_type="state"))
     except (Abort, Pause):
-        return None  # the API's word, not a problem: the run is over, cancelled, paused or suspended
+        return RunEnd(result="cancelled")  # the API's word, not a problem: the run is over, or is to go on later
     except BaseException as error:
         # The engine has reported a crash, unless it is what failed: the parent's report then comes first.
-        return _shortened(f"The flow run was interrupted: {type(error).__name__}: {error}")
-    return None
+        return RunEnd(_shortened(f"The flow run was interrupted: {type(error).__name__}: {error}"))
+    return RunEnd(result=state.type.value.lower() if state is not None else None)
 
 
 def _load_flow(flow_run: "FlowRun", deployment: "DeploymentResponse | None") -> "Flow[..., Any]":
@@ -155,10 +230,13 @@ def _load_flow(flow_run: "FlowRun", deployment: "DeploymentResponse | None") -> 
     return load_flow(flow_run)
 
 
-def _drive(result: object) -> None:
-    """Does the work of an asynchronous flow or of one that yields, which `run_flow` only prepares."""
+def _drive(result: object) -> "State[Any] | None":
+    """Does the work of an asynchronous flow or of one that yields, which `run_flow` only prepares.
+
+    Returns the flow run's state; nothing of a flow that yields.
+    """
     if iscoroutine(result):
-        asyncio.run(result)
+        result = asyncio.run(result)
     elif isasyncgen(result):
 
         async def exhaust() -> None:
@@ -169,6 +247,9 @@ def _drive(result: object) -> None:
     elif isgenerator(result):
         for _ in result:
             pass
+    from prefect.client.schemas.objects import State
+
+    return result if isinstance(result, State) else None
 
 
 @contextmanager
@@ -209,40 +290,12 @@ def _forget_modules(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _warm(settings: Settings) -> str | None:
-    """Loads the models of `keep_warm`; a problem with that does not keep the worker from working."""
-    if not settings.keep_warm:
-        return None
-    try:
-        from gpu_worker.runtime import get_runtime
-        from storage.ledger import Ledger
-
-        runtime = get_runtime(settings)
-        with closing(Ledger(settings.resolved_ledger_url)) as ledger:
-            runtime.warm(
-                settings.keep_warm,
-                lambda ref, seconds: ledger.record_model_load(None, None, str(ref), runtime.name, seconds),
-            )
-    except Exception as error:
-        traceback.print_exc()
-        return _shortened(f"keep_warm ({', '.join(settings.keep_warm)}): {type(error).__name__}: {error}")
-    return None
-
-
-def _evict_idle(settings: Settings) -> None:
-    # Without the module no flow run has asked for a model yet, and importing it may cost seconds.
-    runtime = sys.modules.get("gpu_worker.runtime")
-    if runtime is not None:
-        runtime.get_runtime(settings).evict_idle(settings.idle_timeout)
-
-
-def _next_request(requests: "queue.SimpleQueue[Message]", settings: Settings) -> Message:
-    pause = min(max(settings.idle_timeout / 4, 0.25), 30.0) if settings.idle_timeout else None
+def _next_request(requests: "queue.SimpleQueue[Message]", warmth: "Warmth") -> Message:
     while True:
         try:
-            return requests.get(timeout=pause)
+            return requests.get(timeout=warmth.pause)
         except queue.Empty:
-            _evict_idle(settings)
+            warmth.look(is_wanted=lambda: not requests.empty())
 
 
 def _read_requests(requests: "queue.SimpleQueue[Message]") -> None:
@@ -252,18 +305,6 @@ def _read_requests(requests: "queue.SimpleQueue[Message]") -> None:
             requests.put(json.loads(line))
     # The parent is gone: whatever runs here has nobody to report to, and its helpers go with it.
     os.killpg(os.getpgid(0), signal.SIGKILL)
-
-
-def _reply(replies: IO[str], **message: object) -> None:
-    replies.write(json.dumps(message) + "\n")
-    replies.flush()
-
-
-def _claim_stdout() -> IO[str]:
-    """Keeps standard output for replies and sends what anybody prints to standard error."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return replies
 
 
 def _shortened(text: str) -> str:

@@ -6,12 +6,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from PIL import Image
 
+from gpu_worker import telemetry
+from gpu_worker.cold_start import cold_start
 from gpu_worker.failures import describe, full_traceback
 from gpu_worker.new_artefact import NewArtefact, store_artefact
 from storage.artefacts import ArtefactStore, MissingObject, StoreError
@@ -45,26 +48,31 @@ class End:
     images: Mapping[str, Written] = field(default_factory=dict)
     error: str | None = None
     error_step: str | None = None
+    warnings: tuple[str, ...] = ()
+    refused_image: str | None = None  # fingerprint of the image that a gate refused
+    refused_by: str | None = None  # the gate
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A StepEntry whose image may still be on its way to the store."""
+    """A StepEntry whose image may still be on its way to the store. `outcome` None: the end of an item alone."""
 
     index: int
-    outcome: Outcome
+    outcome: Outcome | None
     seconds: float = 0.0
     artefact: Written | None = None
     error: str | None = None
     traceback: str | None = None
     end: End | None = None
+    cost: float = 0.0
 
 
 class Unit:
     """The outcomes of one step over one chunk. Recorded together, after every unit that was opened before."""
 
-    def __init__(self, step_id: str, writer: "Writer") -> None:
+    def __init__(self, step_id: str, step: str, writer: "Writer") -> None:
         self.step_id = step_id
+        self.step = step  # its name in the catalogue
         self.sealed = False
         self._writer = writer
         self._ready: list[Entry] = []
@@ -130,7 +138,7 @@ class Writer:
         on_lost: Callable[[int, ArtefactRecord], None],
     ) -> None:
         self._store, self._ledger, self._job, self._on_lost = store, ledger, job, on_lost
-        self._queue = queue
+        self.queue = queue
         self._waiting, self._waiting_bytes = 0, 0
         self._units: deque[Unit] = deque()
         self._error: BaseException | None = None
@@ -143,25 +151,31 @@ class Writer:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-write")
         self._recorder = threading.Thread(target=self._record_units, name="pixelmill-record", daemon=True)
         self._recorder.start()
+        telemetry.watch_writer(self)
 
     # -- for the thread that computes ------------------------------------------------------------------------------
     def write(self, artefact: NewArtefact) -> Written:
         """Queues an image; blocks while the queue is full. Raises the writer's first error."""
-        size = _pixel_bytes(artefact.image)
+        size = pixel_bytes(artefact.image)
         with self._room:
             self._room.wait_for(lambda: self._error or self._halted or self._has_room(size))
             self.check_open()
             self._waiting += 1
             self._waiting_bytes += size
-        return self._threads.submit(self._write, artefact, size)
+        # The context goes along: log lines then say which item and step they are about.
+        return self._threads.submit(copy_context().run, self._write, artefact, size)
 
-    def open_unit(self, step_id: str) -> Unit:
-        """Begins the outcomes of one step over one chunk."""
-        unit = Unit(step_id, self)
+    def open_unit(self, step_id: str, step: str | None = None) -> Unit:
+        """Begins the outcomes of one step over one chunk. `step`: its name in the catalogue; default: its id."""
+        unit = Unit(step_id, step or step_id, self)
         with self.changed:
             self.check_open()
             self._units.append(unit)
         return unit
+
+    def waiting(self) -> tuple[int, int]:
+        """Images that wait to be written, and the bytes of their pixels."""
+        return self._waiting, self._waiting_bytes
 
     def flush(self) -> None:
         """Waits until everything is written and recorded. All units must be sealed. Raises the writer's first error."""
@@ -186,6 +200,7 @@ class Writer:
                 self.changed.notify_all()
             self._recorder.join()
             self._threads.shutdown(wait=True, cancel_futures=True)
+            telemetry.forget_writer(self)
 
     def __enter__(self) -> Self:
         return self
@@ -220,14 +235,19 @@ class Writer:
 
     # -- in the writer's threads -----------------------------------------------------------------------------------
     def _has_room(self, size: int) -> bool:
-        return self._waiting == 0 or (self._waiting < self._queue and self._waiting_bytes + size <= MAX_WAITING_BYTES)
+        return self._waiting == 0 or (self._waiting < self.queue and self._waiting_bytes + size <= MAX_WAITING_BYTES)
 
     def _write(self, artefact: NewArtefact, size: int) -> ArtefactRecord:
         try:
             self.check()
-            return store_artefact(artefact, self._store)
+            record = store_artefact(artefact, self._store)
+            cold_start.image_stored()
+            return record
         except StoreError as error:
             self._stop(error)
+            raise
+        except Exception as error:
+            logger.warning("item failed: %s", describe(error), extra={"trace": full_traceback(error)})
             raise
         finally:
             with self._room:
@@ -247,7 +267,7 @@ class Writer:
         try:
             while (batch := self._next_batch(recorded_at)) is not None:
                 unit, entries, complete = batch
-                self._record(unit.step_id, entries)
+                self._record(unit, entries)
                 recorded_at = time.monotonic()
                 if complete:
                     with self.changed:
@@ -273,22 +293,24 @@ class Writer:
         """Whether the oldest unit has all its outcomes."""
         return bool(self._units) and self._units[0].is_complete
 
-    def _record(self, step_id: str, entries: list[Entry]) -> None:
+    def _record(self, unit: Unit, entries: list[Entry]) -> None:
         rows: list[StepEntry] = []
         ending: list[Future[ItemEnd | None]] = []
         for entry in entries:
             if entry.index in self._failed:
                 continue
-            row, end = self._settle(step_id, entry)
-            rows.append(row)
+            row, end = self._settle(unit.step_id, entry)
+            if row is not None:
+                rows.append(row)
             if end is not None:
                 ending.append(self._threads.submit(self._end, entry.index, end))
         ends = [ended for future in ending if (ended := future.result()) is not None]
-        if rows:
+        if rows or ends:
             self._store.sync()
-            self._ledger.record_step(self._job.id, self._job.run, step_id, rows, ends)
+            self._ledger.record_step(self._job.id, self._job.run, unit.step_id, rows, ends)
+            telemetry.step_recorded(unit.step, rows, ends)
 
-    def _settle(self, step_id: str, entry: Entry) -> tuple[StepEntry, End | None]:
+    def _settle(self, step_id: str, entry: Entry) -> tuple[StepEntry | None, End | None]:
         """The outcome as the ledger takes it. An image that could not be encoded fails its item here."""
         error = entry.artefact.exception() if entry.artefact is not None else None
         if isinstance(error, StoreError):
@@ -297,12 +319,19 @@ class Writer:
             self._failed.add(entry.index)
             failure = describe(error)
             failed = StepEntry(
-                entry.index, Outcome.FAILED, entry.seconds, error=failure, traceback=full_traceback(error)
+                entry.index,
+                Outcome.FAILED,
+                entry.seconds,
+                error=failure,
+                traceback=full_traceback(error),
+                cost=entry.cost,
             )
             return failed, End("", ItemState.FAILED, error=failure, error_step=step_id)
+        if entry.outcome is None:
+            return None, entry.end
         artefact = entry.artefact.result() if entry.artefact is not None else None
         return (
-            StepEntry(entry.index, entry.outcome, entry.seconds, artefact, entry.error, entry.traceback),
+            StepEntry(entry.index, entry.outcome, entry.seconds, artefact, entry.error, entry.traceback, entry.cost),
             entry.end,
         )
 
@@ -317,8 +346,18 @@ class Writer:
             except MissingObject:
                 self._on_lost(index, artefact)
                 return None
-        return ItemEnd(index, end.state, finals, end.error, end.error_step)
+        return ItemEnd(
+            index,
+            end.state,
+            finals,
+            end.error,
+            end.error_step,
+            end.warnings,
+            refused_image=end.refused_image,
+            refused_by=end.refused_by,
+        )
 
 
-def _pixel_bytes(image: Image.Image) -> int:
+def pixel_bytes(image: Image.Image) -> int:
+    """What the decoded image takes in memory."""
     return image.width * image.height * len(image.getbands())

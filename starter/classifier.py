@@ -59,15 +59,24 @@ def load_classifier(path: Path = CLASSIFIER_FILE) -> SpriteClassifier:
 
 
 @torch.inference_mode()
+def shares(classifier: SpriteClassifier, pictures: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
+    """The shares, 0..1, that it gives to each of OBJECTS (n, 24) and of COLOR_NAMES (n, 8), on the CPU.
+
+    Pictures of any size; they are brought to 64x64 first.
+    """
+    pixels = np.stack([np.asarray(picture.convert("RGB").resize((64, 64))) for picture in pictures])
+    device = next(classifier.parameters()).device
+    objects, colors = classifier(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    return objects.softmax(1).cpu(), colors.softmax(1).cpu()
+
+
 def classify(classifier: SpriteClassifier, pictures: Sequence[Image.Image]) -> list[Verdict]:
     """Judge pictures of any size; they are brought to 64x64 first."""
     verdicts: list[Verdict] = []
     for start in range(0, len(pictures), 128):
-        part = [picture.convert("RGB").resize((64, 64)) for picture in pictures[start : start + 128]]
-        pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in part]))
-        objects, colors = classifier(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
-        object_shares, object_indices = objects.softmax(1).max(1)
-        color_shares, color_indices = colors.softmax(1).max(1)
+        objects, colors = shares(classifier, pictures[start : start + 128])
+        object_shares, object_indices = objects.max(1)
+        color_shares, color_indices = colors.max(1)
         verdicts += [
             Verdict(OBJECTS[o], COLOR_NAMES[c], os, cs)
             for o, c, os, cs in zip(

@@ -87,11 +87,19 @@ class Step(BaseModel):
 
     version: ClassVar[int] = 1  # part of the fingerprint: raise it when the same input gives another image
     makes_image: ClassVar[bool] = False  # True: needs no image before it (generate, load)
+    keeps_image: ClassVar[bool] = False  # True: hands every image on as it came, and is there for its facts alone
     own_facts: ClassVar[Mapping[str, str]] = {}  # fact name -> description, beside those measured on every image
 
     def model_refs(self) -> tuple[ModelRef, ...]:
         """The models that `run` will ask the context for."""
         return ()
+
+    def measured_facts(self) -> Mapping[str, str]:
+        """The facts that this step may give with its parameters, name -> description: some or all of `own_facts`.
+
+        A result may lack one of them where the item gives nothing to measure; conditions on it are then false.
+        """
+        return self.own_facts
 
     def item_files(self, item: Item) -> tuple[ItemFile, ...]:  # noqa: ARG002
         """Which of the item's own input files the step reads."""
@@ -107,6 +115,14 @@ class Step(BaseModel):
         The default is the step's parameters. Steps that read the item's prompt or seed add those.
         """
         return self.model_dump(mode="json")
+
+    @classmethod
+    def split_identity(cls, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The way back from `identity`: parameters of a step and fields of an item that have this identity.
+
+        An image is made again from them. The default, like that of `identity`, takes everything for parameters.
+        """
+        return dict(identity), {}
 
     def batch_key(self, frame: Frame) -> Hashable:
         """Frames with equal keys may share a micro-batch. The default lets each frame run alone."""

@@ -11,7 +11,7 @@ from typing_extensions import override
 from configs.item import MAX_SEED, Item
 from configs.model_spec import ModelRef
 from steps.contract import Frame, Relief, Step, StepContext
-from steps.template import MAX_PROMPT, Template, fill, placeholders, unknown_placeholders
+from steps.template import MAX_PROMPT, Template, fill, filled_length, placeholders, unknown_placeholders
 
 Task = Literal["text_to_image", "image_to_image", "inpaint"]
 SchedulerName = Literal["ddim", "dpmpp_2m", "euler", "euler_ancestral", "heun", "lcm", "unipc"]
@@ -136,9 +136,10 @@ class DiffusionStep(Step):
                 for name in unknown_placeholders(template, item)
             ]
         if not problems:
-            for field, text in (("prompt", self._prompt(item)), ("negative prompt", self._negative_prompt(item))):
-                if len(text) > MAX_PROMPT:
-                    problems.append(f"has a {field} of {len(text):,} characters: shorten it to {MAX_PROMPT:,}")
+            lengths = {"prompt": filled_length(self.prompt, item), "negative prompt": self._negative_length(item)}
+            for field, length in lengths.items():
+                if length > MAX_PROMPT:
+                    problems.append(f"has a {field} of {length:,} characters: shorten it to {MAX_PROMPT:,}")
         return problems
 
     @override
@@ -150,6 +151,15 @@ class DiffusionStep(Step):
             "negative_prompt": self._negative_prompt(item),
             "seed": self._seed(item),
         }
+
+    @override
+    @classmethod
+    def split_identity(cls, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        fields = ("prompt", "negative_prompt", "seed")
+        parameters = {name: value for name, value in identity.items() if name not in fields}
+        # The texts are filled in already: whatever braces they hold are braces.
+        parameters |= {"prompt": "{prompt}", "seed_offset": 0}
+        return parameters, {name: identity[name] for name in fields if name in identity}
 
     def request(self, item: Item, image: Image.Image | None = None, mask: Image.Image | None = None) -> Request:
         """What to compute for the item."""
@@ -163,6 +173,10 @@ class DiffusionStep(Step):
 
     def _negative_prompt(self, item: Item) -> str:
         return fill(self.negative_prompt, item) if item.negative_prompt is None else item.negative_prompt
+
+    def _negative_length(self, item: Item) -> int:
+        own = item.negative_prompt
+        return filled_length(self.negative_prompt, item) if own is None else len(own)
 
     def _seed(self, item: Item) -> int:
         return (item.seed + self.seed_offset) % (MAX_SEED + 1)

@@ -23,7 +23,7 @@ class Load(Step):
 
     @override
     def item_problems(self, item: Item) -> list[str]:
-        return [] if item.image is not None else ["has no image: give it the path or s3:// URI of one"]
+        return [] if item.image is not None else ["has no image: give it the path or URI of one"]
 
     @override
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
@@ -31,7 +31,7 @@ class Load(Step):
 
     def _loaded(self, frame: Frame) -> Image.Image:
         if "image" not in frame.files:
-            raise ValueError(f"{frame.item.name}: has no image: give it the path or s3:// URI of one")
+            raise ValueError(f"{frame.item.name}: has no image: give it the path or URI of one")
         return normalized(frame.files["image"])
 
 

@@ -1,7 +1,19 @@
-"""Sizes that a model asks for: pad before, crop after."""
+"""Sizes that a model asks for (pad before, crop after), and the largest that a step may make."""
 
 import numpy as np
 from PIL import Image
+
+# Pillow takes a file of more pixels for a bomb and does not open it: nobody could read what was made.
+MAX_PIXELS = 178_956_970
+
+
+def checked_size(width: int, height: int) -> tuple[int, int]:
+    """The size itself, if an image of it may be made. Raises ValueError before any memory is taken."""
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"the result would have {width:,} x {height:,} pixels, more than {MAX_PIXELS:,}: ask for a smaller one"
+        )
+    return width, height
 
 
 def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:

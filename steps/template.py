@@ -1,6 +1,8 @@
 """Prompt templates: `{prompt}`, `{name}` and the item's variables by name, and nothing else."""
 
 import string
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -16,17 +18,7 @@ def placeholders(template: str) -> tuple[str, ...]:
     Raises ValueError where a placeholder is more than a name: attributes, indices, conversions and formats would let
     a recipe reach into Python objects.
     """
-    names = []
-    for _, name, spec, conversion in string.Formatter().parse(template):
-        if name is None:
-            continue
-        if not name.isidentifier() or spec or conversion:
-            written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            raise ValueError(
-                f"{{{written}}} is no placeholder: write a plain name such as {{prompt}}; for a brace write it twice"
-            )
-        names.append(name)
-    return tuple(names)
+    return tuple(name for _, name in _parts(template) if name is not None)
 
 
 def fill(template: str, item: Item) -> str:
@@ -34,8 +26,34 @@ def fill(template: str, item: Item) -> str:
 
     Raises KeyError for a placeholder that the item has no value for.
     """
+    return "".join(_pieces(template, item))
+
+
+def filled_length(template: str, item: Item) -> int:
+    """How many characters `fill` would give, without doing it: a short template can name a long value often."""
+    return sum(map(len, _pieces(template, item)))
+
+
+def _pieces(template: str, item: Item) -> Iterator[str]:
     values = _values(item)
-    return template.format_map({name: _text(values[name]) for name in placeholders(template)})
+    for literal, name in _parts(template):
+        yield literal
+        if name is not None:
+            yield _text(values[name])
+
+
+@lru_cache(maxsize=256)
+def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
+    """Literal texts, each with the name that follows it."""
+    parts = []
+    for literal, name, spec, conversion in string.Formatter().parse(template):
+        if name is not None and (not name.isidentifier() or spec or conversion):
+            written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise ValueError(
+                f"{{{written}}} is no placeholder: write a plain name such as {{prompt}}; for a brace write it twice"
+            )
+        parts.append((literal, name))
+    return tuple(parts)
 
 
 def unknown_placeholders(template: str, item: Item) -> list[str]:

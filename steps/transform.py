@@ -11,6 +11,7 @@ from typing_extensions import override
 from steps.alpha import OPAQUE, alpha_of
 from steps.color import rgb
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
+from steps.sizes import checked_size
 
 MAX_SIDE = 16_384
 TRANSPARENT = "transparent"
@@ -71,13 +72,13 @@ class Resize(Transform):
 
     def _box(self, image: Image.Image) -> tuple[int, int]:
         if self.width is not None and self.height is not None and self.fit != "contain":
-            return self.width, self.height
+            return checked_size(self.width, self.height)
         factor = min(
             wanted / side
             for wanted, side in ((self.width, image.width), (self.height, image.height))
             if wanted is not None
         )
-        return max(1, round(image.width * factor)), max(1, round(image.height * factor))
+        return checked_size(max(1, round(image.width * factor)), max(1, round(image.height * factor)))
 
 
 class Pad(Transform):
@@ -99,6 +100,7 @@ class Pad(Transform):
             width = height = max(width, height)
         if (width, height) == image.size:
             return StepResult(image)
+        width, height = checked_size(width, height)
         mode = "RGBA" if self.color == TRANSPARENT else image.mode
         fill = (0, 0, 0, 0) if self.color == TRANSPARENT else (*rgb(self.color), OPAQUE)[: len(mode)]
         canvas = Image.new(mode, (width, height), fill)

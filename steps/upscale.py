@@ -13,7 +13,7 @@ from configs.model_spec import ModelRef
 from steps.alpha import bleed
 from steps.contract import Frame, Relief, Step, StepContext, StepResult
 from steps.engines.side_by_side import side_by_side
-from steps.sizes import crop, pad_to
+from steps.sizes import checked_size, crop, pad_to
 
 # Tiles against a lack of memory: small ones, as nobody knows how much is lacking. A multiple of 4 pixels, as networks
 # that fold the image need.
@@ -82,7 +82,8 @@ class Upscale(Step):
         if relief >= Relief.TILE:
             upscaler.tile_size, upscaler.tile_pad = self._relief_tiles(image, upscaler)
         scale = self.scale or upscaler.scale
-        size = (round(image.width * scale), round(image.height * scale))
+        size = checked_size(round(image.width * scale), round(image.height * scale))
+        checked_size(image.width * upscaler.scale, image.height * upscaler.scale)  # what the model makes of it
         if image.mode != "RGBA":
             return _resized(_enhanced(image, upscaler), size)
         result = _resized(_enhanced(bleed(image), upscaler), size)

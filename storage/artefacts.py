@@ -80,3 +80,7 @@ class ArtefactStore(Protocol):
     def uri(self, key: str) -> str:
         """Where a person finds the object: an absolute path or an s3:// URI."""
         ...
+
+    def link(self, key: str, seconds: int) -> str | None:
+        """An https or http address under which a browser gets the object for so long; None if there is none."""
+        ...

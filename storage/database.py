@@ -6,10 +6,11 @@ import logging
 import math
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlmodel import Session, SQLModel
 
+from configs.private_files import private_file, private_folder
 from storage.migrations.upgrade import Standing, standing, upgrade
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,16 @@ _BUSY_SECONDS = 30  # how long SQLite itself waits for the writer before it give
 _PATIENCE = 60.0  # seconds that one transaction is tried for: the restart of a database server fits in
 _OPENING_PATIENCE = 10.0  # when it is opened; a wrong address should be heard of soon
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
+# A server that is being started, stopped or moved refuses connections before it has a code for why. A container's name
+# is unknown while it is away.
+_AWAY = re.compile(
+    r"refused|starting up|shutting down|recovery mode|not yet accepting|timeout expired|timed out|closed the connection"
+    r"|reset by peer|broken pipe|no route to host|unreachable|resolve host|translate host name|too many clients"
+    r"|connection slots",
+    re.IGNORECASE,
+)
 _SERIALIZATION = {"40001", "40P01", "55P03"}  # PostgreSQL: serialization failure, deadlock, lock not available
+_UNDEFINED = {"42P01", "42703"}  # PostgreSQL: table, column
 _ADVICE = {
     "SQLITE_FULL": "its disk is full: free space",
     "SQLITE_READONLY": "its file or folder is read-only: let this user write there, or choose another PIXELMILL_HOME",
@@ -51,15 +62,16 @@ class LedgerError(Exception):
 class Database:
     """One SQLite file or PostgreSQL database, its tables up to date."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patient: bool = False) -> None:
         self.url = _accepted_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         if self.sqlite and self.url.database:
-            _make_folder(Path(self.url.database).expanduser().parent)
+            _make_private(Path(self.url.database).expanduser())
         self._engine = _make_engine(self.url)
         self._pid = os.getpid()
         try:
-            self._repeated(self._migrate, lost_connection=True, patience=_OPENING_PATIENCE)
+            patience = _PATIENCE if patient else _OPENING_PATIENCE
+            self._repeated(self._migrate, lost_connection=True, patience=patience)
         except SQLAlchemyError as error:
             self.close()
             cause = getattr(error, "orig", None) or error
@@ -122,6 +134,11 @@ class Database:
             except DBAPIError as error:
                 if (advice := _advice(error)) is not None:
                     raise LedgerError(f"The ledger {self.name} cannot be written: {advice}.") from error
+                if (lack := _lack(error)) is not None:
+                    raise LedgerError(
+                        f"The ledger {self.name} is not as its own version says: {lack}. Put back a copy of "
+                        "it; without one, move it away and run the jobs again."
+                    ) from error
                 if not (_in_the_way(error) or (lost_connection and _lost(error))) or time.monotonic() > deadline:
                     raise
                 log.info("The ledger is busy or away, attempt %d: %s", number, type(error.orig).__name__)
@@ -161,12 +178,15 @@ def _accepted_url(url: str) -> URL:
     return parsed
 
 
-def _make_folder(folder: Path) -> None:
+def _make_private(file: Path) -> None:
+    """Makes the ledger's folder and file, where they are missing, for this user alone: SQLite asks for neither."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(file.parent)
     except OSError as error:
-        message = f"The ledger's folder {folder} cannot be made: {error.strerror}. Set PIXELMILL_HOME."
+        message = f"The ledger's folder {file.parent} cannot be made: {error.strerror}. Set PIXELMILL_HOME."
         raise LedgerError(message) from error
+    with suppress(OSError):  # SQLite says better what is wrong
+        private_file(file)
 
 
 def _make_engine(url: URL) -> Engine:
@@ -211,12 +231,19 @@ def _in_the_way(error: DBAPIError) -> bool:
     return state in _SERIALIZATION or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
+def _lack(error: DBAPIError) -> str | None:
+    """Which table or column is missing, of those that the migrations make."""
+    message = str(error.orig).partition("\n")[0]
+    state = getattr(error.orig, "sqlstate", None)
+    return message if state in _UNDEFINED or message.startswith(("no such table", "no such column")) else None
+
+
 def _lost(error: DBAPIError) -> bool:
-    """The server went away or is starting or stopping (class 57P); a wrong password or database is not that."""
+    """The server went away or is starting or stopping; a wrong password or database is not that."""
     state = getattr(error.orig, "sqlstate", None)
     if error.connection_invalidated or (state or "").startswith("57P"):
         return True
-    return isinstance(error, OperationalError) and state is None and "refused" in str(error.orig)
+    return isinstance(error, OperationalError) and state is None and bool(_AWAY.search(str(error.orig)))
 
 
 def to_json(value: Any) -> str:

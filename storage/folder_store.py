@@ -129,6 +129,10 @@ class FolderStore:
         with _store_errors(path), suppress(FileNotFoundError):
             path.unlink()
 
+    def link(self, key: str, seconds: int) -> str | None:  # noqa: ARG002
+        """None: browsers open no file from the page of a server."""
+        return None
+
     def uri(self, key: str) -> str:
         """The file's absolute path."""
         return str(self._path(key))

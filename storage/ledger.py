@@ -1,14 +1,30 @@
 """The ledger: every query. Knows the state of every item, and nothing else does."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
+from configs.at_review import AtReview
 from configs.item import Item
 from configs.recipe import Recipe
-from storage import ledger_items, ledger_jobs, ledger_leases, ledger_shards, ledger_sizes, ledger_steps
+from configs.recipe_overrides import Overrides
+from storage import (
+    ledger_fleet,
+    ledger_items,
+    ledger_jobs,
+    ledger_leases,
+    ledger_regate,
+    ledger_reviews,
+    ledger_shards,
+    ledger_sizes,
+    ledger_steps,
+)
 from storage.database import Database
 from storage.records import (
     ArtefactRecord,
     BatchSize,
+    Fleet,
     ItemEnd,
     ItemRecord,
     ItemReport,
@@ -16,23 +32,32 @@ from storage.records import (
     JobRecord,
     JobStatus,
     Lease,
+    ModelLoads,
+    OtherWay,
     Progress,
+    RefusedItem,
+    Review,
     ShardRecord,
     ShardState,
     StepCounts,
     StepEntry,
+    Verdict,
+    Wait,
 )
 
 
 class Ledger:
     """Jobs, items, step runs, artefacts and shards in SQLite (WAL) or PostgreSQL. Safe to share between threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patient: bool = False) -> None:
         """`url` is an SQLAlchemy URL. Opens the database and brings its tables up to date (Alembic).
+
+        `patient`: waits for a database that is away as long as any transaction does, as a process should that nobody
+        looks at. A person's command hears of a wrong address sooner.
 
         Raises LedgerError, with what to change, where the database cannot be used.
         """
-        self._database = Database(url)
+        self._database = Database(url, patient=patient)
 
     def close(self) -> None:
         """Closes the connections; a later call opens new ones."""
@@ -49,16 +74,43 @@ class Ledger:
         recipe: Recipe,
         model_digests: Mapping[str, str],
         items: Iterable[tuple[Item, int]],  # with the shard each belongs to
+        budget: float | None = None,
+        review: AtReview = AtReview.END,
+        overrides: Overrides | None = None,
     ) -> JobRecord:
         """Begins a run of the job, in one transaction; creates the job or adds 1 to its `run`.
 
         Same revision as the ledger holds: items keep their state. Another revision (recipe, items or models changed):
         items and step outcomes are replaced, all pending; artefacts stay. Status becomes RUNNING. All shards begin
-        anew: pending, without attempts.
+        anew: pending, without attempts. `overrides` are in the recipe already, and only kept; None: nobody knows them.
         """
-        start = ledger_jobs.RunStart(job_id, name, output, revision, recipe, model_digests, list(items))
+        start = ledger_jobs.RunStart(
+            job_id, name, output, revision, recipe, model_digests, list(items), budget, review, overrides
+        )
         return self._database.write(
             lambda session: ledger_jobs.start_run(start, session=session, database=self._database), repeatable=False
+        )
+
+    def change_recipe(
+        self,
+        job: JobRecord,
+        *,
+        recipe: Recipe,
+        overrides: Overrides | None,
+        revision: str,
+        model_digests: Mapping[str, str],
+        variables: Mapping[int, Mapping[str, Any]],
+        ways: Sequence[OtherWay],
+    ) -> JobRecord:
+        """Begins a run of the job under another recipe, which these items (`ways`) come out of otherwise than before.
+
+        In one transaction; status becomes RUNNING. All other items stay as they are, but for new variables (by item).
+        Raises JobWentOn if the job is not as `job` says any more.
+        """
+        change = ledger_regate.RecipeChange(job, recipe, overrides, revision, model_digests, variables, ways)
+        return self._database.write(
+            lambda session: ledger_regate.change_recipe(change, session=session, database=self._database),
+            repeatable=False,
         )
 
     def job(self, job_id: str) -> JobRecord:
@@ -92,6 +144,19 @@ class Ledger:
             lambda session: ledger_items.reset_items(job_id, states, indices, session=session), repeatable=False
         )
 
+    def revise_ends(self, job_id: str, run: int, ends: Sequence[ItemEnd]) -> None:
+        """Ends items otherwise than they have ended, also those that are done: for what a whole job has to decide.
+
+        One transaction. An item that is pending by now, and a run that is no longer the newest, change nothing.
+        """
+        self._database.write(lambda session: ledger_items.revise_ends(job_id, run, ends, session=session))
+
+    def retry_items(self, job_id: str, states: Sequence[ItemState]) -> int:
+        """As `reset_items`; those whose image a person has rejected stay as they are."""
+        return self._database.write(
+            lambda session: ledger_reviews.reset_undecided(job_id, states, session=session), repeatable=False
+        )
+
     def progress(self, job_id: str) -> Progress:
         counts = self._database.read(lambda session: ledger_items.count_progress(job_id, session=session))
         if counts.total == 0:
@@ -112,6 +177,10 @@ class Ledger:
         self._database.write(
             lambda session: ledger_steps.add_artefacts(artefacts, session=session, database=self._database)
         )
+
+    def add_facts(self, root: str, fingerprint: str, facts: Mapping[str, Any]) -> None:
+        """Adds what was measured on an image later. Does nothing if the image is not known any more."""
+        self._database.write(lambda session: ledger_steps.add_facts(root, fingerprint, facts, session=session))
 
     def forget_artefacts(self, root: str, fingerprints: Sequence[str]) -> None:
         """Drops rows whose object turned out to be missing."""
@@ -134,16 +203,20 @@ class Ledger:
         )
 
     def step_counts(self, job_id: str, run: int | None = None) -> dict[str, StepCounts]:
-        """Counts per step id, in recipe order, every step of the recipe present.
+        """Counts per visit id, in recipe order, every step of the recipe present.
 
         `run`: as that run sees it: what an earlier run computed counts as reused with 0 seconds. None: as recorded.
         """
-        order = [step.id for step in self.job(job_id).recipe.steps]
+        order = [step.id for step in self.job(job_id).recipe.leaves]
         return self._database.read(lambda session: ledger_steps.count_steps(job_id, run, order, session=session))
+
+    def cost_of_run(self, job_id: str, run: int) -> float:
+        """What the run has cost so far: its images and its model loads."""
+        return self._database.read(lambda session: ledger_steps.cost_of_run(job_id, run, session=session))
 
     def item_reports(self, job_id: str) -> Iterator[ItemReport]:
         """Every item with its step outcomes and artefacts, in the job's order, read in slices (constant memory)."""
-        order = {step.id: place for place, step in enumerate(self.job(job_id).recipe.steps)}
+        order = {step.id: place for place, step in enumerate(self.job(job_id).recipe.leaves)}
         last = -1
         while True:
             after = last
@@ -154,6 +227,99 @@ class Ledger:
                 return
             yield from some
             last = some[-1].record.item.index
+
+    def item_report(self, job_id: str, index: int) -> ItemReport:
+        """One item as `item_reports` has it. Raises LookupError."""
+        order = {step.id: place for place, step in enumerate(self.job(job_id).recipe.leaves)}
+        return self._database.read(lambda session: ledger_items.get_report(job_id, index, order, session=session))
+
+    def reports_named(self, job_id: str, names: Sequence[str]) -> dict[str, ItemReport]:
+        """By name, the items as `item_reports` has them. Names that the job does not have are left out."""
+        order = {step.id: place for place, step in enumerate(self.job(job_id).recipe.leaves)}
+        return self._database.read(lambda session: ledger_items.reports_named(job_id, names, order, session=session))
+
+    # -- what people decide ------------------------------------------------------------------------------------------
+    def add_reviews(self, job_id: str, reviews: Sequence[Review]) -> None:
+        """Records decisions, all or none; one about the same image of the same item replaces the former."""
+        self._database.write(
+            lambda session: ledger_reviews.add_reviews(job_id, reviews, session=session, database=self._database)
+        )
+
+    def reviews(self, job_id: str) -> list[Review]:
+        """All decisions about the job's images, also about such as it no longer makes; the newest last."""
+        return self._database.read(lambda session: ledger_reviews.find_reviews(job_id, session=session))
+
+    def accepted_images(self, job_id: str) -> dict[str, frozenset[str]]:
+        """Name of an item -> fingerprints of its images that no gate shall refuse."""
+        return self._database.read(
+            lambda session: ledger_reviews.reviewed_images(job_id, Verdict.ACCEPTED, session=session)
+        )
+
+    def rejected_images(self, job_id: str) -> dict[str, frozenset[str]]:
+        """Name of an item -> fingerprints of its images that a person rejected."""
+        return self._database.read(
+            lambda session: ledger_reviews.reviewed_images(job_id, Verdict.REJECTED, session=session)
+        )
+
+    def count_waiting(self, job_id: str) -> int:
+        """Items that a gate has quarantined, and about whose image nobody has decided."""
+        return self._database.read(lambda session: ledger_reviews.count_waiting(job_id, session=session))
+
+    def refused_images(self, job_id: str) -> dict[str, tuple[str, Verdict | None]]:
+        """Name of an item that a gate has quarantined -> fingerprint of its image, and what was decided about that.
+
+        In the job's order.
+        """
+        return self._database.read(lambda session: ledger_reviews.refused_images(job_id, session=session))
+
+    def refused_items(self, job_id: str, *, waiting: bool = False, limit: int | None = None) -> Iterator[RefusedItem]:
+        """Items that a gate has quarantined, in the job's order, read in slices. `waiting`: the undecided alone."""
+        order = {step.id: place for place, step in enumerate(self.job(job_id).recipe.leaves)}
+        last, left = -1, limit if limit is not None else sys.maxsize
+        while left > 0:
+            after, most = last, left
+            some = self._database.read(
+                lambda session, after=after, most=most: ledger_reviews.refused_after(  # type: ignore[misc]
+                    job_id, after, most, order, waiting=waiting, session=session
+                )
+            )
+            if not some:
+                return
+            yield from some
+            last, left = some[-1].record.item.index, left - len(some)
+
+    def release_accepted(self, job_id: str) -> int:
+        """Makes items pending whose refused image a person has accepted. Returns how many."""
+        return self._release(job_id, Verdict.ACCEPTED)
+
+    def release_rejected(self, job_id: str) -> int:
+        """Makes items pending whose refused image a person has rejected. Returns how many."""
+        return self._release(job_id, Verdict.REJECTED)
+
+    def _release(self, job_id: str, verdict: Verdict) -> int:
+        return self._database.write(
+            lambda session: ledger_reviews.release(job_id, verdict, session=session), repeatable=False
+        )
+
+    def set_wait(self, wait: Wait) -> None:
+        """A burst begins to wait, or waits anew."""
+        self._database.write(lambda session: ledger_reviews.set_wait(wait, session=session, database=self._database))
+
+    def waits(self, job_id: str | None = None) -> list[Wait]:
+        """Bursts that wait, of all jobs or of one; the one that has waited longest first."""
+        return self._database.read(lambda session: ledger_reviews.find_waits(job_id, session=session))
+
+    def wait_of(self, flow_run_id: str) -> Wait | None:
+        """What this flow run waits for, if it does."""
+        return self._database.read(lambda session: ledger_reviews.find_wait(flow_run_id, session=session))
+
+    def shorten_waits(self, job_id: str, until: datetime) -> None:
+        """The job's waiting bursts wait until then only."""
+        self._database.write(lambda session: ledger_reviews.shorten_waits(job_id, until, session=session))
+
+    def drop_wait(self, flow_run_id: str) -> None:
+        """The flow run waits no more."""
+        self._database.write(lambda session: ledger_reviews.drop_wait(flow_run_id, session=session))
 
     # -- shards and workers ------------------------------------------------------------------------------------------
     def shards(self, job_id: str) -> list[ShardRecord]:
@@ -171,15 +337,27 @@ class Ledger:
             lambda session: ledger_shards.set_shard(job_id, shard, state, flow_run_id, error, session=session)
         )
 
-    def record_model_load(self, job_id: str | None, run: int | None, model: str, worker: str, seconds: float) -> None:
+    def record_model_load(
+        self, job_id: str | None, run: int | None, model: str, worker: str, seconds: float, cost: float = 0.0
+    ) -> None:
         """`model` is str(ModelRef). Loads before any job (keep_warm) have no job."""
         self._database.write(
-            lambda session: ledger_shards.add_model_load(job_id, run, model, worker, seconds, session=session),
+            lambda session: ledger_shards.add_model_load(job_id, run, model, worker, seconds, cost, session=session),
             repeatable=False,
         )
 
-    def model_loads(self, job_id: str, run: int | None = None) -> dict[str, int]:
+    def model_loads(self, job_id: str, run: int | None = None) -> dict[str, ModelLoads]:
+        """By model; `run`: in that run only."""
         return self._database.read(lambda session: ledger_shards.count_model_loads(job_id, run, session=session))
+
+    # -- all jobs together -------------------------------------------------------------------------------------------
+    def fleet(self) -> Fleet:
+        """What there is to do: one look at a job's row and a seek for each of its shards, however many items."""
+        return self._database.read(lambda session: ledger_fleet.fleet(session=session))
+
+    def fleet_progress(self) -> Progress:
+        """The items of all running jobs; reads an index entry for each (a million: 0.2 s)."""
+        return self._database.read(lambda session: ledger_fleet.fleet_progress(session=session))
 
     # -- what fits a device ------------------------------------------------------------------------------------------
     def batch_sizes(self, device: str) -> dict[str, BatchSize]:

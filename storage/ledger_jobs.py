@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, insert, select, update
 from sqlmodel import Session, col
 
+from configs.at_review import AtReview
 from configs.item import Item
 from configs.recipe import Recipe
+from configs.recipe_overrides import Overrides
 from storage.database import Database
 from storage.records import ItemState, JobRecord, JobStatus, ShardState
 from storage.tables import ItemRow, JobRow, ShardRow, StepRunRow
@@ -29,6 +31,9 @@ class RunStart(NamedTuple):
     recipe: Recipe
     model_digests: Mapping[str, str]
     items: Sequence[tuple[Item, int]]
+    budget: float | None
+    review: AtReview
+    overrides: Overrides | None
 
 
 def start_run(start: RunStart, *, session: Session, database: Database) -> JobRecord:
@@ -46,8 +51,8 @@ def start_run(start: RunStart, *, session: Session, database: Database) -> JobRe
         _move_items(start, session)
     else:
         _replace_items(start, session)
-    _replace_shards(start, now, session)
-    return _record(row)
+    replace_shards(start.job_id, (shard for _, shard in start.items), now, session)
+    return job_record(row)
 
 
 def _contents(start: RunStart, now: datetime) -> dict[str, Any]:
@@ -55,14 +60,22 @@ def _contents(start: RunStart, now: datetime) -> dict[str, Any]:
         "name": start.name,
         "output": start.output,
         "revision": start.revision,
-        "recipe": start.recipe.model_dump(mode="json"),
+        "recipe": start.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "model_digests": dict(start.model_digests),
         "status": JobStatus.RUNNING.value,
         "total": len(start.items),
+        "budget": start.budget,
+        "review": start.review.value,
+        "overrides": written_overrides(start.overrides),
         "error": None,
         "started_at": now,
         "finished_at": None,
     }
+
+
+def written_overrides(overrides: Overrides | None) -> dict[str, Any] | None:
+    """As the row has them."""
+    return overrides.model_dump(mode="json") if overrides is not None else None
 
 
 def _replace_items(start: RunStart, session: Session) -> None:
@@ -82,6 +95,9 @@ def _item_row(job_id: str, item: Item, shard: int) -> dict[str, Any]:
         "error": None,
         "error_step": None,
         "finals": {},
+        "warnings": [],
+        "refused_image": None,
+        "refused_by": None,
     }
 
 
@@ -101,11 +117,12 @@ def _move_items(start: RunStart, session: Session) -> None:
         session.execute(insert(ItemRow), some)
 
 
-def _replace_shards(start: RunStart, now: datetime, session: Session) -> None:
-    session.execute(delete(ShardRow).where(col(ShardRow.job_id) == start.job_id))
+def replace_shards(job_id: str, shards: Iterable[int], now: datetime, session: Session) -> None:
+    """All shards begin anew: pending, without attempts."""
+    session.execute(delete(ShardRow).where(col(ShardRow.job_id) == job_id))
     rows: Iterator[dict[str, Any]] = (
         {
-            "job_id": start.job_id,
+            "job_id": job_id,
             "index": shard,
             "state": ShardState.PENDING.value,
             "flow_run_id": None,
@@ -113,7 +130,7 @@ def _replace_shards(start: RunStart, now: datetime, session: Session) -> None:
             "error": None,
             "updated_at": now,
         }
-        for shard in sorted({shard for _, shard in start.items})
+        for shard in sorted(set(shards))
     )
     for some in _slices(rows):
         session.execute(insert(ShardRow), some)
@@ -129,7 +146,7 @@ def get_job(job_id: str, *, session: Session) -> JobRecord:
     row = session.get(JobRow, job_id)
     if row is None:
         raise _unknown(job_id, session)
-    return _record(row)
+    return job_record(row)
 
 
 def get_standing(job_id: str, *, session: Session) -> tuple[int, JobStatus]:
@@ -140,7 +157,7 @@ def get_standing(job_id: str, *, session: Session) -> tuple[int, JobStatus]:
 
 
 def all_jobs(*, session: Session) -> list[JobRecord]:
-    return [_record(row) for row in session.scalars(select(JobRow).order_by(col(JobRow.started_at).desc()))]
+    return [job_record(row) for row in session.scalars(select(JobRow).order_by(col(JobRow.started_at).desc()))]
 
 
 def set_status(job_id: str, status: JobStatus, error: str | None, *, session: Session) -> None:
@@ -158,7 +175,7 @@ def _unknown(job_id: str, session: Session) -> LookupError:
     return LookupError(f"The ledger has no job {job_id!r}. {hint}")
 
 
-def _record(row: JobRow) -> JobRecord:
+def job_record(row: JobRow) -> JobRecord:
     return JobRecord(
         id=row.id,
         name=row.name,
@@ -173,4 +190,7 @@ def _record(row: JobRow) -> JobRecord:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        budget=row.budget,
+        review=AtReview(row.review),
+        overrides=Overrides.model_validate(row.overrides) if row.overrides is not None else None,
     )

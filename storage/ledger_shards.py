@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy import and_, func, select
 from sqlmodel import Session, col
 
-from storage.records import ItemState, ShardRecord, ShardState
+from storage.records import ItemState, ModelLoads, ShardRecord, ShardState
 from storage.tables import ItemRow, ModelLoadRow, ShardRow
 
 
@@ -53,15 +53,26 @@ def set_shard(
 
 
 def add_model_load(
-    job_id: str | None, run: int | None, model: str, worker: str, seconds: float, *, session: Session
+    job_id: str | None, run: int | None, model: str, worker: str, seconds: float, cost: float, *, session: Session
 ) -> None:
     session.add(
-        ModelLoadRow(job_id=job_id, run=run, model=model, worker=worker, seconds=seconds, loaded_at=datetime.now(UTC))
+        ModelLoadRow(
+            job_id=job_id,
+            run=run,
+            model=model,
+            worker=worker,
+            seconds=seconds,
+            cost=cost,
+            loaded_at=datetime.now(UTC),
+        )
     )
 
 
-def count_model_loads(job_id: str, run: int | None, *, session: Session) -> dict[str, int]:
-    query = select(col(ModelLoadRow.model), func.count()).where(col(ModelLoadRow.job_id) == job_id)
+def count_model_loads(job_id: str, run: int | None, *, session: Session) -> dict[str, ModelLoads]:
+    query = select(
+        col(ModelLoadRow.model), func.count(), func.sum(col(ModelLoadRow.seconds)), func.sum(col(ModelLoadRow.cost))
+    ).where(col(ModelLoadRow.job_id) == job_id)
     if run is not None:
         query = query.where(col(ModelLoadRow.run) == run)
-    return {model: int(count) for model, count in session.execute(query.group_by(col(ModelLoadRow.model)))}
+    rows = session.execute(query.group_by(col(ModelLoadRow.model)))
+    return {model: ModelLoads(int(count), seconds, cost) for model, count, seconds, cost in rows}

@@ -1,22 +1,23 @@
 """The ledger's queries about step outcomes and artefacts."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlmodel import Session, col
 
 from storage.database import SLICE, Database
+from storage.finals import in_order
 from storage.records import ArtefactRecord, ItemEnd, ItemState, Outcome, StepCounts, StepEntry
-from storage.tables import ArtefactRow, ItemRow, JobRow, StepRunRow
+from storage.tables import ArtefactRow, ItemRow, JobRow, ModelLoadRow, StepRunRow
 
 log = logging.getLogger(__name__)
 
 _ARTEFACT_FIELDS = tuple(ArtefactRecord.__dataclass_fields__)
 _ARTEFACT_COLUMNS = tuple(getattr(ArtefactRow, name) for name in _ARTEFACT_FIELDS)
-_ENTRY_FIELDS = ("step_id", "index", "outcome", "seconds", "error", "traceback")
+_ENTRY_FIELDS = ("step_id", "index", "outcome", "seconds", "error", "traceback", "cost")
 
 
 def find_artefacts(root: str, fingerprints: Sequence[str], *, session: Session) -> dict[str, ArtefactRecord]:
@@ -31,8 +32,20 @@ def find_artefacts(root: str, fingerprints: Sequence[str], *, session: Session) 
 
 def forget_artefacts(root: str, fingerprints: Sequence[str], *, session: Session) -> None:
     for some in _slices(fingerprints):
-        matches = (col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
-        session.execute(delete(ArtefactRow).where(*matches))
+        # A step that only measured the image has a row of its own for the same object.
+        keys = select(col(ArtefactRow.key)).where(col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
+        gone = list(session.scalars(keys))
+        session.execute(
+            delete(ArtefactRow).where(col(ArtefactRow.root) == root, col(ArtefactRow.key).in_(gone)),
+            execution_options={"synchronize_session": False},
+        )
+
+
+def add_facts(root: str, fingerprint: str, facts: Mapping[str, Any], *, session: Session) -> None:
+    row = (col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint) == fingerprint)
+    known = session.scalar(select(col(ArtefactRow.facts)).where(*row).with_for_update())
+    if known is not None:
+        session.execute(update(ArtefactRow).where(*row).values(facts={**known, **facts}))
 
 
 def add_artefacts(artefacts: Sequence[ArtefactRecord], *, session: Session, database: Database) -> None:
@@ -68,8 +81,8 @@ def record_step(
         log.warning("Job %s is in run %s: what run %s found out is kept as artefacts only", job_id, current, run)
         return
     done = _lock_items(job_id, {entry.index for entry in entries} | {end.index for end in ends}, session)
-    _upsert_outcomes(job_id, run, step_id, [entry for entry in entries if entry.index not in done], session, database)
-    _end_items(job_id, [end for end in ends if end.index not in done], session)
+    upsert_outcomes(job_id, run, step_id, [entry for entry in entries if entry.index not in done], session, database)
+    end_items(job_id, [end for end in ends if end.index not in done], session=session)
 
 
 def _lock_items(job_id: str, indices: set[int], session: Session) -> set[int]:
@@ -87,14 +100,14 @@ def _lock_items(job_id: str, indices: set[int], session: Session) -> set[int]:
     return done
 
 
-def _upsert_outcomes(
+def upsert_outcomes(
     job_id: str, run: int, step_id: str, entries: Sequence[StepEntry], session: Session, database: Database
 ) -> None:
     if not entries:
         return
     insert = database.insert(StepRunRow)
     new = insert.excluded
-    changed = ("run", "outcome", "seconds", "root", "fingerprint", "error", "traceback", "recorded_at")
+    changed = ("run", "outcome", "seconds", "cost", "root", "fingerprint", "error", "traceback", "recorded_at")
     # A resumed shard finds the image that was computed before: the row that says when and how long stays.
     found_again = and_(
         col(StepRunRow.outcome) == Outcome.COMPUTED.value,
@@ -119,6 +132,7 @@ def _outcome_row(job_id: str, run: int, step_id: str, entry: StepEntry, now: dat
         "run": run,
         "outcome": entry.outcome.value,
         "seconds": entry.seconds,
+        "cost": entry.cost,
         "root": entry.artefact.root if entry.artefact else None,
         "fingerprint": entry.artefact.fingerprint if entry.artefact else None,
         "error": entry.error,
@@ -127,7 +141,8 @@ def _outcome_row(job_id: str, run: int, step_id: str, entry: StepEntry, now: dat
     }
 
 
-def _end_items(job_id: str, ends: Sequence[ItemEnd], session: Session) -> None:
+def end_items(job_id: str, ends: Sequence[ItemEnd], *, session: Session) -> None:
+    """Whatever they were before: the caller has locked them."""
     rows = [
         {
             "job_id": job_id,
@@ -136,6 +151,9 @@ def _end_items(job_id: str, ends: Sequence[ItemEnd], session: Session) -> None:
             "error": end.error,
             "error_step": end.error_step,
             "finals": dict(end.finals),
+            "warnings": list(end.warnings),
+            "refused_image": end.refused_image,
+            "refused_by": end.refused_by,
         }
         for end in ends
     ]
@@ -145,26 +163,50 @@ def _end_items(job_id: str, ends: Sequence[ItemEnd], session: Session) -> None:
 
 def count_steps(job_id: str, run: int | None, step_ids: Sequence[str], *, session: Session) -> dict[str, StepCounts]:
     query = (
-        select(col(StepRunRow.step_id), col(StepRunRow.outcome), col(StepRunRow.run), func.count(), _sum_of_seconds())
+        select(
+            col(StepRunRow.step_id),
+            col(StepRunRow.outcome),
+            col(StepRunRow.run),
+            func.count(),
+            func.coalesce(func.sum(col(StepRunRow.seconds)), 0.0),
+            func.coalesce(func.sum(col(StepRunRow.cost)), 0.0),
+        )
         .where(col(StepRunRow.job_id) == job_id)
         .group_by(col(StepRunRow.step_id), col(StepRunRow.outcome), col(StepRunRow.run))
     )
     totals: dict[str, dict[str, Any]] = {step_id: {} for step_id in step_ids}
-    for step_id, outcome, recorded_run, count, seconds in session.execute(query):
+    for step_id, outcome, recorded_run, count, seconds, cost in session.execute(query):
         earlier = run is not None and recorded_run < run and outcome == Outcome.COMPUTED
         seen = Outcome.REUSED.value if earlier else outcome
         total = totals.setdefault(step_id, {})
         total[seen] = total.get(seen, 0) + count
-        total["seconds"] = total.get("seconds", 0.0) + (0.0 if earlier else seconds)
-    return {step_id: StepCounts(**total) for step_id, total in totals.items()}
+        if not earlier:
+            total["seconds"] = total.get("seconds", 0.0) + seconds
+            total["cost"] = total.get("cost", 0.0) + cost
+    order = {step_id: place for place, step_id in enumerate(step_ids)}
+    return {visit: StepCounts(**totals[visit]) for visit in sorted(totals, key=lambda visit: in_order(visit, order))}
 
 
-def _sum_of_seconds() -> Any:
-    return func.coalesce(func.sum(col(StepRunRow.seconds)), 0.0)
+def cost_of_run(job_id: str, run: int, *, session: Session) -> float:
+    """What the run has cost so far, model loads included."""
+    total = 0.0
+    for table in (StepRunRow, ModelLoadRow):
+        query = select(func.sum(col(table.cost))).where(col(table.job_id) == job_id, col(table.run) == run)
+        total += session.scalar(query) or 0.0
+    return total
 
 
 def entries_between(job_id: str, first: int, last: int, *, session: Session) -> list[tuple[str, StepEntry]]:
     """(step id, outcome) of all items from `first` to `last`, with the artefacts that are still known."""
+    return _entries(job_id, col(StepRunRow.index).between(first, last), session)
+
+
+def entries_of(job_id: str, indices: Sequence[int], *, session: Session) -> list[tuple[str, StepEntry]]:
+    """Likewise of these items, at most a slice of them."""
+    return _entries(job_id, col(StepRunRow.index).in_(indices), session)
+
+
+def _entries(job_id: str, items: ColumnElement[bool], session: Session) -> list[tuple[str, StepEntry]]:
     same = and_(
         col(ArtefactRow.root) == col(StepRunRow.root), col(ArtefactRow.fingerprint) == col(StepRunRow.fingerprint)
     )
@@ -172,11 +214,11 @@ def entries_between(job_id: str, first: int, last: int, *, session: Session) -> 
     query = (
         select(*(getattr(StepRunRow, name) for name in _ENTRY_FIELDS), *_ARTEFACT_COLUMNS)
         .outerjoin(ArtefactRow, same)
-        .where(col(StepRunRow.job_id) == job_id, col(StepRunRow.index).between(first, last))
+        .where(col(StepRunRow.job_id) == job_id, items)
     )
     return [
-        (step_id, StepEntry(index, Outcome(outcome), seconds, _artefact(artefact), error, traceback))
-        for step_id, index, outcome, seconds, error, traceback, *artefact in session.execute(query)
+        (step_id, StepEntry(index, Outcome(outcome), seconds, _artefact(artefact), error, traceback, cost))
+        for step_id, index, outcome, seconds, error, traceback, cost, *artefact in session.execute(query)
     ]
 
 

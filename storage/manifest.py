@@ -29,9 +29,9 @@ def write_manifest(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> Mani
     """Writes both files of the job's present state, replacing earlier ones.
 
     Rows are in the job's order: index, name, state, prompt, negative_prompt, seed, vars, error, error_step, `finals`
-    (step, key, uri, sha256, width, height, content_type) and `steps` (step, outcome, seconds, fingerprint, key, facts,
-    error). Parquet holds the same, with `vars` and `facts` as JSON text: their keys differ from job to job. Memory
-    grows with the size of a file, not with that of the rows.
+    (step, key, uri, sha256, width, height, content_type) and `steps` (step, outcome, seconds, cost, fingerprint, key,
+    facts, error). Parquet holds the same, with `vars` and `facts` as JSON text: their keys differ from job to job.
+    Memory grows with the size of a file, not with that of the rows.
     """
     keys = manifest_keys(job.name)
     with TemporaryDirectory(prefix="pixelmill-manifest-") as folder:
@@ -92,6 +92,7 @@ def _step(step: str, entry: StepEntry) -> dict[str, Any]:
         "step": step,
         "outcome": entry.outcome.value,
         "seconds": entry.seconds,
+        "cost": entry.cost,
         "fingerprint": artefact.fingerprint if artefact else None,
         "key": artefact.key if artefact else None,
         "facts": dict(artefact.facts) if artefact else {},
@@ -111,8 +112,8 @@ def _schema() -> Any:
     text, count = pa.string(), pa.int64()
     final = {"step": text, "key": text, "uri": text, "sha256": text}
     final |= {"width": count, "height": count, "content_type": text}
-    step = {"step": text, "outcome": text, "seconds": pa.float64(), "fingerprint": text}
-    step |= {"key": text, "facts": text, "error": text}
+    step = {"step": text, "outcome": text, "seconds": pa.float64(), "cost": pa.float64()}
+    step |= {"fingerprint": text, "key": text, "facts": text, "error": text}
     columns = {"index": count, "name": text, "state": text, "prompt": text, "negative_prompt": text, "seed": count}
     columns |= {"vars": text, "error": text, "error_step": text}
     columns |= {"finals": pa.list_(_struct(final)), "steps": pa.list_(_struct(step))}

@@ -2,17 +2,25 @@
 
 PNG carries three texts: `parameters`, which viewers and web UIs for diffusion models show; `pixelmill`, the whole chain
 as JSON; and an XMP packet with the IPTC source type of generated images. The other formats carry the first two in the
-EXIF user comment. All of it follows from the fingerprint chain alone, since jobs share artefacts by fingerprint.
+EXIF user comment.
+
+All of it follows from the fingerprint chain, since jobs share artefacts by fingerprint, but for `made_with`: versions
+and device of the process that wrote the file, without which nobody could say later why an image comes out otherwise.
+Equal processes still write equal bytes. Two that differ write different ones for the same fingerprint, as they always
+could: PNGs of another zlib differ, and so do the images of another torch. The first stands (gpu_worker.new_artefact),
+at the price of reading it once. That happens only to what two workers make both, as after a kill, so it is rare. In
+the ledger or the manifest the versions would not travel with the image.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage.image_formats import open_image, reading_errors
 
@@ -21,6 +29,8 @@ _CHUNK = "pixelmill"
 _COMMENT_KEY = "Pixelmill"  # last entry of the user comment's parameters
 _UTF16 = b"UNICODE\x00"  # EXIF 2.32, table 9: the comment's character code
 _BLOCK_LIMIT = 65_000  # bytes of a JPEG segment, less its headers
+_TEXT_LIMIT = 4_000_000  # characters: 64 steps whose prompts are as long as they may be have 3 million
+_MOST_VERSIONS = 64
 _SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 # Identity keys of the steps that draw from a prompt, by the names that web UIs gave them.
@@ -42,9 +52,33 @@ class StepMark:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecipe:
-    """The steps that made an image, first to last."""
+    """The steps that made an image, first to last.
+
+    `made_with` is what the last one was made with: library -> version, and `device` if it has models. Empty: unknown,
+    as in files of earlier versions.
+    """
 
     steps: tuple[StepMark, ...]
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+
+class _MarkDocument(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    step: str
+    version: int
+    identity: dict[str, Any]
+    models: dict[str, str]
+    inputs: list[str]
+    fingerprint: str
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    format: Literal[1]
+    steps: list[_MarkDocument]
+    made_with: dict[str, str] = Field(default_factory=dict, max_length=_MOST_VERSIONS)
 
 
 def png_chunks(recipe: ImageRecipe) -> PngInfo:
@@ -157,7 +191,9 @@ def _from_comment(comment: bytes) -> str | None:
 
 def _to_json(recipe: ImageRecipe) -> str:
     """ASCII, keys in order: equal chains give equal bytes."""
-    document = {"format": _FORMAT, "steps": [_to_document(mark) for mark in recipe.steps]}
+    document: dict[str, Any] = {"format": _FORMAT, "steps": [_to_document(mark) for mark in recipe.steps]}
+    if recipe.made_with:
+        document["made_with"] = dict(recipe.made_with)
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
@@ -173,13 +209,18 @@ def _to_document(mark: StepMark) -> dict[str, Any]:
 
 
 def _from_json(text: str) -> ImageRecipe | None:
-    try:
-        document = json.loads(text)
-        if document["format"] != _FORMAT:
-            return None
-        return ImageRecipe(tuple(StepMark(**{**mark, "inputs": tuple(mark["inputs"])}) for mark in document["steps"]))
-    except (ValueError, LookupError, TypeError, RecursionError):  # another program's text under the same name
+    """Of anybody's text: the types are what they should be, and nothing else is certain."""
+    if len(text) > _TEXT_LIMIT:
         return None
+    try:
+        document = _Document.model_validate(json.loads(text))
+    except (ValueError, ValidationError, RecursionError):  # another program's text under the same name
+        return None
+    return ImageRecipe(tuple(_to_mark(mark) for mark in document.steps), document.made_with)
+
+
+def _to_mark(mark: _MarkDocument) -> StepMark:
+    return StepMark(mark.step, mark.version, mark.identity, mark.models, tuple(mark.inputs), mark.fingerprint)
 
 
 def _is_latin(text: str) -> bool:

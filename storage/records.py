@@ -1,13 +1,15 @@
 """What the ledger takes and gives: plain records, so that no other layer handles SQL rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from configs.at_review import AtReview
 from configs.item import Item
 from configs.recipe import Recipe
+from configs.recipe_overrides import Overrides
 
 
 class JobStatus(StrEnum):
@@ -40,6 +42,13 @@ class ShardState(StrEnum):
     FAILED = "failed"
 
 
+class Verdict(StrEnum):
+    """Of a person, about an image that a gate refused."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
 @dataclass(frozen=True, slots=True)
 class JobRecord:
     """A job as the ledger knows it.
@@ -60,6 +69,9 @@ class JobRecord:
     created_at: datetime  # UTC, as all times here
     started_at: datetime
     finished_at: datetime | None
+    budget: float | None = None  # what one run may cost; None: no limit
+    review: AtReview = AtReview.END
+    overrides: Overrides | None = None  # what in the recipe the job has set; None: begun before that was kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,10 @@ class ItemRecord:
     state: ItemState
     error: str | None = None
     error_step: str | None = None
-    finals: Mapping[str, str] = field(default_factory=dict)  # step id -> final key
+    finals: Mapping[str, str] = field(default_factory=dict)  # visit id -> final key
+    warnings: tuple[str, ...] = ()  # of gates that let it pass
+    refused_image: str | None = None  # fingerprint of the image that a gate refused; None: it was no gate
+    refused_by: str | None = None  # the gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,7 @@ class StepEntry:
     artefact: ArtefactRecord | None = None  # of this step's image, for computed and reused
     error: str | None = None
     traceback: str | None = None
+    cost: float = 0.0  # what those seconds cost, by the price of the worker's device
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +126,53 @@ class ItemEnd:
     finals: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
     error_step: str | None = None
+    warnings: tuple[str, ...] = ()
+    refused_image: str | None = None  # as in ItemRecord
+    refused_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a person decided about an image of an item."""
+
+    item: str  # its name
+    fingerprint: str  # of the image
+    verdict: Verdict
+    reason: str | None
+    reviewer: str | None
+    reviewed_at: datetime
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict is Verdict.ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedItem:
+    """A quarantined item with the image that a gate refused, and what a person has decided about that image so far."""
+
+    record: ItemRecord
+    steps: "Mapping[str, StepEntry]"  # by visit id, in the recipe's order
+    review: Review | None  # None: it waits
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A burst that waits for decisions, its flow run suspended."""
+
+    flow_run_id: str
+    job_id: str
+    since: datetime
+    until: datetime  # then it ends without them
+
+
+@dataclass(frozen=True, slots=True)
+class OtherWay:
+    """An item of which something else is recorded than before: its steps, and its end; None: it is pending."""
+
+    index: int
+    entries: Mapping[str, StepEntry]  # visit id -> what of its way is known; all else it had is forgotten
+    end: ItemEnd | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +213,35 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Fleet:
+    """What there is to do in all running jobs."""
+
+    jobs: Mapping[JobStatus, int]  # of all jobs, by status
+    running: tuple[str, ...]  # ids
+    shards: Mapping[ShardState, int]  # of running jobs; pending: with items to do, and no worker has begun it
+    oldest_waiting: datetime | None  # since when the shard waits that has waited longest
+
+
+@dataclass(frozen=True, slots=True)
 class StepCounts:
     computed: int = 0
     reused: int = 0
     skipped: int = 0
     failed: int = 0
     seconds: float = 0.0
+    cost: float = 0.0
+
+    def __add__(self, other: "StepCounts") -> "StepCounts":
+        return StepCounts(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoads:
+    """How often a model was loaded, and what that took."""
+
+    count: int
+    seconds: float
+    cost: float
 
 
 @dataclass(frozen=True, slots=True)

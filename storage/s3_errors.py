@@ -74,6 +74,11 @@ def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
+def is_missing(error: ClientError) -> bool:
+    """The object, or for a request about a bucket the bucket, is not there."""
+    return _code(error) in _MISSING
+
+
 def is_taken(error: ClientError) -> bool:
     """A conditional write came second."""
     return _status(error) == 412 or _code(error) == "ConditionalRequestConflict"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import cache
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import boto3
@@ -19,7 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from storage.artefacts import ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
 from storage.keys import sha256_hex
 from storage.locations import check_key
-from storage.s3_errors import is_taken, not_offered, store_errors
+from storage.retries import note_retry
+from storage.s3_errors import is_missing, is_taken, not_offered, store_errors
 
 if TYPE_CHECKING:
     from botocore.loaders import Loader
@@ -155,8 +157,34 @@ class S3Store:
         with suppress(MissingObject):  # AWS never says so, some servers do
             self._call(key, lambda: self._client().delete_object(Bucket=self._bucket, Key=self._name(key)))
 
+    def link(self, key: str, seconds: int) -> str | None:
+        target = {"Bucket": self._bucket, "Key": self._name(key)}
+        return self._call(
+            key, lambda: self._client().generate_presigned_url("get_object", Params=target, ExpiresIn=seconds)
+        )
+
     def uri(self, key: str) -> str:
         return f"{self.root}/{key}"
+
+    def make_bucket(self) -> bool:
+        """Makes the bucket in the client's region, unless these credentials reach it already. Whether it did."""
+
+        def make() -> bool:
+            client = self._client()
+            region: Any = client.meta.region_name
+            elsewhere: dict[str, Any] = (
+                {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            )
+            try:
+                client.head_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                if not is_missing(error):
+                    raise
+                client.create_bucket(Bucket=self._bucket, **elsewhere)
+                return True
+            return False
+
+        return self._call("", make)
 
     # -- requests ----------------------------------------------------------------------------------------------------
     def _name(self, key: str) -> str:
@@ -175,6 +203,7 @@ class S3Store:
             except StoreError as error:
                 if not error.retryable or attempt == self._options.attempts:
                     raise
+            note_retry()
             time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))  # noqa: S311 - not a secret
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -210,7 +239,7 @@ class S3Store:
         description = {"ContentType": content_type, "Metadata": {_DIGEST: sha256}}
         send = self._send_parts if len(data) > self._options.multipart_mb * _MB else self._send_whole
 
-        def write() -> str | None:
+        def write() -> bool | None:
             try:
                 return send(target, description, data, {"IfNoneMatch": "*"} if only_new else {})
             except ClientError as error:
@@ -220,17 +249,20 @@ class S3Store:
                     return send(target, description, data, {})
                 raise
 
-        etag = self._call(key, write)
-        if etag is not None and etag != _md5(data).hex():
+        confirmed = self._call(key, write)
+        if confirmed is False:
             self._check_arrival(key, len(data), sha256)
-        return etag is not None
+        return confirmed is not None
 
-    def _send_whole(self, target: dict[str, Any], description: Any, data: bytes, condition: dict[str, Any]) -> str:
-        md5 = base64.b64encode(_md5(data)).decode()  # the one checksum that every server verifies
-        answer = self._client().put_object(**target, **description, **condition, Body=data, ContentMD5=md5)
-        return answer.get("ETag", "").strip('"')
+    def _send_whole(self, target: dict[str, Any], description: Any, data: bytes, condition: dict[str, Any]) -> bool:
+        """Whether the ETag of the answer says that these bytes have arrived."""
+        md5 = _md5(data)
+        sent = base64.b64encode(md5).decode()  # the one checksum that every server verifies
+        answer = self._client().put_object(**target, **description, **condition, Body=data, ContentMD5=sent)
+        return answer.get("ETag", "").strip('"') == md5.hex()
 
-    def _send_parts(self, target: dict[str, Any], description: Any, data: bytes, condition: dict[str, Any]) -> str:
+    def _send_parts(self, target: dict[str, Any], description: Any, data: bytes, condition: dict[str, Any]) -> bool:
+        """False: the ETag of an object in parts is not that of its bytes."""
         client, size = self._client(), self._options.multipart_mb * _MB
         upload = {**target, "UploadId": client.create_multipart_upload(**target, **description)["UploadId"]}
         try:
@@ -240,11 +272,11 @@ class S3Store:
                 md5 = base64.b64encode(_md5(part)).decode()
                 sent = client.upload_part(**upload, PartNumber=number, Body=part, ContentMD5=md5)
                 parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-            answer = client.complete_multipart_upload(**upload, **condition, MultipartUpload={"Parts": parts})
+            client.complete_multipart_upload(**upload, **condition, MultipartUpload={"Parts": parts})
         except BaseException:
             _abort(client, upload)
             raise
-        return answer.get("ETag", "").strip('"')
+        return False
 
     def _check_arrival(self, key: str, size: int, sha256: str) -> None:
         head = self._head(key)
@@ -288,6 +320,7 @@ def _make_client(options: S3Options) -> "S3Client":
     # Other servers seldom answer to bucket.host names; a profile that says otherwise is left alone.
     style = {} if not options.endpoint_url or "s3" in _profile(session) else {"addressing_style": "path"}
     config = Config(
+        signature_version="s3v4",  # also of addresses that are signed for browsers, which default to an older one
         retries={"mode": "standard", "total_max_attempts": 2},  # for stale connections; the rest is `_call`
         max_pool_connections=options.connections,
         connect_timeout=10,
@@ -307,8 +340,13 @@ def _make_client(options: S3Options) -> "S3Client":
 
 
 def _send_at_once(params: dict[str, Any], **_: object) -> None:
-    """A body, of a few megabytes at most, goes along with its headers: asking first costs a round trip."""
+    """A body, of a few megabytes at most, goes along with its headers: asking first costs a round trip.
+
+    As bytes it goes out at once, as a file in pieces of 16 KiB.
+    """
     params["headers"].pop("Expect", None)
+    if isinstance(params["body"], BytesIO):
+        params["body"] = params["body"].getvalue()
 
 
 def _profile(session: Any) -> dict[str, Any]:

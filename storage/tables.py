@@ -72,6 +72,9 @@ class JobRow(Table, table=True):
     model_digests: dict[str, str] = Field(sa_type=JSON)
     status: str
     total: int
+    budget: float | None = None
+    review: str = "end"
+    overrides: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
     error: str | None = Field(default=None, sa_type=FreeText)
     created_at: datetime = Field(sa_type=UtcDateTime)
     started_at: datetime = Field(sa_type=UtcDateTime)
@@ -96,6 +99,38 @@ class ItemRow(Table, table=True):
     error: str | None = Field(default=None, sa_type=FreeText)
     error_step: str | None
     finals: dict[str, str] = Field(sa_type=JSON)
+    warnings: list[str] = Field(sa_type=JSON)
+    refused_image: str | None = None
+    refused_by: str | None = Field(default=None, sa_type=FreeText)
+
+
+class ReviewRow(Table, table=True):
+    """What a person decided about an image of an item. It outlives the item's row: it holds for this image alone.
+
+    By the item's name, which stays when the job's items come in another order.
+    """
+
+    __tablename__ = "reviews"
+
+    job_id: str = Field(sa_column=Column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True))
+    item: str = Field(primary_key=True)
+    fingerprint: str = Field(primary_key=True)
+    verdict: str
+    reason: str | None = Field(default=None, sa_type=FreeText)
+    reviewer: str | None = Field(default=None, sa_type=FreeText)
+    reviewed_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class WaitRow(Table, table=True):
+    """A burst that waits for people's decisions: its flow run is suspended, and no process runs."""
+
+    __tablename__ = "waits"
+    __table_args__: ClassVar[Any] = (Index(None, "job_id"),)
+
+    flow_run_id: str = Field(primary_key=True)
+    job_id: str = Field(sa_column=Column(ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False))
+    since: datetime = Field(sa_type=UtcDateTime)
+    until: datetime = Field(sa_type=UtcDateTime)
 
 
 class StepRunRow(Table, table=True):
@@ -112,6 +147,7 @@ class StepRunRow(Table, table=True):
     run: int
     outcome: str
     seconds: float
+    cost: float = 0.0
     root: str | None
     fingerprint: str | None
     error: str | None = Field(default=None, sa_type=FreeText)
@@ -161,6 +197,7 @@ class ModelLoadRow(Table, table=True):
     model: str
     worker: str
     seconds: float
+    cost: float = 0.0
     loaded_at: datetime = Field(sa_type=UtcDateTime)
 
 

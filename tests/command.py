@@ -1,10 +1,13 @@
-"""Runs the `pixelmill` command as a user does: in a process of its own, with a home of its own."""
+"""Runs the `pixelmill` command as a user does, with a home of its own: in a process, or for less in the tests' own."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,3 +64,44 @@ class Pixelmill:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return str(path)
+
+
+@dataclass(frozen=True)
+class PixelmillHere(Pixelmill):
+    """Runs the command in the tests' own process, a second cheaper: what it says, writes and answers is the same."""
+
+    def __call__(self, *args: str, timeout: float = 240) -> Result:
+        from typer.testing import CliRunner
+
+        from flows.cli import app
+
+        with chdir(self.folder), _process_as_it_was(self.environment()):
+            result = CliRunner().invoke(app, args, prog_name="pixelmill")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Result(result.exit_code, result.stdout, result.stderr)
+
+
+@contextmanager
+def _process_as_it_was(environment: Mapping[str, str]) -> Iterator[None]:
+    """Sets the environment, and afterwards undoes what a command does to its process: it has one to itself."""
+    from gpu_worker import logs
+
+    root, last = logging.getLogger(), logging.lastResort
+    packages = [logging.getLogger(name) for name in logs.PACKAGES]
+    variables, quiet, handlers = dict(os.environ), logs._quiet, list(root.handlers)
+    levels, hooks = [package.level for package in packages], (sys.excepthook, threading.excepthook)
+    formatter = last.formatter if last is not None else None
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(variables)
+        logs._quiet, root.handlers = quiet, handlers
+        for package, level in zip(packages, levels, strict=True):
+            package.setLevel(level)
+        sys.excepthook, threading.excepthook = hooks
+        if last is not None:
+            last.setFormatter(formatter)

@@ -34,7 +34,17 @@ def test_the_job_and_the_recipe_are_accepted(tmp_path):
     job.write_text(block("yaml", "name: spring-icons").replace("recipe: game-icon ", "recipe: ./recipe.yaml "))
     request = read_plan_request(job, load_settings())
     assert len(request.items) == 18
-    assert [step.id for step in request.steps] == ["base", "cutout", "repair", "large"]
+    assert [visit.id for visit in request.program.visits] == ["base", "cutout", "repair", "large"]
+
+
+def test_the_recipe_with_gates_is_accepted(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(block("yaml", "name: gated-icon"))
+    job = tmp_path / "job.yaml"
+    job.write_text(block("yaml", "name: spring-icons").replace("recipe: game-icon ", "recipe: ./recipe.yaml "))
+    request = read_plan_request(job, load_settings())
+    assert [visit.id for visit in request.program.visits] == [
+        *("base", "cutout", "base~2", "cutout~2", "base~3", "cutout~3", "seen")
+    ]
 
 
 def test_the_step_example_is_a_step(tmp_path, monkeypatch):

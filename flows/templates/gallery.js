@@ -4,7 +4,7 @@
 const pixelmill = (() => {
   const byId = (id) => document.getElementById(id);
   const config = JSON.parse(byId("config").textContent);
-  const NAME = 0, PROMPT = 1, STATE = 2, OUTCOMES = 3, SECONDS = 4, IMAGE = 5, WIDTH = 6, HEIGHT = 7, ERROR = 8;
+  const NAME = 0, PROMPT = 1, STATE = 2, OUTCOMES = 3, SECONDS = 4, IMAGE = 5, WIDTH = 6, HEIGHT = 7, ERROR = 8, WARNINGS = 9;
   const OUTCOME_NAMES = { c: "computed", r: "reused", s: "skipped", f: "failed", "-": "unreached" };
   const BACKDROPS = { checker: "checkers", white: "white", black: "black", magenta: "magenta" };
   const STATE_RANK = { failed: 0, quarantined: 1, pending: 2, done: 3 };
@@ -14,8 +14,10 @@ const pixelmill = (() => {
   let haystacks = [];      // what the search looks at, in lower case
   let found = [];          // places that match the filters, in order
   let shownFilters = null; // the filters that `found` and the grid stand for
-  const detailFiles = new Map(); // number -> { promise, resolve }
-  let openPlace = null, openDetails = null, openStep = 0;
+  const detailFiles = new Map(), wayFiles = new Map(); // number -> { promise, resolve }
+  let openPlace = null, openDetails = null, openSteps = [], openStep = 0;
+  let shownItem = null;    // whose facts the panel beside the image shows
+  let wayIsOpen = false;   // whether a person wants to see why images came out so: stays from item to item
 
   // -- address: the filters, the page and the open item live in it, so that any view can be linked ------------------
   const FILTERS = ["q", "status", "step", "outcome", "sort", "page"];
@@ -61,18 +63,22 @@ const pixelmill = (() => {
     update();
   }
 
-  function detailsOf(place) {
+  // The row of an item in files that hold `perDetails` of them each; a file is read when it is needed first.
+  function rowOf(place, files, names) {
     const number = Math.floor(place / config.perDetails);
-    if (!detailFiles.has(number)) {
+    if (!files.has(number)) {
       const entry = {};
       entry.promise = new Promise((resolve) => { entry.resolve = resolve; });
-      detailFiles.set(number, entry);
-      loadScript(config.details[number]);
+      files.set(number, entry);
+      loadScript(names[number]);
     }
-    return detailFiles.get(number).promise.then((rows) => rows[place % config.perDetails]);
+    return files.get(number).promise.then((rows) => rows[place % config.perDetails]);
   }
 
+  const detailsOf = (place) => rowOf(place, detailFiles, config.details);
+  const wayOf = (place) => rowOf(place, wayFiles, config.ways);
   const receiveDetails = (number, rows) => detailFiles.get(number)?.resolve(rows);
+  const receiveWays = (number, rows) => wayFiles.get(number)?.resolve(rows);
 
   // -- finding and sorting ------------------------------------------------------------------------------------------
   function matcher(view) {
@@ -81,7 +87,7 @@ const pixelmill = (() => {
     const step = config.steps.findIndex(([id]) => id === view.step);
     const outcome = view.outcome || "visited";
     return (row, place) => {
-      if (view.status && row[STATE] !== state) return false;
+      if (view.status === "warned" ? !row[WARNINGS] : view.status && row[STATE] !== state) return false;
       if (view.step) {
         const code = row[OUTCOMES][step];
         if (outcome === "visited" ? !"crf".includes(code) : OUTCOME_NAMES[code] !== outcome) return false;
@@ -141,6 +147,9 @@ const pixelmill = (() => {
     const badge = node.querySelector(".badge");
     badge.textContent = state;
     badge.dataset.state = state;
+    const warned = node.querySelector(".warned");
+    warned.hidden = !row[WARNINGS];
+    warned.textContent = row[WARNINGS] === 1 ? "1 warning" : `${row[WARNINGS]} warnings`;
     const words = row[ERROR] || (state === "pending" ? "Not made yet" : "No image");
     showPicture(node.querySelector("img"), node.querySelector(".missing"), row[IMAGE], words, row[PROMPT] || row[NAME]);
     node.querySelector(".pips").append(...[...row[OUTCOMES]].map((code) => element("i", `bg-${OUTCOME_NAMES[code]}`)));
@@ -198,8 +207,10 @@ const pixelmill = (() => {
   }
 
   // -- the dialog ---------------------------------------------------------------------------------------------------
-  const S_OUTCOME = 0, S_SECONDS = 1, S_ERROR = 2, S_IMAGE = 3, S_WIDTH = 4, S_HEIGHT = 5, S_SIZE = 6, S_FINGERPRINT = 7, S_FACTS = 8;
+  const S_OUTCOME = 0, S_SECONDS = 1, S_ERROR = 2, S_IMAGE = 3, S_WIDTH = 4, S_HEIGHT = 5, S_SIZE = 6, S_FINGERPRINT = 7, S_FACTS = 8, S_SOURCE = 9, S_COUNTS = 10;
   const D_NEGATIVE = 0, D_SEED = 1, D_VARS = 2, D_INPUT = 3, D_MASK = 4, D_ERROR_STEP = 5, D_FINALS = 6, D_STEPS = 7;
+  const D_AGAIN = 8, D_WARNINGS = 9;
+  const W_DEPTH = 0, W_TONE = 1, W_TEXT = 2, W_DETAIL = 3, W_VISIT = 4;
 
   function closeItem() {
     openPlace = null;
@@ -220,19 +231,41 @@ const pixelmill = (() => {
     detailsOf(place).then((details) => {
       if (openPlace !== place) return;
       openDetails = details;
-      openStep = startingStep(row, details);
+      openSteps = stepsOf(details);
+      openStep = startingStep();
       showStrip();
       showStep();
     });
   }
 
+  // What the item came to, in the order of its way: every step of the recipe, and each further attempt at one.
+  function stepsOf(details) {
+    const steps = config.steps.map(([id], index) => ({ visit: id, index, label: id, row: details[D_STEPS][index] }));
+    for (const [visit, index, attempt, row] of details[D_AGAIN]) {
+      steps.push({ visit, index, label: `${config.steps[index][0]}, attempt ${attempt}`, row });
+    }
+    // A visit that the page does not know, as of a recipe that cannot be followed any more, stands after its step's first.
+    const order = ({ visit, index }) => {
+      const known = config.visits.indexOf(visit);
+      return known < 0 ? config.visits.indexOf(config.steps[index][0]) + 0.5 : known;
+    };
+    return steps.sort((a, b) => order(a) - order(b));
+  }
+
+  const isAside = (step) => step.row?.[S_COUNTS] === false;
+
   // The step that made the card's image, or else the one that failed.
-  function startingStep(row, details) {
-    const steps = details[D_STEPS];
-    const failed = steps.findIndex((step) => step && step[S_OUTCOME] === "f");
+  function startingStep() {
+    const failed = openSteps.findIndex((step) => step.row && step.row[S_OUTCOME] === "f");
     if (failed >= 0) return failed;
-    const last = steps.findLastIndex((step) => step && step[S_IMAGE]);
-    return Math.max(0, last);
+    return Math.max(0, openSteps.findLastIndex((step) => step.row?.[S_IMAGE] && !isAside(step)));
+  }
+
+  // The step whose image went into this one; -1: none did.
+  function sourceOf(index) {
+    const source = openSteps[index].row?.[S_SOURCE];
+    if (source !== undefined) return openSteps.findIndex((step) => step.visit === source && step.row?.[S_IMAGE]);
+    return openSteps.findLastIndex((step, place) => place < index && step.row?.[S_IMAGE] && !isAside(step));
   }
 
   function neighbour(offset) {
@@ -245,32 +278,35 @@ const pixelmill = (() => {
   const bytes = (size) => size < 1e3 ? `${size} bytes` : size < 1e6 ? `${(size / 1e3).toFixed(1)} kB` : `${(size / 1e6).toFixed(1)} MB`;
 
   function showStrip() {
-    byId("strip").replaceChildren(...config.steps.map(([id], index) => {
-      const step = openDetails[D_STEPS][index];
+    byId("strip").replaceChildren(...openSteps.map((entry, index) => {
+      const step = entry.row;
       const outcome = OUTCOME_NAMES[step ? step[S_OUTCOME] : "-"];
       const button = element("button");
+      button.classList.toggle("aside", isAside(entry));
+      button.classList.toggle("again", entry.label !== config.steps[entry.index][0]);
       button.type = "button";
       button.onclick = () => { openStep = index; showStep(); };
       const picture = element("span", "picture"), image = element("img"), missing = element("span", "missing");
       missing.hidden = true;
       picture.append(image, missing);
-      showPicture(image, missing, step?.[S_IMAGE], outcome === "unreached" ? "not reached" : outcome, `after ${id}`);
+      const words = outcome === "unreached" ? "not reached" : outcome;
+      showPicture(image, missing, step?.[S_IMAGE], words, `after ${entry.label}`);
       const text = element("span", "text"), note = element("span");
-      note.append(element("i", `dot bg-${outcome}`), outcome === "unreached" ? "not reached"
-        : outcome === "computed" ? duration(step[S_SECONDS]) : outcome);
-      text.append(element("b", "", id), note);
+      note.append(element("i", `dot bg-${outcome}`), isAside(entry) ? "set aside"
+        : outcome === "computed" ? duration(step[S_SECONDS]) : words);
+      const name = element("b", "", entry.label);
+      name.title = entry.label;
+      text.append(name, note);
       button.append(picture, text);
-      const entry = element("li");
-      entry.append(button);
-      return entry;
+      const line = element("li");
+      line.append(button);
+      return line;
     }));
   }
 
   function showStep() {
-    const steps = openDetails[D_STEPS];
-    const step = steps[openStep];
-    const imageBefore = (index) => steps.findLastIndex((other, place) => place < index && other && other[S_IMAGE]);
-    const before = imageBefore(openStep);
+    const step = openSteps[openStep].row;
+    const before = sourceOf(openStep);
     [...byId("strip").querySelectorAll("button")].forEach((button, index) => button.setAttribute("aria-pressed", index === openStep));
     byId("strip").children[openStep]?.scrollIntoView({ block: "nearest", inline: "nearest" });
     const current = step?.[S_IMAGE] ? openStep : -1;
@@ -281,7 +317,7 @@ const pixelmill = (() => {
     byId("viewer").classList.toggle("comparing", comparing);
     setImage(byId("after"), shown, "after");
     setImage(byId("before"), comparing ? before : -1, "before");
-    const name = (index) => config.steps[index][0];
+    const name = (index) => openSteps[index].label;
     byId("tag-before").textContent = comparing ? `Before: ${name(before)}` : "";
     const plain = step?.[S_OUTCOME] === "s" ? "Unchanged since" : "Last image:";
     byId("tag-after").textContent = comparing ? `After: ${name(shown)}` : shown < 0 ? "" : current >= 0 ? name(shown) : `${plain} ${name(shown)}`;
@@ -291,10 +327,10 @@ const pixelmill = (() => {
   }
 
   function setImage(image, index, word) {
-    const step = index < 0 ? null : openDetails[D_STEPS][index];
+    const step = index < 0 ? null : openSteps[index].row;
     image.hidden = !step;
     if (!step) { image.removeAttribute("src"); image.alt = ""; return; }
-    image.alt = `${items[openPlace][NAME]}, ${word} ${config.steps[index][0]}`;
+    image.alt = `${items[openPlace][NAME]}, ${word} ${openSteps[index].label}`;
     image.onload = () => crisp(image);
     image.onerror = () => { byId("message").hidden = false; byId("message").textContent = "The image is not where it was written."; };
     image.src = step[S_IMAGE];
@@ -333,17 +369,23 @@ const pixelmill = (() => {
       box.append(element("b", "", details[D_ERROR_STEP] ? `At step ${details[D_ERROR_STEP]}: ` : ""), row[ERROR]);
       section("Why it stopped", box);
     }
+    if (details[D_WARNINGS].length) {
+      const list = element("ul", "warnings");
+      list.append(...details[D_WARNINGS].map((warning) => element("li", "", warning)));
+      section("Warnings", list);
+    }
+    parts.push(wayDisclosure());
     if (row[PROMPT]) section("Prompt", text(row[PROMPT]));
     if (details[D_NEGATIVE]) section("Negative prompt", text(details[D_NEGATIVE]));
-    const [id, kind, when] = config.steps[openStep];
+    const open = openSteps[openStep], [id, kind, when] = config.steps[open.index];
     const outcome = step ? OUTCOME_NAMES[step[S_OUTCOME]] : "not reached";
-    const about = [["Outcome", outcome]];
+    const about = [["Outcome", isAside(open) ? `${outcome}, and set aside` : outcome]];
     if (kind !== id) about.push(["Kind", kind]);
     if (when) about.push(["Condition", element("code", "", when)]);
     if (step?.[S_OUTCOME] === "c") about.push(["Compute time", duration(step[S_SECONDS])]);
     if (step?.[S_FINGERPRINT]) about.push(["Size", `${step[S_WIDTH]} × ${step[S_HEIGHT]} px, ${bytes(step[S_SIZE])}`]);
     if (step?.[S_ERROR] && step[S_ERROR] !== row[ERROR]) about.push(["Error", step[S_ERROR]]);
-    section(`Step ${id}`, table(about));
+    section(`Step ${open.label}`, table(about));
     if (step?.[S_FACTS]?.length) section("Facts", table(step[S_FACTS]));
     if (step?.[S_FINGERPRINT]) section("Fingerprint", copyable(step[S_FINGERPRINT]));
     const item = [["Seed", details[D_SEED]]];
@@ -358,8 +400,40 @@ const pixelmill = (() => {
       item.push([details[D_FINALS].length > 1 ? `Final, ${stepId}` : "Final image", link]);
     }
     section("Item", table(item));
+    const scrolled = shownItem === openPlace ? byId("info").scrollTop : 0;
+    shownItem = openPlace;
     byId("info").replaceChildren(...parts);
-    byId("info").scrollTop = 0;
+    byId("info").scrollTop = scrolled;
+  }
+
+  // -- the way: why the image came out so -----------------------------------------------------------------------------
+  function wayDisclosure() {
+    const node = element("details", "way"), list = element("ol");
+    node.open = wayIsOpen;
+    node.append(element("summary", "", "Why it came out so"), list);
+    const place = openPlace;
+    const fill = () => {
+      if (!node.open || list.childElementCount) return;
+      wayOf(place).then((lines) => { if (!list.childElementCount) list.append(...lines.map(wayLine)); });
+    };
+    node.ontoggle = () => { wayIsOpen = node.open; fill(); };
+    fill();
+    return node;
+  }
+
+  function wayLine(line) {
+    const node = element("li", `tone-${line[W_TONE]}`);
+    node.style.setProperty("--depth", line[W_DEPTH]);
+    const index = line[W_VISIT] ? openSteps.findIndex((step) => step.visit === line[W_VISIT]) : -1;
+    const head = element(index < 0 ? "b" : "button", "", line[W_TEXT]);
+    if (index >= 0) {
+      head.type = "button";
+      head.title = "Show this image";
+      head.onclick = () => { openStep = index; showStep(); };
+    }
+    node.append(head);
+    if (line[W_DETAIL]) node.append(" ", element("span", "", line[W_DETAIL]));
+    return node;
   }
 
   // -- controls -----------------------------------------------------------------------------------------------------
@@ -428,5 +502,5 @@ const pixelmill = (() => {
   setSize(remembered("size") || 200);
   if (config.lists.length) config.lists.forEach(loadScript);
   else update();
-  return { items: receiveItems, details: receiveDetails };
+  return { items: receiveItems, details: receiveDetails, ways: receiveWays };
 })();

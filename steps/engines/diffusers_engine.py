@@ -3,6 +3,7 @@
 import threading
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from math import lcm
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from steps.contract import Relief
 from steps.diffusion import SCHEDULERS, Request, Sampling, SchedulerName, Task
 from steps.engines.diffusers_relief import Placement, reliefs_of, set_tile, tiled
+from steps.engines.hugging_face import offline, silence_transformers
 from steps.engines.side_by_side import side_by_side
 
 
@@ -34,14 +36,23 @@ class DiffusersOptions(BaseModel):
 def load(source: str, options: Mapping[str, Any], device: str) -> "Diffusion":
     """The weights in a diffusers folder (`model_index.json` and safetensors), moved to `device`.
 
-    Raises FileNotFoundError where there is no such folder and nothing may be downloaded, and pydantic's
+    No file of the folder is run: weights are tensors only, classes are those of the installed libraries. Raises
+    FileNotFoundError where there is no such folder and nothing may be downloaded, and pydantic's
     ValidationError for unknown options.
     """
+    checked = DiffusersOptions.model_validate(dict(options))
+    _silence_libraries()
+    with nullcontext() if checked.allow_download else offline():
+        pipeline = _read_pipeline(source, checked, device)
+    if checked.vae_tiling:
+        pipeline.vae.enable_tiling()
+    return Diffusion(pipeline.to(device), device)
+
+
+def _read_pipeline(source: str, checked: DiffusersOptions, device: str) -> Any:
     import torch
     from diffusers import DiffusionPipeline
 
-    checked = DiffusersOptions.model_validate(dict(options))
-    _silence_libraries()
     where: dict[str, Any] = {"local_files_only": not checked.allow_download, "revision": checked.revision}
     if not checked.allow_download and Path(source).is_absolute() and not Path(source).is_dir():
         raise FileNotFoundError(f"{source} is no folder: put the model's diffusers folder there, or correct `source`")
@@ -54,17 +65,15 @@ def load(source: str, options: Mapping[str, Any], device: str) -> "Diffusion":
         ) from error
     # A safety checker would blacken images without a word to the job; most folders have none anyway.
     unwanted = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
-    pipeline = DiffusionPipeline.from_pretrained(
+    return DiffusionPipeline.from_pretrained(
         source,
         dtype=getattr(torch, checked.dtype or ("float16" if device.startswith("cuda") else "float32")),
         variant=checked.variant,
-        use_safetensors=True,
+        use_safetensors=True,  # never pickles, which run code
+        trust_remote_code=False,  # neither code that a model's folder brings along
         **where,
         **unwanted,
     )
-    if checked.vae_tiling:
-        pipeline.vae.enable_tiling()
-    return Diffusion(pipeline.to(device), device)
 
 
 class Diffusion:
@@ -219,13 +228,12 @@ _INPUTS: Mapping[Task, tuple[str, ...]] = {
 
 
 def _silence_libraries() -> None:
-    """No progress bars and no advice in a worker's log. Errors are raised, so nothing of use is lost."""
+    """No progress bars, advice or telemetry. Errors are raised, so nothing of use is lost."""
     import diffusers.utils.logging as diffusers_logging
-    import transformers.utils.logging as transformers_logging
 
-    for library in (diffusers_logging, transformers_logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
+    silence_transformers()
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
     # Old settings in published model folders, which diffusers brings up to date by itself.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"diffusers\.")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"diffusers\.")

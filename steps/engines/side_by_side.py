@@ -26,6 +26,11 @@ def side_by_side(function: Callable[[In], Out], items: Sequence[In]) -> list[Out
     return [future.result() for future in futures]
 
 
+def on_device(function: Callable[[Sequence[In]], list[Out]], items: Sequence[In], device: str) -> list[Out]:
+    """The results of a function that computes batches: of all items at once, but on a CPU of each alone."""
+    return side_by_side(lambda item: function([item])[0], items) if device == "cpu" else function(items)
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
     import torch

@@ -1,6 +1,7 @@
 """Brings a database up to date from the packaged migrations; no alembic.ini is needed.
 
-A new migration is a file in `versions/`; tests compare what the migrations make with `storage/tables.py`.
+A new migration is a file in `versions/`; tests compare what the migrations make with `storage/tables.py`. One that was
+ever on the main branch is never edited: there are ledgers that it made. There is no way down: a copy is the way back.
 """
 
 from enum import Enum
@@ -36,8 +37,8 @@ def standing(connection: Connection) -> Standing:
     return Standing.BEHIND if known else Standing.UNKNOWN
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, revision: str = "head") -> None:
     """Runs the migrations that are missing, in the caller's transaction. Not safe to call from two threads at once."""
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

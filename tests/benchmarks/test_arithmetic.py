@@ -14,7 +14,7 @@ from benchmarks.resident import BenchmarkFailed
 from configs.conditions import Condition
 from configs.settings import Settings
 from flows.plan import read_plan_request
-from steps.resolve import ResolvedStep
+from steps.program import ResolvedStep, straight
 from tests.gpu_worker.parts import items
 
 
@@ -76,11 +76,11 @@ def test_the_bare_loop_takes_only_those_through_a_step_whose_facts_ask_for_it(tm
     ]
     settings = Settings(home=tmp_path, device="cpu", chunk_size=4, micro_batch=3)
     made = items(9, vars={"again": False})
-    images = run_bare(made, recipe, BareContext(settings), settings)
+    images = run_bare(made, straight(recipe), BareContext(settings), settings)
     assert [image.size for image in images] == [(8, 8)] * 9
     # The dark ones were inverted: none is left. Some were bright from the start, or nothing was decided.
     assert all(_brightness(image) >= 0.5 for image in images)
-    bases = run_bare(made, recipe[:1], BareContext(settings), settings)
+    bases = run_bare(made, straight(recipe[:1]), BareContext(settings), settings)
     assert 0 < sum(_brightness(image) < 0.5 for image in bases) < 9
 
 

@@ -20,6 +20,7 @@ def last_line(text: str) -> dict[str, float]:
     return json.loads(text.splitlines()[-1])
 
 
+@pytest.mark.parts
 def test_a_missed_bar_is_named_and_fails_the_command(tmp_path, capsys):
     assert main(["--only", "T1", "--out", str(tmp_path)]) == 1
     printed = capsys.readouterr().out
@@ -27,6 +28,7 @@ def test_a_missed_bar_is_named_and_fails_the_command(tmp_path, capsys):
     assert last_line(printed) == {"T1.items": 1000, "T1.ratio": 0.9}
 
 
+@pytest.mark.parts
 def test_a_quick_look_shows_bars_but_does_not_fail(tmp_path, capsys):
     assert main(["--only", "T1", "--scale", "0.01", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -34,6 +36,7 @@ def test_a_quick_look_shows_bars_but_does_not_fail(tmp_path, capsys):
     assert last_line(printed)["T1.items"] == 10
 
 
+@pytest.mark.parts
 def test_what_a_machine_lacks_is_said_and_misses_no_bar(tmp_path, capsys):
     assert main(["--only", "t2", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -41,6 +44,7 @@ def test_what_a_machine_lacks_is_said_and_misses_no_bar(tmp_path, capsys):
     assert last_line(printed) == {"T2.first": 1.0}
 
 
+@pytest.mark.parts
 def test_the_file_says_where_and_of_which_code_the_figures_are(tmp_path):
     main(["--only", "T1", "--out", str(tmp_path)])
     document = json.loads((tmp_path / "T1.json").read_text())

@@ -8,6 +8,8 @@ import pytest
 from benchmarks import (
     added_cost,
     bare_loop,
+    branching,
+    facts_cost,
     finished_job,
     first_image,
     large_networks,
@@ -46,6 +48,7 @@ def test_bare_loop(bench, monkeypatch):
     assert measures["ours_over_bare"] == pytest.approx(measures["ours_images_per_s"] / measures["bare_images_per_s"])
 
 
+@pytest.mark.slow
 def test_added_cost(bench, monkeypatch):
     monkeypatch.setattr(added_cost, "STORES", ("s3",))
     measures = run(added_cost.BENCHMARK, bench)
@@ -96,6 +99,23 @@ def test_other_ways(bench, monkeypatch):
     assert measures["ours_images_per_s"] > 0
 
 
+def test_branching(tmp_path):
+    bench = Bench(tmp_path, scale=0.03)
+    measures = run(branching.BENCHMARK, bench)
+    assert branching.BARS.keys() <= measures.keys()
+    assert measures["paths_compared"] == 300
+    assert measures["differences"] == 0, bench.details["differences"]
+    assert all(measures[f"items_{what}"] for what in ("made_again", "repaired", "quarantined", "warned"))
+
+
+@pytest.mark.slow
+def test_facts_cost(bench):
+    measures = run(facts_cost.BENCHMARK, bench)
+    assert facts_cost.BARS.keys() <= measures.keys()
+    assert measures["facts_per_image"] > 20
+
+
+@pytest.mark.slow
 def test_large_networks_on_a_cpu(tmp_path):
     setting = large_networks.Setting(
         TINY, "cpu", "float32", items=4, batch=2, steps=2, load=lambda: nullcontext([0, 50, 100, 0])

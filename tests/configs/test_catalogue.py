@@ -100,6 +100,7 @@ def test_what_cannot_be_imported_is_named(write, target):
         made.load("steps", "blur")
 
 
+@pytest.mark.parts
 def test_a_process_reads_the_files_of_its_environment(write):
     path = write("steps:\n  blur: steps.contract:Step\n")
     code = "from configs import catalogue; print(catalogue.load_step('blur').__name__)"

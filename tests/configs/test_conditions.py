@@ -1,3 +1,6 @@
+import time
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,8 +86,8 @@ def test_a_true_condition(text):
         ("facts.a.b.c", "facts.<step id>.<fact>"),
         ("item.sed == 1", "did you mean `seed`"),
         ("item.__class__", "an item has no"),
-        ("'a'.upper", "only vars, facts and item"),
-        ("(1).real == 1", "only vars, facts and item"),
+        ("'a'.upper", "only vars, facts, steps and item"),
+        ("(1).real == 1", "only vars, facts, steps and item"),
     ],
 )
 def test_refused_when_parsed(text, said):
@@ -150,6 +153,71 @@ def test_conditions_that_say_the_same_are_equal():
 @pytest.mark.parametrize("variable", ["format", "exec", "mro", "_private", "func_x"])
 def test_names_that_the_evaluator_reserves_are_ordinary_variables(variable):
     assert holds(f"vars.{variable} == 1", **{variable: 1})
+
+
+# -- conditions that mean harm ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('id')",
+        "().__class__.__bases__[0].__subclasses__()",
+        "vars.__class__",
+        "vars.a.__class__.__mro__",
+        "item.prompt.__class__",
+        "facts.__init__.__globals__",
+        "'{0.__class__}'.format(vars)",
+        "(lambda: (yield))()",
+        "[c for c in ().__class__.__base__.__subclasses__()]",
+        "(x := __builtins__)",
+        "eval('1')",
+        "open('/etc/passwd')",
+        "print",
+        "__builtins__",
+        "(" * 200 + "1" + ")" * 200,
+        "-" * 490 + "1",
+        "not " * 120 + "vars.a",
+        "[" * 240 + "]" * 240,
+        "vars.a" + " and vars.a" * 44,
+        "1" + "0" * 498,
+        "vars.a\x00",
+        "'" + "x" * 600 + "'",
+    ],
+)
+def test_what_reaches_further_or_takes_too_much_is_refused_or_harmless(text):
+    start = time.process_time()
+    with suppress(ConditionError):
+        assert Condition.parse(text).holds(Scope(item(a=True))) in (True, False)
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9 ** 9 ** 9 ** 9 > 1",
+        "999999 ** 64 ** 64 > 1",
+        "(999999 ** 64) ** 64 > 1",
+        " * ".join(["vars.n"] * 60) + " > 1",
+        " * ".join(["999999 ** 64"] * 25) + " > 1",
+        "vars.n ** -64 > 1",
+        "(2 ** 64 * 2 ** 64 * 2 ** 64 * 2 ** 64) / 0.1 > 1",
+        "'x' in vars.t and vars.t in vars.t",
+        "'x' * 9 ** 9 == vars.t",
+        "vars.t + vars.t == vars.t",
+        "[vars.t] * 999999999 == vars.t",
+        "1.7e308 * 10 > 1",
+        "vars.n % 1e-300 > 1",
+    ],
+)
+def test_large_numbers_and_texts_take_no_time(text):
+    large = item(n=2**62, t="x" * 10_000)
+    start = time.process_time()
+    with suppress(ConditionError):
+        Condition.parse(text).holds(Scope(large))
+    with suppress(ConditionError):
+        Condition.parse(text).foresee(large)
+    assert time.process_time() - start < 1
 
 
 # -- against Python -------------------------------------------------------------------------------------------------

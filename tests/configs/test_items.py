@@ -3,10 +3,14 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.access import Access
 from configs.item import MAX_SEED, Item
 from configs.items import Draft, Place, derive_seed, make_items, name_drafts
 from configs.job import ItemEntry
+from configs.settings import Settings
 from configs.text import check_name, collision_key
+
+ANYWHERE = Access(Settings())
 
 
 def drafts(*entries: ItemEntry, folder: str = "/") -> list[Draft]:
@@ -17,7 +21,9 @@ def made(*entries: ItemEntry, seed: int = 7, seeds_per_item: int = 1, job_vars=N
     listed = drafts(*entries)
     names, problems = name_drafts(listed)
     assert problems == []
-    items, missing = make_items(listed, names, seed=seed, seeds_per_item=seeds_per_item, job_vars=job_vars or {})
+    items, missing = make_items(
+        listed, names, seed=seed, seeds_per_item=seeds_per_item, job_vars=job_vars or {}, access=ANYWHERE
+    )
     assert missing == []
     return items
 
@@ -117,7 +123,7 @@ def test_files_are_looked_for_in_each_folder(tmp_path):
         ItemEntry(image="../job/c.png", mask="../tables"),
     ]
     listed = [Draft(entry, Place("", "t.csv", line), folders) for line, entry in enumerate(entries, 2)]
-    items, problems = make_items(listed, ["x", "y", "z"], seed=0, seeds_per_item=1, job_vars={})
+    items, problems = make_items(listed, ["x", "y", "z"], seed=0, seeds_per_item=1, job_vars={}, access=ANYWHERE)
     assert items[0].image == str(tmp_path / "job/a.png") and items[0].mask == str(tmp_path / "tables/b.png")
     assert items[1].image == str(tmp_path / "job/a.png") and items[1].mask == "s3://bucket/b.png"
     assert [(each.path, each.file, each.line) for each in problems] == [("image", "t.csv", 4), ("mask", "t.csv", 4)]

@@ -5,21 +5,24 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.parts
+
 HEAVY = (
     "torch", "torchvision", "diffusers", "transformers", "rembg", "onnxruntime", "realesrgan", "cv2", "scipy",
     "pyarrow", "boto3", "botocore", "prefect", "sqlalchemy", "sqlmodel",
 )  # fmt: skip
 CONFIGS = (
     "catalogue", "conditions", "digests", "fields", "grid", "items", "job", "job_items", "models", "recipe",
-    "recipe_files", "settings", "settings_table", "tables", "text", "uris", "validation", "yaml_source",
+    "recipe_files", "settings", "settings_table", "tables", "text", "uris", "validation", "warm_windows",
+    "yaml_source",
 )  # fmt: skip
 RESOLVE = """
 from configs.recipe import Recipe
-from steps.resolve import resolve_steps
+from steps.compile import resolve_program
 from configs.catalogue import names
 for name in names("steps"):
     __import__("configs.catalogue").catalogue.load_step(name)
-resolve_steps(Recipe.model_validate({"name": "r", "steps": [{"id": "a", "step": "load"}]}))
+resolve_program(Recipe.model_validate({"name": "r", "steps": [{"id": "a", "step": "load"}]}))
 """
 
 

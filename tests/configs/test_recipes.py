@@ -2,23 +2,26 @@
 
 import pytest
 
+from configs.gates import find_gate
 from configs.models import BUILT_IN as MODELS
+from configs.named_gates import write_out_gates
 from configs.recipe import Recipe
 from configs.recipe_files import BUILT_IN, find_recipe, is_recipe_path, recipe_names
 from configs.settings import Settings
 from configs.validation import check
 from configs.yaml_source import parse_yaml
-from steps.resolve import resolve_steps
+from steps.compile import resolve_program
 
 
 @pytest.mark.parametrize("path", sorted(BUILT_IN.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_recipe(path):
     document = parse_yaml(path.read_bytes(), str(path))
+    assert write_out_gates(document.data, lambda name: find_gate(name, Settings())) == []
     recipe, problems = check(Recipe, document.data)
     assert (list(document.problems), problems) == ([], [])
     assert recipe.name == path.stem and recipe.description
-    for step in resolve_steps(recipe):
-        for ref in step.step.model_refs():
+    for visit in resolve_program(recipe).visits:
+        for ref in visit.step.model_refs():
             assert (MODELS / f"{ref.name}.yaml").is_file()
 
 

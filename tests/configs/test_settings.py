@@ -38,7 +38,7 @@ def test_values_from_the_environment(monkeypatch):
         "PIXELMILL_IDLE_TIMEOUT": "1.5",
         "PIXELMILL_DEVICE": "cpu",
         "PIXELMILL_RECIPES_PATH": "",
-        "PIXELMILL_LEDGER_URL": "postgresql://me:secret@db/mill",
+        "PIXELMILL_LEDGER_URL": "postgresql://me:hush-hush@db/mill",
         "AWS_ENDPOINT_URL": "http://localhost:9000",
     }.items():
         monkeypatch.setenv(name, value)
@@ -50,8 +50,8 @@ def test_values_from_the_environment(monkeypatch):
     assert (settings.micro_batch, settings.idle_timeout, settings.device) == (4, 1.5, "cpu")
     assert settings.recipes_path == ()
     assert settings.s3_endpoint_url == "http://localhost:9000"
-    assert settings.resolved_ledger_url == "postgresql://me:secret@db/mill"
-    assert "secret" not in repr(settings)
+    assert settings.resolved_ledger_url == "postgresql://me:hush-hush@db/mill"
+    assert "hush-hush" not in repr(settings)
 
 
 NUMBERS = {
@@ -82,6 +82,13 @@ def test_all_mistakes_at_once(monkeypatch):
     assert found["PIXELMILL_DEVICE"] == "must be 'auto', 'cuda', 'mps' or 'cpu', not 'gpu'"
     assert found["PIXELMILL_CHUNK_SIZE"] == "must be at least 1, not '0'"
     assert found["PIXELMILL_CHUNKSIZE"] == "unknown setting; did you mean `PIXELMILL_CHUNK_SIZE`?"
+
+
+def test_warm_windows_are_checked_at_the_start(monkeypatch):
+    monkeypatch.setenv("PIXELMILL_WARM_WINDOWS", "mon-fri 07:00-20:00 Europe/Berlin")
+    assert load_settings().as_environment()["PIXELMILL_WARM_WINDOWS"] == "mon-fri 07:00-20:00 Europe/Berlin"
+    monkeypatch.setenv("PIXELMILL_WARM_WINDOWS", "workdays")
+    assert "`workdays` is no window" in refused()["PIXELMILL_WARM_WINDOWS"]
 
 
 def test_the_page_lists_every_setting():

@@ -137,7 +137,7 @@ def test_a_cell(cell, value):
         ("name,seed\na,-1\n", "t.csv", "seed", 2, "must be at least 0, not -1"),
         ("name,seed\na,9223372036854775808\n", "t.csv", "seed", 2, "must be at most 9223372036854775807"),
         ("name,prompt\na/b,x\n", "t.csv", "name", 2, "path separator"),
-        ("name,image\na,http://x/y.png\n", "t.csv", "image", 2, "a path or an s3:// URI"),
+        ("name,image\na,gs://x/y.png\n", "t.csv", "image", 2, "a path, an s3:// or an https:// URI"),
         ("[1]\n", "t.jsonl", "", 1, "must be an object ({…}), not a list"),
         ("{}\n{\n", "t.jsonl", "", 2, "not valid JSON"),
         ('{"a": NaN}', "t.jsonl", "", 1, "NaN is not a finite number"),

@@ -1,7 +1,9 @@
 import io
+import time
+import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -61,7 +63,7 @@ def test_a_scalar(text, value):
         ("", "", 1, "the file is empty"),
         ("# only a comment\n", "", 1, "the file is empty"),
         ("- a\n- b\n", "", 1, "must be fields (`name: …`), not a list"),
-        ("just text\n", "", 1, "not the text 'just text'"),
+        ("just text\n", "", 1, "must be fields (`name: …`), not a text"),
         ("a: 1\n---\nb: 2\n", "", 2, "a second document"),
         ("a: 1\nb: [1, 2\nc: 3\n", "", 3, "not valid YAML"),
         ("a: 'x\n", "", 1, "not valid YAML"),
@@ -137,6 +139,7 @@ def unambiguous(text: str) -> bool:
     return text.lower() not in ("no", "on", "off", "yes")
 
 
+UNHURRIED = settings(max_examples=60, deadline=None)  # parsers in Python, on machines that do other things as well
 words = st.from_regex(r"[a-z]{1,6}", fullmatch=True).filter(unambiguous)
 # The line ends of YAML 1.1 (and byte order marks) are left out: ruamel's writer does not escape them.
 texts = st.text(
@@ -150,6 +153,7 @@ values = st.recursive(
 )
 
 
+@UNHURRIED
 @given(st.dictionaries(words, values, min_size=1, max_size=5))
 def test_what_another_writer_wrote_is_read_back(data):
     stream = io.StringIO()
@@ -175,6 +179,7 @@ def _write(value, indent: int, path: str, lines: list[str], expected: dict[str, 
             _write(each, indent + 2, place, lines, expected)
 
 
+@UNHURRIED
 @given(
     st.dictionaries(
         words,
@@ -208,3 +213,59 @@ def test_any_bytes_are_read_or_refused(data):
 def test_any_syntax_is_read_or_refused(text):
     for problem in refused(text):
         assert problem.message and problem.line >= 1
+
+
+# -- documents that mean harm ----------------------------------------------------------------------------------------
+
+
+def billion_laughs(text: str = "lol", width: int = 10, depth: int = 10) -> str:
+    lines = [f"a0: &a0 [{', '.join([text] * width)}]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, depth)]
+    return "\n".join(lines)
+
+
+BOMBS = {
+    "lists that multiply": billion_laughs(),
+    "fields that multiply": "a0: &a0 {x: 1, y: 2}\n"
+    + "\n".join(f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}, z: *a{n - 1}}}" for n in range(1, 30)),
+    "a long text, often": f"a: &a {'x' * 1_000_000}\nb: [{', '.join(['*a'] * 1000)}]",
+    "long texts that multiply": billion_laughs("x" * 10_000, depth=6),
+    "a long key above many values": f"? {'k' * 257}\n: [1, 2]",
+    "long keys within each other": "\n".join(f"{' ' * n}{'k' * 256}:" for n in range(30))
+    + "\n"
+    + " " * 30
+    + "["
+    + "1," * 40_000
+    + "1]",
+    "brackets": "a: " + "[" * 200_000,
+    "braces": "a: " + "{a: " * 100_000,
+    "indentation": "\n".join(f"{' ' * n}a:" for n in range(2000)),
+    "a text that looks like a number for long": "a: 1" + "_" * 200_000 + "x",
+    "a date that does not end": "a: 2024-01-01" + "T" * 200_000,
+    "many digits": "a: " + "9" * 200_000,
+    "many anchors": "a: [" + ", ".join(f"&a{n} x" for n in range(50_000)) + ", *nothing]",
+    "an alias in itself": "a: &a [*a]",
+    "tags": "a: !!python/object/apply:os.system [touch /tmp/pixelmill-owned]",
+    "many documents": "a: 1\n---\n" * 50_000,
+}
+
+READ = {"a text that looks like a number for long", "a date that does not end"}  # as the texts that they are
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_or_read_in_time_and_within_memory(name):
+    start = time.process_time()
+    tracemalloc.start()
+    try:
+        problems = refused(BOMBS[name])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - start < 20  # tracing takes most of it
+    assert peak < yaml_source.MAX_PATHS + 64_000_000
+    assert bool(problems) is (name not in READ)
+
+
+def test_a_file_that_is_too_large_is_not_parsed():
+    (problem,) = refused(b"a: " + b"x" * yaml_source.MAX_BYTES)
+    assert "put the items into a table" in problem.message

@@ -1,5 +1,6 @@
 """A headless Chromium, driven over its DevTools protocol: enough to open a page, use it and ask it questions."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -30,6 +31,9 @@ _FLAGS = (
     "--window-size=1400,1000",
 )
 
+# Without a GPU, WebGL is computed: a run's page in Prefect's UI draws its graph anew all the time, which takes a core.
+_NO_WEBGL = "--disable-software-rasterizer"
+
 
 def find_chromium() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -52,6 +56,18 @@ class Page:
         self._command("Page.navigate", {"url": path.as_uri() + fragment})
         self.wait(f"location.href.startsWith({json.dumps(path.as_uri())}) && document.readyState === 'complete'")
 
+    def visit(self, address: str) -> None:
+        self._command("Page.navigate", {"url": address})
+        self.wait(f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'")
+
+    def screenshot(self, path: Path) -> None:
+        data = self._command("Page.captureScreenshot", {"format": "png"})["data"]
+        path.write_bytes(base64.b64decode(data))
+
+    def resize(self, width: int, height: int) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._command("Emulation.setDeviceMetricsOverride", size)
+
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression, awaited if it is a promise."""
         answer = self._command(
@@ -61,10 +77,10 @@ class Page:
             raise AssertionError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def wait(self, condition: str) -> None:
+    def wait(self, condition: str, seconds: float = WAIT_SECONDS) -> None:
         """Returns when the JavaScript condition holds; fails the test when it does not come to."""
         timer = threading.Event()
-        for _ in range(WAIT_SECONDS * 20):
+        for _ in range(int(seconds * 20)):
             try:
                 if self.ask(f"Boolean({condition})"):
                     return
@@ -121,10 +137,10 @@ _KEY_CODES = {
 
 
 @contextmanager
-def open_page(chromium: str) -> Iterator[Page]:
+def open_page(chromium: str, *, webgl: bool = False) -> Iterator[Page]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [chromium, *_FLAGS, f"--user-data-dir={profile}"],
+            [chromium, *_FLAGS, *([] if webgl else [_NO_WEBGL]), f"--user-data-dir={profile}"],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

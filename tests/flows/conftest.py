@@ -10,7 +10,10 @@ from configs.settings import Settings
 from storage.artefacts import ArtefactStore
 from storage.folder_store import FolderStore
 from storage.open_store import open_store
-from tests.flows.verified_job import IconJob
+from tests.flows.browser import Page, find_chromium, open_page
+from tests.flows.job_template import JobTemplate
+from tests.flows.refused_job import refused_icons
+from tests.flows.verified_job import IconJob, icons_in
 from tests.storage.servers import S3Server, rclone_s3
 
 
@@ -31,17 +34,53 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return open_store(f"s3://{server.bucket}/{uuid.uuid4().hex}", server.settings())
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Page]:
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("no Chromium on the PATH: pages were not tried in a browser")
+    with open_page(chromium) as page:
+        yield page
+
+
 @pytest.fixture
-def icons(tmp_path: Path, store: ArtefactStore) -> IconJob:
-    """A finished job in each kind of store."""
+def page(browser: Page) -> Iterator[Page]:
+    """Fails the test if a script of the page threw, or a file was refused or missing."""
+    browser.errors.clear()
+    yield browser
+    assert not browser.errors
+
+
+@pytest.fixture(scope="session")
+def icon_template(tmp_path_factory: pytest.TempPathFactory) -> JobTemplate[IconJob]:
+    return JobTemplate(tmp_path_factory.mktemp("icons"), icons_in, IconJob.run)
+
+
+@pytest.fixture
+def local_icons(icon_template: JobTemplate[IconJob]) -> Iterator[IconJob]:
+    """A finished job in a folder: for what the ledger and the job's files may have wrong."""
+    with icon_template.as_new() as job:
+        yield job
+
+
+@pytest.fixture
+def icons(request: pytest.FixtureRequest, tmp_path: Path, store: ArtefactStore) -> IconJob:
+    """Likewise, in each kind of store."""
+    if isinstance(store, FolderStore):
+        made: IconJob = request.getfixturevalue("local_icons")
+        return made
     job = IconJob(tmp_path, store)
     job.run()
     return job
 
 
+@pytest.fixture(scope="session")
+def refused_template(tmp_path_factory: pytest.TempPathFactory) -> JobTemplate[IconJob]:
+    return JobTemplate(tmp_path_factory.mktemp("refused"), refused_icons, IconJob.run)
+
+
 @pytest.fixture
-def local_icons(tmp_path: Path) -> IconJob:
-    """Likewise, in a folder: for what the ledger and the job's files may have wrong."""
-    job = IconJob(tmp_path, FolderStore(tmp_path / "out"))
-    job.run()
-    return job
+def refused(refused_template: JobTemplate[IconJob]) -> Iterator[IconJob]:
+    """A job of which `first`, `twin` and `cut` wait for a decision."""
+    with refused_template.as_new() as job:
+        yield job

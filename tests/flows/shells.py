@@ -1,9 +1,12 @@
 """What tests do around a running `pixelmill` command: look into its ledger, find its processes, wait."""
 
+import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import httpx
 import psutil
 
 from configs.settings import Settings
@@ -44,5 +47,39 @@ def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
         time.sleep(0.1)
 
 
+@contextmanager
+def running_up(shell: Pixelmill, seconds: float = 300) -> Iterator[tuple[str, str]]:
+    """`pixelmill up`, ready and then ended. Yields the API's URL and that of the galleries."""
+    ui, galleries = free_ports(2)
+    served = f"http://127.0.0.1:{galleries}"
+    process = shell.start("up", "--port", str(ui), "--gallery-port", str(galleries))
+    try:
+        wait_until(lambda: process.poll() is not None or _answers(f"{served}/healthz"), seconds)
+        assert process.poll() is None, process.communicate()
+        yield f"http://127.0.0.1:{ui}/api", served
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address).is_success
+    except httpx.TransportError:
+        return False
+
+
 def processes_below(process: "subprocess.Popen[str]", module: str) -> list[psutil.Process]:
     return [child for child in psutil.Process(process.pid).children(recursive=True) if module in child.cmdline()]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ones, free a moment ago."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports

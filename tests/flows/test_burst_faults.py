@@ -7,7 +7,7 @@ from uuid import uuid4
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending, Running, Scheduled, State
@@ -16,19 +16,18 @@ from configs.settings import Settings
 from flows.shard_runs import queue_of, waits_for_the_clock
 from storage.records import JobStatus
 from tests.command import Pixelmill
+from tests.flows.held_steps import hold, null_steps_environment
 from tests.flows.shells import only_job, recorded, some_recorded, wait_until
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 ITEMS = 120
-NULLS = {"PYTHONPATH": str(ROOT), "PIXELMILL_CATALOGUE_PATH": str(ROOT / "benchmarks" / "catalogue.yaml")}
 
 RECIPE = """
 name: nulls
 vars: {poison: false}
 steps:
-  - {id: base, step: null_generate, seconds: SECONDS}
+  - {id: base, step: STEP, seconds: SECONDS}
   - {id: final, step: null_pass}
 """
 
@@ -36,13 +35,19 @@ steps:
 @pytest.fixture
 def shell(tmp_path: Path, prefect_server: str) -> Pixelmill:
     """A user's shell before one long-lived Prefect server, with steps that need no model."""
-    return Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **NULLS})
+    return Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **null_steps_environment(tmp_path)})
 
 
 def write_job(
-    shell: Pixelmill, *, name: str = "nulls", seconds: float = 0.05, items: int = ITEMS, poison: int = 0
+    shell: Pixelmill,
+    *,
+    name: str = "nulls",
+    step: str = "null_generate",
+    seconds: float = 0.05,
+    items: int = ITEMS,
+    poison: int = 0,
 ) -> str:
-    shell.write("recipe.yaml", RECIPE.replace("SECONDS", str(seconds)))
+    shell.write("recipe.yaml", RECIPE.replace("SECONDS", str(seconds)).replace("STEP", step))
     entries = [
         f"  - {{name: {name}-{number}, vars: {{poison: {str(number < poison).lower()}}}}}" for number in range(items)
     ]
@@ -51,12 +56,14 @@ def write_job(
 
 
 def burst_run(shell: Pixelmill) -> FlowRun:
-    named = FlowRunFilterName(any_=[f"burst {only_job(shell).id}"])
+    of_job = FlowRunFilter(
+        name=FlowRunFilterName(like_="burst "), tags=FlowRunFilterTags(all_=[f"job:{only_job(shell).id}"])
+    )
     with (
         temporary_settings({PREFECT_API_URL: shell.env["PREFECT_API_URL"]}),
         get_client(sync_client=True) as client,
     ):
-        (run,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=named))
+        (run,) = client.read_flow_runs(flow_run_filter=of_job)
         return run
 
 
@@ -69,7 +76,7 @@ def test_a_job_started_twice_at_once_runs_once(shell: Pixelmill) -> None:
 
 
 def test_a_prefect_server_that_is_killed_comes_back_and_the_job_ends_well(tmp_path: Path) -> None:
-    shell = Pixelmill(tmp_path, NULLS)
+    shell = Pixelmill(tmp_path, null_steps_environment(tmp_path))
     process = shell.start("run", write_job(shell, seconds=0.1), "--json")
     wait_until(lambda: some_recorded(shell))
     (server,) = [
@@ -82,11 +89,14 @@ def test_a_prefect_server_that_is_killed_comes_back_and_the_job_ends_well(tmp_pa
 
 
 def test_a_burst_cancelled_in_prefect_stops_and_can_be_resumed(shell: Pixelmill) -> None:
-    process = shell.start("run", write_job(shell, seconds=0.2), "--json")
+    held = hold(shell)
+    process = shell.start("run", write_job(shell, step="held_generate", seconds=0.2), "--json")
     wait_until(lambda: some_recorded(shell))
     run = burst_run(shell)
     with temporary_settings({PREFECT_API_URL: shell.env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling(message="from the UI"))
+    wait_until(lambda: only_job(shell).status is JobStatus.CANCELLED)
+    held.unlink()  # the shard ends in order, long before it is through
     process.communicate(timeout=60)
     assert process.returncode == 1
     assert only_job(shell).status is JobStatus.CANCELLED
@@ -114,7 +124,7 @@ def test_a_few_bad_items_stop_nothing(shell: Pixelmill) -> None:
 
 def test_a_small_job_overtakes_a_large_one(tmp_path: Path, prefect_server: str) -> None:
     limits = {"PIXELMILL_SHARD_SIZE": "20", "PIXELMILL_INTERACTIVE_ITEMS": "10"}
-    shell = Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **NULLS, **limits})
+    shell = Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **null_steps_environment(tmp_path), **limits})
     large = shell.start("run", write_job(shell, name="large", items=240), "--json")
     wait_until(lambda: some_recorded(shell))
     small = shell("run", write_job(shell, name="small", items=5), "--json")

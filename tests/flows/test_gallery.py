@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -11,20 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.explain import Explainer
+from flows.explained import Explanation
 from flows.gallery import GALLERY_NAME, GalleryFile, gallery_files, relative_link, write_gallery
 from flows.report import Summary
 from storage.folder_store import FolderStore
 from storage.keys import final_key, job_key
 from storage.ledger import Ledger
 from storage.records import ItemReport, ItemState, JobRecord, Outcome, StepEntry
-from tests.flows.browser import Page, find_chromium, open_page
+from tests.flows.browser import Page
 from tests.flows.sprite_job import HOSTILE_NAMES, RECIPE, record_sprite_job, sprite_item, sprite_job, sprite_reports
+from tests.storage.new_ledger import new_ledger
 
 TOTAL = 60
 
 
 def summary_of(job: JobRecord) -> Summary:
     return Summary(job=job.id, status=job.status, seconds=83.4)
+
+
+def explained(job: JobRecord, reports: Iterable[ItemReport]) -> Iterator[Explanation]:
+    """The recipe of the drawn job is none that could run: what was recorded is shown all the same."""
+    return map(Explainer(job).explain, reports)
 
 
 def rows(file: GalleryFile) -> list[list]:
@@ -34,7 +42,7 @@ def rows(file: GalleryFile) -> list[list]:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger = new_ledger(tmp_path / "ledger.db")
     yield ledger
     ledger.close()
 
@@ -57,7 +65,7 @@ def reports(job: JobRecord, store: FolderStore) -> list[ItemReport]:
 
 @pytest.fixture(scope="module")
 def gallery(job: JobRecord, reports: list[ItemReport]) -> dict[str, GalleryFile]:
-    return {file.name: file for file in gallery_files(job, summary_of(job), reports)}
+    return {file.name: file for file in gallery_files(job, summary_of(job), explained(job, reports))}
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -76,7 +84,7 @@ def test_hostile_names_stay_out_of_the_page(gallery: dict[str, GalleryFile]) -> 
 
 def test_hostile_job_name_is_escaped(job: JobRecord) -> None:
     hostile = replace(job, name="</title><script>alert(1)</script>", error="<img src=x onerror=alert(1)>")
-    *_, page = gallery_files(hostile, summary_of(hostile), [])
+    *_, page = gallery_files(hostile, summary_of(hostile), explained(hostile, []))
     assert b"<script>alert" not in page.data
     assert b"<img src=x" not in page.data
 
@@ -99,6 +107,16 @@ def links_of(row: list) -> Iterator[str]:
     yield from (step[3] for step in row[7] if step and len(step) > 3)
 
 
+def test_addresses_of_inputs_are_shown_without_their_signatures(job: JobRecord, reports: list[ItemReport]) -> None:
+    item = reports[0].record.item
+    signed = item.model_copy(update={"image": "https://h/a.png?sig=5ecret", "mask": "https://h/m.png?sig=5ecret#x"})
+    report = replace(reports[0], record=replace(reports[0].record, item=signed))
+    files = list(gallery_files(job, summary_of(job), explained(job, [report])))
+    assert not any(b"5ecret" in file.data for file in files)
+    (details,) = (file for file in files if "details" in file.name)
+    assert rows(details)[0][3:5] == ["https://h/a.png", "https://h/m.png"]
+
+
 def test_seeds_and_large_numbers_survive_javascript(gallery: dict[str, GalleryFile]) -> None:
     [details] = [file for name, file in gallery.items() if "details" in name]
     first = rows(details)[0]
@@ -109,17 +127,20 @@ def test_seeds_and_large_numbers_survive_javascript(gallery: dict[str, GalleryFi
 def test_artefact_of_another_store_has_no_link(job: JobRecord, reports: list[ItemReport]) -> None:
     step = reports[0].steps["generate"]
     elsewhere = replace(step, artefact=replace(step.artefact, root="s3://elsewhere"))
-    details, *_ = gallery_files(job, summary_of(job), [replace(reports[0], steps={"generate": elsewhere})])
+    details, *_ = gallery_files(
+        job, summary_of(job), explained(job, [replace(reports[0], steps={"generate": elsewhere})])
+    )
     assert rows(details)[0][7][0][3] is None
 
 
 def test_facts_that_json_cannot_hold_become_text(job: JobRecord, reports: list[ItemReport]) -> None:
     step = reports[0].steps["generate"]
     odd = replace(step, artefact=replace(step.artefact, facts={"sharpness": float("nan"), "box": [1, 2]}))
-    details, *_ = gallery_files(job, summary_of(job), [replace(reports[0], steps={"generate": odd})])
+    details, *_ = gallery_files(job, summary_of(job), explained(job, [replace(reports[0], steps={"generate": odd})]))
     assert rows(details)[0][7][0][8] == [["sharpness", "nan"], ["box", "[1, 2]"]]
 
 
+@pytest.mark.parts
 def test_large_jobs_are_read_in_slices(job: JobRecord, reports: list[ItemReport]) -> None:
     taken = 0
 
@@ -129,7 +150,7 @@ def test_large_jobs_are_read_in_slices(job: JobRecord, reports: list[ItemReport]
             taken += 1
             yield replace(reports[0], record=replace(reports[0].record, item=sprite_item(index)))
 
-    files = gallery_files(job, summary_of(job), many())
+    files = gallery_files(job, summary_of(job), explained(job, many()))
     next(files)
     assert taken == 200
     names = [file.name for file in files]
@@ -137,13 +158,13 @@ def test_large_jobs_are_read_in_slices(job: JobRecord, reports: list[ItemReport]
 
 
 def test_job_without_items_has_a_page(job: JobRecord) -> None:
-    [page] = gallery_files(job, summary_of(job), [])
+    [page] = gallery_files(job, summary_of(job), explained(job, []))
     assert b"0 images" in page.data
 
 
 def test_step_that_left_the_recipe_is_ignored(job: JobRecord, reports: list[ItemReport]) -> None:
     stray = {**reports[0].steps, "former": StepEntry(0, Outcome.COMPUTED)}
-    details, *_ = gallery_files(job, summary_of(job), [replace(reports[0], steps=stray)])
+    details, *_ = gallery_files(job, summary_of(job), explained(job, [replace(reports[0], steps=stray)]))
     assert len(rows(details)[0][7]) == len(RECIPE.steps)
 
 
@@ -169,7 +190,7 @@ def test_new_gallery_leaves_nothing_of_the_one_before(ledger: Ledger, tmp_path: 
     ledger.reset_items(job.id, states=[ItemState.FAILED])
     write_gallery(store, ledger, job, summary=summary_of(job))
     after = {key for key, _ in store.list(job_key(job.name, "gallery/"))}
-    assert len(after) == len(before) == 2
+    assert len(after) == len(before) == 3
     assert after != before
     page = store.get(key).decode()
     assert all(key.removeprefix(f"{job.name}/") in page for key in after)
@@ -185,23 +206,6 @@ def index(job: JobRecord, store: FolderStore, gallery: dict[str, GalleryFile]) -
     return Path(store.uri(job_key(job.name, GALLERY_NAME)))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("no Chromium on the PATH: the gallery was not tried in a browser")
-    with open_page(chromium) as page:
-        yield page
-
-
-@pytest.fixture
-def page(browser: Page) -> Iterator[Page]:
-    """Fails the test if a script of the page threw, or a file was refused or missing."""
-    browser.errors.clear()
-    yield browser
-    assert not browser.errors
-
-
 def show(page: Page, index: Path, fragment: str, result: str) -> None:
     page.open(index, fragment)
     page.wait(f"document.getElementById('result').textContent === {json.dumps(result)}")
@@ -212,6 +216,7 @@ def open_item(page: Page, index: Path, place: int, filters: str = "") -> None:
     page.wait("document.querySelector('#strip button[aria-pressed=true]')")
 
 
+@pytest.mark.parts
 def test_every_item_has_a_card_with_its_image(page: Page, index: Path, reports: list[ItemReport]) -> None:
     show(page, index, "", "60 images")
     assert page.texts(".card .name") == [report.record.item.name for report in reports]
@@ -225,6 +230,7 @@ def test_every_item_has_a_card_with_its_image(page: Page, index: Path, reports: 
     assert page.ask("[...document.querySelectorAll('.card img[src]')].every((image) => image.alt)")
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize(
     ("fragment", "result"),
     [
@@ -241,6 +247,7 @@ def test_address_filters(page: Page, index: Path, fragment: str, result: str) ->
     show(page, index, fragment, result)
 
 
+@pytest.mark.parts
 def test_counts_of_a_step_filter_by_it(page: Page, index: Path) -> None:
     show(page, index, "", "60 images")
     for step, outcome in [("generate", "failed"), ("generate", "reused"), ("repair", "skipped")]:
@@ -250,6 +257,7 @@ def test_counts_of_a_step_filter_by_it(page: Page, index: Path) -> None:
         page.wait(f"document.getElementById('result').textContent === '{count} images'")
 
 
+@pytest.mark.parts
 def test_search_by_keyboard(page: Page, index: Path) -> None:
     show(page, index, "", "60 images")
     page.press("/")
@@ -259,11 +267,13 @@ def test_search_by_keyboard(page: Page, index: Path) -> None:
     assert page.ask("location.hash") == "#q=out+of+memory"
 
 
+@pytest.mark.parts
 def test_sorted_with_troubled_items_first(page: Page, index: Path) -> None:
     show(page, index, "#sort=state", "60 images")
     assert page.texts(".card .badge") == ["failed"] * 6 + ["quarantined"] * 4 + ["done"] * 50
 
 
+@pytest.mark.parts
 def test_nothing_found_offers_a_way_back(page: Page, index: Path) -> None:
     page.open(index, "#q=no+such+image")
     page.wait("!document.getElementById('empty').hidden")
@@ -271,6 +281,7 @@ def test_nothing_found_offers_a_way_back(page: Page, index: Path) -> None:
     page.wait("document.getElementById('result').textContent === '60 images'")
 
 
+@pytest.mark.parts
 def test_hostile_texts_neither_run_nor_turn_into_markup(page: Page, index: Path) -> None:
     show(page, index, "", "60 images")
     for place in (3, 8, 9, 13):
@@ -280,6 +291,27 @@ def test_hostile_texts_neither_run_nor_turn_into_markup(page: Page, index: Path)
     assert page.ask("document.querySelectorAll('.card img').length") == TOTAL
 
 
+@pytest.mark.parts
+def test_no_other_script_runs_in_the_page(page: Page, index: Path) -> None:
+    show(page, index, "", "60 images")
+    page.ask(
+        """(() => {
+          const script = document.createElement("script");
+          script.textContent = "document.title = 'injected'";
+          document.body.append(script);
+          document.body.insertAdjacentHTML("beforeend", `<img src="x" onerror="document.title = 'injected'">`);
+          document.body.insertAdjacentHTML("beforeend", `<a id="bad" href="javascript:document.title='bad'">x</a>`);
+          document.getElementById("bad").click();
+        })()"""
+    )
+    page.wait("document.querySelector('body > img') === null || document.querySelector('body > img').complete")
+    assert page.ask("document.title") == "spring-icons · Pixelmill gallery"
+    refused = [error for error in page.errors if "Content Security Policy" in error]
+    assert len(refused) >= 3
+    page.errors.clear()
+
+
+@pytest.mark.parts
 def test_item_shows_its_steps_and_compares_them(page: Page, index: Path, reports: list[ItemReport]) -> None:
     open_item(page, index, 4)
     item = reports[4].record.item
@@ -294,6 +326,7 @@ def test_item_shows_its_steps_and_compares_them(page: Page, index: Path, reports
     )
 
 
+@pytest.mark.parts
 def test_skipped_step_says_what_it_passed_on(page: Page, index: Path) -> None:
     open_item(page, index, 1)
     page.click("#strip li:nth-child(3) button")
@@ -301,12 +334,14 @@ def test_skipped_step_says_what_it_passed_on(page: Page, index: Path) -> None:
     assert "cut_out.alpha_coverage < 0.2" in page.texts("#info")[0]
 
 
+@pytest.mark.parts
 def test_failed_item_says_why(page: Page, index: Path, reports: list[ItemReport]) -> None:
     open_item(page, index, 9)
     assert page.texts("#info .error") == [f"At step generate: {reports[9].record.error}"]
     assert page.ask("document.getElementById('message').hidden") is False
 
 
+@pytest.mark.parts
 def test_arrow_keys_walk_through_what_was_found(page: Page, index: Path, reports: list[ItemReport]) -> None:
     failed = [report.record.item for report in reports if report.record.state == "failed"]
     open_item(page, index, failed[0].index, "status=failed&")
@@ -319,6 +354,7 @@ def test_arrow_keys_walk_through_what_was_found(page: Page, index: Path, reports
     page.wait("!document.getElementById('dialog').open && location.hash === '#status=failed'")
 
 
+@pytest.mark.parts
 def test_card_opens_its_item_and_back_closes_it(page: Page, index: Path, reports: list[ItemReport]) -> None:
     show(page, index, "#status=done", "50 images")
     page.click(".card")
@@ -329,6 +365,7 @@ def test_card_opens_its_item_and_back_closes_it(page: Page, index: Path, reports
     assert page.ask("location.hash") == "#status=done"
 
 
+@pytest.mark.parts
 def test_pages_hold_no_more_than_200_cards(
     page: Page, job: JobRecord, reports: list[ItemReport], tmp_path: Path
 ) -> None:
@@ -338,7 +375,7 @@ def test_pages_hold_no_more_than_200_cards(
         replace(failed, record=replace(failed.record, item=sprite_item(index).model_copy(update={"name": str(index)})))
         for index in range(4500)
     )
-    for file in gallery_files(large, summary_of(large), many):
+    for file in gallery_files(large, summary_of(large), explained(large, many)):
         store.replace(job_key(large.name, file.name), file.data, content_type=file.content_type)
     show(page, tmp_path / "large" / GALLERY_NAME, "#page=22", "4,201 to 4,400 of 4,500 images")
     page.click("#next-page")

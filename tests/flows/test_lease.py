@@ -15,13 +15,14 @@ from flows.holder import Holder, is_dead, read_holder, this_process
 from flows.job_lease import JobIsRunning, job_lease
 from flows.lease import LeaseTaken, is_abandoned, lease
 from storage.ledger import Ledger
+from tests.storage.new_ledger import new_ledger
 
 ELSEWHERE = Holder("other-12345678", 4711, "99", "abcd")
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = new_ledger(tmp_path / "ledger.db")
     yield ledger
     ledger.close()
 
@@ -61,6 +62,7 @@ def test_a_process_elsewhere_is_never_said_to_be_dead() -> None:
     assert not is_dead(this_process()._replace(machine="other", pid=1, start="1"))
 
 
+@pytest.mark.parts
 def test_a_killed_process_that_nobody_buried_is_dead(other: "subprocess.Popen[str]") -> None:
     holder = read_holder(name_of(other))
     assert not is_dead(holder)
@@ -77,12 +79,14 @@ def test_the_holder_may_ask_again_and_the_lease_goes_with_the_first(ledger: Ledg
     assert ledger.leases(["work"]) == {}
 
 
+@pytest.mark.parts
 def test_a_living_holder_of_this_machine_is_respected_at_once(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
     ledger.take_lease("work", name_of(other))
     with pytest.raises(LeaseTaken), lease("work", ledger):
         pass
 
 
+@pytest.mark.parts
 def test_a_dead_holder_of_this_machine_is_replaced_at_once(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
     ledger.take_lease("work", name_of(other))
     other.kill()
@@ -117,6 +121,7 @@ def test_a_holder_elsewhere_that_beats_is_respected(ledger: Ledger, impatient: N
         thread.join()
 
 
+@pytest.mark.parts
 def test_who_waits_gets_the_lease_when_it_is_dropped(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
     holder = name_of(other)
     ledger.take_lease("work", holder)
@@ -124,6 +129,7 @@ def test_who_waits_gets_the_lease_when_it_is_dropped(ledger: Ledger, other: "sub
         assert held.lost is None
 
 
+@pytest.mark.parts
 def test_who_waits_leaves_when_there_is_an_objection(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
     ledger.take_lease("work", name_of(other))
     with pytest.raises(LeaseTaken), lease("work", ledger, wait=True, objection=lambda: "the job is over"):
@@ -157,6 +163,7 @@ def test_a_lease_that_moved_since_it_was_seen_is_not_taken(ledger: Ledger) -> No
     assert ledger.take_lease("work", str(this_process()), dead=seen).holder == str(ELSEWHERE)
 
 
+@pytest.mark.parts
 def test_a_lease_that_nobody_holds_is_abandoned(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
     holder = name_of(other)
     assert is_abandoned("work", ledger)
@@ -167,6 +174,7 @@ def test_a_lease_that_nobody_holds_is_abandoned(ledger: Ledger, other: "subproce
     assert is_abandoned("work", ledger)
 
 
+@pytest.mark.parts
 def test_a_second_run_of_a_job_is_told_where_the_first_one_runs(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
     ledger.take_lease("job icons-1", name_of(other))
     with (

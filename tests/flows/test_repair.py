@@ -20,6 +20,8 @@ from tests.command import Pixelmill
 from tests.flows.verified_job import IconJob, found
 from tests.gpu_worker.mill import JOB
 
+pytestmark = pytest.mark.parts
+
 TRIM_ALONE = "only step 'trim' can know its trimmed_ratio, and no manifest tells it"
 
 
@@ -223,12 +225,13 @@ def test_what_an_image_does_not_prove_is_not_believed(local_icons: IconJob, chan
     assert (adopted, left) == (6, {reason: 1})
 
 
-def test_a_lost_ledger_costs_no_image(icons: IconJob, tmp_path: Path) -> None:
+def test_a_lost_ledger_costs_no_image(icons: IconJob) -> None:
     finals = icons.mill.finals()
     icons.ledger.close()
-    for file in (tmp_path / "home").glob("ledger.db*"):
+    home = icons.folder / "home"
+    for file in home.glob("ledger.db*"):
         file.unlink()
-    icons.ledger = icons.mill.ledger = Ledger(f"sqlite:///{tmp_path / 'home' / 'ledger.db'}")
+    icons.ledger = icons.mill.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
     adopted, left = adopt_artefacts(icons.store, icons.ledger, JOB, advance=lambda number: None)
     assert (adopted, left) == (7, {})
     assert icons.run() == {}
@@ -274,11 +277,10 @@ def test_what_speaks_of_the_job_is_written_anew(local_icons: IconJob, name: str)
 
 
 # -- who may -----------------------------------------------------------------------------------------------------------
-def test_a_job_at_which_somebody_works_is_not_repaired(tmp_path: Path) -> None:
-    icons = IconJob(tmp_path, FolderStore(tmp_path / "out"))
-    icons.run()
+def test_a_job_at_which_somebody_works_is_not_repaired(local_icons: IconJob) -> None:
+    icons = local_icons
     icons.store.delete(icons.final("cut"))
-    shell = Pixelmill(tmp_path)
+    shell = Pixelmill(icons.folder)
     with job_lease(JOB, icons.ledger):
         refused = shell("verify", JOB, "--repair", "--json")
     assert refused.status == 1

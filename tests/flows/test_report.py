@@ -19,6 +19,7 @@ from flows.report import (
     Summary,
     build_summary,
     exit_status,
+    format_cost,
     format_seconds,
     refusal_summary,
     render_summary,
@@ -29,16 +30,17 @@ from storage.keys import job_key
 from storage.ledger import Ledger
 from storage.records import ItemEnd, ItemState, JobRecord, JobStatus
 from tests.flows.sprite_job import RECIPE, record_sprite_job, sprite_item, sprite_job
+from tests.storage.new_ledger import new_ledger
 
 PUBLIC_KEYS = {
-    *("job", "status", "items", "steps", "model_loads", "output", "manifest", "gallery", "seconds", "errors"),
-    "failures",
+    *("job", "status", "items", "steps", "model_loads", "output", "manifest", "gallery", "seconds", "cost", "errors"),
+    *("failures", "ways", "review"),
 }
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger = new_ledger(tmp_path / "ledger.db")
     yield ledger
     ledger.close()
 
@@ -125,8 +127,8 @@ def test_report_holds_the_public_object(ledger: Ledger, store: FolderStore, job:
     report = json.loads(store.get(key))
     assert key == f"{job.name}/report.json"
     assert set(report) == PUBLIC_KEYS
-    assert set(report["items"]) == {"total", "done", "failed", "quarantined", "pending"}
-    assert set(report["steps"]["generate"]) == {"computed", "reused", "skipped", "failed", "seconds"}
+    assert set(report["items"]) == {"total", "done", "failed", "quarantined", "pending", "waiting"}
+    assert set(report["steps"]["generate"]) == {"computed", "reused", "skipped", "failed", "seconds", "cost"}
     assert set(report["failures"][0]) == {"item", "step", "message"}
     assert (report["status"], report["gallery"]) == ("incomplete", None)
     assert Summary.model_validate(report) == summary
@@ -261,3 +263,10 @@ def test_no_contact_sheet_before_an_item_is_done(ledger: Ledger, store: FolderSt
     job = rerun(ledger, sprite_job(store), 3)
     assert write_contact_sheet(store, ledger, job) is None
     assert not store.exists(f"{job.name}/contact-sheet.png")
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"), [(0, "0.00"), (0.0042, "0.0042"), (0.04199, "0.042"), (0.25, "0.25"), (1234.567, "1,234.57")]
+)
+def test_amounts_for_people(cost: float, text: str) -> None:
+    assert format_cost(cost) == text

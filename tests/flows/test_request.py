@@ -11,6 +11,7 @@ import pytest
 
 from configs import catalogue
 from configs.items import derive_seed
+from configs.recipe import Distinct
 from flows.request import Request, read_request
 from tests.configs.workspace import JOB, RECIPE, Workspace, job
 
@@ -37,13 +38,13 @@ def test_a_request(workspace, monkeypatch):
     (item,) = request.items
     assert (item.index, item.name, item.prompt, item.seed) == (0, "potion", "a red potion", derive_seed(0, "potion", 0))
     assert item.vars == {"transparent": True}
-    assert [(step.id, step.name) for step in request.steps] == [
+    assert [(visit.id, visit.name) for visit in request.program.visits] == [
         ("base", "generate"),
         ("cutout", "remove_background"),
         ("repair", "inpaint"),
         ("large", "upscale"),
     ]
-    assert request.steps[1].when.text == "vars.transparent"
+    assert request.program.conditions()[0][1].text == "vars.transparent"
     assert request.recipe.keep == ("large",)
     assert request.output == f"{workspace.folder}/out"
     assert set(request.model_digests) == {"tiny/diffusion", "tiny/cutout", "tiny/upscaler"}
@@ -111,6 +112,12 @@ def test_a_recipes_variables_are_defaults(workspace):
     assert request.items[0].vars == {"transparent": False, "mood": "wild"}
 
 
+def test_a_job_sets_parameters_of_its_recipe(workspace):
+    request = workspace.request(job("parameters: {large: {scale: 2}}"))
+    assert request.program.visits[3].step.scale == 2
+    assert request.revision != workspace.request().revision
+
+
 def test_another_job_of_the_same_recipe_uses_a_path(workspace):
     workspace.write("shared/mine.yaml", RECIPE)
     assert workspace.request(job("recipe: shared/mine.yaml")).recipe.name == "icon"
@@ -121,7 +128,7 @@ def test_a_step_of_ones_own(workspace, tmp_path):
     more = workspace.write("more.yaml", "steps:\n  own_step_of_this_test: tests.configs.own_step:Invert\n")
     mine = Workspace(tmp_path, catalogue_path=(more,))
     mine.write("recipes/icon.yaml", "name: icon\nsteps: [{id: a, step: own_step_of_this_test, amount: 2}]\n")
-    assert mine.request().steps[0].step.amount == 2
+    assert mine.request().program.visits[0].step.amount == 2
     mine.write("recipes/icon.yaml", "name: icon\nsteps: [{id: a, step: own_step_of_this_test, amount: 11}]\n")
     assert mine.seen() == ["recipes/icon.yaml:2: steps[0].amount: must be at most 10, not 11"]
 
@@ -203,6 +210,7 @@ def test_a_job_may_be_as_large_as_the_setting_says(tmp_path):
     assert "items.csv:12: more than 10 items" in workspace.seen(job("items: items.csv"))[0]
 
 
+@pytest.mark.parts
 def test_ten_thousand_items_in_two_seconds(workspace):
     rows = [{"name": f"i{n}", "prompt": f"potion {n}", "transparent": n % 2 == 0} for n in range(10_000)]
     workspace.write("items.jsonl", "\n".join(map(json.dumps, rows)))
@@ -215,6 +223,7 @@ def test_ten_thousand_items_in_two_seconds(workspace):
     assert min(seconds) < 2
 
 
+@pytest.mark.parts
 def test_a_request_can_be_read_in_a_process_without_torch(workspace):
     path = workspace.write("job.yaml", JOB)
     code = f"""
@@ -236,3 +245,18 @@ def test_the_request_cannot_be_changed(workspace):
     assert isinstance(request, Request)
     with pytest.raises(AttributeError):
         request.items = ()
+
+
+def test_a_job_can_ask_for_distinct_images(workspace):
+    plain, asked = workspace.request(), workspace.request(JOB + "distinct: {distance: 8, on_fail: warn}\n")
+    assert plain.recipe.distinction is None
+    assert asked.recipe.distinction == Distinct(distance=8, on_fail="warn")
+    assert plain.revision != asked.revision
+    assert workspace.request(JOB + "distinct: false\n").revision == plain.revision
+    assert all("likeness" in visit.facts for visit in asked.program.visits)
+
+
+def test_and_go_without_what_the_recipe_asks_for(workspace):
+    workspace.write("recipes/icon.yaml", RECIPE + "distinct: true\n")
+    assert workspace.request().recipe.distinction == Distinct()
+    assert workspace.request(JOB + "distinct: false\n").recipe.distinction is None

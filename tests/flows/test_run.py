@@ -11,6 +11,7 @@ import pytest
 from starter.sprites import draw_sprite
 from storage.open_store import open_store
 from tests.command import Pixelmill
+from tests.flows.held_steps import hold, null_steps_environment
 from tests.flows.shells import processes_below, recorded, some_recorded, wait_until
 from tests.storage.servers import free_port, rclone_s3
 
@@ -39,18 +40,27 @@ matrix:
   object: [potion, key, book, star]
 """
 
+# For what ends processes: whether they have loaded a model makes no difference there.
+HELD_RECIPE = "name: held\nsteps:\n- {id: base, step: held_generate}\n- {id: large, step: null_pass}\n"
+
 ITEMS = 13
 
 
 @pytest.fixture
 def shell(tmp_path, prefect_server) -> Pixelmill:
     """A user's shell before one long-lived Prefect server."""
-    return Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server})
+    return Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **null_steps_environment(tmp_path)})
 
 
 def write_job(shell: Pixelmill, *, output: str = "./out", scale: int = 4) -> str:
     shell.write("recipe.yaml", RECIPE.replace("SCALE", str(scale)))
     return shell.write("job.yaml", JOB.replace("OUTPUT", output))
+
+
+def write_held_job(shell: Pixelmill) -> str:
+    """A job of as many items, of which the first ones are made at once."""
+    shell.write("recipe.yaml", HELD_RECIPE)
+    return shell.write("job.yaml", JOB.replace("OUTPUT", "./out"))
 
 
 def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell, tmp_path, monkeypatch):
@@ -64,7 +74,8 @@ def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell
 
         first = shell("run", job, "--json")
         assert first.status == 0, first.err
-        assert first.document["items"] == {"total": ITEMS, "done": ITEMS, "failed": 0, "quarantined": 0, "pending": 0}
+        none = dict.fromkeys(("failed", "quarantined", "waiting", "pending"), 0)
+        assert first.document["items"] == {"total": ITEMS, "done": ITEMS, **none}
         assert first.document["steps"]["base"]["computed"] == ITEMS
         assert first.document["steps"]["cutout"]["computed"] == 1
         assert first.document["steps"]["cutout"]["skipped"] == ITEMS - 1
@@ -90,25 +101,29 @@ def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell
             "skipped": 0,
             "failed": 0,
             "seconds": 0.0,
+            "cost": 0.0,
         }
         assert changed.document["steps"]["large"]["computed"] == ITEMS
         assert list(changed.document["model_loads"]) == ["starter/upscaler"]
 
 
 def test_a_killed_child_costs_nothing_that_was_recorded(shell):
-    process = shell.start("run", write_job(shell), "--json")
+    held = hold(shell)
+    process = shell.start("run", write_held_job(shell), "--json")
     wait_until(lambda: some_recorded(shell))
     (child,) = processes_below(process, "gpu_worker.warm_child")
     child.kill()
     before = recorded(shell)
+    held.unlink()
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert f'"total": {ITEMS}, "done": {ITEMS}' in out
-    assert before <= recorded(shell) == ITEMS
+    assert 0 < before < recorded(shell) == ITEMS
 
 
 def test_after_everything_was_killed_resume_redoes_nothing_recorded(shell):
-    process = shell.start("run", write_job(shell), "--json")
+    held = hold(shell)
+    process = shell.start("run", write_held_job(shell), "--json")
     wait_until(lambda: some_recorded(shell))
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for member in family:
@@ -117,6 +132,7 @@ def test_after_everything_was_killed_resume_redoes_nothing_recorded(shell):
     process.communicate()
     before = recorded(shell)
 
+    held.unlink()
     result = shell("resume", "icons", "--json")
     assert result.status == 0, result.err
     assert result.document["items"]["done"] == ITEMS
@@ -125,12 +141,15 @@ def test_after_everything_was_killed_resume_redoes_nothing_recorded(shell):
 
 
 def test_cancel_stops_the_job_and_resume_ends_it(shell):
-    process = shell.start("run", write_job(shell), "--json")
+    held = hold(shell)
+    process = shell.start("run", write_held_job(shell), "--json")
     wait_until(lambda: some_recorded(shell))
     assert shell("cancel", "icons", "--json").document["cancelled"] is True
     out, _ = process.communicate(timeout=60)
+    held.unlink()
     assert process.returncode == 1
     assert '"status": "cancelled"' in out
+    assert 0 < recorded(shell) < ITEMS
     assert shell("resume", "icons", "--json").document["items"]["done"] == ITEMS
 
 
@@ -156,6 +175,7 @@ def test_a_bad_item_fails_alone_and_is_retried_once_it_is_mended(shell):
         "skipped": 0,
         "failed": 0,
         "seconds": mended.document["steps"]["small"]["seconds"],
+        "cost": 0.0,
     }
 
 

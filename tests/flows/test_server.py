@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from configs.settings import Settings
 from flows.server import ServerError, is_own, local_server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("without_api")]
 
 USER = """
 import sys, time
@@ -31,14 +30,6 @@ with local_server(Settings(home=Path(sys.argv[1]))) as url:
     print(url, flush=True)
     time.sleep(600)
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_api(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("profile")))
-    with temporary_settings(restore_defaults={PREFECT_API_URL}):
-        yield
 
 
 def test_server_is_shared_and_ends_with_its_last_user(tmp_path: Path) -> None:

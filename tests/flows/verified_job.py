@@ -13,8 +13,9 @@ from flows.findings import Kind
 from flows.finish import finish_job
 from flows.repair import Repair, repair_job
 from flows.verify import Verification, verify_job
-from steps.resolve import resolve_steps
+from steps.compile import resolve_program
 from storage.artefacts import ArtefactStore
+from storage.folder_store import FolderStore
 from storage.records import ArtefactRecord, ItemReport, JobRecord, JobStatus
 from tests.gpu_worker.mill import JOB, Mill
 
@@ -52,10 +53,10 @@ class IconJob:
         endpoint = getattr(getattr(store, "_options", None), "endpoint_url", None)
         self.mill = Mill(
             folder,
-            resolve_steps(recipe),
+            resolve_program(recipe),
             icon_items(folder / "input"),
             store=store,
-            keep=recipe.keep,
+            recipe=recipe,
             s3_endpoint_url=endpoint,
         )
         self.ledger = self.mill.ledger
@@ -107,6 +108,10 @@ class IconJob:
         with sqlite3.connect(self.folder / "home" / "ledger.db") as database:
             assert database.execute(statement, values or {}).rowcount > 0
         database.close()
+
+
+def icons_in(folder: Path) -> IconJob:
+    return IconJob(folder, FolderStore(folder / "out"))
 
 
 @contextmanager

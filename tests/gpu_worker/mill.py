@@ -6,15 +6,16 @@ from pathlib import Path
 from configs.conditions import Condition
 from configs.item import Item
 from configs.recipe import Recipe, RecipeStep
+from configs.recipe_overrides import Overrides
 from configs.settings import Settings
 from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.shard_run import ShardRun
 from steps.contract import Step
-from steps.resolve import ResolvedStep
+from steps.program import Program, ResolvedStep, straight
 from storage.artefacts import ArtefactStore
 from storage.folder_store import FolderStore
-from storage.ledger import Ledger
 from storage.records import ItemReport, ItemState, JobRecord, StepCounts
+from tests.storage.new_ledger import new_ledger
 
 JOB = "job"
 
@@ -23,32 +24,43 @@ def resolved(step_id: str, step: Step, when: str | None = None) -> ResolvedStep:
     return ResolvedStep(step_id, type(step).__name__.lower(), step, Condition.parse(when) if when else None)
 
 
+def steps_of(program: Program) -> dict[str, str]:
+    """Step id -> its name in the catalogue."""
+    return {visit.step_id: visit.name for visit in program.visits}
+
+
 class Mill:
     """Runs a job's pending items as one shard, as often as asked."""
 
     def __init__(
         self,
         folder: Path,
-        steps: Sequence[ResolvedStep],
+        steps: Sequence[ResolvedStep] | Program,
         items: Sequence[Item],
         *,
+        recipe: Recipe | None = None,
         keep: tuple[str, ...] = (),
         store: ArtefactStore | None = None,
         streams: bool | None = None,
         runtime: WorkerRuntime | None = None,
         model_digests: Mapping[str, str] | None = None,
+        overrides: Overrides | None = Overrides(),
         **settings: object,
     ) -> None:
         self.settings = Settings.model_validate({"home": folder / "home", "device": "cpu"} | settings)
-        self.steps, self.items, self.streams = steps, items, streams
+        self.program = steps if isinstance(steps, Program) else straight(steps)
+        self.items, self.streams = items, streams
         self.runtime = runtime or WorkerRuntime(self.settings)
         self.model_digests = model_digests or {}
-        self.recipe = Recipe(
-            name="recipe", keep=keep, steps=tuple(RecipeStep(id=step.id, step=step.name) for step in steps)
+        self.overrides = overrides  # None: as of a job that began before that was kept
+        self.recipe = recipe or Recipe(
+            name="recipe",
+            keep=keep,
+            steps=tuple(RecipeStep(id=name, step=step) for name, step in steps_of(self.program).items()),
         )
         self.store = store or FolderStore(folder / "out")
         (folder / "home").mkdir(exist_ok=True)
-        self.ledger = Ledger(f"sqlite:///{folder / 'home' / 'ledger.db'}")
+        self.ledger = new_ledger(folder / "home" / "ledger.db")
 
     def start(self) -> JobRecord:
         return self.ledger.start_run(
@@ -59,6 +71,7 @@ class Mill:
             recipe=self.recipe,
             model_digests=self.model_digests,
             items=[(item, 0) for item in self.items],
+            overrides=self.overrides,
         )
 
     def open(self) -> ShardRun:
@@ -68,13 +81,14 @@ class Mill:
             self.runtime.fits = lambda refs: streams  # type: ignore[method-assign]
         return ShardRun(
             job=job,
-            steps=self.steps,
+            program=self.program,
             items=self.ledger.items(JOB, shard=0, states=[ItemState.PENDING]),
             shard=0,
             store=self.store,
             ledger=self.ledger,
             runtime=self.runtime,
             settings=self.settings,
+            accepted=self.ledger.accepted_images(JOB),
         )
 
     def run(self) -> list[tuple[str, str, StepCounts]]:

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from gpu_worker.item_path import Forecast, ItemError, ItemPath, JobMismatch, forecast, mark_step, wants
+from gpu_worker.foresight import Forecast, forecast
+from gpu_worker.item_path import ItemError, ItemPath
+from gpu_worker.step_mark import JobMismatch, mark_step
+from steps.contract import Step
+from steps.program import ResolvedStep, Visit, straight
 from steps.remove_background import RemoveBackground
 from storage.artefacts import MissingObject
 from storage.records import ArtefactRecord
@@ -15,6 +19,7 @@ from tests.gpu_worker.mill import resolved
 from tests.gpu_worker.parts import Fill, Invert, items
 
 
+@pytest.mark.parts
 def test_planning_and_running_load_nothing_heavy() -> None:
     program = (
         "import sys, gpu_worker.item_path, gpu_worker.shard_run; "
@@ -29,6 +34,15 @@ def nothing(fingerprints: Sequence[str]) -> dict[str, ArtefactRecord]:
     return {}
 
 
+def visit(name: str, step: Step) -> Visit:
+    return straight([ResolvedStep(name, name, step)]).visits[0]
+
+
+def fresh(seed: int = 0) -> ItemPath:
+    return ItemPath(items(1)[0].model_copy(update={"seed": seed}), straight([]))
+
+
+@pytest.mark.parts
 def test_ten_thousand_items_take_one_look_up_a_step() -> None:
     look_ups: list[int] = []
 
@@ -38,7 +52,7 @@ def test_ten_thousand_items_take_one_look_up_a_step() -> None:
 
     steps = [resolved("a", Fill())] + [resolved(f"b{n}", Invert(tag=n), when=f"item.seed >= {n}") for n in range(3)]
     start = time.process_time()
-    found = forecast(items(10_000), steps, model_digests={}, find_artefacts=find, digest_file=lambda _: "")
+    found = forecast(items(10_000), straight(steps), model_digests={}, find_artefacts=find, digest_file=lambda _: "")
     assert time.process_time() - start < 5  # 1.2 s where this was written
     assert found["a"] == Forecast(computed=10_000)
     assert found["b2"] == Forecast(computed=9_998, skipped=2)
@@ -47,7 +61,9 @@ def test_ten_thousand_items_take_one_look_up_a_step() -> None:
 
 def test_items_that_share_a_fingerprint_are_forecast_to_be_computed_once() -> None:
     twins = [item.model_copy(update={"seed": 1}) for item in items(5)]
-    found = forecast(twins, [resolved("a", Fill())], model_digests={}, find_artefacts=nothing, digest_file=lambda _: "")
+    found = forecast(
+        twins, straight([resolved("a", Fill())]), model_digests={}, find_artefacts=nothing, digest_file=lambda _: ""
+    )
     assert found == {"a": Forecast(computed=1, reused=4)}
 
 
@@ -59,40 +75,40 @@ def test_a_missing_file_counts_nowhere() -> None:
 
     some = [item.model_copy(update={"image": "/nowhere.png"}) for item in items(2)]
     steps = [resolved("a", Load()), resolved("b", Invert())]
-    found = forecast(some, steps, model_digests={}, find_artefacts=nothing, digest_file=missing)
+    found = forecast(some, straight(steps), model_digests={}, find_artefacts=nothing, digest_file=missing)
     assert found == {"a": Forecast(), "b": Forecast()}
 
 
 def test_an_unknown_fact_decides_nothing_but_its_absence_does() -> None:
-    step = resolved("b", Invert(), when="facts.a.brightness > 0.5")
-    path = ItemPath(items(1)[0])
-    assert wants(path, step) is False
-    made = resolved("a", Fill())
+    program = straight([resolved("a", Fill()), resolved("b", Invert(), when="facts.a.brightness > 0.5")])
+    made, asked = program.visits
+    assert ItemPath(items(1)[0], program).wants(asked) is False
+    path = ItemPath(items(1)[0], program)
     path.visit(made, mark_step(path, made, {}, lambda _: ""), None)
-    assert wants(path, step) is None
+    assert path.copy().wants(asked) is None
     path.facts["a"] = {"brightness": 0.9}
-    assert wants(path, step) is True
+    assert path.wants(asked) is True
 
 
 def test_a_step_without_an_image_before_it_is_refused() -> None:
     with pytest.raises(ItemError, match="begin with `generate` or `load`"):
-        mark_step(ItemPath(items(1)[0]), resolved("b", Invert()), {}, lambda _: "")
+        mark_step(fresh(), visit("b", Invert()), {}, lambda _: "")
 
 
 def test_a_model_that_the_job_was_not_planned_with_is_refused() -> None:
-    path = ItemPath(items(1)[0])
-    made = resolved("a", Fill())
+    path = fresh()
+    made = visit("a", Fill())
     path.visit(made, mark_step(path, made, {}, lambda _: ""), {})
     with pytest.raises(JobMismatch, match="plan it again"):
-        mark_step(path, resolved("cut", RemoveBackground(model="starter")), {}, lambda _: "")
+        mark_step(path, visit("cut", RemoveBackground(model="starter")), {}, lambda _: "")
 
 
 def test_the_fingerprint_changes_with_everything_that_decides_the_image() -> None:
     def marked(step: Fill | Invert, *, seed: int = 0, width: int = 8) -> str:
-        path = ItemPath(items(1)[0].model_copy(update={"seed": seed}))
-        made = resolved("a", Fill(width=width))
+        path = fresh(seed)
+        made = visit("a", Fill(width=width))
         path.visit(made, mark_step(path, made, {}, lambda _: ""), {})
-        return mark_step(path, resolved("b", step), {}, lambda _: "").fingerprint
+        return mark_step(path, visit("b", step), {}, lambda _: "").fingerprint
 
     class Newer(Invert):
         version = 2

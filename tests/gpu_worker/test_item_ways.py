@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
@@ -16,6 +17,8 @@ from steps.facts import measure
 from storage.records import ItemState
 from tests.gpu_worker.mill import JOB, Mill, resolved
 from tests.gpu_worker.parts import Fill, Invert
+
+pytestmark = pytest.mark.parts
 
 Facts = Mapping[str, Mapping[str, Any]]
 CONDITIONS: dict[str | None, Callable[[Item, Facts], bool]] = {

@@ -6,8 +6,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from storage.records import Outcome
 from tests.gpu_worker.killed_shard import COUNT, MICRO_BATCH, mill
+
+pytestmark = pytest.mark.parts
 
 
 def lines(log: Path) -> list[str]:

@@ -123,7 +123,7 @@ def test_errors_carry_no_secrets() -> None:
     [outcome] = run(Raises(error=ValueError(message)), 1, limit=1)
     for text in (outcome.error, outcome.traceback):
         assert text is not None
-        assert "b=1" in text
+        assert "GET https://" in text
         for secret in ("hunter2", "abcdef", "ABCDEFGHIJKLMNOP"):
             assert secret not in text
 

@@ -20,8 +20,9 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
+from configs.deployment import Deployment
 from configs.settings import Settings
-from flows.deployments import Entry, ensure_pool_and_deployments
+from flows.deployments import ensure_pool_and_deployments
 
 pytestmark = pytest.mark.e2e
 
@@ -31,7 +32,7 @@ PREFECT_WORKER = [sys.executable, "-m", "prefect", "worker", "start", "--type", 
 OWN_WORKER = [
     sys.executable,
     "-c",
-    "import sys; from configs.settings import Settings; from gpu_worker.prefect_worker import start_worker; "
+    "import sys; from configs.settings import Settings; from gpu_worker.worker_process import start_worker; "
     "sys.exit(start_worker(sys.argv[1], Settings()))",
 ]
 
@@ -53,7 +54,10 @@ class Pool:
         self.name = f"pool-{uuid4().hex[:8]}"
         self.client = client
         self.folder = folder
-        entries = [Entry(f"tests.gpu_worker.probe_flows:{probe}", self.name, self.name, "bulk") for probe in PROBES]
+        entries = [
+            Deployment(name=self.name, flow=f"tests.gpu_worker.probe_flows.{probe}", pool="gpu", queue="bulk")
+            for probe in PROBES
+        ]
         ensure_pool_and_deployments(Settings(work_pool=self.name), entries)
 
     def submit(self, probe: str, job_variables: dict[str, Any] | None = None, **parameters: str) -> UUID:

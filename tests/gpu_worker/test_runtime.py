@@ -36,7 +36,7 @@ def make_settings(tmp_path: Path, budget_mb: int = 100) -> Settings:
         "home": tmp_path / "home",
         "device": "cpu",
         "models_path": (tmp_path / "models",),
-        "model_budget_mb": budget_mb,
+        "vram_budget_mb": budget_mb,
     }
     return Settings.model_validate(values)
 
@@ -57,11 +57,15 @@ def steps_of(tasks: Sequence[tuple[str, str, StepCounts]]) -> list[str]:
     return [step for _, step, _ in tasks]
 
 
+def loads_of(mill: Mill) -> dict[str, int]:
+    return {model: load.count for model, load in mill.ledger.model_loads(JOB).items()}
+
+
 def test_models_are_loaded_once_recorded_and_stay_for_the_next_shard(tmp_path: Path) -> None:
     runtime = WorkerRuntime(make_settings(tmp_path))
     mill = paint(tmp_path, runtime)
     assert steps_of(mill.run()) == ["red", "blue", "red", "blue"]
-    assert mill.ledger.model_loads(JOB) == {"red/cutout": 1, "blue/cutout": 1}
+    assert loads_of(mill) == {"red/cutout": 1, "blue/cutout": 1}
     again = paint(tmp_path, runtime)
     again.ledger.reset_items(JOB)
     again.run()
@@ -71,7 +75,7 @@ def test_models_are_loaded_once_recorded_and_stay_for_the_next_shard(tmp_path: P
 def test_models_that_exceed_the_budget_are_loaded_once_a_shard(tmp_path: Path) -> None:
     mill = paint(tmp_path, WorkerRuntime(make_settings(tmp_path, budget_mb=50)))
     assert steps_of(mill.run()) == ["red", "red", "blue", "blue"]
-    assert mill.ledger.model_loads(JOB) == {"red/cutout": 1, "blue/cutout": 1}
+    assert loads_of(mill) == {"red/cutout": 1, "blue/cutout": 1}
 
 
 def test_other_weights_than_planned_are_refused(tmp_path: Path, models: Path) -> None:
@@ -92,12 +96,23 @@ def test_a_model_that_cannot_be_loaded_leaves_the_items_pending(tmp_path: Path, 
     assert mill.ledger.progress(JOB).pending == 4
 
 
-def test_keep_warm_loads_every_part(tmp_path: Path) -> None:
+def test_models_are_loaded_before_work_and_leave_when_idle(tmp_path: Path) -> None:
     runtime = WorkerRuntime(make_settings(tmp_path))
-    runtime.warm(["red"])
-    assert runtime.pool.resident() == (ModelRef("red", "cutout"),)
+    red, blue = (ModelRef(name, "cutout") for name in COLORS)
+    assert runtime.refs(COLORS) == (red, blue)
+    assert runtime.resident() == runtime.evict_idle(0) == ()
+    for ref in (red, blue):
+        runtime.load(ref)
+    assert runtime.resident() == (red, blue)
     assert runtime.evict_idle(3600) == ()
-    assert runtime.evict_idle(0) == (ModelRef("red", "cutout"),)
+    assert runtime.evict_idle(0, keep=(red,)) == (blue,)
+    assert runtime.has_room_for(blue)
+
+
+def test_room_is_what_the_budget_leaves(tmp_path: Path) -> None:
+    runtime = WorkerRuntime(make_settings(tmp_path, budget_mb=50))
+    runtime.load(ModelRef("red", "cutout"))
+    assert not runtime.has_room_for(ModelRef("blue", "cutout"))
 
 
 def test_a_context_keeps_its_models_until_it_ends(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from configs.item import Item
-from gpu_worker.item_path import Forecast, forecast
+from gpu_worker.foresight import Forecast, forecast
 from steps.contract import Frame, StepContext, StepResult
 from storage.artefacts import MissingObject, StoredObject, StoreError
 from storage.folder_store import FolderStore
@@ -245,7 +245,7 @@ def test_the_forecast_comes_true(tmp_path: Path) -> None:
     def predicted() -> dict[str, Forecast]:
         return forecast(
             mill.items,
-            steps,
+            mill.program,
             model_digests={},
             find_artefacts=lambda fingerprints: mill.ledger.find_artefacts(mill.store.root, fingerprints),
             digest_file=lambda location: "",

@@ -6,16 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from configs.settings import Settings
 from gpu_worker import child_process, warm_child
 from gpu_worker.child_process import ChildEnded, ChildKeeper, WarmChild, describe_end
+from gpu_worker.worker_metrics import WorkerMetrics
 
 
+@pytest.mark.parts
 def test_child_ends_when_its_parent_closes_the_pipe() -> None:
     command = [sys.executable, "-m", "gpu_worker.warm_child", str(os.getpid())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as child:
@@ -24,16 +26,19 @@ def test_child_ends_when_its_parent_closes_the_pipe() -> None:
         assert child.wait(20) == -signal.SIGKILL
 
 
+@pytest.mark.parts
 def test_child_of_a_dead_parent_does_not_start() -> None:
     command = [sys.executable, "-m", "gpu_worker.warm_child", "1"]
     assert subprocess.run(command, stdin=subprocess.PIPE, timeout=20, check=False).returncode == 1
 
 
+@pytest.mark.parts
 def test_child_that_cannot_start_is_started_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(child_process, "FIRST_RESTART_SECONDS", 0.01)
-    keeper = ChildKeeper(os.environ | {"PIXELMILL_MICRO_BATCH": "many"}, logging.getLogger("keeper"))
+    metrics = WorkerMetrics(Settings(), worker="worker", pool="gpu")
+    keeper = ChildKeeper(os.environ | {"PIXELMILL_MICRO_BATCH": "many"}, logging.getLogger("keeper"), metrics)
 
     async def keep_until_third_try() -> None:
         keeping = asyncio.create_task(keeper.keep())
@@ -46,6 +51,7 @@ def test_child_that_cannot_start_is_started_again(
     assert all("status 1" in message and "could not start" in message for message in caplog.messages)
 
 
+@pytest.mark.parts
 def test_stopping_an_idle_child_is_orderly() -> None:
     async def start_and_stop() -> int:
         child = await WarmChild.start(os.environ)
@@ -56,6 +62,7 @@ def test_stopping_an_idle_child_is_orderly() -> None:
     assert asyncio.run(start_and_stop()) == 0
 
 
+@pytest.mark.parts
 def test_models_to_keep_warm_that_do_not_exist_are_a_problem_not_an_end(tmp_path: Path) -> None:
     async def start() -> str | None:
         environment = os.environ | {"PIXELMILL_KEEP_WARM": '["no-such-model"]', "PIXELMILL_HOME": str(tmp_path)}
@@ -101,13 +108,15 @@ def test_fetched_modules_are_forgotten(tmp_path: Path) -> None:
     assert "json" in sys.modules
 
 
-def test_idle_child_evicts_models_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_child_looks_after_its_models_while_it_waits() -> None:
     requests = warm_child.queue.SimpleQueue[warm_child.Message]()
 
-    def evict_idle(seconds: float) -> None:
-        assert seconds == 0.5
-        requests.put({"kind": "shutdown"})
+    class LooksOnce:
+        pause = 0.01
 
-    runtime = SimpleNamespace(evict_idle=evict_idle)
-    monkeypatch.setitem(sys.modules, "gpu_worker.runtime", SimpleNamespace(get_runtime=lambda settings: runtime))  # type: ignore[arg-type]
-    assert warm_child._next_request(requests, Settings(idle_timeout=0.5)) == {"kind": "shutdown"}
+        def look(self, is_wanted: Callable[[], bool]) -> None:
+            assert not is_wanted()
+            requests.put({"kind": "shutdown"})
+            assert is_wanted()
+
+    assert warm_child._next_request(requests, LooksOnce()) == {"kind": "shutdown"}  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from steps.upscale import Upscale
 from storage import ledger_sizes
 from storage.ledger import Ledger
 from tests.gpu_worker.parts import Fill, frames
+from tests.storage.new_ledger import new_ledger
 
 DIGESTS = {"m/upscaler": "a" * 64, "m/diffusion": "b" * 64}
 KEY = MemoryKey("key", on_device=True)
@@ -24,7 +25,7 @@ LIMIT = 8
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    return new_ledger(tmp_path / "ledger.db")
 
 
 def sizes_of(ledger: Ledger, device: str = "H100") -> WorkingSizes:
@@ -56,6 +57,7 @@ def test_what_takes_no_memory_makes_no_other_kind() -> None:
     assert digest(Generate(model="m", prompt="a {name}", steps=50)) == digest(Generate(model="m", scheduler="euler"))
 
 
+@pytest.mark.parts
 def test_the_digest_is_the_same_in_every_process() -> None:
     code = (
         "from steps.upscale import Upscale; from gpu_worker.working_sizes import memory_key\n"

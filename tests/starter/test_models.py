@@ -11,6 +11,8 @@ from PIL import Image
 
 from starter.sprites import draw_sprite
 
+pytestmark = pytest.mark.parts
+
 MODELS = Path(__file__).parents[2] / "starter" / "models"
 FOLDER = MODELS / "text-to-image"
 

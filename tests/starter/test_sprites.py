@@ -36,6 +36,7 @@ def test_the_same_seed_draws_the_same_pixels_and_another_does_not() -> None:
     assert first.image.tobytes() != other.image.tobytes()
 
 
+@pytest.mark.parts
 def test_a_fresh_process_draws_the_same_pixels() -> None:
     code = (
         "import hashlib, sys; from starter.sprites import draw_sprite;"

@@ -9,7 +9,7 @@ import pytest
 
 from configs.model_spec import ModelRef
 from steps.contract import Relief
-from tests.steps import tiny_models
+from tests.steps import tiny_judges, tiny_models
 
 
 @dataclass
@@ -56,6 +56,27 @@ def upscaler_file(model_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def clip_folder(model_folder: Path) -> Path:
+    folder = model_folder / "clip"
+    tiny_judges.write_clip(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def aesthetic_file(model_folder: Path) -> Path:
+    file = model_folder / "aesthetic.safetensors"
+    tiny_judges.write_aesthetic_head(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def nsfw_folder(model_folder: Path) -> Path:
+    folder = model_folder / "nsfw"
+    tiny_judges.write_image_classifier(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def models(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Role -> loader of the tiny model."""
     import torch
@@ -83,7 +104,29 @@ def models(request: pytest.FixtureRequest) -> dict[str, Any]:
 
         return load(str(request.getfixturevalue("upscaler_file")), tiny_models.UPSCALER_OPTIONS, "cpu")
 
-    parts = {"diffusion": diffusion, "cutout": cutout, "upscaler": upscaler}
+    def classifier() -> Any:
+        from starter.classifier import CLASSIFIER_FILE
+        from steps.engines.sprite_engine import load
+
+        return load(str(CLASSIFIER_FILE), {}, "cpu")
+
+    def clip() -> Any:
+        from steps.engines.clip_engine import load
+
+        return load(str(request.getfixturevalue("clip_folder")), {}, "cpu")
+
+    def aesthetic() -> Any:
+        from steps.engines.aesthetic_engine import load
+
+        return load(str(request.getfixturevalue("aesthetic_file")), {}, "cpu")
+
+    def nsfw() -> Any:
+        from steps.engines.image_classifier_engine import load
+
+        return load(str(request.getfixturevalue("nsfw_folder")), {}, "cpu")
+
+    loads = (diffusion, cutout, upscaler, classifier, clip, aesthetic, nsfw)
+    parts = {load.__name__: load for load in loads}
     return {role: lambda role=role, load=load: once(role, load) for role, load in parts.items()}
 
 

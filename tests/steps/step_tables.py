@@ -8,7 +8,6 @@ from typing import Any
 
 from configs import catalogue
 from steps.contract import Step
-from steps.facts import IMAGE_FACTS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "steps.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
@@ -18,14 +17,14 @@ BOUNDS = (
     ("maximum", "≤ {}"),
     ("multipleOf", "multiple of {}"),
     ("maxLength", "at most {:,} characters"),
+    ("maxItems", "at most {}"),
 )
 
 
 def tables() -> str:
-    """Markdown: one section a step of the catalogue, then the facts of every image."""
+    """Markdown: one section a step of the catalogue. The facts of every image have a page of their own."""
     sections = [_step_section(name, catalogue.load_step(name)) for name in catalogue.names("steps")]
-    facts = ["### Facts of every image", "", *_facts(IMAGE_FACTS)]
-    return "\n".join([line for section in sections for line in (*section, "")] + facts)
+    return "\n".join(line for section in sections for line in (*section, "")).strip()
 
 
 def written(document: str) -> str:
@@ -59,6 +58,8 @@ def _kind(traits: Mapping[str, Any]) -> str:
 def _parts(kind: Mapping[str, Any]) -> Iterator[str]:
     if "enum" in kind:
         yield ", ".join(f"`{value}`" for value in kind["enum"])
+    elif kind["type"] == "array":
+        yield f"list of {'; '.join(_parts(kind['items']))}"
     else:
         yield str(kind["type"])
     yield from (text.format(kind[key]) for key, text in BOUNDS if key in kind)

@@ -3,25 +3,39 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from configs import catalogue
 from steps.contract import Frame, Step
-from steps.facts import IMAGE_FACTS, measure
+from steps.facts import ALWAYS, FACTS, measure
 from tests.steps import images
 from tests.steps.conftest import Context
 
 # The parameters without which a step's class cannot be made, and those that keep its test fast.
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, Any]] = {
     "generate": {"model": "tiny", "steps": 2},
     "inpaint": {"model": "tiny", "steps": 2, "mask": "holes"},
     "remove_background": {"model": "tiny"},
     "upscale": {"model": "tiny"},
     "resize": {"width": 20},
+    "judge": {"model": "tiny", "measure": ["classifier", "clip", "aesthetic", "nsfw"], "palette": ["#ff0000", "teal"]},
 }
-HEAVY = ("torch", "torchvision", "diffusers", "transformers", "rembg", "realesrgan", "basicsr", "onnxruntime", "cv2")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "rembg",
+    "realesrgan",
+    "basicsr",
+    "onnxruntime",
+    "rapidocr",
+    "skimage",
+    "cv2",
+)
 
 
 def new_step(name: str) -> Step:
@@ -40,6 +54,7 @@ def step(request: pytest.FixtureRequest) -> Step:
     return new_step(request.param)
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_one_result_a_frame_in_order(step: Step, mode: str, context: Context) -> None:
     frames = frames_for(step, mode)
@@ -48,9 +63,18 @@ def test_one_result_a_frame_in_order(step: Step, mode: str, context: Context) ->
 
     assert [result.image.mode in ("RGB", "RGBA") for result in together] == [True] * 3
     assert [result.image.tobytes() for result in together] == [result.image.tobytes() for result in alone]
-    assert all(set(result.facts) == set(step.own_facts) for result in together)
+    assert all(set(result.facts) == set(step.measured_facts()) for result in together)
+    assert [result.facts for result in together] == [result.facts for result in alone]
 
 
+@pytest.mark.parts
+def test_a_step_that_keeps_its_image_gives_back_the_same_one(step: Step, context: Context) -> None:
+    frames = frames_for(step, "RGBA")
+    kept = [result.image is frame.image for frame, result in zip(frames, step.run(frames, context), strict=True)]
+    assert all(kept) or not step.keeps_image
+
+
+@pytest.mark.parts
 def test_the_input_image_is_left_alone(step: Step, context: Context) -> None:
     frames = frames_for(step, "RGBA")
     shown = frames[0].image or frames[0].files["image"]
@@ -59,6 +83,7 @@ def test_the_input_image_is_left_alone(step: Step, context: Context) -> None:
     assert shown.tobytes() == before
 
 
+@pytest.mark.parts
 def test_only_declared_models_are_asked_for(step: Step, context: Context) -> None:
     step.run(frames_for(step, "RGBA"), context)
     assert set(context.asked) <= set(step.model_refs())
@@ -96,10 +121,15 @@ def test_identity_is_json_and_the_same_each_time(step: Step) -> None:
     assert json.dumps(step.identity(item), sort_keys=True) == json.dumps(step.identity(item), sort_keys=True)
 
 
+def test_facts_of_a_step_are_among_those_of_its_class(step: Step) -> None:
+    assert step.measured_facts().items() <= step.own_facts.items()
+
+
 def test_own_facts_do_not_hide_measured_ones(step: Step) -> None:
-    assert not set(step.own_facts) & set(IMAGE_FACTS)
+    assert not set(step.own_facts) & set(FACTS)
 
 
+@pytest.mark.parts
 def test_a_missing_image_is_an_error_that_names_the_item(step: Step, context: Context) -> None:
     if step.makes_image and step.item_problems(images.item()) == []:
         pytest.skip("needs no image")
@@ -107,11 +137,13 @@ def test_a_missing_image_is_an_error_that_names_the_item(step: Step, context: Co
         step.run([images.frame()], context)
 
 
+@pytest.mark.parts
 def test_results_can_be_measured(step: Step, context: Context) -> None:
     result = step.run(frames_for(step, "RGBA")[:1], context)[0]
-    assert set(measure(result.image)) == set(IMAGE_FACTS)
+    assert set(measure(result.image)) == ALWAYS
 
 
+@pytest.mark.parts
 def test_importing_all_steps_and_engines_loads_nothing_heavy() -> None:
     code = (
         "import sys; from configs import catalogue\n"

@@ -1,7 +1,61 @@
-"""docs/steps.md says what the classes say."""
+"""docs/steps.md and docs/judging.md say what the classes say."""
 
+import re
+
+from configs import catalogue
+from configs.model_spec import ModelSpec
+from configs.models import ModelCatalogue
+from configs.recipe import Recipe
+from configs.settings import Settings
+from configs.validation import check
+from configs.yaml_source import parse_yaml
+from steps.compile import resolve_program
+from steps.judging import MEASURES
 from tests.steps.step_tables import DOCUMENT, tables, written
+
+JUDGING = DOCUMENT.with_name("judging.md").read_text(encoding="utf-8")
 
 
 def test_the_tables_are_those_of_the_classes() -> None:
     assert written(DOCUMENT.read_text()) == tables(), "run: python -m tests.steps.step_tables"
+
+
+def yaml_examples() -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", JUDGING, re.DOTALL)
+
+
+def test_the_judges_recipe_can_be_resolved() -> None:
+    recipe, problems = check(Recipe, parse_yaml(yaml_examples()[0].encode(), "judging.md").data)
+    assert problems == []
+    assert recipe is not None
+    assert len(resolve_program(recipe).visits) == 4
+
+
+def test_the_judges_model_is_valid() -> None:
+    spec, problems = check(ModelSpec, parse_yaml(yaml_examples()[1].encode(), "judging.md").data)
+    assert problems == []
+    assert spec is not None
+    assert {part.engine for part in spec.parts.values()} <= set(catalogue.names("engines"))
+
+
+def test_every_measure_and_fact_of_the_judge_is_told() -> None:
+    rows = [line for line in JUDGING.splitlines() if line.startswith("| ")]
+    for name, measure in MEASURES.items():
+        assert any(
+            line.startswith(f"| `{name}` |") and all(f"`{fact}`" in line for fact in measure.facts) for line in rows
+        )
+        assert f"\n## {name}\n" in JUDGING
+
+
+def test_every_model_with_a_judging_part_is_told() -> None:
+    models = ModelCatalogue(Settings(models_path=()))
+    judging = {role for measure in MEASURES.values() for role in measure.roles}
+    for name in models.names():
+        if parts := judging & models.get(name).parts.keys():
+            assert all(
+                f"`{part}`" in line
+                for line in JUDGING.splitlines()
+                if line.startswith(f"| `{name}` ")
+                for part in parts
+            )
+            assert f"\n| `{name}` |" in JUDGING

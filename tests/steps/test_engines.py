@@ -10,30 +10,48 @@ from pydantic import TypeAdapter, ValidationError
 from configs.models import ModelCatalogue
 from configs.settings import Settings
 from steps.engines import diffusers_engine
+from steps.engines.aesthetic_engine import AestheticOptions
+from steps.engines.clip_engine import ClipOptions
 from steps.engines.diffusers_engine import DiffusersOptions
+from steps.engines.image_classifier_engine import ImageClassifierOptions
+from steps.engines.rapidocr_engine import RapidOcrOptions
 from steps.engines.realesrgan_engine import RealesrganOptions
 from steps.engines.rembg_engine import RembgOptions
+from steps.engines.sprite_engine import SpriteOptions
 from tests.steps import images
 from tests.steps.conftest import Context
 
-OPTIONS: dict[str, Any] = {"diffusers": DiffusersOptions, "rembg": RembgOptions, "realesrgan": RealesrganOptions}
+OPTIONS: dict[str, Any] = {
+    "diffusers": DiffusersOptions,
+    "rembg": RembgOptions,
+    "realesrgan": RealesrganOptions,
+    "sprite_classifier": SpriteOptions,
+    "clip": ClipOptions,
+    "aesthetic": AestheticOptions,
+    "image_classifier": ImageClassifierOptions,
+    "rapidocr": RapidOcrOptions,
+}
 
 
+@pytest.mark.parts
 def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="put the model's diffusers folder there"):
         diffusers_engine.load(str(tmp_path / "none"), {}, "cpu")
 
 
+@pytest.mark.parts
 def test_nothing_is_fetched_unasked() -> None:
     with pytest.raises(FileNotFoundError, match="allow_download"):
         diffusers_engine.load("nobody/no-such-model", {}, "cpu")
 
 
+@pytest.mark.parts
 def test_unknown_options_are_refused(diffusion_folder: Path) -> None:
     with pytest.raises(ValidationError, match="no_such_option"):
         diffusers_engine.load(str(diffusion_folder), {"no_such_option": 1}, "cpu")
 
 
+@pytest.mark.parts
 def test_pickled_weights_are_refused(diffusion_folder: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -47,6 +65,7 @@ def test_pickled_weights_are_refused(diffusion_folder: Path, tmp_path: Path) -> 
         diffusers_engine.load(str(folder), {}, "cpu")
 
 
+@pytest.mark.parts
 def test_painting_prints_nothing(context: Context, capfd: pytest.CaptureFixture[str]) -> None:
     from steps.generate import Generate
 
@@ -55,6 +74,7 @@ def test_painting_prints_nothing(context: Context, capfd: pytest.CaptureFixture[
     assert captured.out + captured.err == ""
 
 
+@pytest.mark.parts
 def test_half_precision_starts_from_the_same_noise(diffusion_folder: Path) -> None:
     import torch
 
@@ -67,6 +87,7 @@ def test_half_precision_starts_from_the_same_noise(diffusion_folder: Path) -> No
     assert (noises[0] - noises[1]).abs().max() < 0.02
 
 
+@pytest.mark.parts
 def test_threads_share_weights_and_nothing_that_a_prompt_or_a_step_changes(models: dict[str, Any]) -> None:
     model = models["diffusion"]()
     with ThreadPoolExecutor(1) as other:

@@ -17,6 +17,8 @@ from steps.generate import Generate
 from tests.steps import images
 from tests.steps.conftest import Context
 
+pytestmark = pytest.mark.parts
+
 
 def png(image: Any) -> bytes:
     file = BytesIO()

@@ -16,6 +16,8 @@ from steps.inpaint import Inpaint
 from tests.steps import images
 from tests.steps.conftest import Context
 
+pytestmark = pytest.mark.parts
+
 
 def square_mask(size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
     mask = Image.new("L", size, 0)

@@ -16,6 +16,8 @@ from steps.upscale import Upscale
 from tests.steps import images, tiny_models
 from tests.steps.conftest import Context
 
+pytestmark = pytest.mark.parts
+
 STARTER = Path(__file__).parents[2] / "starter" / "models"
 ACCELERATOR = "cpu:0"  # to the engines; to torch it is the CPU
 SAMPLING = Sampling(3, 7.5, 32, 32)

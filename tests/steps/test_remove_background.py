@@ -21,6 +21,7 @@ def cut_out(context: Context, image: Image.Image | None = None, **fields: Any) -
     return RemoveBackground(model="tiny", **fields).run([images.frame(image=image)], context)[0]
 
 
+@pytest.mark.parts
 def test_subject_opaque_background_transparent(context: Context) -> None:
     result = cut_out(context)
     assert result.image.mode == "RGBA"
@@ -29,11 +30,13 @@ def test_subject_opaque_background_transparent(context: Context) -> None:
     assert 0.8 < result.facts["mask_confidence"] <= 1
 
 
+@pytest.mark.parts
 def test_colors_stay_as_they_are(context: Context) -> None:
     image = images.noise(40, 40)
     assert np.asarray(cut_out(context, image).image)[..., :3].tobytes() == image.tobytes()
 
 
+@pytest.mark.parts
 def test_dropped_colors_are_black_only_where_nothing_shows(context: Context) -> None:
     pixels = np.asarray(cut_out(context, keep_color=False).image)
     clear = pixels[..., 3] == 0
@@ -43,6 +46,7 @@ def test_dropped_colors_are_black_only_where_nothing_shows(context: Context) -> 
     assert (pixels[soft][:, 0] >= 200).all()  # not multiplied by alpha
 
 
+@pytest.mark.parts
 def test_clean_edges_take_the_old_background_out(context: Context) -> None:
     rims = {}
     for clean in (False, True):
@@ -53,6 +57,7 @@ def test_clean_edges_take_the_old_background_out(context: Context) -> None:
     assert rims[True] < rims[False] / 2
 
 
+@pytest.mark.parts
 def test_a_background_makes_it_opaque(context: Context) -> None:
     result = cut_out(context, background="#0000ff")
     assert result.image.mode == "RGB"
@@ -60,15 +65,18 @@ def test_a_background_makes_it_opaque(context: Context) -> None:
     assert result.image.getpixel((32, 32)) == SUBJECT
 
 
+@pytest.mark.parts
 def test_what_was_transparent_stays_so(context: Context) -> None:
     image = images.disc(64, color=SUBJECT, hole=8, under=255)
     assert cut_out(context, image).image.getpixel((32, 32))[3] == 0
 
 
+@pytest.mark.parts
 def test_a_blank_image_is_no_trouble(context: Context) -> None:
     assert cut_out(context, Image.new("RGB", (30, 30), "white")).image.size == (30, 30)
 
 
+@pytest.mark.parts
 def test_matting_and_hard_masks_run(context: Context) -> None:
     hard = np.asarray(cut_out(context, post_process_mask=True).image)[..., 3]
     assert set(np.unique(hard)) == {0, 255}
@@ -81,6 +89,7 @@ def test_wrong_colors_are_refused() -> None:
             RemoveBackground(model="tiny", background=color)
 
 
+@pytest.mark.parts
 def test_loading_leaves_torch_s_threads_alone(cutout_file: Path) -> None:
     import torch
 
@@ -89,11 +98,13 @@ def test_loading_leaves_torch_s_threads_alone(cutout_file: Path) -> None:
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.parts
 def test_any_file_serves_any_of_rembg_s_networks(cutout_file: Path) -> None:
     session = rembg_engine.load(str(cutout_file), {"network": "u2net"}, "cpu")
     assert "U2net" in type(session).__mro__[1].__name__
 
 
+@pytest.mark.parts
 def test_sources_that_cannot_be_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("U2NET_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="put the ONNX file there"):

@@ -16,7 +16,9 @@ from steps.upscale import Upscale
 from tests.steps import images
 from tests.steps.conftest import Context
 
-ROLES: tuple[Role, ...] = ("diffusion", "cutout", "upscaler")
+pytestmark = pytest.mark.parts
+
+ROLES: tuple[Role, ...] = ("diffusion", "cutout", "upscaler", "classifier")
 
 
 def needs(*roles: Role) -> pytest.MarkDecorator:

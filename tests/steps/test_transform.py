@@ -144,3 +144,20 @@ def test_a_camera_s_orientation_is_applied() -> None:
     file = BytesIO()
     image.save(file, "JPEG", exif=exif)
     assert normalized(Image.open(file)).size == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("step", "width", "height"),
+    [
+        (Resize(width=16_384), 1, 40_000),  # 16,384 x 655,360,000 if nobody looked
+        (Resize(width=16_384, height=16_384, fit="stretch"), 9, 9),
+        (Resize(width=16_384, height=16_384, fit="cover"), 9, 9),
+        (Pad(margin=16_384), 9, 9),
+        (Pad(square=True), 1, 14_000),
+    ],
+)
+def test_a_result_too_large_to_be_read_again_is_refused_before_it_is_made(
+    step: Transform, width: int, height: int
+) -> None:
+    with pytest.raises(ValueError, match=r"the result would have [\d,]+ x [\d,]+ pixels, more than 178,956,970"):
+        size(step, width, height)

@@ -18,6 +18,7 @@ def upscale(image: Image.Image, context: Context, **fields: Any) -> Image.Image:
     return Upscale(model="tiny", **fields).run([images.frame(image=image)], context)[0].image
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize(("scale", "factor"), [(None, 4), (1, 1), (2, 2), (2.5, 2.5), (8, 8)])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_the_size_follows_the_scale(scale: float | None, factor: float, mode: str, context: Context) -> None:
@@ -26,11 +27,13 @@ def test_the_size_follows_the_scale(scale: float | None, factor: float, mode: st
     assert result.mode == mode
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2)])
 def test_tiny_images_are_no_trouble(size: tuple[int, int], context: Context) -> None:
     assert upscale(images.noise(*size), context).size == (4 * size[0], 4 * size[1])
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize("tile", [8, 16, 33])
 def test_tiles_do_not_show(tile: int, context: Context) -> None:
     image = images.noise(50, 37)
@@ -39,11 +42,13 @@ def test_tiles_do_not_show(tile: int, context: Context) -> None:
     assert np.abs(whole - tiled).max() <= 1  # the network sees 4 pixels around, a tile 10
 
 
+@pytest.mark.parts
 def test_too_thin_a_pad_would_show(context: Context) -> None:
     image = images.noise(50, 37)
     assert upscale(image, context).tobytes() != upscale(image, context, tile=8, tile_pad=0).tobytes()
 
 
+@pytest.mark.parts
 def test_a_tile_that_fails_is_an_error_and_not_a_patch(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     upscaler = context.model(Upscale(model="tiny").model_refs()[0])
     network, seen = upscaler.model, []
@@ -59,11 +64,13 @@ def test_a_tile_that_fails_is_an_error_and_not_a_patch(context: Context, monkeyp
         upscale(images.noise(32, 16), context, tile=16)
 
 
+@pytest.mark.parts
 def test_tiling_prints_nothing(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     upscale(images.noise(32, 16), context, tile=16)
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize("alpha", ["model", "bicubic"])
 @pytest.mark.parametrize(("under", "backdrop"), [(0, "white"), (255, "black"), (0, "black"), (255, "white")])
 def test_what_is_hidden_does_not_bleed_into_the_edge(under: int, backdrop: str, alpha: str, context: Context) -> None:
@@ -81,6 +88,7 @@ def test_what_is_hidden_does_not_bleed_into_the_edge(under: int, backdrop: str, 
     assert np.abs(np.asarray(result)[edge][:, :3] - np.array(color)).max() <= noise
 
 
+@pytest.mark.parts
 def test_hidden_colors_change_nothing_at_all(context: Context) -> None:
     first = upscale(images.disc(32, under=0), context)
     second = upscale(images.disc(32, under=255), context)
@@ -103,6 +111,7 @@ def test_bleed_of_extremes() -> None:
     assert bleed(faint).getpixel((0, 0)) == (50, 60, 70)
 
 
+@pytest.mark.parts
 def test_weights_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> None:
     import pickle
 
@@ -118,12 +127,14 @@ def test_weights_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> None
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.parts
 def test_other_weights_than_the_options_say_are_refused(upscaler_file: Path) -> None:
     options = {**tiny_models.UPSCALER_OPTIONS, "num_conv": 3}
     with pytest.raises(ValueError, match="another network than the options say"):
         realesrgan_engine.load(str(upscaler_file), options, "cpu")
 
 
+@pytest.mark.parts
 def test_rrdbnet_files_load(tmp_path: Path) -> None:
     import torch
 
@@ -132,3 +143,11 @@ def test_rrdbnet_files_load(tmp_path: Path) -> None:
     torch.save({"params_ema": network.state_dict()}, tmp_path / "x2.pth")
     upscaler = realesrgan_engine.load(str(tmp_path / "x2.pth"), options, "cpu")
     assert upscale(images.noise(9, 7), Context({"upscaler": lambda: upscaler})).size == (18, 14)
+
+
+@pytest.mark.parts
+@pytest.mark.parametrize("scale", [8, 1])
+def test_a_result_too_large_to_be_read_again_is_refused_before_it_is_made(scale: int, context: Context) -> None:
+    """With scale 1 too: the model makes its own, larger image first."""
+    with pytest.raises(ValueError, match="more than 178,956,970"):
+        upscale(Image.new("RGB", (12_000, 1_000)), context, scale=scale)

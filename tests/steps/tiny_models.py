@@ -13,7 +13,7 @@ def write_diffusion_model(folder: Path) -> None:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     torch.manual_seed(0)
-    tokenizer = _tokenizer()
+    tokenizer = new_tokenizer()
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 3,
@@ -110,7 +110,7 @@ def write_upscaler(file: Path) -> None:
     torch.save({"params": network.state_dict()}, file)
 
 
-def _tokenizer():
+def new_tokenizer():
     from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer
 

@@ -11,6 +11,7 @@ from configs.settings import Settings
 from storage.artefacts import ArtefactStore
 from storage.ledger import Ledger
 from storage.open_store import open_store
+from tests.storage.new_ledger import new_ledger
 from tests.storage.postgres import postgres_server
 from tests.storage.servers import S3Server, moto_s3, rclone_s3
 
@@ -26,6 +27,8 @@ def moto_server() -> Iterator[S3Server]:
     with moto_s3() as server:
         yield server
 
+
+SQLITE = "sqlite:///"
 
 OpenS3 = Callable[..., ArtefactStore]
 
@@ -84,13 +87,13 @@ def postgres_url(postgres_admin_url: str) -> Iterator[str]:
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Every kind of database, fresh."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/new/ledger.db"
+        return f"{SQLITE}{tmp_path}/new/ledger.db"
     url: str = request.getfixturevalue("postgres_url")
     return url
 
 
 @pytest.fixture
 def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = Ledger(ledger_url)
+    opened = new_ledger(Path(ledger_url.removeprefix(SQLITE))) if ledger_url.startswith(SQLITE) else Ledger(ledger_url)
     yield opened
     opened.close()

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.storage.servers import free_port
 
@@ -20,10 +21,13 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """URL of a server's maintenance database, whose user may create databases. Raises LookupError without one."""
+def postgres_server(password: str | None = None) -> Iterator[str]:
+    """URL of a server's maintenance database, whose user may create databases. Raises LookupError without one.
+
+    With `password` it is a throw-away server that asks for it.
+    """
     given = os.environ.get("PIXELMILL_TEST_POSTGRES_URL")
-    if given:
+    if given and password is None:
         yield given
         return
     folder = binaries()
@@ -33,11 +37,16 @@ def postgres_server() -> Iterator[str]:
         data, port = Path(place, "data"), free_port()
         if os.geteuid() == 0:
             shutil.chown(place, "postgres")
-        _run(folder / "initdb", "-D", data, "-U", "pixelmill", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+        secret = Path(place, "password")
+        secret.write_text(password or "unasked")
+        secret.chmod(0o644)
+        rules = ("-A", "trust") if password is None else ("-A", "scram-sha-256", "--pwfile", secret)
+        _run(folder / "initdb", "-D", data, "-U", "pixelmill", *rules, "-N", "-E", "UTF8", "--locale=C")
         options = f"-c listen_addresses=127.0.0.1 -p {port} -k {place} -c fsync=off -c max_connections=50"
         _run(folder / "pg_ctl", "-D", data, "-w", "-l", Path(place, "log"), "-o", options, "start")
         try:
-            yield f"postgresql://pixelmill@127.0.0.1:{port}/postgres"
+            user = "pixelmill" if password is None else f"pixelmill:{quote(password, safe='')}"
+            yield f"postgresql://{user}@127.0.0.1:{port}/postgres"
         finally:
             _run(folder / "pg_ctl", "-D", data, "-m", "immediate", "stop")
 

@@ -34,6 +34,7 @@ else:
 """
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize("verb", ["put", "replace"])
 def test_a_killed_writer_leaves_nothing_visible(tmp_path: Path, verb: str) -> None:
     writer = subprocess.Popen([sys.executable, "-c", KILLED_WRITER, tmp_path, verb], stdout=subprocess.PIPE)
@@ -61,6 +62,7 @@ def _put_all(folder: str, mark: str, shared: bool) -> list[str]:
     return outcomes
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize("shared", [True, False])
 def test_of_two_processes_with_one_key_one_wins(tmp_path: Path, shared: bool) -> None:
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:

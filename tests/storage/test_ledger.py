@@ -1,6 +1,7 @@
 """What the ledger promises, on SQLite and on PostgreSQL."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -203,6 +204,17 @@ def test_counts_name_every_step_in_recipe_order(ledger: Ledger) -> None:
     assert counts["big"] == StepCounts()
 
 
+def test_a_run_costs_its_own_images_and_loads(ledger: Ledger) -> None:
+    start(ledger)
+    ledger.record_step("job-1", 1, "draw", [replace(computed(0), cost=0.25), replace(computed(1), cost=0.5)])
+    ledger.record_model_load("job-1", 1, "starter/diffusion", "worker", 2.0, 0.125)
+    assert ledger.cost_of_run("job-1", 1) == 0.875
+    assert ledger.step_counts("job-1", 1)["draw"].cost == 0.75
+    start(ledger)
+    assert ledger.cost_of_run("job-1", 2) == 0
+    assert ledger.step_counts("job-1", 2)["draw"].cost == 0
+
+
 def test_a_run_counts_the_work_of_earlier_runs_as_reused(ledger: Ledger) -> None:
     start(ledger)
     ledger.record_step("job-1", 1, "draw", [computed(0), computed(1), StepEntry(2, Outcome.SKIPPED)])
@@ -329,10 +341,15 @@ def test_model_loads_are_counted_by_job_and_run(ledger: Ledger) -> None:
     for run in (1, 1, 2):
         ledger.record_model_load("job-1", run, "starter/diffusion", "gpu-0", 1.5)
     ledger.record_model_load("job-1", 2, "starter/cutout", "gpu-1", 0.5)
-    assert ledger.model_loads("job-1") == {"starter/diffusion": 3, "starter/cutout": 1}
-    assert ledger.model_loads("job-1", 1) == {"starter/diffusion": 2}
+    loads = ledger.model_loads("job-1")
+    assert {model: (load.count, load.seconds) for model, load in loads.items()} == {
+        "starter/diffusion": (3, 4.5),
+        "starter/cutout": (1, 0.5),
+    }
+    assert ledger.model_loads("job-1", 1)["starter/diffusion"].count == 2
 
 
+@pytest.mark.parts
 def test_ten_thousand_items_are_no_burden(ledger: Ledger) -> None:
     began = time.process_time()
     start(ledger, count=10_000, shard_size=500)

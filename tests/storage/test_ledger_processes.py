@@ -3,18 +3,21 @@
 import multiprocessing
 import sqlite3
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from storage.database import Database, LedgerError
+from storage.database import Database, LedgerError, _lost
 from storage.ledger import Ledger
 from storage.records import ItemEnd, ItemState, StepCounts
 from tests.storage.ledger_samples import ROOT, computed, start
 
-CHUNK, CHUNKS = 8, 12
+CHUNK, CHUNKS, WORKERS = 8, 12, 3
 
 
 def _open(url: str) -> int:
@@ -38,20 +41,26 @@ def _work(url: str, first: int) -> None:
     ledger.close()
 
 
-def test_processes_that_meet_at_a_new_database(ledger_url: str) -> None:
-    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
-        runs = list(pool.map(_open, [ledger_url] * 3))
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Processes that share nothing with this one but what a ledger's URL names."""
+    with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("spawn")) as started:
+        yield started
+
+
+@pytest.mark.parts
+def test_processes_that_meet_at_a_new_database(ledger_url: str, pool: ProcessPoolExecutor) -> None:
+    runs = list(pool.map(_open, [ledger_url] * 3))
     assert max(runs) == 3  # each of them began a run, and none was lost
     assert Ledger(ledger_url).job("job-1").run == 3
 
 
-def test_several_processes_record_at_once(ledger_url: str) -> None:
-    workers = 3
-    total = CHUNK + workers * CHUNKS * CHUNK
+@pytest.mark.parts
+def test_several_processes_record_at_once(ledger_url: str, pool: ProcessPoolExecutor) -> None:
+    total = CHUNK + WORKERS * CHUNKS * CHUNK
     ledger = Ledger(ledger_url)
     start(ledger, count=total)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(_work, [ledger_url] * workers, range(workers)))
+    list(pool.map(_work, [ledger_url] * WORKERS, range(WORKERS)))
     assert ledger.progress("job-1").done == total
     assert ledger.step_counts("job-1")["draw"] == StepCounts(computed=total, seconds=total * 0.5)
     assert len(ledger.find_artefacts(ROOT, [f"generate-{index}" for index in range(total)])) == total
@@ -86,6 +95,7 @@ def _count_in_child(ledger: Ledger, queue: Any) -> None:
     queue.put(ledger.progress("job-1").total)
 
 
+@pytest.mark.parts
 def test_a_ledger_in_use_survives_a_fork(ledger: Ledger) -> None:
     start(ledger)
     context: Any = multiprocessing.get_context("fork")
@@ -95,6 +105,30 @@ def test_a_ledger_in_use_survives_a_fork(ledger: Ledger) -> None:
     assert queue.get(timeout=60) == 6
     child.join(60)
     assert ledger.progress("job-1").total == 6
+
+
+def _come_and_go(file: Path) -> None:
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA user_version").fetchone()
+    connection.close()
+
+
+@pytest.mark.parts
+def test_a_second_ledger_in_a_process_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
+    """Whoever believes to be the last to leave takes the write-ahead log away, under the first one's feet."""
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    start(ledger)
+    with ledger._database.reading():
+        Ledger(f"sqlite:///{tmp_path}/ledger.db").close()
+        child = multiprocessing.get_context("spawn").Process(target=_come_and_go, args=(tmp_path / "ledger.db",))
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+        assert (tmp_path / "ledger.db-wal").exists()
+    ledger.record_step("job-1", 1, "draw", [computed(0)])
+    with sqlite3.connect(tmp_path / "ledger.db") as other:
+        assert other.execute("SELECT count(*) FROM step_runs").fetchone() == (1,)
+    ledger.close()
 
 
 def test_a_writer_waits_for_another_program(tmp_path: Path) -> None:
@@ -122,14 +156,29 @@ def _shorten_patience(database: Database) -> None:
 
 
 def test_a_lost_connection_is_opened_again(postgres_url: str) -> None:
-    import psycopg
-
     ledger = Ledger(postgres_url)
     start(ledger)
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pixelmill'")
     ledger.record_step("job-1", 1, "draw", [computed(0)])
     assert ledger.step_counts("job-1")["draw"].computed == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "away"),
+    [
+        ("connection failed: Connection refused", True),
+        ("connection failed: FATAL:  the database system is starting up", True),
+        ("connection failed: FATAL:  the database system is in recovery mode", True),
+        ("failed to resolve host 'postgres': [Errno -2] Name or service not known", True),
+        ("server closed the connection unexpectedly", True),
+        ('connection failed: FATAL:  password authentication failed for user "pixelmill"', False),
+        ('connection failed: FATAL:  database "pixelmil" does not exist', False),
+    ],
+)
+def test_a_server_that_is_away_is_waited_for_and_a_wrong_address_is_not(message: str, away: bool) -> None:
+    error = OperationalError("SELECT 1", {}, psycopg.OperationalError(message))
+    assert _lost(error) is away
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from storage.ledger import Ledger
 from storage.manifest import write_manifest
 from storage.records import ItemEnd, ItemState, JobRecord, Outcome, StepEntry
 from tests.storage.ledger_samples import computed, reused, start
+from tests.storage.new_ledger import new_ledger
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    return new_ledger(tmp_path / "ledger.db")
 
 
 @pytest.fixture
@@ -67,6 +68,7 @@ def test_each_item_is_a_row_of_both_files(store: FolderStore, ledger: Ledger, jo
         "step": "draw",
         "outcome": "computed",
         "seconds": 0.5,
+        "cost": 0.0,
         "fingerprint": "generate-0",
         "key": "artefacts/generate-0.png",
         "facts": {"alpha_coverage": 0.5, "has_alpha": True},
@@ -97,6 +99,7 @@ def test_a_later_manifest_replaces_the_first(store: FolderStore, ledger: Ledger,
     assert states == ["done", "failed", "done", "pending"]
 
 
+@pytest.mark.parts
 def test_more_rows_than_one_group(store: FolderStore, ledger: Ledger) -> None:
     many = start(ledger, count=4100, name="many")
     keys = write_manifest(store, ledger, many)

@@ -206,6 +206,7 @@ def test_a_server_that_is_away_may_be_tried_again(open_moto: OpenS3) -> None:
     assert caught.value.retryable
 
 
+@pytest.mark.e2e
 def test_an_outage_is_sat_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server dies, and another comes up in its place while a put is waiting."""
     with rclone_s3() as server:

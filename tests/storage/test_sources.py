@@ -47,6 +47,7 @@ def test_a_file_too_large_is_refused(tmp_path: Path) -> None:
         read_uri(tmp_path / "table.csv", Settings(), max_bytes=99)
 
 
+@pytest.mark.parts
 def test_folders_are_served_without_boto3_pyarrow_or_sql() -> None:
     script = (
         "import sys, storage.open_store, storage.sources, storage.images; from configs.settings import Settings;"

@@ -110,8 +110,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_model_loads"),
     )
     op.create_index("ix_model_loads_job_id", "model_loads", ["job_id"])
-
-
-def downgrade() -> None:
-    for table in ("model_loads", "shards", "artefacts", "step_runs", "items", "jobs"):
-        op.drop_table(table)

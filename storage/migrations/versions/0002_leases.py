@@ -30,8 +30,3 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("device", "key", name="pk_batch_sizes"),
     )
-
-
-def downgrade() -> None:
-    for table in ("batch_sizes", "leases"):
-        op.drop_table(table)

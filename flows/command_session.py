@@ -1,0 +1,138 @@
+"""What every command needs: settings, a ledger, a console, and errors that become messages and exit statuses.
+
+Heavy imports are inside functions: `--help` must answer at once.
+"""
+
+import json as json_format
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from configs.problems import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from configs.settings import Settings
+    from flows.answer import Answer
+    from flows.report import Summary
+    from storage.ledger import Ledger
+    from storage.records import JobRecord
+
+EXIT_ERROR, EXIT_INVALID = 1, 2
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or its name where only one job has it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+
+
+@contextmanager
+def session(json: bool, *, quiet: bool = True) -> "Iterator[tuple[Settings, Ledger, Console]]":
+    """Settings, an open ledger and the console for messages; errors become messages and exit statuses."""
+    with errors_reported(json):
+        from gpu_worker.logs import use_logs
+        from storage.ledger import Ledger
+
+        settings = current_settings()
+        quiet_prefect(settings, quiet=quiet)
+        use_logs(settings, quiet=quiet)
+        ledger = Ledger(settings.resolved_ledger_url)
+        try:
+            yield settings, ledger, open_console(stderr=True)
+        finally:
+            ledger.close()
+
+
+def current_settings() -> "Settings":
+    from configs.settings import load_settings
+
+    return load_settings()
+
+
+def quiet_prefect(settings: "Settings", *, quiet: bool = True) -> None:
+    """Keeps Prefect's own state out of the user's home and its chatter out of our output; both can be set."""
+    os.environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))
+    if quiet:
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def open_console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+@contextmanager
+def progress(ledger: "Ledger", console: "Console") -> Iterator[Any]:
+    from flows.progress_bar import progress_bar
+
+    with progress_bar(ledger, console) as hooks:
+        yield hooks
+
+
+@contextmanager
+def errors_reported(json: bool) -> Iterator[None]:
+    """Turns what a command raises into a message, a JSON object where one was asked for, and an exit status."""
+    try:
+        yield
+    except InvalidInput as refusal:
+        _refuse(refusal, json)
+        raise typer.Exit(EXIT_INVALID) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except KeyboardInterrupt:
+        typer.echo("interrupted; `pixelmill status` shows the job, `pixelmill resume` goes on with it", err=True)
+        raise typer.Exit(EXIT_ERROR) from None
+    except Exception as failure:
+        if os.environ.get("PIXELMILL_DEBUG"):
+            traceback.print_exc()
+        typer.echo(f"error: {failure or type(failure).__name__}", err=True)
+        if json:
+            print_json({"status": "failed", "errors": [{"path": "", "message": str(failure)}]})
+        raise typer.Exit(EXIT_ERROR) from failure
+
+
+def _refuse(refusal: InvalidInput, json: bool) -> None:
+    for problem in refusal.problems:
+        typer.echo(str(problem), err=True)
+    if json:
+        from flows.report import refusal_summary
+
+        print_json(refusal_summary(refusal).model_dump(mode="json"))
+
+
+def finish(summary: "Summary", json: bool) -> None:
+    from flows.report import exit_status, render_summary
+
+    if json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        render_summary(summary, open_console(stderr=False))
+    raise typer.Exit(exit_status(summary))
+
+
+def print_json(document: dict[str, Any]) -> None:
+    sys.stdout.write(json_format.dumps(document, ensure_ascii=False) + "\n")
+
+
+def find_job(ledger: "Ledger", wanted: str) -> "JobRecord":
+    named = [job for job in ledger.jobs() if job.name == wanted]
+    if len(named) == 1:
+        return named[0]
+    try:
+        return ledger.job(wanted)
+    except LookupError as unknown:
+        raise InvalidInput([Problem("id", str(unknown.args[0]))]) from None
+
+
+def show(answer: "Answer", json: bool) -> None:
+    if json:
+        print_json(answer.document)
+    else:
+        open_console(stderr=False).print(answer.text, highlight=False)
+    raise typer.Exit(answer.exit_status)

@@ -1,0 +1,127 @@
+"""What the ledger knows of all jobs, for Prometheus: also while no worker lives, so that a scaler can start some."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
+
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+from typing_extensions import override
+
+from flows.silent_jobs import SilentJobs
+from gpu_worker.metric_table import Metric
+from storage.ledger import Ledger
+from storage.records import Fleet, ItemState, JobStatus, Progress, ShardState
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+# Counting a million items takes 0.2 s. It is repeated after 50 times as long as it took: at most 2 % of a core.
+COUNT_SHARE = 0.02
+
+FLEET_TABLE: tuple[Metric, ...] = (
+    Metric("pixelmill_fleet_jobs", "gauge", "Jobs of the ledger.", ("status",)),
+    Metric(
+        "pixelmill_fleet_silent_jobs",
+        "gauge",
+        "Running jobs of which nobody has given a sign of life for 20 s: `pixelmill resume` goes on with them.",
+    ),
+    Metric(
+        "pixelmill_fleet_items",
+        "gauge",
+        "Items of running jobs. `state`: pending, done, failed, quarantined. May be some seconds old in large jobs.",
+        ("state",),
+    ),
+    Metric(
+        "pixelmill_fleet_shards",
+        "gauge",
+        "Shards of running jobs. `state`: waiting (items to do, no worker yet: what a scaler goes by), running, "
+        "failed, done.",
+        ("state",),
+    ),
+    Metric(
+        "pixelmill_fleet_oldest_waiting_shard_seconds",
+        "gauge",
+        "For how long the shard waits that has waited longest; 0 if none waits.",
+    ),
+)
+_SHARD_STATES = {ShardState.PENDING: "waiting"}
+
+
+def render_fleet_metrics(ledger: Ledger) -> bytes:
+    """The metrics of FLEET_TABLE as Prometheus text, of the type CONTENT_TYPE. Raises the ledger's errors.
+
+    Safe to call from many threads; remembers a little from call to call, for as long as the ledger object lives.
+    """
+    with _lock:
+        watch = _watches.setdefault(ledger, FleetWatch())
+    return generate_latest(watch.look(ledger))
+
+
+@dataclass(slots=True)
+class FleetWatch:
+    """What one look at the ledger needs of those before it."""
+
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _progress: Progress | None = None
+    _count_again_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _silent: SilentJobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._silent = SilentJobs(self.clock)
+
+    def look(self, ledger: Ledger) -> "FleetLook":
+        """Asks the ledger. Raises its errors."""
+        fleet = ledger.fleet()
+        with self._lock:
+            silent = len(self._silent.look(fleet.running, ledger))
+            progress = self._count_items(fleet, ledger)
+        waited = 0.0 if fleet.oldest_waiting is None else (self.now() - fleet.oldest_waiting).total_seconds()
+        return FleetLook(fleet, progress, silent, max(0.0, waited))
+
+    def _count_items(self, fleet: Fleet, ledger: Ledger) -> Progress:
+        began = self.clock()
+        if not fleet.running:
+            self._progress, self._count_again_at = None, 0.0
+            return Progress(0, 0, 0, 0, 0)
+        if self._progress is None or began >= self._count_again_at:
+            self._progress = ledger.fleet_progress()
+            ended = self.clock()
+            self._count_again_at = ended + (ended - began) / COUNT_SHARE
+        return self._progress
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLook(Collector):
+    """What was seen, as a Prometheus collector."""
+
+    fleet: Fleet
+    progress: Progress
+    silent: int
+    waited: float  # seconds
+
+    @override
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        values: dict[str, dict[tuple[str, ...], float]] = {
+            "pixelmill_fleet_jobs": {(status.value,): self.fleet.jobs.get(status, 0) for status in JobStatus},
+            "pixelmill_fleet_silent_jobs": {(): self.silent},
+            "pixelmill_fleet_items": {(state.value,): getattr(self.progress, state.value) for state in ItemState},
+            "pixelmill_fleet_shards": {
+                (_SHARD_STATES.get(state, state.value),): self.fleet.shards[state] for state in ShardState
+            },
+            "pixelmill_fleet_oldest_waiting_shard_seconds": {(): self.waited},
+        }
+        for row in FLEET_TABLE:
+            family = GaugeMetricFamily(row.name, row.help, labels=row.labels)
+            for labels, value in values[row.name].items():
+                family.add_metric(labels, value)
+            yield family
+
+
+_watches: WeakKeyDictionary[Ledger, FleetWatch] = WeakKeyDictionary()
+_lock = threading.Lock()

@@ -1,0 +1,150 @@
+"""How log lines read: text for people, or a JSON object a line. No secret gets into either."""
+
+import io
+import json
+import logging
+import os
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, TextIO
+
+from typing_extensions import override
+
+from configs.redaction import Redactor
+from gpu_worker.log_fields import FIELDS, current_fields
+
+TEXT_FIELDS = ("job", "shard", "step", "item")  # the others stand in the line already, or are those of the whole log
+TEXT_FORMAT = "%(asctime)s.%(msecs)03d | %(levelname)-7s | %(name)s - %(message)s"
+MAX_EXCEPTION = 20_000  # characters
+
+# Where Prefect's records keep what we call otherwise.
+_PREFECT_FIELDS = {"flow_run": "flow_run_id", "task_run": "task_run_name"}
+
+
+class Redacted(logging.Formatter):
+    """Another formatter's lines, without secrets."""
+
+    def __init__(self, inner: logging.Formatter | None, redact: Redactor) -> None:
+        super().__init__()
+        self.inner = inner or logging.Formatter()
+        self._redact = redact
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(self.inner.format(record))
+
+
+class TextLines(Redacted):
+    """Lines for people; what a line is about stands behind its message."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        fields = fields_of(record)
+        about = " ".join(f"{name}={fields[name]}" for name in TEXT_FIELDS if name in fields)
+        first, _, rest = self.inner.format(record).partition("\n")
+        line = f"{first} [{about}]" if about else first
+        return self._redact(f"{line}\n{rest}" if rest else line)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, what it is about, exception."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self._redact(record.getMessage()),
+        }
+        line |= {name: self._redact(value) for name, value in fields_of(record).items()}
+        exception = _exception(self, record)
+        if exception:
+            line["exception"] = self._redact(exception)[-MAX_EXCEPTION:]
+        return json.dumps(line, ensure_ascii=False)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, str]:
+    """What the record says of itself (`extra`), else what holds where it is written."""
+    fields = current_fields()
+    for name in FIELDS:
+        value = getattr(record, name, None) or getattr(record, _PREFECT_FIELDS.get(name, name), None)
+        if value is not None:
+            fields[name] = str(value)
+    return {name: fields[name] for name in FIELDS if name in fields}
+
+
+def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """The traceback, of the record's exception or as `extra={"trace": …}` has it."""
+    if record.exc_info and record.exc_info[0] is not None:
+        return formatter.formatException(record.exc_info)
+    return getattr(record, "trace", None) or record.exc_text or ""
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes a line in one piece, so that lines of several processes on one pipe stay apart."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            data = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+            try:
+                descriptor = self.stream.fileno()
+            except (OSError, ValueError, AttributeError):
+                self.stream.write(data.decode())
+                self.flush()
+                return
+            while data:
+                data = data[os.write(descriptor, data) :]
+        except Exception:
+            self.handleError(record)
+
+
+class PrintedLines(io.TextIOBase):
+    """Takes the place of standard output or error: what anybody prints becomes log lines."""
+
+    def __init__(self, name: str, real: TextIO) -> None:
+        self._logger = logging.getLogger(name)
+        self._real = real
+        self._of_thread = threading.local()
+
+    @override
+    def write(self, text: str) -> int:
+        if getattr(self._of_thread, "logging", False):
+            with suppress(OSError, ValueError):
+                self._real.write(text)  # a log handler that failed says so
+            return len(text)
+        # Progress bars go back to the start of their line instead of beginning a new one.
+        *lines, rest = (getattr(self._of_thread, "rest", "") + text).replace("\r", "\n").split("\n")
+        self._of_thread.rest = rest
+        self._of_thread.logging = True
+        try:
+            for line in lines:
+                if line.strip():
+                    self._logger.info("%s", line)
+        finally:
+            self._of_thread.logging = False
+        return len(text)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """For those that print bytes: as they are."""
+        return self._real.buffer
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def fileno(self) -> int:
+        return self._real.fileno()

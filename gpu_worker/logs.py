@@ -1,0 +1,144 @@
+"""Sets up how a process of Pixelmill logs, on top of what Prefect sets up for itself.
+
+Prefect configures logging when it is imported, from a file of its own or one that the user names, and later changes
+levels only. So its handlers stay where they are: those that write to the console get our formatters, or, for JSON, a
+plain handler in their place; all others, such as those that send logs to the API or into a file of the user's, go on
+in their own format, with secrets masked.
+"""
+
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+from configs.redaction import Redactor, known_secrets
+from configs.settings import Settings, load_settings
+from gpu_worker.log_formats import TEXT_FORMAT, JsonLines, LineHandler, PrintedLines, Redacted, TextLines
+
+PACKAGES = ("configs", "storage", "steps", "gpu_worker", "flows")
+
+# Prefect looks handlers up by name when it changes levels, and starts from scratch if one is gone.
+_replaced: list[logging.Handler] = []
+_quiet = False
+
+
+def use_logs(settings: Settings, *, quiet: bool = False, prints: bool = False) -> None:
+    """Has all loggers of this process write in the format of the settings; may be called again, and should be after
+    Prefect was imported.
+
+    `quiet`: a command whose output is for people logs warnings only, from now on. `prints`: with JSON, what anybody
+    prints becomes log lines as well.
+    """
+    global _quiet  # noqa: PLW0603 - a process has one way to log
+    _quiet = _quiet or quiet
+    redact = Redactor(known_secrets(settings, os.environ))
+    if "prefect" in sys.modules:
+        from prefect.logging.configuration import ensure_logging_setup
+
+        ensure_logging_setup()
+    root = logging.getLogger()
+    if settings.log_format == "json" and not any(_writes_to_console(handler) for handler in root.handlers):
+        root.addHandler(LineHandler(sys.stderr))
+    elif logging.lastResort is not None:
+        # It writes as long as there is no other: Prefect, if it is imported later, then still sets up its own.
+        logging.lastResort.setFormatter(Redacted(logging.Formatter(TEXT_FORMAT, "%H:%M:%S"), redact))
+    for logger in _loggers():
+        for handler in list(logger.handlers):
+            _adopt(logger, handler, redact, json=settings.log_format == "json")
+    wanted = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    level = max(logging.WARNING, wanted) if _quiet else wanted
+    for package in PACKAGES:
+        logging.getLogger(package).setLevel(level)
+    if settings.log_format == "json":
+        _catch_the_rest(prints=prints)
+    else:
+        sys.excepthook = lambda *error: _print_uncaught(redact, *error)
+        threading.excepthook = lambda args: _print_uncaught(redact, args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def prefect_environment(settings: Settings) -> dict[str, str]:
+    """Variables with which a process of Prefect's own logs in the format of the settings."""
+    if settings.log_format == "text":
+        return {}
+    return {"PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": f"{PrefectJsonConsole.__module__}.{PrefectJsonConsole.__name__}"}
+
+
+class PrefectJsonConsole(LineHandler):
+    """The console handler for Prefect's logging configuration that writes JSON, whatever format that names."""
+
+    def __init__(self, stream: Any = None, styles: Mapping[str, str] | None = None) -> None:  # noqa: ARG002
+        super().__init__(stream)
+        redact = Redactor(known_secrets(load_settings(), os.environ))
+        super().setFormatter(JsonLines(redact))
+
+    def setFormatter(self, fmt: logging.Formatter | None) -> None:
+        """Keeps its own, unless another one masks secrets, too."""
+        if isinstance(fmt, JsonLines | Redacted):
+            super().setFormatter(fmt)
+
+
+def _adopt(logger: logging.Logger, handler: logging.Handler, redact: Redactor, *, json: bool) -> None:
+    if not _writes_to_console(handler):
+        handler.setFormatter(Redacted(_inner(handler), redact))
+    elif json and isinstance(handler, LineHandler):
+        handler.setFormatter(JsonLines(redact))
+    elif json:
+        assert isinstance(handler, logging.StreamHandler)
+        plain = LineHandler(handler.stream)
+        plain.setLevel(handler.level)
+        plain.setFormatter(JsonLines(redact))
+        for each in handler.filters:
+            plain.addFilter(each)
+        logger.removeHandler(handler)
+        logger.addHandler(plain)
+        _replaced.append(handler)
+    else:
+        handler.setFormatter(TextLines(_inner(handler), redact))
+
+
+def _inner(handler: logging.Handler) -> logging.Formatter | None:
+    formatter = handler.formatter
+    return formatter.inner if isinstance(formatter, Redacted) else formatter
+
+
+def _writes_to_console(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and getattr(handler.stream, "name", None) in (
+        "<stderr>",
+        "<stdout>",
+    )
+
+
+def _loggers() -> Iterable[logging.Logger]:
+    known = list(logging.Logger.manager.loggerDict.values())
+    return [logging.getLogger(), *(logger for logger in known if isinstance(logger, logging.Logger))]
+
+
+def _catch_the_rest(*, prints: bool) -> None:
+    """What would come out as plain lines: warnings, errors that nobody caught, and prints."""
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda args: _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    if prints:
+        for name in ("stdout", "stderr"):
+            real = getattr(sys, f"__{name}__")
+            if real is not None and getattr(sys, name) is real:
+                setattr(sys, name, PrintedLines(name, real))
+        for name in ("stdout", "stderr"):
+            logging.getLogger(name).setLevel(logging.INFO)
+
+
+def _print_uncaught(
+    redact: Redactor, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    if not issubclass(kind, SystemExit) and sys.stderr is not None:
+        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if issubclass(kind, SystemExit):
+        return
+    logging.getLogger("gpu_worker").critical("uncaught %s", kind.__name__, exc_info=(kind, error or kind(), trace))

@@ -1,0 +1,243 @@
+"""What the worker's code counts as it works: one registry a process, apart from the one that Prefect counts in.
+
+Counting costs about a microsecond and never raises. Whoever wants to know asks `sample`.
+"""
+
+import threading
+import time
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+from weakref import WeakSet
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from configs.model_spec import ModelRef
+from configs.warm_windows import WarmWindows
+from gpu_worker.cold_start import cold_start
+from gpu_worker.device import MEGABYTE, Device, held_mb
+from gpu_worker.metric_table import SECONDS_BUCKETS, TABLE
+from steps.contract import Relief
+from storage.records import ItemEnd, ItemState, Outcome, StepEntry
+from storage.retries import retries
+
+
+class Sample(NamedTuple):
+    """One figure, under the name and labels that Prometheus shows it with."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class WatchedPool(Protocol):
+    """What is told of a model pool."""
+
+    device: Device
+
+    def memory_by_model(self) -> dict[ModelRef, int]: ...
+
+
+class WatchedWriter(Protocol):
+    """What is told of a writer."""
+
+    queue: int
+
+    def waiting(self) -> tuple[int, int]: ...
+
+
+class BusyClock:
+    """Seconds in which at least one thing was going on, the one in hand included. Safe to share between threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._running = 0
+        self._since = self._done = 0.0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        with self._lock:
+            if not self._running:
+                self._since = self._clock()
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                if not self._running:
+                    self._done += self._clock() - self._since
+
+    def seconds(self) -> float:
+        """Never less than before."""
+        with self._lock:
+            return self._done + (self._clock() - self._since if self._running else 0.0)
+
+
+REGISTRY = CollectorRegistry()
+_ROWS = {metric.name: metric for metric in TABLE}
+
+
+def _counter(name: str) -> Counter:
+    return Counter(name, _ROWS[name].help, _ROWS[name].labels, registry=REGISTRY)
+
+
+_images = _counter("pixelmill_images_total")
+_image_seconds = Histogram(
+    "pixelmill_image_seconds",
+    _ROWS["pixelmill_image_seconds"].help,
+    _ROWS["pixelmill_image_seconds"].labels,
+    buckets=SECONDS_BUCKETS,
+    registry=REGISTRY,
+)
+_items = _counter("pixelmill_items_total")
+_loads = _counter("pixelmill_model_loads_total")
+_load_seconds = _counter("pixelmill_model_load_seconds_total")
+_halved = _counter("pixelmill_batches_halved_total")
+_reliefs = _counter("pixelmill_reliefs_total")
+_device_busy = BusyClock()
+_pools: WeakSet[WatchedPool] = WeakSet()
+_writers: WeakSet[WatchedWriter] = WeakSet()
+_listeners: list[Callable[[], None]] = []
+_warm_windows: list[WarmWindows | None] = []  # of the settings of this process, once they are known
+
+
+for _state in (ItemState.DONE, ItemState.FAILED, ItemState.QUARANTINED):
+    _items.labels(_state.value)
+
+
+# -- for the code that works ------------------------------------------------------------------------------------------
+def work_begins(steps: Iterable[str], models: Iterable[ModelRef]) -> None:
+    """Shows counts of zero for what is about to be counted: Prometheus sees no growth before a count's first sample."""
+    for step in steps:
+        _image_seconds.labels(step)
+        for outcome in Outcome:
+            _images.labels(step, outcome.value)
+    for ref in models:
+        _loads.labels(str(ref))
+        _load_seconds.labels(str(ref))
+
+
+def step_recorded(step: str, rows: Sequence[StepEntry], ends: Iterable[ItemEnd]) -> None:
+    """The ledger has these outcomes of a step, by its name in the catalogue, and these ends of items."""
+    for outcome, count in Tally(row.outcome for row in rows).items():
+        _images.labels(step, outcome.value).inc(count)
+    seconds = _image_seconds.labels(step)
+    for row in rows:
+        if row.outcome is Outcome.COMPUTED:
+            seconds.observe(row.seconds)
+    for state, count in Tally(end.state for end in ends).items():
+        _items.labels(state.value).inc(count)
+    for listener in _listeners:
+        listener()
+
+
+@contextmanager
+def computing(*, on_device: bool) -> Iterator[None]:
+    """Around a step's work on a micro-batch. `on_device`: the step uses a model."""
+    if not on_device:
+        yield
+        return
+    with _device_busy.busy():
+        yield
+
+
+def batch_halved(step: str, *, out_of_memory: bool) -> None:
+    _halved.labels(step, "memory" if out_of_memory else "failure").inc()
+
+
+def memory_freed(step: str) -> None:
+    """Models that nobody used have left to make room for one image."""
+    _reliefs.labels(step, "free").inc()
+
+
+def relief_tried(step: str, relief: Relief) -> None:
+    _reliefs.labels(step, relief.name.lower()).inc()
+
+
+def model_loaded(ref: ModelRef, seconds: float) -> None:
+    _loads.labels(str(ref)).inc()
+    _load_seconds.labels(str(ref)).inc(seconds)
+    cold_start.model_loaded(str(ref), seconds)
+
+
+def watch_pool(pool: WatchedPool) -> None:
+    """Its models are told for as long as it lives."""
+    _pools.add(pool)
+
+
+def watch_writer(writer: WatchedWriter) -> None:
+    """Its queue is told until it is forgotten."""
+    _writers.add(writer)
+
+
+def forget_writer(writer: WatchedWriter) -> None:
+    _writers.discard(writer)
+
+
+def watch_warm_windows(windows: WarmWindows | None) -> None:
+    """Whether one of them is open is told from now on; None: always."""
+    _warm_windows[:] = [windows]
+
+
+# -- for the code that tells ------------------------------------------------------------------------------------------
+def on_recorded(listener: Callable[[], None]) -> Callable[[], None]:
+    """`listener` is called, in whatever thread, after outcomes were counted. Returns what ends that."""
+    _listeners.append(listener)
+    return lambda: _listeners.remove(listener)
+
+
+def sample() -> list[Sample]:
+    """All figures of this process as of now."""
+    return [
+        *(
+            Sample(sample.name, sample.labels, sample.value)
+            for metric in REGISTRY.collect()
+            for sample in metric.samples
+            if not sample.name.endswith("_created")
+        ),
+        Sample("pixelmill_device_busy_seconds_total", {}, _device_busy.seconds()),
+        Sample("pixelmill_store_retries_total", {}, retries()),
+        *_start_samples(),
+        *_warm_samples(),
+        *_writer_samples(),
+        *_pool_samples(),
+    ]
+
+
+def _start_samples() -> Iterator[Sample]:
+    for phase, model, seconds in cold_start.figures():
+        yield Sample("pixelmill_start_seconds", {"phase": phase, "model": model}, seconds)
+
+
+def _warm_samples() -> Iterator[Sample]:
+    for windows in _warm_windows:
+        is_open = windows is None or windows.contains(datetime.now(UTC))
+        yield Sample("pixelmill_warm_window_open", {}, float(is_open))
+
+
+def _writer_samples() -> Iterator[Sample]:
+    writers = list(_writers)
+    waiting = [writer.waiting() for writer in writers]
+    yield Sample("pixelmill_writer_queue_images", {}, sum(images for images, _ in waiting))
+    yield Sample("pixelmill_writer_queue_bytes", {}, sum(size for _, size in waiting))
+    yield Sample("pixelmill_writer_queue_limit_images", {}, sum(writer.queue for writer in writers))
+
+
+def _pool_samples() -> Iterator[Sample]:
+    pools = list(_pools)
+    models = {ref: size for pool in pools for ref, size in pool.memory_by_model().items()}
+    yield Sample("pixelmill_models_resident", {}, len(models))
+    for ref, size in models.items():
+        yield Sample("pixelmill_model_memory_bytes", {"model": str(ref)}, size * MEGABYTE)
+    for device in {pool.device for pool in pools}:
+        yield Sample("pixelmill_device_info", {"device": device.name, "kind": device.kind}, 1)
+        yield Sample("pixelmill_device_memory_capacity_bytes", {}, device.total_mb * MEGABYTE)
+        try:
+            held = held_mb(device)
+        except RuntimeError:
+            continue  # a device that failed tells nothing any more
+        yield Sample("pixelmill_device_memory_held_bytes", {}, held * MEGABYTE)

@@ -1,0 +1,95 @@
+"""A process that is a worker: `pixelmill worker start`, from the first word to an orderly end or a hard one."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+from configs.settings import Settings
+from gpu_worker.installed import MISSING, can_compute
+from gpu_worker.logs import use_logs
+from gpu_worker.parent_death import end_with_parent
+from gpu_worker.prefect_worker import PixelmillWorker
+
+logger = logging.getLogger(__name__)
+
+QUERY_SECONDS = 0.5  # Prefect's 10 s are a long wait for somebody who has just submitted a job; asking costs 7 ms
+HEARTBEAT_SECONDS = 10  # so that a worker that was killed is known to be gone within half a minute
+CANCEL_AGAIN_SECONDS = 2.0
+HARD_END_SECONDS = 25.0  # more than an orderly end takes
+
+
+def start_worker(
+    pool: str,
+    settings: Settings,
+    *,
+    name: str | None = None,
+    parent: int | None = None,
+    with_healthcheck: bool = False,
+) -> int:
+    """Runs a worker until SIGINT or SIGTERM, or the death of process `parent`; returns the process's exit status.
+
+    Creates the work pool if it is missing. Needs a Prefect API (`PREFECT_API_URL`). `with_healthcheck` answers
+    `GET /health` on `PREFECT_WORKER_WEBSERVER_HOST` and `_PORT`: 200 or 503. Raises InvalidInput for settings with
+    mistakes; for one that has a parent, which wants work done, a port of metrics that is taken is none.
+    """
+    if not can_compute():
+        _print(MISSING)
+        return 2
+    if parent is not None:
+        end_with_parent(parent, signal.SIGTERM)
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_WORKER_HEARTBEAT_SECONDS,
+        PREFECT_WORKER_QUERY_SECONDS,
+        temporary_settings,
+    )
+
+    use_logs(settings)
+    say = logger.info if settings.log_format == "json" else _print
+
+    async def serve() -> None:
+        worker = PixelmillWorker(pool, name=name or _default_name(), settings=settings, needs_metrics=parent is None)
+        working = asyncio.ensure_future(worker.start(with_healthcheck=with_healthcheck, printer=say))
+        _end_on_signals(working, worker, say)
+        await working
+
+    if not PREFECT_API_URL.value():
+        say("PREFECT_API_URL is not set: start a server (`pixelmill up`) and set it to the server's address.")
+        return 2
+    patience = {PREFECT_WORKER_QUERY_SECONDS: QUERY_SECONDS, PREFECT_WORKER_HEARTBEAT_SECONDS: HEARTBEAT_SECONDS}
+    with temporary_settings(set_defaults=patience):
+        try:
+            asyncio.run(serve())
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            say("The worker has stopped.")
+    return 0
+
+
+def _default_name() -> str:
+    # Readable, and apart for several workers of a machine.
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _end_on_signals(working: "asyncio.Future[None]", worker: PixelmillWorker, say: Callable[[str], object]) -> None:
+    """Has SIGINT and SIGTERM end the worker. A cancellation can get lost in a library's task: it is then repeated."""
+    loop = asyncio.get_running_loop()
+
+    def cancel() -> None:
+        if not (working.done() or worker.is_stopping):
+            working.cancel()
+            loop.call_later(CANCEL_AGAIN_SECONDS, cancel)
+
+    def end() -> None:
+        say("The worker is stopping.")
+        cancel()
+        loop.call_later(HARD_END_SECONDS, os._exit, 1)  # its child ends with it
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the output of a command

@@ -1,0 +1,54 @@
+"""Entries of a recipe with their places, and what those share that write them down."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from configs.problems import did_you_mean
+from configs.recipe import Entry, Gate, leaves_of
+from configs.yaml_source import child
+from steps.compile.conditions import Conditions
+from steps.compile.draft import Draft
+from steps.compile.scope import Changes, Origin, Scope
+
+
+class Placed(NamedTuple):
+    """An entry, and its path in the document."""
+
+    entry: Entry
+    path: str
+
+
+def placed(entries: Sequence[Entry], path: str) -> list[Placed]:
+    """Those of the list at this path."""
+    return [Placed(entry, f"{path}[{place}]") for place, entry in enumerate(entries)]
+
+
+def title_of(entry: Entry) -> str:
+    """What an entry is called in decisions and labels of seeds: its id, or that of its first step."""
+    if isinstance(entry, Gate):
+        return entry.id or "gate"
+    if entry.id is not None:
+        return entry.id
+    return next((step.id for step in leaves_of([entry])), "branch")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiling:
+    """`write_list` writes entries one after the other; it returns where images may come from behind the last one."""
+
+    draft: Draft
+    conditions: Conditions
+    write_list: Callable[[Sequence[Placed], Scope], Origin]
+
+    def write_within(self, entries: Sequence[Entry], path: str, scope: Scope) -> Origin:
+        """The list at this path, which is one deeper than what it is in."""
+        return self.write_list(placed(entries, path), scope.within())
+
+    def check_changes(self, change: Changes, entries: Sequence[Entry], path: str, whose: str, scope: Scope) -> None:
+        """Complains of parameters to change that are of no step among these. `whose`: who says so."""
+        ids = {step.id for step in leaves_of(entries)}
+        for name in change:
+            if name not in ids:
+                message = f"{whose} no step `{name}`{did_you_mean(name, ids)}"
+                self.draft.complain(scope, child(f"{path}.change", name), message)

@@ -1,0 +1,58 @@
+"""The classes of steps: found in the catalogue, and made with the parameters that a recipe gives them."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from configs.catalogue import BrokenEntry, UnknownName, load_step
+from configs.item import Item
+from configs.problems import Problem
+from configs.recipe import RecipeStep
+from configs.validation import check
+from steps.compile.draft import Draft
+from steps.compile.scope import Scope
+from steps.contract import Step
+
+
+def make_step(entry: RecipeStep, path: str, scope: Scope, draft: Draft) -> Step | None:
+    """With the parameters that the loops around give it. None: it has mistakes, of which the draft knows now."""
+    try:
+        kind = _class_of(entry)
+    except (UnknownName, BrokenEntry) as error:
+        draft.complain(scope, f"{path}.step", str(error.args[0]))
+        return None
+    changed = scope.loops.parameters(entry.id)
+    step, mistakes = check(kind, {**entry.parameters, **changed}, path, also_known=tuple(_names_of_fields(RecipeStep)))
+    if not scope.is_again:
+        draft.problems += mistakes
+    elif changed:
+        values = ", ".join(f"{name}: {value}" for name, value in changed.items())
+        draft.problems += [Problem(each.path, f"with {values} of a loop: {each.message}") for each in mistakes]
+    return step
+
+
+def reads_seed(entry: RecipeStep) -> bool:
+    """Whether another seed makes another image. A step that cannot be made gets the benefit of the doubt."""
+    try:
+        step, _ = check(_class_of(entry), entry.parameters)
+    except (UnknownName, BrokenEntry):
+        step = None
+    if step is None:
+        return True
+    item = Item(index=0, name="any", prompt="any", seed=0, image="any", mask="any")
+    try:
+        return step.identity(item) != step.identity(item.model_copy(update={"seed": 1}))
+    except Exception:
+        return True
+
+
+def _class_of(entry: RecipeStep) -> type[Step]:
+    kind = load_step(entry.step)
+    if not issubclass(kind, Step):
+        raise BrokenEntry(f"`{entry.step}` is in the catalogue, but no subclass of Step")
+    return kind
+
+
+def _names_of_fields(model: type[BaseModel]) -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        yield info.alias or name

@@ -1,0 +1,41 @@
+"""The catalogue of facts, and the one function that measures them."""
+
+from collections.abc import Collection, Mapping
+
+from PIL import Image
+
+from configs.problems import did_you_mean
+from steps.contract import Fact
+from steps.facts import colors, comparison, flaws, geometry, likeness, shape, tiles, tone
+from steps.facts.spec import FactSpec, Measure
+from steps.facts.view import View
+
+_MEASURES: tuple[Measure, ...] = tuple(
+    each for subject in (geometry, shape, tone, colors, flaws, tiles, likeness, comparison) for each in subject.MEASURES
+)
+
+FACTS: Mapping[str, FactSpec] = {spec.name: spec for each in _MEASURES for spec in each.specs}
+ALWAYS: frozenset[str] = frozenset(name for name, spec in FACTS.items() if spec.always)
+IMAGE_FACTS: Mapping[str, str] = {name: spec.description for name, spec in FACTS.items() if spec.always}
+
+
+def measure(
+    image: Image.Image, names: Collection[str] = ALWAYS, *, source: Image.Image | None = None
+) -> dict[str, Fact]:
+    """The facts of these names about an RGB or RGBA image, in the catalogue's order.
+
+    `source` is the image that the step was given; without one, facts that read it are left out. The same pixels give
+    the same facts on every machine, and every value lies inside its bounds. What lies under wholly transparent pixels
+    counts for none of them. Raises LookupError for a name that the catalogue does not have.
+    """
+    unknown = sorted(set(names) - FACTS.keys())
+    if unknown:
+        raise LookupError(f"unknown fact `{unknown[0]}`{did_you_mean(unknown[0], FACTS)}")
+    view = View(image, source)
+    facts: dict[str, Fact] = {}
+    for each in _MEASURES:
+        wanted = [spec for spec in each.specs if spec.name in names and (source is not None or not spec.reads_source)]
+        if wanted:
+            found = each.take(view)
+            facts |= {spec.name: spec.value(found[spec.name]) for spec in wanted}
+    return facts

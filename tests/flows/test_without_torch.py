@@ -1,0 +1,70 @@
+"""What the flows image does: plan, run bursts, report and verify without the libraries that compute images."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.parts
+
+ROOT = Path(__file__).parents[2]
+BLOCKED = ("torch", "torchvision", "diffusers", "transformers", "rembg", "onnxruntime", "realesrgan", "safetensors")
+# As if they were not installed, for imports and for whoever only asks whether they could be imported.
+BLOCK = f"""
+import importlib.machinery, sys
+find, asked_for = importlib.machinery.PathFinder.find_spec, []
+def find_spec(name, path=None, target=None):
+    if name.partition(".")[0] not in {BLOCKED!r}:
+        return find(name, path, target)
+    asked_for.append(name)
+importlib.machinery.PathFinder.find_spec = staticmethod(find_spec)
+"""
+
+
+def run(code: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PIXELMILL_"))}
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK + code],
+        cwd=folder,
+        env={**kept, "PYTHONPATH": str(ROOT), "PIXELMILL_HOME": str(folder / "home"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def command(*arguments: str) -> str:
+    return f"sys.argv = {['pixelmill', *arguments]!r}\nfrom flows.cli import main\nmain()\n"
+
+
+def test_the_block_blocks(tmp_path: Path) -> None:
+    done = run("import torch", tmp_path)
+    assert "No module named 'torch'" in done.stderr
+
+
+def test_everything_that_flows_are_made_of_can_be_imported_and_nobody_asks_for_torch(tmp_path: Path) -> None:
+    modules = sorted(f"flows.{path.stem}" for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
+    done = run(f"import {', '.join(modules)}, gpu_worker.prefect_worker\nprint(asked_for)", tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_a_job_is_planned(tmp_path: Path) -> None:
+    done = run(command("plan", str(ROOT / "jobs" / "starter.yaml"), "--json"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"]["base"]["computed"] == 56
+
+
+def test_a_worker_says_what_to_install(tmp_path: Path) -> None:
+    done = run(command("worker", "start"), tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 2
+    assert "pixelmill[worker]" in done.stdout
+
+
+def test_a_job_of_this_machine_alone_is_refused_before_a_server_is_started(tmp_path: Path) -> None:
+    done = run(command("run", str(ROOT / "jobs" / "starter.yaml"), "--json"), tmp_path)
+    assert done.returncode == 1
+    assert "pixelmill[worker]" in done.stderr
+    assert not (tmp_path / "home" / "prefect" / "server.json").exists()
