@@ -18,6 +18,7 @@ from steps.contract import Fact, Frame, StepResult
 from steps.facts import ALWAYS, measure
 from steps.program import Visit
 from storage.artefacts import DamagedObject, MissingObject, StoreError
+from storage.records import ArtefactRecord
 
 
 class StepFacts:
@@ -50,11 +51,9 @@ class StepFacts:
         if not missing:
             return facts
         try:
-            before = None if source is None else self._work.inputs.image(source.result())
-            found = measure(self._work.inputs.image(artefact), missing, source=before)
-        except (MissingObject, DamagedObject) as error:
-            self._work.losses.add(item, artefact, damaged=isinstance(error, DamagedObject))
-            raise
+            image = self._image_of(item, artefact)
+            before = None if source is None else self._image_of(item, source.result())
+            found = measure(image, missing, source=before)
         except StoreError:
             raise
         except Exception as error:
@@ -62,6 +61,14 @@ class StepFacts:
         complete = {**facts, **found}
         self._work.ledger.add_facts(artefact.root, artefact.fingerprint, complete)
         return complete
+
+    def _image_of(self, item: Item, artefact: ArtefactRecord) -> Image.Image:
+        """Raises MissingObject or DamagedObject after noting that the item has lost it."""
+        try:
+            return self._work.inputs.image(artefact)
+        except (MissingObject, DamagedObject) as error:
+            self._work.losses.add(item, artefact, damaged=isinstance(error, DamagedObject))
+            raise
 
 
 def _facts_of(result: StepResult, names: Collection[str], source: Image.Image | None) -> dict[str, Fact]:

@@ -201,6 +201,20 @@ def test_a_lost_final_image_is_made_again(tmp_path: Path) -> None:
     assert len(mill.finals()) == 3
 
 
+def test_a_long_chain_is_made_again_from_the_start_if_all_its_images_are_lost(tmp_path: Path) -> None:
+    chain = [resolved("made", Fill()), *(resolved(f"negative{number}", Invert()) for number in range(5))]
+    first = Mill(tmp_path, chain, items(3))
+    first.run()
+    for key in [key for key, _ in first.store.list("")]:
+        first.store.delete(key)
+    mill = Mill(tmp_path, [*chain, resolved("last", Invert()), resolved("same", Invert())], items(3), chunk_size=2)
+    mill.ledger.reset_items(JOB)
+    mill.run()
+    assert mill.ledger.progress(JOB).done == 3
+    assert set(mill.outcomes()[0].values()) == {"computed"}
+    assert len(mill.finals()) == 3
+
+
 def test_an_item_file_that_cannot_be_read_fails_its_item(tmp_path: Path) -> None:
     from steps.load import Load
 
