@@ -15,7 +15,15 @@ from flows.links import file_address, served_address
 from flows.markdown import escape_markdown, table
 from flows.plan import Plan
 from flows.plan_report import plan_document
-from flows.report import GALLERY_NAME, MANIFEST_NAME, REPORT_NAME, Summary, format_cost, format_seconds
+from flows.report import (
+    GALLERY_NAME,
+    MANIFEST_NAME,
+    REPORT_NAME,
+    Summary,
+    failures_title,
+    format_cost,
+    format_seconds,
+)
 from flows.report_ways import Ways, attempt_rows, gate_rows, reason_rows, warning_title
 from storage.artefacts import ArtefactStore
 from storage.keys import job_key
@@ -132,8 +140,8 @@ def _failures(summary: Summary) -> str:
     shown = summary.failures[:MAX_FAILURES]
     total = summary.items.failed + summary.items.quarantined
     more = f" (the first {len(shown)} of {total:,}; the manifest has all)" if total > len(shown) else ""
-    rows = [[failure.item, failure.step, failure.message] for failure in shown]
-    return f"## What failed{more}\n\n" + table(["item", "at step", "why"], rows)
+    rows = [[failure.item, failure.state, failure.step, failure.message] for failure in shown]
+    return f"## {failures_title(summary)}{more}\n\n" + table(["item", "state", "at step", "why"], rows)
 
 
 def publish_branches(job: JobRecord, shard: int, counts: dict[str, StepCounts]) -> None:

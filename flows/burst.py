@@ -155,7 +155,7 @@ def _finish(job: JobRecord, ending: Ending, ledger: Ledger, settings: Settings) 
         summary = finish_job(job, ledger, settings)
         logger.info("%s: finished; images and gallery: %s", job.name, summary.output)
         for failure in summary.failures[:LOGGED_FAILURES]:
-            logger.warning("%s failed at %s: %s", failure.item, failure.step, failure.message)
+            logger.warning("%s %s at %s: %s", failure.item, failure.state, failure.step, failure.message)
         return summary
     logger.error("%s: %s", job.name, ending.error)
     try:

@@ -47,7 +47,10 @@ class ItemCounts(_Part):
 
 
 class StepSummary(_Part):
-    """How many items this run computed, reused from earlier work, skipped by condition and failed at one step."""
+    """How many images this run computed and reused at one step, and how many items skipped it and failed there.
+
+    Every attempt of an item counts.
+    """
 
     computed: int = 0
     reused: int = 0
@@ -61,6 +64,7 @@ class Failure(_Part):
     """An item that failed or was quarantined."""
 
     item: str = Field(description="The item's name.")
+    state: Literal["failed", "quarantined"] = "failed"
     step: str | None = Field(description="Id of the step where it stopped.")
     message: str
 
@@ -241,11 +245,19 @@ def _failures(ledger: "Ledger", job: JobRecord, count: int) -> tuple[Failure, ..
     return tuple(
         Failure(
             item=record.item.name,
+            state="quarantined" if record.state is ItemState.QUARANTINED else "failed",
             step=record.error_step and step_of(record.error_step),
             message=record.error or f"{record.state}, and no reason was recorded",
         )
         for record in records[:MAX_FAILURES]
     )
+
+
+def failures_title(summary: Summary) -> str:
+    """What the list of `failures` is of."""
+    if not summary.items.quarantined:
+        return "What failed"
+    return "What failed or was quarantined" if summary.items.failed else "What was quarantined"
 
 
 # -- for the terminal ------------------------------------------------------------------------------------------------
@@ -333,14 +345,16 @@ def _failure_table(summary: Summary) -> Table:
     shown = summary.failures[:20]
     total = max(len(summary.failures), summary.items.failed + summary.items.quarantined)
     more = f" (the first {len(shown)}; the manifest has all)" if total > len(shown) else ""
-    table = Table(
-        box=None, pad_edge=False, header_style="dim", title=Text(f"What failed{more}", "bold"), title_justify="left"
-    )
+    title = Text(failures_title(summary) + more, "bold")
+    table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
     table.add_column("item", overflow="fold", ratio=1)
+    if is_mixed := bool(summary.items.failed and summary.items.quarantined):
+        table.add_column("state", no_wrap=True)
     table.add_column("at step", no_wrap=True)
     table.add_column("why", overflow="fold", ratio=3)
     for failure in shown:
-        table.add_row(Text(failure.item), Text(failure.step or "–"), Text(failure.message))
+        state = [Text(failure.state)] if is_mixed else []
+        table.add_row(Text(failure.item), *state, Text(failure.step or "–"), Text(failure.message))
     return table
 
 

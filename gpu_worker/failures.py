@@ -24,6 +24,13 @@ class DeviceLost(Exception):
     """The device fails every call from now on. The process has to end and the shard has to start again elsewhere."""
 
 
+class BrokenInstallation(Exception):
+    """This worker's Python lacks a package: it is the worker that needs mending, not the items."""
+
+    def __init__(self, error: ImportError) -> None:
+        super().__init__(f"this worker's installation is not complete: {describe(error)}. Install Pixelmill there anew")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether less work at once could have succeeded."""
     torch = sys.modules.get("torch")

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from gpu_worker import telemetry
-from gpu_worker.failures import DeviceLost, describe, full_traceback, is_device_lost, is_out_of_memory
+from gpu_worker.failures import (
+    BrokenInstallation,
+    DeviceLost,
+    describe,
+    full_traceback,
+    is_device_lost,
+    is_out_of_memory,
+)
 from gpu_worker.model_pool import ModelLoadError
 from gpu_worker.relief import Relieved, does_not_fit, stronger, strongest_offered
 from gpu_worker.working_sizes import MemoryKey, Rung, WorkingSizes, memory_key
@@ -65,7 +72,8 @@ def run_in_batches(
     frames of the same kind begin there. What does not fit whatever is done is `quarantined`.
 
     `name` is the step's name for messages, `model_digests` (str(ModelRef) -> SHA-256) tells versions of a model apart.
-    Raises ModelLoadError and DeviceLost, which concern all frames to come, and the errors of the ledger of `sizes`.
+    Raises ModelLoadError, BrokenInstallation and DeviceLost, which concern all frames to come, and the errors of the
+    ledger of `sizes`.
     """
     sizes = WorkingSizes() if sizes is None else sizes
     worker = _MicroBatches(step, context, limit, name or type(step).__name__, free_memory, sizes)
@@ -180,6 +188,8 @@ def _run(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext)
         return BatchOutcome(batch, _validated(label, batch, results), seconds)
     except ModelLoadError:
         raise
+    except ImportError as error:
+        raise BrokenInstallation(error) from error
     except Exception as error:
         if is_device_lost(error):
             raise DeviceLost(

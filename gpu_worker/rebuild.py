@@ -7,7 +7,7 @@ from PIL import Image
 
 from configs.problems import Problem
 from gpu_worker.device import DeviceUnavailable
-from gpu_worker.failures import DeviceLost, describe
+from gpu_worker.failures import BrokenInstallation, DeviceLost, describe
 from gpu_worker.micro_batch import InvalidResult, run_in_batches
 from gpu_worker.model_pool import ModelLoadError
 from gpu_worker.rebuild_plan import CannotRebuild, PlannedStep, RebuildPlan, legible
@@ -63,7 +63,15 @@ def rebuild(
 
 
 # What concerns this image, this device or these models. Anything else is a mistake of Pixelmill's own.
-_FAILURES = (DeviceLost, DeviceUnavailable, InvalidResult, ModelLoadError, UnreadableImage, UnwritableImage)
+_FAILURES = (
+    BrokenInstallation,
+    DeviceLost,
+    DeviceUnavailable,
+    InvalidResult,
+    ModelLoadError,
+    UnreadableImage,
+    UnwritableImage,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ class ChunkStep:
     def run(self) -> StepCounts:
         """Every living item is skipped, reused, computed, failed, or put aside because its input image is lost.
 
-        Raises StoreError, ModelLoadError, DeviceLost and the ledger's errors; what was done until then is recorded.
+        Raises StoreError, ModelLoadError, BrokenInstallation, DeviceLost and the ledger's errors; what was done until
+        then is recorded.
         """
         try:
             with log_fields(step=self._visit.id):

@@ -120,8 +120,8 @@ class ShardRun:
     def run_step(self, chunk: Chunk, visit: Visit) -> StepCounts:
         """Takes the chunk's living items through the step. One bad item is an outcome, not an error.
 
-        What it raises concerns the whole shard: ShardHalted, StoreError, ModelLoadError, DeviceLost and the ledger's
-        errors.
+        What it raises concerns the whole shard: ShardHalted, StoreError, ModelLoadError, BrokenInstallation, DeviceLost
+        and the ledger's errors.
         """
         if self._ahead is not None:
             self._ahead.result()  # it reads the paths that this step moves

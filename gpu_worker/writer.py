@@ -15,7 +15,7 @@ from PIL import Image
 
 from gpu_worker import telemetry
 from gpu_worker.cold_start import cold_start
-from gpu_worker.failures import describe, full_traceback
+from gpu_worker.failures import BrokenInstallation, describe, full_traceback
 from gpu_worker.new_artefact import NewArtefact, store_artefact
 from storage.artefacts import ArtefactStore, MissingObject, StoreError
 from storage.finals import final_keys
@@ -119,9 +119,9 @@ class Unit:
 class Writer:
     """Puts images into the store, and then what became of the items into the ledger: objects first, rows second.
 
-    Holds at most `queue` images; `write` blocks while the store is slower than the device. The first StoreError or
-    ledger error stops it: images that wait are dropped, nothing is recorded any more, and every call raises that
-    error. An image that cannot be encoded fails its item alone.
+    Holds at most `queue` images; `write` blocks while the store is slower than the device. The first StoreError,
+    BrokenInstallation or ledger error stops it: images that wait are dropped, nothing is recorded any more, and every
+    call raises that error. An image that cannot be encoded fails its item alone.
 
     `on_lost(index, artefact)` hears, from a thread of the writer, of items whose final image turned out to be missing
     from the store; they are not ended.
@@ -246,6 +246,10 @@ class Writer:
         except StoreError as error:
             self._stop(error)
             raise
+        except ImportError as error:  # of what measures its facts
+            broken = BrokenInstallation(error)
+            self._stop(broken)
+            raise broken from error
         except Exception as error:
             logger.warning("item failed: %s", describe(error), extra={"trace": full_traceback(error)})
             raise
@@ -313,7 +317,7 @@ class Writer:
     def _settle(self, step_id: str, entry: Entry) -> tuple[StepEntry | None, End | None]:
         """The outcome as the ledger takes it. An image that could not be encoded fails its item here."""
         error = entry.artefact.exception() if entry.artefact is not None else None
-        if isinstance(error, StoreError):
+        if isinstance(error, (StoreError, BrokenInstallation)):
             raise error
         if error is not None:
             self._failed.add(entry.index)

@@ -203,7 +203,7 @@ class Ledger:
         )
 
     def step_counts(self, job_id: str, run: int | None = None) -> dict[str, StepCounts]:
-        """Counts per visit id, in recipe order, every step of the recipe present.
+        """Counts by step id, all visits of a step together, in recipe order; every step of the recipe is present.
 
         `run`: as that run sees it: what an earlier run computed counts as reused with 0 seconds. None: as recorded.
         """

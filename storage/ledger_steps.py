@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlmodel import Session, col
 
 from storage.database import SLICE, Database
-from storage.finals import in_order
+from storage.finals import step_of
 from storage.records import ArtefactRecord, ItemEnd, ItemState, Outcome, StepCounts, StepEntry
 from storage.tables import ArtefactRow, ItemRow, JobRow, ModelLoadRow, StepRunRow
 
@@ -175,16 +175,15 @@ def count_steps(job_id: str, run: int | None, step_ids: Sequence[str], *, sessio
         .group_by(col(StepRunRow.step_id), col(StepRunRow.outcome), col(StepRunRow.run))
     )
     totals: dict[str, dict[str, Any]] = {step_id: {} for step_id in step_ids}
-    for step_id, outcome, recorded_run, count, seconds, cost in session.execute(query):
+    for visit, outcome, recorded_run, count, seconds, cost in session.execute(query):
         earlier = run is not None and recorded_run < run and outcome == Outcome.COMPUTED
         seen = Outcome.REUSED.value if earlier else outcome
-        total = totals.setdefault(step_id, {})
+        total = totals.setdefault(step_of(visit), {})
         total[seen] = total.get(seen, 0) + count
         if not earlier:
             total["seconds"] = total.get("seconds", 0.0) + seconds
             total["cost"] = total.get("cost", 0.0) + cost
-    order = {step_id: place for place, step_id in enumerate(step_ids)}
-    return {visit: StepCounts(**totals[visit]) for visit in sorted(totals, key=lambda visit: in_order(visit, order))}
+    return {step_id: StepCounts(**total) for step_id, total in totals.items()}
 
 
 def cost_of_run(job_id: str, run: int, *, session: Session) -> float:

@@ -129,7 +129,7 @@ def test_report_holds_the_public_object(ledger: Ledger, store: FolderStore, job:
     assert set(report) == PUBLIC_KEYS
     assert set(report["items"]) == {"total", "done", "failed", "quarantined", "pending", "waiting"}
     assert set(report["steps"]["generate"]) == {"computed", "reused", "skipped", "failed", "seconds", "cost"}
-    assert set(report["failures"][0]) == {"item", "step", "message"}
+    assert set(report["failures"][0]) == {"item", "state", "step", "message"}
     assert (report["status"], report["gallery"]) == ("incomplete", None)
     assert Summary.model_validate(report) == summary
 
@@ -179,6 +179,16 @@ def test_terminal_says_what_was_made_where_and_what_failed(ledger: Ledger, store
     for failure in summary.failures:
         assert failure.item in text
         assert failure.message in text
+    table = text.partition("What failed or was quarantined")[2]
+    assert (table.count(" failed "), table.count(" quarantined ")) == (3, 2)
+
+
+def test_where_all_were_quarantined_the_list_says_so() -> None:
+    failures = (Failure(item="fox", state="quarantined", step="draw", message="too dark"),)
+    items = ItemCounts(total=1, quarantined=1)
+    text = printed(Summary(job="j", status=JobStatus.INCOMPLETE, items=items, failures=failures))
+    assert "What was quarantined" in text
+    assert "state" not in text
 
 
 def test_nothing_to_do_is_said_plainly() -> None:

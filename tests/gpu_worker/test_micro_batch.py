@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import Field
 
 from configs.model_spec import ModelRef
-from gpu_worker.failures import DeviceLost
+from gpu_worker.failures import BrokenInstallation, DeviceLost
 from gpu_worker.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.model_pool import ModelLoadError
 from gpu_worker.working_sizes import WorkingSizes
@@ -116,6 +116,11 @@ def test_a_lost_device_stops_everything() -> None:
 def test_a_model_that_cannot_be_loaded_stops_everything() -> None:
     with pytest.raises(ModelLoadError):
         run(Raises(error=ModelLoadError(ModelRef("m", "cutout"), "no file")), 2, limit=1)
+
+
+def test_a_package_that_is_not_installed_stops_everything() -> None:
+    with pytest.raises(BrokenInstallation, match=r"not complete: ModuleNotFoundError: No module named 'tiles'"):
+        run(Raises(error=ModuleNotFoundError("No module named 'tiles'")), 2, limit=1)
 
 
 def test_errors_carry_no_secrets() -> None:

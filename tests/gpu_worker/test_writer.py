@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from gpu_worker.failures import BrokenInstallation
 from gpu_worker.new_artefact import NewArtefact
 from gpu_worker.writer import End, Entry, Writer
 from steps.contract import Encoding
@@ -142,6 +144,17 @@ def test_the_first_error_of_the_store_stops_everything(desk: Desk, tmp_path: Pat
         fill(writer)
     assert store.left < 0
     assert all(not outcomes for outcomes in desk.mill.outcomes())
+
+
+def test_a_package_that_is_not_installed_stops_everything_and_fails_no_item(desk: Desk) -> None:
+    facts: Future[Any] = Future()
+    facts.set_exception(ModuleNotFoundError("No module named 'tiles'"))
+    with pytest.raises(BrokenInstallation, match="No module named 'tiles'"), desk.writer() as writer:
+        unit = writer.open_unit("a")
+        unit.add(Entry(0, Outcome.COMPUTED, 0.5, writer.write(replace(new(0), facts=facts))))
+        unit.seal()
+        writer.flush()
+    assert desk.mill.outcomes()[0] == {}
 
 
 def test_nothing_is_recorded_that_could_be_lost_with_the_power(desk: Desk, tmp_path: Path) -> None:

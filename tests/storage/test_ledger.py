@@ -204,6 +204,16 @@ def test_counts_name_every_step_in_recipe_order(ledger: Ledger) -> None:
     assert counts["big"] == StepCounts()
 
 
+def test_all_visits_of_a_step_count_as_that_step(ledger: Ledger) -> None:
+    start(ledger)
+    ledger.record_step("job-1", 1, "draw", [computed(0, seconds=2.0), computed(1, seconds=1.0), reused(2)])
+    ledger.record_step("job-1", 1, "cut", [StepEntry(0, Outcome.SKIPPED)])
+    ledger.record_step("job-1", 1, "draw~2", [computed(0, seconds=4.0)])
+    counts = ledger.step_counts("job-1")
+    assert list(counts) == ["draw", "cut", "big"]
+    assert counts["draw"] == StepCounts(computed=3, reused=1, seconds=7.0)
+
+
 def test_a_run_costs_its_own_images_and_loads(ledger: Ledger) -> None:
     start(ledger)
     ledger.record_step("job-1", 1, "draw", [replace(computed(0), cost=0.25), replace(computed(1), cost=0.5)])
