@@ -14,6 +14,7 @@ from starter.dataset import HELD_OUT_SEED
 from starter.measures.generation import Painted
 from starter.measures.subject import overlap, subject_mask
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, draw_sprite
+from steps.engines.late_pymatting import late_pymatting
 
 CUTOUT_FILE = Path(__file__).parent.parent / "models" / "cutout.onnx"
 
@@ -24,7 +25,8 @@ def load_remover(path: Path = CUTOUT_FILE) -> Callable[[Image.Image], Image.Imag
     rembg takes model files from its home folder only, so the home is set to where the file lies.
     """
     os.environ["U2NET_HOME"] = str(path.parent)
-    import rembg
+    with late_pymatting():
+        import rembg
 
     session = rembg.new_session("u2net_custom", model_path=str(path))
 

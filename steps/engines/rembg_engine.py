@@ -1,11 +1,12 @@
 """rembg: cut-out networks in ONNX, from a file or by the name that rembg knows them by."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from steps.engines.late_pymatting import late_pymatting
 
 
 class RembgOptions(BaseModel):
@@ -32,7 +33,7 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
     import torch
 
     checked = RembgOptions.model_validate(dict(options))
-    with _torch_threads_kept():
+    with late_pymatting():
         from rembg.sessions import sessions
     is_file = source.endswith(".onnx")
     name = checked.network if is_file else source
@@ -54,18 +55,6 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
     session_options.log_severity_level = 3
     session_class = kind if path is None else _reading(kind, path)
     return session_class(name, session_options, providers=_providers(device, onnxruntime), model_path=str(path))
-
-
-@contextmanager
-def _torch_threads_kept() -> Iterator[None]:
-    """rembg imports numba functions, which set the number of OpenMP threads of the whole process, and so torch's."""
-    import torch
-
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _reading(kind: Any, path: Path) -> Any:

@@ -1,5 +1,6 @@
 """Models for the steps' tests: tiny ones with random weights, written once a session."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from configs.model_spec import ModelRef
 from steps.contract import Relief
 from tests.steps import tiny_judges, tiny_models
+
+# What numba compiles for soft edges, for most of a minute on a fresh machine, computes the same uncompiled.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 
 @dataclass

@@ -1,5 +1,9 @@
 """remove_background: the subject's alpha, and colors that later steps can use."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,12 @@ SUBJECT = (200, 30, 40)
 def cut_out(context: Context, image: Image.Image | None = None, **fields: Any) -> Any:
     image = image or images.disc(64, color=SUBJECT, under=255).convert("RGB")
     return RemoveBackground(model="tiny", **fields).run([images.frame(image=image)], context)[0]
+
+
+def told_by(script: str, *arguments: object, **environment: str) -> str:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
+    return done.stdout
 
 
 @pytest.mark.parts
@@ -81,6 +91,50 @@ def test_matting_and_hard_masks_run(context: Context) -> None:
     hard = np.asarray(cut_out(context, post_process_mask=True).image)[..., 3]
     assert set(np.unique(hard)) == {0, 255}
     assert cut_out(context, alpha_matting=True, erode_size=2).image.getpixel((32, 32))[3] == 255
+
+
+@pytest.mark.parts
+def test_only_soft_edges_import_pymatting(cutout_file: Path) -> None:
+    """The first import on a machine compiles for most of a minute."""
+    script = f"""
+import sys
+from PIL import Image
+from steps.engines import rembg_engine
+from steps.contract import Frame
+from configs.item import Item
+from steps.remove_background import RemoveBackground
+
+class Context:
+    session = rembg_engine.load({str(cutout_file)!r}, {{}}, "cpu")
+    def model(self, ref):
+        return self.session
+
+frame = Frame(Item(index=0, name="a", seed=1), Image.new("RGB", (8, 8), "red"))
+for fields in ({{"post_process_mask": True}}, {{"clean_edges": True}}):
+    RemoveBackground(model="tiny", **fields).run([frame], Context())
+    print("pymatting" in sys.modules, "numba" in sys.modules)
+"""
+    assert told_by(script).splitlines() == ["False False", "True True"]
+
+
+@pytest.mark.slow
+def test_soft_edges_are_the_same_compiled(tmp_path: Path) -> None:
+    images.disc(64, color=SUBJECT).save(tmp_path / "disc.png")
+    script = """
+import json, sys
+import numpy as np
+from PIL import Image
+from steps.engines.late_pymatting import late_pymatting
+with late_pymatting():
+    from rembg import bg
+pixels = np.asarray(Image.open(sys.argv[1])) / 255
+json.dump(bg.estimate_foreground_ml(pixels[..., :3], pixels[..., 3]).tolist(), sys.stdout)
+"""
+    colors = [
+        np.array(json.loads(told_by(script, tmp_path / "disc.png", NUMBA_DISABLE_JIT=disabled)))
+        for disabled in ("0", "1")
+    ]
+    assert np.abs(colors[0] - colors[1]).max() < 1e-4
 
 
 def test_wrong_colors_are_refused() -> None:
