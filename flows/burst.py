@@ -26,7 +26,8 @@ from flows.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.report import Summary, build_summary
 from flows.review_table import publish_waiting
 from flows.review_wait import has_expired, suspend_for_review
-from flows.shard_runs import is_cancelled
+from flows.revive import REVIVED
+from flows.shard_runs import end_replaced, is_cancelled, tags_of
 from flows.shard_watch import Ending, ProgressReport, ShardWatch
 from flows.webhook import WebhookError, event_of, send_webhook
 from gpu_worker.log_fields import shared_fields
@@ -141,12 +142,14 @@ def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLeas
 
 def _introduce(job: JobRecord, client: SyncPrefectClient) -> None:
     """Has the flow run say what it is, now that that is known."""
-    if flow_run.id:
-        client.update_flow_run(
-            UUID(str(flow_run.id)),
-            name=f"burst {job.name} {job.total:,} {'item' if job.total == 1 else 'items'}",
-            tags={*flow_run.tags, f"job:{job.id}", f"recipe:{job.recipe.name}"},
-        )
+    if not flow_run.id:
+        return
+    own = UUID(str(flow_run.id))
+    tags = set(flow_run.tags)
+    name = f"burst {job.name} {job.total:,} {'item' if job.total == 1 else 'items'}"
+    client.update_flow_run(own, name=name, tags={*tags, *tags_of(job)})
+    if REVIVED in tags:
+        end_replaced(client, job, name, own)
 
 
 def _finish(job: JobRecord, ending: Ending, ledger: Ledger, settings: Settings) -> Summary:

@@ -27,6 +27,7 @@ START_SECONDS = 60.0  # for a burst that a worker has taken to take its job: as 
 AGAIN_SECONDS = 10.0  # after one that ended without its job: whatever ended it may be over soon. Doubled each time
 MOST_REVIVALS = 8  # of a job that they do not bring on
 BURST_DEPLOYMENT = "burst/burst"
+REVIVED = "revived"  # tag of a burst that goes on in the place of one whose process is gone
 
 
 class Standing(Enum):
@@ -125,7 +126,7 @@ class BurstDeployment:
             timeout=0,
             idempotency_key=key,
             as_subflow=False,
-            tags=["revived"],
+            tags=[REVIVED],
         )
         logger.info("%s: flow run %s", job_id, run.name)
         return str(run.id)

@@ -1,4 +1,4 @@
-"""Shards as Prefect knows them: flow runs that are submitted, looked at and cancelled."""
+"""Shards and bursts as Prefect knows them: flow runs that are submitted, looked at and cancelled."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -7,11 +7,18 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterName,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 
 from configs.settings import Settings
 from flows.deployments import Queue
@@ -42,11 +49,16 @@ def submit_shard(job: JobRecord, shard: int, attempt: int, queue: Queue, *, at: 
         scheduled_time=at,
         idempotency_key=f"{job.id}:{job.revision}:{job.run}:{shard}:{attempt}",
         flow_run_name=f"{job.name} shard {shard}" + (f" (attempt {attempt})" if attempt > 1 else ""),
-        tags=[f"job:{job.id}", f"recipe:{job.recipe.name}"],
+        tags=tags_of(job),
         work_queue_name=queue,
     )
     identifier: UUID = run.id
     return identifier
+
+
+def tags_of(job: JobRecord) -> list[str]:
+    """What the job's flow runs are found by, bursts and shards."""
+    return [f"job:{job.id}", f"recipe:{job.recipe.name}"]
 
 
 def read_runs(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
@@ -63,6 +75,22 @@ def cancel_runs(client: SyncPrefectClient, ids: Iterable[UUID], message: str) ->
     """Asks Prefect to cancel flow runs; workers then stop their children."""
     for identifier in ids:
         client.set_flow_run_state(identifier, Cancelling(message=message))
+
+
+def end_replaced(client: SyncPrefectClient, job: JobRecord, name: str, successor: UUID) -> None:
+    """Has the flow runs of this name that ran the job, and whose processes are gone, say that `successor` goes on.
+
+    Prefect would call them running until their heartbeats are missed, for minutes.
+    """
+    replaced = FlowRunFilter(
+        name=FlowRunFilterName(any_=[name]),
+        tags=FlowRunFilterTags(all_=tags_of(job)),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+    )
+    message = f"Its process is gone. The job goes on in flow run {successor}."
+    for run in client.read_flow_runs(flow_run_filter=replaced):
+        if run.id != successor:
+            client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
 
 
 def is_cancelled(client: SyncPrefectClient, identifier: UUID) -> bool:

@@ -33,11 +33,14 @@ class RemoveBackground(Step):
         description="Keep the colors under transparent pixels, for later steps to draw on; else black.",
     )
     clean_edges: bool = Field(
-        default=False, description="Estimate the subject's own color at soft edges: no rim of the old background."
+        default=False,
+        description="Estimate the subject's own color at soft edges: no rim of the old background. The first use on a "
+        "machine compiles for a minute.",
     )
     post_process_mask: bool = Field(default=False, description="Smooth the mask and make it hard: for ragged masks.")
     alpha_matting: bool = Field(
-        default=False, description="Compute soft edges such as hair by closed-form matting: seconds an image."
+        default=False,
+        description="Compute soft edges such as hair by closed-form matting: seconds an image. Compiles likewise.",
     )
     foreground_threshold: int = Field(
         default=240, ge=0, le=255, description="alpha_matting: mask values above are surely subject."

@@ -217,7 +217,7 @@ def test_a_burst_that_is_killed_with_its_worker_goes_on(up: Up) -> None:
     job = up.shell.write("keys.yaml", KEYS)
     with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}), get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("burst/burst")
-        client.create_flow_run_from_deployment(deployment.id, parameters={"job": job})
+        killed = client.create_flow_run_from_deployment(deployment.id, parameters={"job": job}).id
     wait_until(lambda: _made(up, "keys") >= 8)
     for process in psutil.Process(up.process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -227,3 +227,7 @@ def test_a_burst_that_is_killed_with_its_worker_goes_on(up: Up) -> None:
     wait_until(lambda: _job(up, "keys").status is JobStatus.DONE, 240)
     with closing(Ledger(Settings(home=up.shell.home).resolved_ledger_url)) as ledger:
         assert ledger.progress(_job(up, "keys").id).done == 32
+    with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}), get_client(sync_client=True) as client:
+        state = client.read_flow_run(killed).state
+    assert state is not None
+    assert (state.type, "The job goes on in flow run" in str(state.message)) == (StateType.CANCELLED, True), state
