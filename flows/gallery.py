@@ -25,7 +25,7 @@ from flows.contact_sheet import last_final
 from flows.explain import Explainer
 from flows.explain_lines import Line, lines_of
 from flows.explained import Explanation, Visited
-from flows.page_parts import digest, source, templates
+from flows.page_parts import digest, source, store_data, templates
 from flows.report import GALLERY_NAME, Summary
 from steps.compile import resolve_program
 from storage.artefacts import ArtefactStore
@@ -75,7 +75,7 @@ def write_gallery(
             store.sync()
             store.replace(key, file.data, content_type=file.content_type)
         else:
-            store.put(key, file.data, sha256=sha256_hex(file.data), content_type=file.content_type)
+            store_data(store, key, file.data, content_type=file.content_type)
         written.add(key)
     _delete_others(store, job_key(job.name, f"{DATA_FOLDER}/"), written)
     return job_key(job.name, GALLERY_NAME)

@@ -9,6 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from flows.report import format_seconds
+from storage.artefacts import ArtefactStore, ContentConflict
+from storage.keys import sha256_hex
 
 
 @lru_cache(maxsize=1)
@@ -34,3 +36,11 @@ def source(name: str) -> Markup:
 def digest(script: str) -> str:
     """As a security policy names the one script that may stand in a page."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def store_data(store: ArtefactStore, key: str, data: bytes, *, content_type: str) -> None:
+    """Stores a data file of a page. Its key is named by its digest: other bytes under that name are damaged ones."""
+    try:
+        store.put(key, data, sha256=sha256_hex(data), content_type=content_type)
+    except ContentConflict:
+        store.replace(key, data, content_type=content_type)

@@ -17,7 +17,7 @@ from configs.settings import Settings
 from configs.uris import shown
 from flows.explained import visit_label
 from flows.gallery import GalleryFile, relative_link
-from flows.page_parts import digest, source, templates
+from flows.page_parts import digest, source, store_data, templates
 from flows.report import GALLERY_NAME, REVIEW_NAME
 from gpu_worker.distinct import repeated_in
 from storage.artefacts import ArtefactStore
@@ -48,7 +48,7 @@ def write_review_page(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> s
             store.sync()
             store.replace(key, file.data, content_type=file.content_type)
         else:
-            store.put(key, file.data, sha256=sha256_hex(file.data), content_type=file.content_type)
+            store_data(store, key, file.data, content_type=file.content_type)
         written.add(key)
     if not written and store.exists(page):
         store.delete(page)

@@ -276,6 +276,15 @@ def test_what_speaks_of_the_job_is_written_anew(local_icons: IconJob, name: str)
         assert local_icons.store.get(f"{JOB}/{name}") == before
 
 
+@pytest.mark.parametrize("kind", ["items", "details", "ways"])
+def test_a_damaged_file_of_the_gallery_is_written_anew(icons: IconJob, kind: str) -> None:
+    (key,) = (key for key, _ in icons.store.list(f"{JOB}/gallery/{kind}-"))
+    icons.truncate(key)
+    repair = icons.repair()
+    assert repair.mended == Mended(rewritten=True)
+    assert repair.left.sound
+
+
 # -- who may -----------------------------------------------------------------------------------------------------------
 def test_a_job_at_which_somebody_works_is_not_repaired(local_icons: IconJob) -> None:
     icons = local_icons

@@ -62,6 +62,14 @@ def test_decisions_are_on_the_page_once_it_is_written_again(job: IconJob) -> Non
     assert len(list(job.store.list(f"{JOB}/review/"))) == 1, "the list of before is gone"
 
 
+def test_a_damaged_list_is_written_anew(job: IconJob) -> None:
+    before = rows(job)
+    (key,) = (key for key, _ in job.store.list(f"{JOB}/review/"))
+    job.truncate(key)
+    finish_job(job.job, job.ledger, job.mill.settings)
+    assert rows(job) == before
+
+
 def test_a_job_without_refused_items_has_no_page(job: IconJob) -> None:
     assert job.store.exists(PAGE)
     decide(JOB, None, Verdict.ACCEPTED, reason=None, reviewer=None, ledger=job.ledger)
