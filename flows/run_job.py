@@ -18,6 +18,10 @@ from storage.records import ItemState, JobRecord, JobStatus
 Watch = Callable[[JobRecord], None]  # told once which job runs, so that it can show progress
 
 
+class NotFinished(Exception):
+    """All items have ended, but what speaks of the whole job could not be written; the message says why."""
+
+
 def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, say: Say, watch: Watch) -> Summary:
     """Makes what the job file asks for and is not there yet; items that failed before are tried again.
 
@@ -75,7 +79,15 @@ def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, wa
             if state.name == TAKEN_OVER:
                 raise JobTakenOver(state.message)
             failure = state.result(raise_on_failure=False)
-        unsaid = ledger.job(job.id).status is JobStatus.RUNNING
+            if failure is None and state.is_failed():  # by its message alone
+                failure = FailedRun(state.message)
+        status = ledger.job(job.id).status
+        if isinstance(failure, FailedRun) and status in (JobStatus.DONE, JobStatus.INCOMPLETE):
+            raise NotFinished(
+                f"all items have ended, but the job could not be finished: {failure} "
+                f"`pixelmill resume {job.id}` writes its manifest, gallery and report"
+            )
+        unsaid = status is JobStatus.RUNNING
         if isinstance(failure, BaseException) and (unsaid or not isinstance(failure, FailedRun | CancelledRun)):
             raise failure  # not how the job ended, but what kept the burst from saying so
     except JobTakenOver:
@@ -83,7 +95,14 @@ def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, wa
     except BaseException as failure:
         # The burst says what ended it; this is for what went wrong around it, before or after.
         if ledger.job(job.id).status is JobStatus.RUNNING:
-            ledger.set_job_status(job.id, JobStatus.FAILED, str(failure) or type(failure).__name__)
+            ledger.set_job_status(job.id, *_end_by(failure))
         raise
     ended = ledger.job(job.id)
     return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)
+
+
+def _end_by(failure: BaseException) -> tuple[JobStatus, str]:
+    """How a job ended that this stopped, and why."""
+    if isinstance(failure, KeyboardInterrupt):
+        return JobStatus.CANCELLED, "interrupted"
+    return JobStatus.FAILED, str(failure) or type(failure).__name__

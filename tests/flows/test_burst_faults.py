@@ -1,5 +1,6 @@
 """Bursts whose surroundings fail: servers that restart, jobs started twice, wrong recipes, cancelling from outside."""
 
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -104,6 +105,28 @@ def test_a_burst_cancelled_in_prefect_stops_and_can_be_resumed(shell: Pixelmill)
     assert 0 < recorded(shell) < ITEMS
     resumed = shell("resume", "nulls", "--json")
     assert resumed.document["items"]["done"] == ITEMS
+
+
+def test_a_job_whose_gallery_cannot_be_written_does_not_pass_for_done(shell: Pixelmill) -> None:
+    job = write_job(shell, items=4)
+    page = shell.folder / "out" / "nulls" / "index.html"
+    page.mkdir(parents=True)
+    result = shell("run", job)
+    assert result.status == 1
+    assert str(page) in result.err and "`pixelmill resume nulls-" in result.err
+    page.rmdir()
+    assert shell("resume", "nulls").status == 0
+    assert page.is_file()
+
+
+def test_a_job_interrupted_before_its_burst_is_cancelled(tmp_path: Path) -> None:
+    shell = Pixelmill(tmp_path, null_steps_environment(tmp_path))
+    process = shell.start("run", write_job(shell, items=4))
+    wait_until((shell.home / "logs" / "server.log").exists)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "interrupted" in err
+    assert (only_job(shell).status, only_job(shell).error) == (JobStatus.CANCELLED, "interrupted")
 
 
 def test_a_wrong_recipe_stops_early_and_says_why(shell: Pixelmill) -> None:

@@ -133,7 +133,12 @@ def test_pictures_for_a_class_show_what_their_word_says(shell):
         *("blue-umbrella-scene.png", "purple-book-sticker.png", "red-apple-card.jpg")
     ]
     steps = ("drawn", "paper", "sticker", "poster")
-    assert [ran.document["steps"][step]["computed"] for step in steps] == [8, 1, 1, 1]  # the banana four times, one twice
+    assert [ran.document["steps"][step]["computed"] for step in steps] == [
+        8,
+        1,
+        1,
+        1,
+    ]  # the banana four times, one twice
 
 
 @pytest.mark.e2e
