@@ -1,9 +1,10 @@
 """Plan a job: what it asks for, what exists already, and what is left to do. No torch in here."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from configs.item import Item
 from configs.problems import InvalidInput, Problem
@@ -15,7 +16,7 @@ from storage.artefacts import ArtefactStore
 from storage.keys import sha256_hex
 from storage.ledger import Ledger
 from storage.open_store import open_store
-from storage.records import ItemState, JobRecord
+from storage.records import ArtefactRecord, ItemState, JobRecord
 from storage.sources import read_item_file, read_uri
 
 
@@ -55,13 +56,21 @@ def make_plan(request: Request, ledger: Ledger, settings: Settings) -> Plan:
     """Compares the request with what the ledger and the store hold."""
     store = open_store(request.output, settings)
     identifier = job_id(request.job.name, store.root)
-    done = _done_indices(ledger, store, identifier, request)
+    former = _known_job(ledger, identifier)
+    lost = _lost(former, ledger, store) if former is not None else _Lost()
+    done: set[int] = set()
+    if former is not None and former.revision == request.revision:
+        done = {record.item.index for record in ledger.items(identifier, states=[ItemState.DONE])} - lost.items
+
+    def find_artefacts(fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
+        return ledger.find_artefacts(store.root, [each for each in fingerprints if each not in lost.artefacts])
+
     left = [item for item in request.items if item.index not in done]
     steps = forecast(
         left,
         request.program,
         model_digests=request.model_digests,
-        find_artefacts=partial(ledger.find_artefacts, store.root),
+        find_artefacts=find_artefacts,
         digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
         accepted=ledger.accepted_images(identifier),
     )
@@ -129,24 +138,37 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
 
 def restart_lost_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> int:
     """Makes done items pending whose final images are no longer in the store. Returns how many."""
+    lost = _lost(job, ledger, store)
+    if not lost.items:
+        return 0
+    ledger.forget_artefacts(job.output, sorted(lost.artefacts))
+    return ledger.reset_items(job.id, indices=sorted(lost.items))
+
+
+class _Lost(NamedTuple):
+    """Done items whose finals are gone from the store, and those of their images (fingerprints) that are gone too."""
+
+    items: frozenset[int] = frozenset()
+    artefacts: frozenset[str] = frozenset()
+
+
+def _lost(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> _Lost:
     present = {key for key, _ in store.list(f"{job.name}/final/")}
-    lost = [
+    items = frozenset(
         record.item.index
         for record in ledger.items(job.id, states=[ItemState.DONE])
         if not present.issuperset(record.finals.values())
-    ]
-    if not lost:
-        return 0
-    gone = set(lost)
-    fingerprints = [
+    )
+    if not items:
+        return _Lost()
+    artefacts = frozenset(
         entry.artefact.fingerprint
         for report in ledger.item_reports(job.id)
-        if report.record.item.index in gone
+        if report.record.item.index in items
         for entry in report.steps.values()
         if entry.artefact is not None and not store.exists(entry.artefact.key)
-    ]
-    ledger.forget_artefacts(job.output, fingerprints)
-    return ledger.reset_items(job.id, indices=lost)
+    )
+    return _Lost(items, artefacts)
 
 
 def _with_shards(items: Iterable[Item], settings: Settings) -> Iterator[tuple[Item, int]]:
@@ -158,15 +180,6 @@ def _known_job(ledger: Ledger, identifier: str) -> JobRecord | None:
         return ledger.job(identifier)
     except LookupError:
         return None
-
-
-def _done_indices(ledger: Ledger, store: ArtefactStore, identifier: str, request: Request) -> set[int]:
-    job = _known_job(ledger, identifier)
-    if job is None or job.revision != request.revision:
-        return set()
-    present = {key for key, _ in store.list(f"{job.name}/final/")}
-    records = ledger.items(identifier, states=[ItemState.DONE])
-    return {record.item.index for record in records if present.issuperset(record.finals.values())}
 
 
 def _remove_finals(ledger: Ledger, store: ArtefactStore, identifier: str) -> None:

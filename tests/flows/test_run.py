@@ -1,6 +1,7 @@
 """Whole jobs through the command line: server, worker, starter models, store and ledger, and what kills them."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from urllib.request import urlopen
@@ -138,6 +139,14 @@ def test_after_everything_was_killed_resume_redoes_nothing_recorded(shell):
     assert result.document["items"]["done"] == ITEMS
     assert result.document["steps"]["base"]["reused"] == before
     assert result.document["steps"]["base"]["computed"] == ITEMS - before
+
+
+def test_a_plan_counts_what_went_with_the_output(shell):
+    job = write_held_job(shell)
+    assert shell("run", job).status == 0
+    shutil.rmtree(shell.folder / "out")
+    planned = shell("plan", job, "--json").document["steps"]
+    assert {step: counts["computed"] for step, counts in planned.items()} == {"base": ITEMS, "large": ITEMS}
 
 
 def test_cancel_stops_the_job_and_resume_ends_it(shell):
