@@ -1,5 +1,7 @@
 """The command line: its commands about jobs, and all others. Every heavy import is inside a command."""
 
+import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -158,6 +160,9 @@ app.add_typer(service_commands.app)
 
 def main() -> None:
     """Entry point of the `pixelmill` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # None where the caller has closed it
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to fail
     app(prog_name="pixelmill")
 
 

@@ -3,6 +3,7 @@
 Heavy imports are inside functions: `--help` must answer at once.
 """
 
+import codecs
 import json as json_format
 import os
 import sys
@@ -117,7 +118,8 @@ def finish(summary: "Summary", json: bool) -> None:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    sys.stdout.write(json_format.dumps(document, ensure_ascii=False) + "\n")
+    ascii_only = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+    sys.stdout.write(json_format.dumps(document, ensure_ascii=ascii_only) + "\n")
 
 
 def find_job(ledger: "Ledger", wanted: str) -> "JobRecord":

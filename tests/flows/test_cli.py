@@ -53,6 +53,16 @@ def test_a_wrong_job_is_refused_with_every_mistake_and_nothing_written(pixelmill
     assert not (pixelmill.folder / "out").exists()
 
 
+@pytest.mark.parts
+def test_a_terminal_that_lacks_characters_is_served(tmp_path):
+    shell = Pixelmill(tmp_path, {"PYTHONIOENCODING": "ascii"})
+    name = "blüten-花"
+    job = shell.write("job.yaml", f"name: {name}\nrecipe: game-icon\noutput: ./out\nitems:\n- {{name: a, prompt: x}}\n")
+    planned = shell("plan", job, "--json")
+    assert planned.document["job"].startswith(name)
+    assert shell("plan", job).status == 0
+
+
 def test_a_job_file_that_is_not_there_is_refused(pixelmill):
     result = pixelmill("plan", "nowhere.yaml")
     assert result.status == 2
