@@ -43,6 +43,7 @@ _SERIALIZATION = {"40001", "40P01", "55P03"}  # PostgreSQL: serialization failur
 _UNDEFINED = {"42P01", "42703"}  # PostgreSQL: table, column
 _ADVICE = {
     "SQLITE_FULL": "its disk is full: free space",
+    "SQLITE_IOERR_SHMSIZE": "its disk is full: free space",  # not even to be read: readers share a file beside it
     "SQLITE_READONLY": "its file or folder is read-only: let this user write there, or choose another PIXELMILL_HOME",
     "53100": "its disk is full: free space",
     "25006": "the database is read-only: connect to the primary server",

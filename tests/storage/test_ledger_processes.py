@@ -1,6 +1,7 @@
 """Several processes at one ledger."""
 
 import multiprocessing
+import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -129,6 +130,18 @@ def test_a_second_ledger_in_a_process_keeps_the_locks_of_the_first(tmp_path: Pat
     with sqlite3.connect(tmp_path / "ledger.db") as other:
         assert other.execute("SELECT count(*) FROM step_runs").fetchone() == (1,)
     ledger.close()
+
+
+def test_a_ledger_whose_disk_is_full_says_so_as_it_is_opened(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    Ledger(url).close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # as if there were no room for more
+    try:
+        with pytest.raises(LedgerError, match="disk is full"):
+            Ledger(url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_writer_waits_for_another_program(tmp_path: Path) -> None:
