@@ -20,6 +20,10 @@ from storage.open_store import open_store
 from storage.records import ItemState, JobRecord, JobStatus, ShardState, StepCounts
 
 
+class OtherLedger(Exception):
+    """The worker does not look where the burst writes; the message says what to set."""
+
+
 @flow(name="shard", persist_result=False, validate_parameters=True)
 def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
     """Takes the shard's pending items through the recipe; items already done are left alone.
@@ -34,7 +38,13 @@ def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
     ledger = Ledger(settings.resolved_ledger_url, patient=True)
 
     def objection() -> str | None:
-        newest, status = ledger.standing(job_id)
+        try:
+            newest, status = ledger.standing(job_id)
+        except LookupError as unknown:
+            raise OtherLedger(
+                f"this worker has another ledger than the burst ({unknown.args[0]}): give both the same "
+                "PIXELMILL_LEDGER_URL, or on one machine the same PIXELMILL_HOME"
+            ) from None
         if newest != run:
             return f"run {run} of the job is over, it is in run {newest}"
         return None if status is JobStatus.RUNNING else f"the job is {status.value}"

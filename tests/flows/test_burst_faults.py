@@ -15,6 +15,7 @@ from prefect.states import Cancelling, Pending, Running, Scheduled, State
 
 from configs.settings import Settings
 from flows.shard_runs import queue_of, waits_for_the_clock
+from flows.workers_online import workers_online
 from storage.records import JobStatus
 from tests.command import Pixelmill
 from tests.flows.held_steps import hold, null_steps_environment
@@ -127,6 +128,23 @@ def test_a_job_interrupted_before_its_burst_is_cancelled(tmp_path: Path) -> None
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "interrupted" in err
     assert (only_job(shell).status, only_job(shell).error) == (JobStatus.CANCELLED, "interrupted")
+
+
+def test_a_worker_with_another_ledger_says_what_to_set(shell: Pixelmill) -> None:
+    pool = {**shell.env, "PIXELMILL_WORK_POOL": "elsewhere"}
+    here, other = Pixelmill(shell.folder, pool), Pixelmill(shell.folder / "other", pool)
+    other.folder.mkdir()
+    assert other("deploy").status == 0
+    worker = other.start("worker", "start")
+    try:
+        with temporary_settings({PREFECT_API_URL: shell.env["PREFECT_API_URL"]}):
+            wait_until(lambda: bool(workers_online("elsewhere")))
+        result = here("run", write_job(here, items=4))
+    finally:
+        worker.terminate()
+        worker.communicate(timeout=60)
+    assert result.status == 1
+    assert "the same PIXELMILL_LEDGER_URL" in " ".join(result.out.split())
 
 
 def test_a_wrong_recipe_stops_early_and_says_why(shell: Pixelmill) -> None:
