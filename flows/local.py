@@ -36,6 +36,7 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
 
     Raises NoWorker where neither a fleet nor this installation could do the work.
     """
+    from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.workers_online import workers_online
@@ -53,7 +54,10 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
             here = can_compute()
             needed = (lambda: here and not workers_online(settings.work_pool)) if theirs else (lambda: True)
             with worker_process(settings, api_url, needed=needed, say=say):
-                yield api_url
+                try:
+                    yield api_url
+                finally:
+                    APILogHandler().flush()  # Prefect sends logs seconds later: to a server that has ended by then
 
 
 @contextmanager

@@ -14,12 +14,20 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect import flow, get_run_logger
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 
 from configs.settings import Settings
+from flows.local import fleet
 from flows.server import ServerError, is_own, local_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("without_api")]
+
+
+@flow
+def talks() -> None:
+    get_run_logger().warning("the last word")
+
 
 USER = """
 import sys, time
@@ -67,6 +75,15 @@ def test_requests_that_write_at_the_same_time_all_succeed(tmp_path: Path) -> Non
         httpx.post(f"{url}/work_pools/", json={"name": "gpu", "type": "process"}).raise_for_status()
         statuses = [status for some in workers.map(partial(beat, url), range(8)) for status in some]
     assert statuses == [204] * 200
+
+
+def test_what_was_logged_last_is_sent_before_a_server_of_our_own_ends(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, device="cpu")
+    with local_server(settings) as url:
+        with temporary_settings({PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 60}), fleet(settings, say=print):
+            talks()
+        messages = [line["message"] for line in httpx.post(f"{url}/logs/filter", json={}).json()]
+    assert "the last word" in messages
 
 
 def test_server_that_cannot_start_shows_why(tmp_path: Path) -> None:
