@@ -131,4 +131,12 @@ def _parquet_rows(data: bytes) -> Iterator[Row]:
 def _checked(row: Any, place: str) -> Row:
     if not isinstance(row, dict) or not isinstance(row.get("index"), int):
         raise UnreadableManifest(f"{place} is that of no item")
-    return row
+    return _with_costs(row)
+
+
+def _with_costs(row: Row) -> Row:
+    """As of now: versions that counted no costs wrote none, and their ledgers have 0 there since."""
+    steps = row.get("steps")
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        return row
+    return {**row, "steps": [{"cost": 0.0, **step} for step in steps]}

@@ -1,9 +1,13 @@
 """Verifying finds what is wrong, all of it and nothing else."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from configs.item import Item
@@ -11,6 +15,7 @@ from flows.findings import LISTED, Kind
 from flows.read_back import Fault, ReadBack
 from flows.verify import verify_job
 from storage.artefacts import ArtefactStore, StoreError
+from storage.database import to_json
 from storage.folder_store import FolderStore
 from storage.keys import sha256_hex
 from storage.open_store import open_store
@@ -219,6 +224,23 @@ def test_a_parquet_manifest_of_an_earlier_state_is_found(local_icons: IconJob) -
     local_icons.run()
     local_icons.store.replace(f"{JOB}/manifest.parquet", before, content_type="application/octet-stream")
     assert found(local_icons.verify()) == [(Kind.MANIFEST, "broken", "job/manifest.parquet")]
+
+
+def test_a_manifest_of_a_version_that_counted_no_costs_is_sound(local_icons: IconJob) -> None:
+    rows = [json.loads(line) for line in _lines(local_icons)]
+    for row in rows:
+        row["steps"] = [_without(step, "cost") for step in row["steps"]]
+    _write(local_icons, [to_json(row).encode() + b"\n" for row in rows])
+    table = pq.read_table(BytesIO(local_icons.store.get(f"{JOB}/manifest.parquet")))
+    older = [{**row, "steps": [_without(step, "cost") for step in row["steps"]]} for row in table.to_pylist()]
+    parquet = BytesIO()
+    pq.write_table(pa.Table.from_pylist(older), parquet)
+    local_icons.store.replace(f"{JOB}/manifest.parquet", parquet.getvalue(), content_type="application/octet-stream")
+    assert found(local_icons.verify()) == []
+
+
+def _without(row: dict[str, Any], field: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != field}
 
 
 def test_missing_pages_are_found(icons: IconJob) -> None:
