@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,8 @@ LOOK_SECONDS = 1.0
 STARTS = 3  # of a server that is killed while it starts
 START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
 LOG_TAIL_LINES = 15
+# What SQLite and Alembic say of a file that is damaged, or that a newer Prefect has brought up to date.
+_UNUSABLE = re.compile(r"file is not a database|database disk image is malformed|Can't locate revision identified by")
 
 # What serves schedules, automations or housekeeping of months: nothing that a command waits for. `up` has them all.
 _UNUSED_SERVICES = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "TRIGGERS", "REPOSSESSOR", "CLEANUP_RECONCILER")
@@ -226,7 +229,7 @@ def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds
             )
     server = _Server(process.pid, number, ui)
     try:
-        _wait_until_healthy(server, process, log, seconds)
+        _wait_until_healthy(server, process, log, _database(folder), seconds)
     except BaseException:
         process.kill()
         process.wait()
@@ -237,7 +240,9 @@ def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds
     return server
 
 
-def _wait_until_healthy(server: _Server, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
+def _wait_until_healthy(
+    server: _Server, process: subprocess.Popen[bytes], log: Path, database: Path, seconds: float
+) -> None:
     deadline = time.monotonic() + seconds
     while (status := process.poll()) is None and time.monotonic() < deadline:
         if _health_problem(server.url, timeout=1) is None:
@@ -245,14 +250,24 @@ def _wait_until_healthy(server: _Server, process: subprocess.Popen[bytes], log: 
         time.sleep(0.05)
     what = f"did not answer within {seconds:.0f} s" if status is None else f"ended with status {status}"
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+    if unusable := _UNUSABLE.search(tail):
+        raise ServerError(
+            f"The Prefect server {what}: its database {database} cannot be used ({unusable[0]}). Put back a copy, or "
+            "move the file away, with those beside it that end in -wal and -shm: the ledger has the jobs, lost are "
+            f"past flow runs and what was set in the UI, schedules too. The server's log: {log}."
+        )
     kind = _ServerKilled if status is not None and status < 0 else ServerError
     raise kind(f"The Prefect server {what}. The end of its log, {log}:\n{tail}")
+
+
+def _database(folder: Path) -> Path:
+    return folder / "prefect.db"
 
 
 def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
     return {
         "PREFECT_HOME": str(folder),  # its own profile: the user's speaks to other servers
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_database(folder)}",
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
         # By default a page of any origin may use the API, from any browser on this machine.

@@ -93,6 +93,16 @@ def test_server_that_cannot_start_shows_why(tmp_path: Path) -> None:
     assert not (tmp_path / "prefect" / "server.json").exists()
 
 
+def test_a_damaged_database_is_named_with_what_to_do_about_it(tmp_path: Path) -> None:
+    database = tmp_path / "prefect" / "prefect.db"
+    database.parent.mkdir()
+    database.write_bytes(b"no database " * 1000)
+    refusal = r"prefect\.db cannot be used .* move the file away"
+    with pytest.raises(ServerError, match=refusal) as refused, local_server(Settings(home=tmp_path)):
+        pass
+    assert "Traceback" not in str(refused.value) and "\n" not in str(refused.value)
+
+
 def test_a_server_that_is_killed_while_it_starts_is_started_again(tmp_path: Path) -> None:
     def kill_the_first() -> None:
         while True:
