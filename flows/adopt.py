@@ -119,9 +119,11 @@ class _Adopter:
             return measured
         # Facts were measured before the image was encoded: only a format without loss shows the same ones again.
         told = self._manifest.of(mark.fingerprint)
-        compared = measured.keys() if exact else ("width", "height")
-        if own.keys() | measured.keys() <= told.keys() and all(told[name] == measured[name] for name in compared):
-            return told
+        size = {"width", "height"}
+        compared = told.keys() & measured.keys() if exact else size
+        if own.keys() | size <= told.keys() and all(told[name] == measured[name] for name in compared):
+            # A version that measured less wrote less. What a lossy file lacks is measured where somebody asks.
+            return {**measured, **told} if exact else told
         if own:
             raise NotAdoptable(f"only step {mark.step!r} can know its {', '.join(own)}, and no manifest tells it")
         # Conditions that read facts a little off would send items other ways than before.

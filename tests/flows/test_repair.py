@@ -1,5 +1,6 @@
 """Repairing mends exactly what is wrong, and leaves to the next run exactly what has to be made again."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,6 +177,26 @@ def test_facts_that_a_lossy_file_no_longer_shows_come_from_the_manifest(tmp_path
     assert (repair.mended.adopted, repair.mended.reopened) == (3, 4)
     assert icons.run() == {"stored": 3}
     assert icons.verify().sound
+
+
+@pytest.mark.parametrize(
+    "last", [{"step": "trim", "by": "border"}, {"step": "convert", "format": "jpeg", "quality": 5}]
+)
+def test_a_manifest_of_a_version_that_measured_less_is_believed(tmp_path: Path, last: dict[str, object]) -> None:
+    steps = [{"id": "original", "step": "load"}, {"id": "last", **last}]
+    icons = IconJob(tmp_path, FolderStore(tmp_path / "out"), steps=steps)
+    icons.run()
+    key = f"{JOB}/manifest.jsonl"
+    rows = [json.loads(line) for line in icons.store.get(key).splitlines()]
+    for facts in [step["facts"] for row in rows for step in row["steps"] if step["facts"]]:
+        del facts["entropy"]
+    older = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    icons.store.replace(key, older, content_type="application/x-ndjson")
+    count = forget_all(icons)
+
+    mended = icons.repair().mended
+
+    assert (mended.adopted, mended.not_adopted, icons.run()) == (count, {}, {})
 
 
 def test_facts_of_another_image_are_not_believed(local_icons: IconJob) -> None:
