@@ -81,14 +81,17 @@ def supervised(
     needed: Callable[[], bool] = lambda: True,
     say: Say | None = None,
 ) -> Iterator[None]:
-    """Keeps the command running while it is needed and the context lasts.
+    """Keeps the command running while it is needed and the context lasts; it ends with this process, even a killed one.
 
-    One that ends is started again, at growing intervals while it lives but shortly; `say` then hears of it.
+    The command's first word is the path of a program. One that ends is started again, at growing intervals while it
+    lives but shortly; `say` then hears of it.
     """
     own_folder(log.parent)
     ending = threading.Event()
     changing = threading.Lock()
     running: list[subprocess.Popen[bytes]] = []
+    # A worker or a server that was left behind would go on with settings of then, at a port that the next one needs.
+    tied = [sys.executable, "-m", "gpu_worker.parent_death", str(os.getpid()), *command]
 
     def start() -> bool:
         with changing, log.open("ab") as output:
@@ -96,7 +99,7 @@ def supervised(
                 return False
             running[:] = [
                 subprocess.Popen(
-                    command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                    tied, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
                 )
             ]
         return True

@@ -126,6 +126,20 @@ class _Server(NamedTuple):
         return f"http://127.0.0.1:{self.port}/api"
 
 
+def require_port(port: int) -> None:
+    """Raises ServerError if nobody can listen at this port of 127.0.0.1 now, as somebody does."""
+    with socket.socket() as listener:
+        _bind(listener, port)
+
+
+def _bind(listener: socket.socket, port: int) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise ServerError(f"Port {port} cannot be used ({error.strerror}): choose another one.") from error
+
+
 def require_api() -> None:
     """Raises ServerError unless a Prefect API is configured, and answers."""
     url = configured_api_url()
@@ -211,11 +225,7 @@ def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds
     own_folder(log.parent)
     # Bound here and inherited there: no other process can take a free port in between.
     with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port or 0))
-        except OSError as error:
-            raise ServerError(f"Port {port} cannot be used ({error.strerror}): choose another one.") from error
+        _bind(listener, port or 0)
         number = int(listener.getsockname()[1])
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -1,4 +1,8 @@
-"""No process outlives the one that started it, however that ends."""
+"""No process outlives the one that started it, however that ends.
+
+`python -m gpu_worker.parent_death PARENT COMMAND…` becomes that command, for programs that know nothing of this: their
+parent PARENT's death sends them SIGTERM.
+"""
 
 import ctypes
 import os
@@ -19,3 +23,8 @@ def end_with_parent(parent: int, number: signal.Signals) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)  # it died before the call
+
+
+if __name__ == "__main__":
+    end_with_parent(int(sys.argv[1]), signal.SIGTERM)
+    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 - no shell; what the kernel was told holds for it as well
