@@ -94,6 +94,9 @@ def serve(ledger: Ledger, settings: Settings, *, host: str, port: int, revive: b
     use_logs(settings)  # after uvicorn has set up its own
     ending = threading.Event()
     if revive:
+        # Here, as the threads that would load it otherwise, for jobs and for decisions, meet in Python's import locks.
+        import prefect.client.orchestration  # noqa: F401
+
         threading.Thread(target=revive_forever, args=(ledger, ending), name="reviver", daemon=True).start()
     try:
         server.run()

@@ -1,5 +1,7 @@
 """Galleries over HTTP: the files of the ledger's jobs, from each kind of store, and no other file."""
 
+import subprocess
+import sys
 from urllib.parse import unquote
 
 import pytest
@@ -75,3 +77,21 @@ def test_prometheus_is_told_how_much_waits(client):
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'pixelmill_fleet_shards{state="waiting"} 0.0' in answer.text
+
+
+SERVES = """
+import sys
+from configs.settings import Settings
+from flows import serve
+serve.revive_forever = lambda *_: print("prefect.client.orchestration" in sys.modules, flush=True)
+serve.serve(None, Settings(), host="127.0.0.1", port=0, revive=True)
+"""
+
+
+@pytest.mark.parts
+def test_prefect_is_loaded_before_the_threads_that_use_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", SERVES], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        said = server.stdout.readline()
+        server.terminate()
+    assert said == "True\n"
