@@ -58,10 +58,15 @@ def send_webhook(
                 sleep(random.uniform(0.5, 1) * min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt))  # noqa: S311 - no secret
             headers = {"content-type": "application/json", **_signed(message_id, body, settings)}
             try:
-                answer = client.post(settings.webhook_url, content=body, headers=headers)
+                # Its status is all that counts: an answer without an end would hold the job's flow run.
+                with client.stream("POST", settings.webhook_url, content=body, headers=headers) as answer:
+                    pass
             except httpx.TransportError as error:
                 problem = f"{type(error).__name__}: {error}"
                 continue
+            except httpx.InvalidURL as error:
+                problem = f"PIXELMILL_WEBHOOK_URL: {error}"
+                break
             if answer.is_success:
                 return
             problem = f"HTTP {answer.status_code}"

@@ -5,7 +5,9 @@ import hashlib
 import hmac
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -30,6 +32,7 @@ class Receiver:
     answers: list[int]
     messages: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     url: str = ""
+    endless: bool = False  # sends its answer's body as long as somebody reads it
 
 
 @pytest.fixture
@@ -43,6 +46,10 @@ def receiver() -> Iterator[Receiver]:
             self.send_response(received.answers.pop(0) if received.answers else 204)
             self.send_header("location", received.url)
             self.end_headers()
+            with suppress(OSError):
+                while received.endless:
+                    self.wfile.write(b" ")
+                    time.sleep(0.1)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -111,6 +118,19 @@ def test_a_receiver_that_is_away_is_given_up_after_a_minute():
     assert len(pauses) == ATTEMPTS - 1
     assert 20 < sum(pauses) < 90
     assert SECRET not in str(error.value)
+
+
+def test_an_address_that_is_none_is_a_message_that_nobody_took():
+    pauses: list[float] = []
+    with pytest.raises(WebhookError, match="PIXELMILL_WEBHOOK_URL"):
+        send_webhook(EVENT, "icons-1", Settings(webhook_url="http://[::icons"), sleep=pauses.append)
+    assert not pauses
+
+
+@pytest.mark.timeout(20)
+def test_an_answer_without_an_end_is_not_read_to_its_end(receiver):
+    receiver.endless = True
+    assert send(receiver) == []
 
 
 def test_nobody_is_told_without_an_address():
