@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from configs.settings import Settings
 from flows.holder import is_dead, read_holder
+from flows.idle_pool import why_idle
 from flows.job_lease import JobTakenOver
 from flows.lease import HeldLease, shard_lease
 from flows.report import format_cost
@@ -26,7 +27,6 @@ from flows.shard_runs import (
     submit_shard,
     waits_for_the_clock,
 )
-from flows.workers_online import workers_online
 from storage.ledger import Ledger
 from storage.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, ShardState
 
@@ -34,7 +34,7 @@ POLL_SECONDS = 0.25
 MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon
 POLL_SHARE = 0.02  # of the time, at most, goes into counting what is left: a million items take a while
 PREFECT_SECONDS = 2.0  # between questions to the API: each costs its server 7 ms, and what goes well the ledger tells
-NO_WORKER_WARNING_SECONDS = 20.0
+IDLE_WARNING_SECONDS = 20.0
 OUTAGE_SECONDS = 900.0  # a Prefect API that is away for longer ends the burst; shards at work go on without it
 STOP_SECONDS = 3.0  # for shards to end in order once the job's status tells them to
 KILL_SECONDS = 8.0  # for workers to stop those that did not
@@ -185,7 +185,7 @@ class ShardWatch:
         records = self._read_shards()
         for shard, identifier in list(self._open.items()):
             self._check(records[shard], identifier, runs.get(identifier))
-        self._warn_without_worker(runs)
+        self._warn_if_idle(runs)
         return None
 
     def _endure(self, error: Exception, records: dict[int, ShardRecord]) -> Ending | None:
@@ -288,16 +288,14 @@ class ShardWatch:
         return Ending(JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE)
 
     # -- what people see -------------------------------------------------------------------------------------------
-    def _warn_without_worker(self, runs: dict[UUID, FlowRun]) -> None:
+    def _warn_if_idle(self, runs: dict[UUID, FlowRun]) -> None:
         shards = [runs[identifier] for identifier in self._open.values() if identifier in runs]
         waiting = all(run.state_type is StateType.SCHEDULED for run in shards)
-        if self._warned or not waiting or time.monotonic() - self._submitted_at < NO_WORKER_WARNING_SECONDS:
+        if self._warned or not waiting or time.monotonic() - self._submitted_at < IDLE_WARNING_SECONDS:
             return
-        if not workers_online(self._settings.work_pool):
+        if (reason := why_idle(self._settings.work_pool, self._queue, self._client)) is not None:
             self._warned = True
-            self._logger.warning(
-                "no worker is online in work pool %r: start one with `pixelmill worker start`", self._settings.work_pool
-            )
+            self._logger.warning("nothing starts: %s", reason)
 
     def _report(self, report: ProgressReport, seconds: float) -> None:
         try:

@@ -1,0 +1,46 @@
+"""Why nothing starts, asked of a real Prefect server."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
+
+from configs.settings import Settings
+from flows.deployments import ensure_pool_and_deployments
+from flows.idle_pool import why_idle
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def client(prefect_api: str) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def pool(client: SyncPrefectClient) -> str:
+    name = f"gpu-{uuid.uuid4().hex}"
+    ensure_pool_and_deployments(Settings(work_pool=name), [])
+    return name
+
+
+def test_a_pool_without_workers(client: SyncPrefectClient, pool: str) -> None:
+    assert "no worker is online" in str(why_idle(pool, "bulk", client))
+
+
+def test_a_pool_that_is_paused(client: SyncPrefectClient, pool: str) -> None:
+    client.update_work_pool(pool, WorkPoolUpdate(is_paused=True))
+    assert why_idle(pool, "bulk", client) == f"work pool {pool!r} is paused: resume it in the Prefect UI (Work Pools)"
+
+
+def test_a_pool_that_lets_nothing_run(client: SyncPrefectClient, pool: str) -> None:
+    client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=0))
+    assert "limit of 0" in str(why_idle(pool, "bulk", client))
+
+
+def test_a_pool_that_is_gone(client: SyncPrefectClient, pool: str) -> None:
+    client.delete_work_pool(pool)
+    assert "pixelmill deploy" in str(why_idle(pool, "bulk", client))
