@@ -25,8 +25,19 @@ class PatientSqlite(AioSqliteConfiguration):
     ) -> AsyncGenerator[AsyncSessionTransaction, None]:
         # One within another, on a connection of its own, would wait for the outer one's lock for ever.
         outermost = SQLITE_BEGIN_MODE.get() is None
-        async with super().begin_transaction(session, with_for_update=with_for_update or outermost) as transaction:
-            yield transaction
+        immediate = with_for_update or outermost
+        async with super().begin_transaction(session, with_for_update=immediate) as transaction:
+            if not immediate:
+                yield transaction
+                return
+            # The lock is taken by this. A session that only reads meanwhile, as to tell of a queue that was paused,
+            # begins by the mode that it finds: it would wait for that lock.
+            await session.connection()
+            token = SQLITE_BEGIN_MODE.set("DEFERRED")
+            try:
+                yield transaction
+            finally:
+                SQLITE_BEGIN_MODE.reset(token)
 
 
 @contextmanager

@@ -36,6 +36,13 @@ def test_a_pool_that_is_paused(client: SyncPrefectClient, pool: str) -> None:
     assert why_idle(pool, "bulk", client) == f"work pool {pool!r} is paused: resume it in the Prefect UI (Work Pools)"
 
 
+def test_a_queue_that_is_paused(client: SyncPrefectClient, pool: str) -> None:
+    queue = client.read_work_queue_by_name("bulk", work_pool_name=pool)
+    client.update_work_queue(queue.id, is_paused=True)
+    assert str(why_idle(pool, "bulk", client)).startswith(f"queue 'bulk' of work pool {pool!r} is paused")
+    assert "no worker" in str(why_idle(pool, "interactive", client))
+
+
 def test_a_pool_that_lets_nothing_run(client: SyncPrefectClient, pool: str) -> None:
     client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=0))
     assert "limit of 0" in str(why_idle(pool, "bulk", client))
