@@ -120,6 +120,7 @@ class _Server(NamedTuple):
     pid: int
     port: int
     ui: bool
+    start: str  # as `process_start` gives it
 
     @property
     def url(self) -> str:
@@ -198,11 +199,11 @@ def _noted_server(folder: Path) -> _Server | None:
     """The server that this home's file names, if its process lives; it may not answer yet, or no longer."""
     try:
         document: dict[str, Any] = json.loads((folder / "server.json").read_text())
-        server = _Server(int(document["pid"]), int(document["port"]), bool(document["ui"]))
-        os.kill(server.pid, 0)
+        server = _Server(int(document["pid"]), int(document["port"]), bool(document["ui"]), str(document["start"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return server
+    # Numbers of processes come again, and another home's server may listen at the port by now.
+    return server if server.start and process_start(server.pid) == server.start else None
 
 
 class _ServerKilled(ServerError):
@@ -237,7 +238,7 @@ def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for its users, who then release it
             )
-    server = _Server(process.pid, number, ui)
+    server = _Server(process.pid, number, ui, process_start(process.pid))
     try:
         _wait_until_healthy(server, process, log, _database(folder), seconds)
     except BaseException:

@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling
 
 from configs.settings import Settings
@@ -40,20 +40,44 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
+class ShardRefused(Exception):
+    """Prefect does not take shards; the message says what to do."""
+
+
 def submit_shard(job: JobRecord, shard: int, attempt: int, queue: Queue, *, at: datetime | None = None) -> UUID:
-    """Submits a shard to the work pool, to start now or `at` a time; the same attempt twice is one flow run."""
-    run: Any = run_deployment(
-        SHARD_DEPLOYMENT,
-        parameters={"job_id": job.id, "shard": shard, "run": job.run},
-        timeout=0,
-        scheduled_time=at,
-        idempotency_key=f"{job.id}:{job.revision}:{job.run}:{shard}:{attempt}",
-        flow_run_name=f"{job.name} shard {shard}" + (f" (attempt {attempt})" if attempt > 1 else ""),
-        tags=tags_of(job),
-        work_queue_name=queue,
-    )
+    """Submits a shard to the work pool, to start now or `at` a time; the same attempt twice is one flow run.
+
+    Raises ShardRefused where the API wants something else first, and OUTAGE's errors.
+    """
+    try:
+        run: Any = run_deployment(
+            SHARD_DEPLOYMENT,
+            parameters={"job_id": job.id, "shard": shard, "run": job.run},
+            timeout=0,
+            scheduled_time=at,
+            idempotency_key=f"{job.id}:{job.revision}:{job.run}:{shard}:{attempt}",
+            flow_run_name=f"{job.name} shard {shard}" + (f" (attempt {attempt})" if attempt > 1 else ""),
+            tags=tags_of(job),
+            work_queue_name=queue,
+        )
+    except (ObjectNotFound, PrefectHTTPStatusError) as error:
+        if is_outage(error):
+            raise
+        raise ShardRefused(
+            f"Prefect takes no shards, as where somebody has deleted a work pool or a deployment: {_detail(error)}. "
+            "`pixelmill deploy`, or `pixelmill up` started again, makes them anew"
+        ) from error
     identifier: UUID = run.id
     return identifier
+
+
+def _detail(error: Exception) -> str:
+    """What the API says of a request that it refuses."""
+    response = getattr(getattr(error, "http_exc", error), "response", None)
+    try:
+        return str(response.json()["detail"]).rstrip(".") if response is not None else str(error)
+    except (ValueError, LookupError, TypeError):
+        return str(error)
 
 
 def tags_of(job: JobRecord) -> list[str]:

@@ -19,6 +19,7 @@ from flows.report import format_cost
 from flows.shard_runs import (
     LONG_AGO,
     OUTAGE,
+    ShardRefused,
     cancel_runs,
     has_ended,
     is_outage,
@@ -158,6 +159,8 @@ class ShardWatch:
                 return None
             ending = self._look_at_runs()
             self._asked_at = time.monotonic()
+        except ShardRefused as refused:
+            return Ending(JobStatus.FAILED, str(refused))
         except OUTAGE as error:
             if not is_outage(error):
                 raise

@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -10,6 +12,9 @@ from prefect.client.schemas.actions import WorkPoolUpdate
 from configs.settings import Settings
 from flows.deployments import ensure_pool_and_deployments
 from flows.idle_pool import why_idle
+from flows.shard_runs import SHARD_DEPLOYMENT, ShardRefused, submit_shard
+from tests.storage.ledger_samples import start
+from tests.storage.new_ledger import new_ledger
 
 pytestmark = pytest.mark.e2e
 
@@ -51,3 +56,18 @@ def test_a_pool_that_lets_nothing_run(client: SyncPrefectClient, pool: str) -> N
 def test_a_pool_that_is_gone(client: SyncPrefectClient, pool: str) -> None:
     client.delete_work_pool(pool)
     assert "pixelmill deploy" in str(why_idle(pool, "bulk", client))
+
+
+def test_shards_are_refused_in_words_once_their_pool_was_deleted(
+    client: SyncPrefectClient, pool: str, tmp_path: Path
+) -> None:
+    with closing(new_ledger(tmp_path / "ledger.db")) as ledger:
+        job = start(ledger)
+    ensure_pool_and_deployments(Settings(work_pool=pool))
+    client.delete_work_pool(pool)
+    with pytest.raises(ShardRefused, match=r"(?s)deleted a work pool.*`pixelmill deploy`") as refused:
+        submit_shard(job, 0, 1, "bulk")
+    assert "{" not in str(refused.value)
+    client.delete_deployment(client.read_deployment_by_name(SHARD_DEPLOYMENT).id)
+    with pytest.raises(ShardRefused, match="not found"):
+        submit_shard(job, 0, 1, "bulk")

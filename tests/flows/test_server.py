@@ -18,6 +18,7 @@ from prefect import flow, get_run_logger
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 
 from configs.settings import Settings
+from flows.holder import process_start
 from flows.local import fleet
 from flows.server import ServerError, is_own, local_server
 
@@ -40,10 +41,21 @@ with local_server(Settings(home=Path(sys.argv[1]))) as url:
 """
 
 
+def test_another_process_of_the_same_number_is_no_server(tmp_path: Path) -> None:
+    """Another home's server may listen at its port by now."""
+    state = tmp_path / "prefect" / "server.json"
+    state.parent.mkdir()
+    noted = {"pid": os.getpid(), "port": 4200, "ui": True, "start": process_start(os.getpid())}
+    for start, own in ((noted["start"], True), ("1", False), ("", False)):
+        state.write_text(json.dumps({**noted, "start": start}))
+        assert is_own("http://127.0.0.1:4200/api", Settings(home=tmp_path)) is own
+
+
 def test_server_is_shared_and_ends_with_its_last_user(tmp_path: Path) -> None:
     state = tmp_path / "prefect" / "server.json"
     state.parent.mkdir()
-    state.write_text(json.dumps({"pid": os.getpid(), "port": 1, "ui": False}))  # left by a server long gone
+    # Left by a server long gone, whose number another process has by now.
+    state.write_text(json.dumps({"pid": os.getpid(), "port": 1, "ui": False, "start": "1"}))
     with subprocess.Popen([sys.executable, "-c", USER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as user:
         assert user.stdout is not None
         url = user.stdout.readline().strip()
