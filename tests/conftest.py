@@ -6,6 +6,7 @@ What does is one of the `parts`, or with servers an end-to-end test.
 
 import gc
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,11 @@ LONGEST = (
 # A machine that does other things as well would miss any deadline now and then.
 hypothesis.settings.register_profile("without deadlines", deadline=None)
 hypothesis.settings.load_profile("without deadlines")
+
+
+# What a shell starts in the background ignores Ctrl-C, and so would everything that tests start from there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
