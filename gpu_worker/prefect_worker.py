@@ -29,8 +29,8 @@ from gpu_worker.child_process import ChildEnded, ChildKeeper, WarmChild
 from gpu_worker.log_fields import shared_fields
 from gpu_worker.logs import use_logs
 from gpu_worker.pool_queue import watch_pool_queue
-from gpu_worker.warmth import check_keep_warm
 from gpu_worker.worker_metrics import WorkerMetrics
+from gpu_worker.worker_settings import check_worker_settings
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -96,7 +96,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             base_job_template=base_job_template,
         )
         self._settings = settings or load_settings()
-        check_keep_warm(self._settings)
+        check_worker_settings(self._settings)
         self._needs_metrics = needs_metrics
         self._keeper: ChildKeeper | None = None
         self._metrics = WorkerMetrics(self._settings, worker=self.name, pool=work_pool_name)

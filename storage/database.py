@@ -64,7 +64,7 @@ class Database:
     """One SQLite file or PostgreSQL database, its tables up to date."""
 
     def __init__(self, url: str, *, patient: bool = False) -> None:
-        self.url = _accepted_url(url)
+        self.url = accepted_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         if self.sqlite and self.url.database:
             _make_private(Path(self.url.database).expanduser())
@@ -162,7 +162,8 @@ class Database:
                 upgrade(connection)
 
 
-def _accepted_url(url: str) -> URL:
+def accepted_url(url: str) -> URL:
+    """The URL of a ledger, with its driver. Raises LedgerError where it can be none; connects to nothing."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:
