@@ -118,7 +118,7 @@ class _Files:
         try:
             data = store.get(key)
         except MissingObject:
-            return _not_found()
+            return _no_gallery() if key.endswith(f"/{GALLERY_NAME}") else _not_found()
         except StoreError as error:
             # Also for keys that no object can have; what the message names is what was asked for.
             return PlainTextResponse(f"{error}\n", status_code=503 if error.retryable else 404, headers=_HEADERS)
@@ -144,6 +144,15 @@ class _Files:
 
 def _not_found() -> Response:
     return PlainTextResponse("no job has such a file\n", status_code=404, headers=_HEADERS)
+
+
+def _no_gallery() -> Response:
+    """The list links each job's, also of one that runs or was cancelled in its midst."""
+    text = (
+        "This job has no gallery here: one is written when a run of it ends.\n"
+        "One that was deleted is written again by `pixelmill verify JOB --repair`.\n"
+    )
+    return PlainTextResponse(text, status_code=404, headers=_HEADERS)
 
 
 def _in_a_thread(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:

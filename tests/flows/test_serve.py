@@ -42,6 +42,12 @@ def test_gallery_finals_and_artefacts_come_from_the_store(client, icons):
     assert "immutable" in client.get(address(icons, artefact)).headers["cache-control"]
 
 
+def test_a_gallery_that_was_never_written_is_told_apart_from_an_unknown_file(client, icons):
+    icons.store.delete(f"{icons.job.name}/index.html")
+    answer = client.get(address(icons, f"{icons.job.name}/index.html"))
+    assert (answer.status_code, "no gallery here" in answer.text) == (404, True)
+
+
 def test_a_job_that_begins_later_is_served_too(icons):
     client = TestClient(create_app(icons.ledger, icons.mill.settings))
     assert client.get("/files/0123456789ab/x/index.html").status_code == 404
