@@ -103,7 +103,7 @@ def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
 
 
 def _go_on(wanted: str, ledger: Ledger, settings: Settings) -> Summary:
-    job_id = job_named(wanted, ledger).id
+    job_id = job_named(wanted, ledger, field="job_id").id
     with job_lease(job_id, ledger, say=get_run_logger().info) as held:
         return run_burst(ledger.job(job_id), ledger, settings, held)
 

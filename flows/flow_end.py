@@ -56,15 +56,15 @@ def state_of(summary: Summary) -> State[Any]:
     return kind(message=f"{message}: {reasons}" if reasons else message, data=summary.model_dump(mode="json"))
 
 
-def job_named(wanted: str, ledger: Ledger) -> JobRecord:
-    """The job of this id, or of this name where only one job has it. Raises InvalidInput."""
+def job_named(wanted: str, ledger: Ledger, *, field: str) -> JobRecord:
+    """The job of this id, or of this name where only one job has it. Raises InvalidInput, at the form's `field`."""
     named = [job for job in ledger.jobs() if job.name == wanted]
     if len(named) == 1:
         return named[0]
     try:
         return ledger.job(wanted)
     except LookupError as unknown:
-        raise InvalidInput([Problem("id", str(unknown.args[0]))]) from None
+        raise InvalidInput([Problem(field, str(unknown.args[0]))]) from None
 
 
 def _refused(refusal: InvalidInput) -> State[Any]:

@@ -17,7 +17,7 @@ class JobForm(BaseModel):
 
     def find_job(self, ledger: Ledger) -> JobRecord:
         """The job that is meant. Raises InvalidInput."""
-        return job_named(self.job.strip(), ledger)
+        return job_named(self.job.strip(), ledger, field="job")
 
 
 def named_by_job(verb: str) -> Callable[[], str]:
