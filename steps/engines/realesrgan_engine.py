@@ -1,5 +1,6 @@
 """realesrgan: upscaling networks in the files that Real-ESRGAN publishes."""
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -76,7 +77,7 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
     """A RealESRGANer over the weights of a `.pth` file.
 
     Raises FileNotFoundError, pydantic's ValidationError for options, ValueError for weights of another shape than the
-    options say, and pickle.UnpicklingError for a file that holds more than tensors.
+    options say, and pickle.UnpicklingError for a file that is damaged, or holds more than tensors.
     """
     checked: CompactOptions | ResidualOptions = TypeAdapter(RealesrganOptions).validate_python(dict(options))
     path = Path(source)
@@ -84,7 +85,14 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
         raise FileNotFoundError(f"{source} is no file: put the upscaler's .pth there, or correct `source`")
     network = checked.network()
     try:
-        network.load_state_dict(read_weights(path), strict=True)
+        weights = read_weights(path)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        # torch's own words advise to load it without any protection.
+        raise pickle.UnpicklingError(
+            f"{source} cannot be read as weights: it is incomplete, of another kind, or holds more than tensors"
+        ) from error
+    try:
+        network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise ValueError(f"{source} holds another network than the options say ({checked}): {error}") from error
     half = checked.half and device.startswith("cuda")

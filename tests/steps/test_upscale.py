@@ -1,5 +1,7 @@
 """upscale: any scale, tiles that do not show, and cut-outs without a fringe."""
 
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +115,6 @@ def test_bleed_of_extremes() -> None:
 
 @pytest.mark.parts
 def test_weights_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> None:
-    import pickle
 
     class Attack:
         def __reduce__(self) -> Any:
@@ -125,6 +126,18 @@ def test_weights_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> None
     with pytest.raises(pickle.UnpicklingError):
         realesrgan_engine.load(str(tmp_path / "bad.pth"), tiny_models.UPSCALER_OPTIONS, "cpu")
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parts
+@pytest.mark.parametrize("damage", [lambda sound: sound[:2000], lambda _: b"\x08\x07 another kind", lambda _: b""])
+def test_a_file_that_is_no_weights_is_called_that(
+    tmp_path: Path, upscaler_file: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    bad = tmp_path / "bad.pth"
+    bad.write_bytes(damage(upscaler_file.read_bytes()))
+    with pytest.raises(pickle.UnpicklingError, match=r"bad\.pth cannot be read as weights") as refused:
+        realesrgan_engine.load(str(bad), tiny_models.UPSCALER_OPTIONS, "cpu")
+    assert "weights_only" not in str(refused.value)
 
 
 @pytest.mark.parts
