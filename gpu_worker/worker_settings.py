@@ -19,7 +19,8 @@ def _problems(settings: Settings) -> Iterator[Problem]:
     try:
         accepted_url(settings.resolved_ledger_url)
     except LedgerError as error:
-        yield Problem(variable_of("ledger_url"), str(error))
+        variable = variable_of("ledger_url")
+        yield Problem(variable, str(error).removeprefix(f"{variable} "))
     catalogue = Catalogue()  # not the process's own: one with mistakes could not be asked again
     for path in (BUILT_IN, *settings.catalogue_path):
         try:

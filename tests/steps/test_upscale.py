@@ -115,7 +115,6 @@ def test_bleed_of_extremes() -> None:
 
 @pytest.mark.parts
 def test_weights_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> None:
-
     class Attack:
         def __reduce__(self) -> Any:
             return (Path(tmp_path / "owned").touch, ())
