@@ -115,6 +115,7 @@ class ShardRun:
             if not again:
                 return
             logger.warning("%d items go round again: the store has lost images of theirs", len(again))
+            self._work.writer.begin_anew(item.index for item in again)
             yield from self._ordered(self._chunks(again, f"shard {self._shard} repair"))
 
     def run_step(self, chunk: Chunk, visit: Visit) -> StepCounts:

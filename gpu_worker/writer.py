@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -146,6 +146,7 @@ class Writer:
         self._closing = False
         self._failed: set[int] = set()  # items that failed while being written: later outcomes of theirs are void
         lock = threading.RLock()  # guards everything above
+        self._recorded: defaultdict[int, set[str]] = defaultdict(set)  # item -> visits of its walk; the recorder's own
         self.changed = threading.Condition(lock)  # for who records, and who waits for that
         self._room = threading.Condition(lock)  # for who computes
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-write")
@@ -176,6 +177,11 @@ class Writer:
     def waiting(self) -> tuple[int, int]:
         """Images that wait to be written, and the bytes of their pixels."""
         return self._waiting, self._waiting_bytes
+
+    def begin_anew(self, indices: Iterable[int]) -> None:
+        """These items walk again from the start. Nothing of theirs may wait to be recorded."""
+        for index in indices:
+            self._recorded.pop(index, None)
 
     def flush(self) -> None:
         """Waits until everything is written and recorded. All units must be sealed. Raises the writer's first error."""
@@ -306,8 +312,9 @@ class Writer:
             row, end = self._settle(unit.step_id, entry)
             if row is not None:
                 rows.append(row)
+                self._recorded[entry.index].add(unit.step_id)
             if end is not None:
-                ending.append(self._threads.submit(self._end, entry.index, end))
+                ending.append(self._threads.submit(self._end, entry.index, end, frozenset(self._recorded[entry.index])))
         ends = [ended for future in ending if (ended := future.result()) is not None]
         if rows or ends:
             self._store.sync()
@@ -339,7 +346,7 @@ class Writer:
             entry.end,
         )
 
-    def _end(self, index: int, end: End) -> ItemEnd | None:
+    def _end(self, index: int, end: End, visits: frozenset[str]) -> ItemEnd | None:
         """Publishes the item's final images. None if one is gone from the store."""
         artefacts = {step_id: written.result() for step_id, written in end.images.items()}
         finals = final_keys(self._job, end.name, ((step_id, record.key) for step_id, record in artefacts.items()))
@@ -359,6 +366,7 @@ class Writer:
             end.warnings,
             refused_image=end.refused_image,
             refused_by=end.refused_by,
+            visits=visits,
         )
 
 

@@ -192,9 +192,10 @@ class Ledger:
         """One transaction per chunk and step, called after the objects are in the store.
 
         Inserts new artefacts (an existing row with the same fingerprint stays), upserts the items' outcomes of this
-        step, and ends items. An item that is DONE already stays so: a duplicate shard changes nothing. An image found
-        again (REUSED) that this ledger saw COMPUTED for the same item keeps that outcome, with its seconds. A run that
-        is no longer the job's newest changes no item: only its artefacts are kept.
+        step, and ends items; what is recorded of these at steps that are not among `ItemEnd.visits` goes. An item that
+        is DONE already stays so: a duplicate shard changes nothing. An image found again (REUSED) that this ledger saw
+        COMPUTED for the same item keeps that outcome, with its seconds. A run that is no longer the job's newest
+        changes no item: only its artefacts are kept.
         """
         self._database.write(
             lambda session: ledger_steps.record_step(

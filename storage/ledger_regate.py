@@ -1,20 +1,20 @@
 """The ledger's change of a job to another recipe, with all items that come out otherwise, in one transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, select, update
+from sqlalchemy import select, update
 from sqlmodel import Session, col
 
 from configs.recipe import Recipe
 from configs.recipe_overrides import Overrides
-from storage.database import SLICE, Database
+from storage.database import Database
 from storage.ledger_items import reset_items
 from storage.ledger_jobs import job_record, replace_shards, written_overrides
-from storage.ledger_steps import end_items, upsert_outcomes
+from storage.ledger_steps import end_items, forget_other_steps, upsert_outcomes
 from storage.records import JobRecord, JobStatus, OtherWay, StepEntry
-from storage.tables import ItemRow, JobRow, StepRunRow
+from storage.tables import ItemRow, JobRow
 
 
 class JobWentOn(Exception):
@@ -45,7 +45,8 @@ def change_recipe(change: RecipeChange, *, session: Session, database: Database)
     row.status, row.error, row.started_at, row.finished_at = JobStatus.RUNNING.value, None, now, None
     session.flush()
     _set_variables(job_id, change.variables, session)
-    _forget_other_steps(job_id, change.ways, session)
+    # Steps that are no longer on the items' ways, and failures.
+    forget_other_steps(job_id, {way.index: way.entries.keys() for way in change.ways}, session)
     reset_items(job_id, None, [way.index for way in change.ways if way.end is None], session=session)
     by_visit: dict[str, list[StepEntry]] = {}
     for way in change.ways:
@@ -63,28 +64,3 @@ def _set_variables(job_id: str, variables: Mapping[int, Mapping[str, Any]], sess
     rows = [{"job_id": job_id, "index": index, "vars": dict(values)} for index, values in variables.items()]
     if rows:
         session.execute(update(ItemRow), rows)  # by primary key
-
-
-def _forget_other_steps(job_id: str, ways: Iterable[OtherWay], session: Session) -> None:
-    """Steps that are no longer on the items' ways, and failures."""
-    kept = {way.index: way.entries.keys() for way in ways}
-    wanted = sorted(kept)
-    gone: list[dict[str, Any]] = []
-    for start in range(0, len(wanted), SLICE):
-        query = select(col(StepRunRow.index), col(StepRunRow.step_id)).where(
-            col(StepRunRow.job_id) == job_id, col(StepRunRow.index).in_(wanted[start : start + SLICE])
-        )
-        gone += [
-            {"of_item": index, "of_step": step_id}
-            for index, step_id in session.execute(query)
-            if step_id not in kept[index]
-        ]
-    if gone:
-        statement = delete(StepRunRow).where(
-            and_(
-                col(StepRunRow.job_id) == job_id,
-                col(StepRunRow.index) == bindparam("of_item"),
-                col(StepRunRow.step_id) == bindparam("of_step"),
-            )
-        )
-        session.connection().execute(statement, gone)

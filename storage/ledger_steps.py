@@ -1,11 +1,11 @@
 """The ledger's queries about step outcomes and artefacts."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, update
 from sqlmodel import Session, col
 
 from storage.database import SLICE, Database
@@ -82,7 +82,10 @@ def record_step(
         return
     done = _lock_items(job_id, {entry.index for entry in entries} | {end.index for end in ends}, session)
     upsert_outcomes(job_id, run, step_id, [entry for entry in entries if entry.index not in done], session, database)
-    end_items(job_id, [end for end in ends if end.index not in done], session=session)
+    ends = [end for end in ends if end.index not in done]
+    # An earlier walk may have come farther than this one, or another way.
+    forget_other_steps(job_id, {end.index: end.visits for end in ends if end.visits is not None}, session)
+    end_items(job_id, ends, session=session)
 
 
 def _lock_items(job_id: str, indices: set[int], session: Session) -> set[int]:
@@ -139,6 +142,30 @@ def _outcome_row(job_id: str, run: int, step_id: str, entry: StepEntry, now: dat
         "traceback": entry.traceback,
         "recorded_at": now,
     }
+
+
+def forget_other_steps(job_id: str, kept: Mapping[int, Collection[str]], session: Session) -> None:
+    """What is recorded of these items at other visits than theirs. Whoever deletes nothing pays for one query."""
+    wanted = sorted(kept)
+    gone: list[dict[str, Any]] = []
+    for start in range(0, len(wanted), SLICE):
+        query = select(col(StepRunRow.index), col(StepRunRow.step_id)).where(
+            col(StepRunRow.job_id) == job_id, col(StepRunRow.index).in_(wanted[start : start + SLICE])
+        )
+        gone += [
+            {"of_item": index, "of_step": step_id}
+            for index, step_id in session.execute(query)
+            if step_id not in kept[index]
+        ]
+    if gone:
+        statement = delete(StepRunRow).where(
+            and_(
+                col(StepRunRow.job_id) == job_id,
+                col(StepRunRow.index) == bindparam("of_item"),
+                col(StepRunRow.step_id) == bindparam("of_step"),
+            )
+        )
+        session.connection().execute(statement, gone)
 
 
 def end_items(job_id: str, ends: Sequence[ItemEnd], *, session: Session) -> None:

@@ -1,6 +1,6 @@
 """What the ledger takes and gives: plain records, so that no other layer handles SQL rows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -129,6 +129,9 @@ class ItemEnd:
     warnings: tuple[str, ...] = ()
     refused_image: str | None = None  # as in ItemRecord
     refused_by: str | None = None
+    visits: Collection[str] | None = (
+        None  # ids, of the way that ends here: steps of other ways are forgotten; None: not
+    )
 
 
 @dataclass(frozen=True, slots=True)

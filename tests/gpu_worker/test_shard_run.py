@@ -215,6 +215,26 @@ def test_a_long_chain_is_made_again_from_the_start_if_all_its_images_are_lost(tm
     assert len(mill.finals()) == 3
 
 
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_an_item_that_comes_less_far_than_before_keeps_no_steps_of_then(tmp_path: Path, rounds: int) -> None:
+    """Before: in an earlier run, or in an earlier round of this one, which then found the images lost."""
+    made, negative, last = resolved("made", Fill()), resolved("negative", Invert()), resolved("last", Invert(tag=1))
+    first = Mill(tmp_path, [made, negative], items(2))
+    first.run()
+    for key in [key for key, _ in first.store.list("")]:
+        first.store.delete(key)
+    if rounds == 1:
+        lost = [artefact for report in first.reports() if (artefact := report.steps["made"].artefact)]
+        first.ledger.forget_artefacts(first.store.root, [artefact.fingerprint for artefact in lost])
+    failing = resolved("made", Fill(fail=("i1",)))
+    mill = Mill(tmp_path, [failing, negative, last], items(2))
+    mill.ledger.reset_items(JOB)
+    mill.run()
+    assert set(mill.outcomes()[0].values()) == {"computed"}
+    assert mill.outcomes()[1] == {"made": "failed"}
+    assert mill.ledger.step_counts(JOB)["negative"].reused == 0
+
+
 def test_an_item_file_that_cannot_be_read_fails_its_item(tmp_path: Path) -> None:
     from steps.load import Load
 

@@ -253,6 +253,16 @@ def test_an_outcome_replaces_an_earlier_one(ledger: Ledger) -> None:
     assert reports[1].steps["draw"].artefact == artefact(9)
 
 
+def test_an_item_that_ends_has_the_steps_of_its_last_way_alone(ledger: Ledger) -> None:
+    start(ledger)
+    ledger.record_step("job-1", 1, "draw", [computed(0), computed(1)])
+    ledger.record_step("job-1", 1, "cut", [computed(0, "cut"), computed(1, "cut")])
+    failed = StepEntry(0, Outcome.FAILED, error="x")
+    ledger.record_step("job-1", 1, "draw", [failed], [ItemEnd(0, FAILED, visits={"draw"})])
+    reports = list(ledger.item_reports("job-1"))
+    assert [list(report.steps) for report in reports[:2]] == [["draw"], ["draw", "cut"]]
+
+
 def test_a_run_that_is_over_changes_no_item(ledger: Ledger) -> None:
     start(ledger)
     start(ledger, revision="b" * 64)
