@@ -18,6 +18,7 @@ from storage.records import ItemState, JobRecord, JobStatus, ShardState
 from storage.tables import ItemRow, JobRow, ShardRow, StepRunRow
 
 _INSERT_SLICE = 2000  # rows that are in memory at once while a job is written
+_NAMED = 5  # jobs of one name that a message lists
 _ENDED = {JobStatus.DONE, JobStatus.INCOMPLETE, JobStatus.CANCELLED, JobStatus.FAILED}
 
 
@@ -170,6 +171,11 @@ def set_status(job_id: str, status: JobStatus, error: str | None, *, session: Se
 
 def _unknown(job_id: str, session: Session) -> LookupError:
     known = session.execute(select(col(JobRow.id), col(JobRow.name))).all()
+    if any(name == job_id for _, name in known):
+        named = select(col(JobRow.id), col(JobRow.output)).where(col(JobRow.name) == job_id)
+        newest = session.execute(named.order_by(col(JobRow.started_at).desc()).limit(_NAMED)).all()
+        ids = ", ".join(f"{one} ({output})" for one, output in newest)
+        return LookupError(f"More than one job is called {job_id!r}; give the id of one, such as {ids}.")
     near = difflib.get_close_matches(job_id, {name for pair in known for name in pair}, n=3, cutoff=0.4)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"It knows {len(known)} jobs."
     return LookupError(f"The ledger has no job {job_id!r}. {hint}")

@@ -51,6 +51,13 @@ def test_an_unknown_job_is_refused_with_near_names(ledger: Ledger) -> None:
         ledger.set_job_status("foxxes", JobStatus.DONE)
 
 
+def test_a_name_that_several_jobs_have_is_refused_with_their_ids(ledger: Ledger) -> None:
+    start(ledger)
+    start(ledger, job_id="job-2", output="file:///elsewhere")
+    with pytest.raises(LookupError, match=r"More than one.*job-2 \(file:///elsewhere\), job-1 \(file:///out\)"):
+        ledger.job("foxes")
+
+
 def test_jobs_come_newest_start_first(ledger: Ledger) -> None:
     start(ledger, job_id="old")
     start(ledger, job_id="new")
