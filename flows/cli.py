@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import answer_commands, service_commands
-from flows.command_session import AsJson, JobId, find_job, finish, open_console, print_json, progress, session
+from flows.command_session import (
+    AsJson,
+    JobId,
+    find_job,
+    finish,
+    open_console,
+    output_reported,
+    print_json,
+    progress,
+    session,
+)
 
 if TYPE_CHECKING:
     from flows.retried import Retried
@@ -163,7 +173,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # None where the caller has closed it
             stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to fail
-    app(prog_name="pixelmill")
+    with output_reported():
+        app(prog_name="pixelmill")
 
 
 if __name__ == "__main__":

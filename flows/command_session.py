@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -94,8 +94,27 @@ def errors_reported(json: bool) -> Iterator[None]:
             traceback.print_exc()
         typer.echo(f"error: {failure or type(failure).__name__}", err=True)
         if json:
-            print_json({"status": "failed", "errors": [{"path": "", "message": str(failure)}]})
+            with suppress(OSError):  # it may have been the output that failed
+                print_json({"status": "failed", "errors": [{"path": "", "message": str(failure)}]})
         raise typer.Exit(EXIT_ERROR) from failure
+
+
+@contextmanager
+def output_reported() -> Iterator[None]:
+    """Around a whole command: where its output cannot be written, as on a full disk, one line and an exit status."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # None where the caller has closed it
+                sys.stdout.flush()
+    except OSError as failure:
+        ended = failure.__context__
+        if not isinstance(failure, BrokenPipeError) and not (isinstance(ended, SystemExit) and ended.code):
+            typer.echo(f"error: what the command has to say cannot be written: {failure.strerror}", err=True)
+        # The interpreter writes what is left when it ends, and would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_ERROR) from None
 
 
 def _refuse(refusal: InvalidInput, json: bool) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,24 @@ def test_a_terminal_that_lacks_characters_is_served(tmp_path):
     planned = shell("plan", job, "--json")
     assert planned.document["job"].startswith(name)
     assert shell("plan", job).status == 0
+
+
+@pytest.mark.parts
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only some systems have a device that is always full")
+@pytest.mark.parametrize("arguments", [("--help",), ("status",), ("status", "--json"), ("models", "list", "--json")])
+def test_output_that_cannot_be_written_takes_one_line_to_say(tmp_path, arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            env=Pixelmill(tmp_path).environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error"]
+    assert "No space left" in done.stderr
 
 
 def test_a_job_file_that_is_not_there_is_refused(pixelmill):
