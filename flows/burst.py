@@ -185,7 +185,7 @@ def _run_shards(
     job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease, client: SyncPrefectClient
 ) -> Ending:
     """Leaves no shard at work, and how the job ended in the ledger, whatever happens."""
-    ending = Ending(JobStatus.FAILED, "the burst was interrupted")
+    ending = Ending(JobStatus.FAILED, f"the burst was interrupted: `pixelmill resume {job.id}` goes on with it")
     burst_run = UUID(str(flow_run.id)) if flow_run.id else None
     logger = get_run_logger()
     logger.info("%s: %d of %d items to do", job.name, ledger.progress(job.id).pending, job.total)

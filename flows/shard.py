@@ -8,12 +8,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
+from configs.problems import InvalidInput
 from configs.settings import load_settings
 from flows.artifacts import publish_branches
 from flows.lease import HeldLease, LeaseTaken, lease, shard_lease
 from gpu_worker.runtime import get_runtime
 from gpu_worker.shard_run import ShardHalted, ShardRun
 from steps.compile import resolve_program
+from steps.program import Program
 from storage.artefacts import StoreError
 from storage.ledger import Ledger
 from storage.open_store import open_store
@@ -22,6 +24,10 @@ from storage.records import ItemState, JobRecord, JobStatus, ShardState, StepCou
 
 class OtherLedger(Exception):
     """The worker does not look where the burst writes; the message says what to set."""
+
+
+class RecipeNotKnown(Exception):
+    """What the job's recipe names is not installed where the worker is; the message says what to do."""
 
 
 @flow(name="shard", persist_result=False, validate_parameters=True)
@@ -77,6 +83,17 @@ def _run_shard(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> d
     return {state.value: states[state] for state in ItemState}
 
 
+def _program_of(job: JobRecord) -> Program:
+    try:
+        return resolve_program(job.recipe)
+    except InvalidInput as refusal:
+        raise RecipeNotKnown(
+            f"this worker cannot run the recipe that {job.id} was begun with: {refusal}. Start it with what is missing "
+            f"(PIXELMILL_CATALOGUE_PATH), then `pixelmill resume {job.id}`; or mend the recipe and `pixelmill run` the "
+            "job file"
+        ) from None
+
+
 def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> None:
     settings = load_settings()
     logger = get_run_logger()
@@ -86,7 +103,7 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> N
     branches = {step.id: StepCounts() for step in job.recipe.leaves}
     with ShardRun(
         job=job,
-        program=resolve_program(job.recipe),
+        program=_program_of(job),
         items=items,
         shard=shard,
         store=store,

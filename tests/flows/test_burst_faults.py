@@ -147,6 +147,20 @@ def test_a_worker_with_another_ledger_says_what_to_set(shell: Pixelmill) -> None
     assert "the same PIXELMILL_LEDGER_URL" in " ".join(result.out.split())
 
 
+def test_a_job_whose_step_is_no_longer_known_says_what_to_do(shell: Pixelmill) -> None:
+    extra = shell.write("extra.yaml", "steps:\n  my_step: benchmarks.null_steps:NullGenerate\n")
+    job = write_job(shell, step="my_step", items=2, poison=1)
+    known = Pixelmill(
+        shell.folder, {**shell.env, "PIXELMILL_CATALOGUE_PATH": f"{shell.env['PIXELMILL_CATALOGUE_PATH']}:{extra}"}
+    )
+    assert known("run", job).status == 3
+    result = shell("retry", "nulls", "--json")
+    assert result.status == 1
+    message = result.document["errors"][0]["message"]
+    assert "unknown step `my_step`" in message
+    assert "PIXELMILL_CATALOGUE_PATH" in message
+
+
 def test_a_wrong_recipe_stops_early_and_says_why(shell: Pixelmill) -> None:
     result = shell("run", write_job(shell, items=400, poison=200), "--json")
     assert result.status == 1
