@@ -18,9 +18,10 @@ from configs.uris import stem_of
 from flows.artifacts import progress_artifact, publish_report
 from flows.distinct import settle_repetitions
 from flows.finish import finish_job
-from flows.flow_end import job_named, state_of, with_ledger
+from flows.flow_end import state_of, with_ledger
 from flows.form_flow import form_flow
 from flows.job_lease import job_lease
+from flows.job_named import job_named
 from flows.lease import HeldLease
 from flows.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.report import Summary, build_summary

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs.problems import InvalidInput, Problem
+from configs.problems import InvalidInput
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,13 +142,9 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def find_job(ledger: "Ledger", wanted: str) -> "JobRecord":
-    named = [job for job in ledger.jobs() if job.name == wanted]
-    if len(named) == 1:
-        return named[0]
-    try:
-        return ledger.job(wanted)
-    except LookupError as unknown:
-        raise InvalidInput([Problem("id", str(unknown.args[0]))]) from None
+    from flows.job_named import job_named
+
+    return job_named(wanted, ledger, field="id")
 
 
 def show(answer: "Answer", json: bool) -> None:

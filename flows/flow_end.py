@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from configs.problems import InvalidInput, Problem
+from configs.problems import InvalidInput
 from configs.settings import Settings, load_settings
 from flows.job_lease import JobIsRunning, JobTakenOver
 from flows.report import Summary
@@ -18,7 +18,7 @@ from gpu_worker.logs import use_logs
 from storage.artefacts import StoreError
 from storage.database import LedgerError
 from storage.ledger import Ledger
-from storage.records import JobRecord, JobStatus
+from storage.records import JobStatus
 
 TAKEN_OVER = "TakenOver"  # the state of a burst whose job another one has
 MOST_DEATHS = 5  # of the processes of one flow run: an automation starts it again each time
@@ -54,17 +54,6 @@ def state_of(summary: Summary) -> State[Any]:
             message += f", {count:,} {word}"
     reasons = "; ".join(error.message for error in summary.errors)
     return kind(message=f"{message}: {reasons}" if reasons else message, data=summary.model_dump(mode="json"))
-
-
-def job_named(wanted: str, ledger: Ledger, *, field: str) -> JobRecord:
-    """The job of this id, or of this name where only one job has it. Raises InvalidInput, at the form's `field`."""
-    named = [job for job in ledger.jobs() if job.name == wanted]
-    if len(named) == 1:
-        return named[0]
-    try:
-        return ledger.job(wanted)
-    except LookupError as unknown:
-        raise InvalidInput([Problem(field, str(unknown.args[0]))]) from None
 
 
 def _refused(refusal: InvalidInput) -> State[Any]:

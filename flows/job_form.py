@@ -5,7 +5,7 @@ from collections.abc import Callable
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
-from flows.flow_end import job_named
+from flows.job_named import job_named
 from storage.ledger import Ledger
 from storage.records import JobRecord
 
