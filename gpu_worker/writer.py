@@ -77,12 +77,19 @@ class Unit:
         self._writer = writer
         self._ready: list[Entry] = []
         self._waiting = 0  # for their images to be written
+        self._writing: set[int] = set()  # items whose image of this step is being written
+        self._held: dict[int, Entry] = {}  # their ends
 
     def add(self, entry: Entry) -> None:
-        """Hands one outcome over. Raises the writer's first error."""
+        """Hands one outcome over; an item's end after its outcome, which is recorded first. Raises the writer's error.
+
+        An end may be of another image than the step's own, as of a candidate that won against it.
+        """
         with self._writer.changed:
             self._writer.check_open()
             self._waiting += 1
+            if entry.outcome is not None:
+                self._writing.add(entry.index)
         if entry.artefact is None:
             self._arrive(entry)
         else:
@@ -109,10 +116,19 @@ class Unit:
 
     def _arrive(self, entry: Entry) -> None:
         with self._writer.changed:
-            self._waiting -= 1
-            self._ready.append(entry)
+            if entry.outcome is None and entry.index in self._writing:
+                self._held[entry.index] = entry
+                return
+            arrived = [entry]
+            if entry.outcome is not None:
+                self._writing.discard(entry.index)
+                if (end := self._held.pop(entry.index, None)) is not None:
+                    arrived.append(end)
+            was_empty = not self._ready
+            self._waiting -= len(arrived)
+            self._ready += arrived
             # The recorder waits for the first one, to know when it is due, and for the last one.
-            if len(self._ready) == 1 or self.is_complete:
+            if was_empty or self.is_complete:
                 self._writer.changed.notify_all()
 
 

@@ -203,7 +203,9 @@ def test_units_are_recorded_in_the_order_they_were_opened(desk: Desk, tmp_path: 
     assert desk.mill.outcomes()[0] == {"a": "computed", "b": "skipped"}
 
 
-def test_a_slow_unit_is_recorded_on_the_way(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once something is recorded, which does not wait for a whole unit."""
     monkeypatch.setattr("gpu_worker.writer.RECORD_SECONDS", 0.05)
     recorded = threading.Event()
     record_step = desk.mill.ledger.record_step
@@ -213,6 +215,10 @@ def test_a_slow_unit_is_recorded_on_the_way(desk: Desk, monkeypatch: pytest.Monk
         recorded.set()
 
     monkeypatch.setattr(desk.mill.ledger, "record_step", watched)
+    return recorded
+
+
+def test_a_slow_unit_is_recorded_on_the_way(desk: Desk, recorded: threading.Event) -> None:
     with desk.writer() as writer:
         unit = writer.open_unit("a")
         unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
@@ -221,6 +227,29 @@ def test_a_slow_unit_is_recorded_on_the_way(desk: Desk, monkeypatch: pytest.Monk
         unit.add(Entry(1, Outcome.SKIPPED))
         unit.seal()
     assert desk.mill.outcomes()[1] == {"a": "skipped"}
+
+
+def test_an_item_does_not_end_before_its_last_step_is_recorded(
+    desk: Desk, recorded: threading.Event, tmp_path: Path
+) -> None:
+    """Its final image is an earlier candidate, and in the store by then."""
+    store = GatedStore(tmp_path / "out")
+    with desk.writer(store) as writer:
+        store.gate.set()
+        best = writer.write(new(0))
+        best.result()
+        store.gate.clear()
+        unit = writer.open_unit("b")
+        unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(1))))
+        unit.add(Entry(0, None, artefact=best, end=End("i0", ItemState.DONE, {"a": best})))
+        unit.add(Entry(1, Outcome.SKIPPED))
+        unit.seal()
+        assert recorded.wait(10)
+        assert desk.mill.outcomes()[:2] == [{}, {"b": "skipped"}]
+        assert desk.mill.reports()[0].record.state is ItemState.PENDING
+        store.gate.set()
+    assert desk.mill.outcomes()[0] == {"b": "computed"}
+    assert desk.mill.reports()[0].record.state is ItemState.DONE
 
 
 def test_other_bytes_under_the_fingerprint_are_adopted(desk: Desk) -> None:
