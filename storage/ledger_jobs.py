@@ -177,7 +177,7 @@ def _unknown(job_id: str, session: Session) -> LookupError:
         ids = ", ".join(f"{one} ({output})" for one, output in newest)
         return LookupError(f"More than one job is called {job_id!r}; give the id of one, such as {ids}.")
     near = difflib.get_close_matches(job_id, {name for pair in known for name in pair}, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"It knows {len(known)} jobs."
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`pixelmill status` lists those it has."
     return LookupError(f"The ledger has no job {job_id!r}. {hint}")
 
 
