@@ -112,6 +112,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         _watch.unit = False
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """What ends here may be a server that earlier tests have started: its end is not the unit test's."""
+    _watch.unit = False
+
+
 # -- garbage collection ----------------------------------------------------------------------------------------------
 class Heap:
     """Takes what pytest and the libraries hold out of the collector's sight: it would visit them thousands of times."""
