@@ -14,11 +14,11 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.resident import Message, serve
-from configs.catalogue import load_engine
-from configs.item import Item
-from configs.model_spec import ModelRef
-from configs.models import ModelCatalogue
-from configs.settings import Settings, load_settings
+from configs.catalogues.catalogue import load_engine
+from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelCatalogue
+from configs.documents.item import Item
+from configs.settings.settings import Settings, load_settings
 from flows.plan import read_plan_request
 from gpu_worker.device import choose_device
 from gpu_worker.item_path import ItemPath

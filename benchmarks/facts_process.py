@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.resident import Message, serve
-from configs.settings import load_settings
+from configs.settings.settings import load_settings
 from flows.plan import read_plan_request, start_job
 from gpu_worker import step_facts
 from gpu_worker.runtime import WorkerRuntime

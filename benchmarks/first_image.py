@@ -18,7 +18,7 @@ from benchmarks.contract import Bar, Bench, Benchmark, Measures
 from benchmarks.job_files import plain_items, write_job
 from benchmarks.resident import BenchmarkFailed
 from benchmarks.rig import Rig, clean_environment, rig
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.ledger import Ledger
 from storage.records import StepEntry
 

@@ -23,7 +23,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from benchmarks.bare_process import BareContext, Traveler, steps_read, take_through
 from benchmarks.plain_bucket import PlainBucket
 from benchmarks.resident import Message, serve
-from configs.settings import load_settings
+from configs.settings.settings import load_settings
 from flows.plan import read_plan_request
 from gpu_worker.item_path import ItemPath
 from gpu_worker.prospect import Prospect

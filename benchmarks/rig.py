@@ -17,7 +17,7 @@ import psutil
 from benchmarks.job_files import RECIPES, plain_items, write_job
 from benchmarks.processes import Family, children_of, cpu_seconds, spent
 from benchmarks.resident import BenchmarkFailed, Message, Resident, end
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.ledger import Ledger
 from storage.records import JobStatus, Progress
 from tests.storage.servers import rclone_s3

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from configs.catalogue import BrokenEntry, UnknownName, load_step
+from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
 from flows.read_back import READERS
 from gpu_worker.new_artefact import MAX_ADOPTED_PIXELS
 from steps.contract import Fact, Step

@@ -8,8 +8,8 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from configs import uris
-from configs.settings import Settings
+from configs.documents import uris
+from configs.settings.settings import Settings
 from flows.contact_sheet import CONTACT_SHEET_NAME
 from flows.links import file_address, served_address
 from flows.markdown import escape_markdown, table

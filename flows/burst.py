@@ -12,9 +12,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings
-from configs.uris import stem_of
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.uris import stem_of
+from configs.settings.settings import Settings
 from flows.artifacts import progress_artifact, publish_report
 from flows.distinct import settle_repetitions
 from flows.finish import finish_job

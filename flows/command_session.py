@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs.problems import InvalidInput
+from configs.documents.problems import InvalidInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from configs.settings import Settings
+    from configs.settings.settings import Settings
     from flows.answer import Answer
     from flows.report import Summary
     from storage.ledger import Ledger
@@ -49,7 +49,7 @@ def session(json: bool, *, quiet: bool = True) -> "Iterator[tuple[Settings, Ledg
 
 
 def current_settings() -> "Settings":
-    from configs.settings import load_settings
+    from configs.settings.settings import load_settings
 
     return load_settings()
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from configs.deployment import Deployment, Schedule, deployments
-from configs.settings import Settings
+from configs.job.deployment import Deployment, Schedule, deployments
+from configs.settings.settings import Settings
 from gpu_worker.installed import installed_version
 
 if TYPE_CHECKING:

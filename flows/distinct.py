@@ -7,8 +7,8 @@ finished nor the number of runs decides which of two twins is kept.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from configs.recipe import DISTINCT
-from configs.settings import Settings
+from configs.recipe.recipe import DISTINCT
+from configs.settings.settings import Settings
 from flows.verify_finals import expected_finals
 from gpu_worker.distinct import OPENING, Finished, Repetition, likeness_of, repetitions
 from steps.compile import resolve_program

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from configs.conditions import Condition
-from configs.problems import InvalidInput
-from configs.recipe import BestOf, Gate, OnFail, RecipeStep, Repeat
+from configs.documents.problems import InvalidInput
+from configs.recipe.recipe import BestOf, Gate, OnFail, RecipeStep, Repeat
 from flows.explain_outline import Frame, Frames, Inside, Spot, outline
 from flows.explained import (
     Attempt,

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from configs.problems import InvalidInput, Problem, did_you_mean
+from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from flows.answer import Answer
 from flows.explain import Explainer
 from flows.explain_document import explanation_document

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from configs.uris import shown
+from configs.documents.uris import shown
 from flows.explained import Branched, Check, Chosen, Explanation, Gated, Looped, Node, Switched, Visited
 from storage.records import ArtefactRecord, Review, StepEntry
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
-from configs.recipe import BestOf, Entry, Gate, Group, OnFail, Recipe, RecipeStep, Repeat, Switch
-from configs.yaml_source import child
+from configs.documents.yaml_source import child
+from configs.recipe.recipe import BestOf, Entry, Gate, Group, OnFail, Recipe, RecipeStep, Repeat, Switch
 
 
 class Inside(Enum):

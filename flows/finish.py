@@ -1,6 +1,6 @@
 """The end of a job: manifest, gallery, review page, contact sheet and report."""
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.contact_sheet import write_contact_sheet
 from flows.explain_counts import WayCounts
 from flows.gallery import write_gallery

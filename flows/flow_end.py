@@ -10,8 +10,8 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from configs.problems import InvalidInput
-from configs.settings import Settings, load_settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings, load_settings
 from flows.job_lease import JobIsRunning, JobTakenOver
 from flows.report import Summary
 from gpu_worker.logs import use_logs

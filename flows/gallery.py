@@ -18,9 +18,9 @@ from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from configs.problems import InvalidInput
-from configs.recipe import RecipeStep
-from configs.uris import shown
+from configs.documents.problems import InvalidInput
+from configs.documents.uris import shown
+from configs.recipe.recipe import RecipeStep
 from flows.contact_sheet import last_final
 from flows.explain import Explainer
 from flows.explain_lines import Line, lines_of

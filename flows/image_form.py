@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from configs.at_review import AtReview
-from configs.deployment import PROMPT, Deployment
-from configs.item import Item
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings
-from configs.text import slug
-from configs.uris import S3, stem_of
-from configs.yaml_source import Document
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.text import slug
+from configs.documents.uris import S3, stem_of
+from configs.documents.yaml_source import Document
+from configs.job.at_review import AtReview
+from configs.job.deployment import PROMPT, Deployment
+from configs.settings.settings import Settings
 from flows.request import Request, check_request, read_recipe
 
 FORM_FILE = "the form"  # in the place of a file's name

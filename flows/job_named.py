@@ -1,6 +1,6 @@
 """Which job a person means. Loads no Prefect: commands ask it too."""
 
-from configs.problems import InvalidInput, Problem
+from configs.documents.problems import InvalidInput, Problem
 from storage.ledger import Ledger
 from storage.records import JobRecord
 

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.artefacts import ArtefactStore
 from storage.keys import sha256_hex
 

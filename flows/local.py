@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from configs.private_files import own_folder
-from configs.settings import Settings
+from configs.settings.private_files import own_folder
+from configs.settings.settings import Settings
 from flows.deployments import ensure_pool_and_deployments
 from flows.server import is_own, local_server
 from gpu_worker.installed import MISSING, can_compute

@@ -17,9 +17,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import BaseModel
 
-from configs.deployment import Deployment, deployments
-from configs.settings import Settings, load_settings
-from configs.uris import shown
+from configs.documents.uris import shown
+from configs.job.deployment import Deployment, deployments
+from configs.settings.settings import Settings, load_settings
 from flows.artifacts import publish_plan
 from flows.burst import run_burst, with_burst
 from flows.form_flow import form_flow

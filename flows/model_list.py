@@ -5,9 +5,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from configs.model_spec import ModelRef
-from configs.models import ModelCatalogue
-from configs.settings import Settings
+from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelCatalogue
+from configs.settings.settings import Settings
 
 
 def model_rows(settings: Settings) -> list[dict[str, Any]]:

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.item import Item
-from configs.problems import InvalidInput, Problem
-from configs.recipe_overrides import Overrides
-from configs.settings import Settings
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput, Problem
+from configs.recipe.overrides import Overrides
+from configs.settings.settings import Settings
 from flows.request import Request, read_request
 from gpu_worker.foresight import Forecast, forecast
 from storage.artefacts import ArtefactStore

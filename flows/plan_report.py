@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.plan import Plan
 
 

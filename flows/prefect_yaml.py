@@ -7,14 +7,14 @@ import io
 from pathlib import Path
 from typing import Any
 
-from configs.deployment import Deployment
-from configs.settings import Settings
+from configs.job.deployment import Deployment
+from configs.settings.settings import Settings
 from flows.deployments import all_deployments, entrypoint_of, pool_of
 from gpu_worker.installed import installed_version
 
 PAGE = Path(__file__).parents[1] / "prefect.yaml"
 HEAD = """\
-# Written by `python -m flows.prefect_yaml` from configs/deployments/: change them there.
+# Written by `python -m flows.prefect_yaml` from configs/data/deployments/: change them there.
 # `pixelmill deploy` makes these deployments, and the work pools they need; `prefect deploy --all` does so too, once
 # the work pools are there.
 """

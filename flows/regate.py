@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from configs.item import Item
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings
-from configs.uris import is_remote
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.uris import is_remote
+from configs.settings.settings import Settings
 from flows.regate_recipe import NewRecipe, Own, read_new_recipe
 from flows.request import OtherRecipe, revision_of
 from gpu_worker.foresight import FindArtefacts

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.job_lease import job_lease
 from flows.local import Say
 from flows.read_back import READERS

@@ -6,11 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from configs.gates import Gate, UnknownGate
-from configs.problems import InvalidInput, Problem, did_you_mean
-from configs.recipe_overrides import Overrides
-from configs.validation import check
-from configs.yaml_source import child, parse_yaml
+from configs.catalogues.gates import Gate, UnknownGate
+from configs.documents.problems import InvalidInput, Problem, did_you_mean
+from configs.documents.validation import check
+from configs.documents.yaml_source import child, parse_yaml
+from configs.recipe.overrides import Overrides
 
 DISTINCT = "distinct"
 HOW = (

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput, Problem
+from configs.settings.settings import Settings
 from flows.answer import Answer
 from flows.local import Say
 from flows.regate import decide

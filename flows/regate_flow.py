@@ -8,10 +8,10 @@ from prefect import State, get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
-from configs.problems import InvalidInput
-from configs.recipe_files import is_recipe_path
-from configs.settings import Settings
-from configs.uris import resolve
+from configs.documents.problems import InvalidInput
+from configs.documents.uris import resolve
+from configs.recipe.files import is_recipe_path
+from configs.settings.settings import Settings
 from flows.burst import run_burst, with_burst
 from flows.form_flow import form_flow
 from flows.job_form import JobForm, named_by_job

@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from configs import catalogue
-from configs.catalogue import BrokenEntry, UnknownName, load_step
-from configs.gates import find_gate
-from configs.item import Item
-from configs.problems import InvalidInput, Problem
-from configs.recipe import Recipe
-from configs.recipe_overrides import Overrides, take_overrides
-from configs.settings import Settings
-from configs.yaml_source import Document, child
+from configs.catalogues import catalogue
+from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
+from configs.catalogues.gates import find_gate
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.yaml_source import Document, child
+from configs.recipe.overrides import Overrides, take_overrides
+from configs.recipe.recipe import Recipe
+from configs.settings.settings import Settings
 from flows.regate_changes import DISTINCT, Changes, Line, change_recipe, read_changes
 from flows.request import OtherRecipe, check_other_recipe, open_recipe
 from steps.contract import Step

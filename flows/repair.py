@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.adopt import adopt_artefacts
 from flows.findings import Damage, Kind
 from flows.finish import finish_job

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from configs.problems import InvalidInput
+from configs.documents.problems import InvalidInput
 from flows.report_ways import Ways, ways_sections
 from storage.artefacts import ArtefactStore, StoreError
 from storage.finals import step_of

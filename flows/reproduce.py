@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings
-from configs.uris import resolve, shown
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.uris import resolve, shown
+from configs.settings.settings import Settings
 from gpu_worker.installed import can_compute
 from gpu_worker.made_with import DEVICE
 from gpu_worker.pixel_difference import PixelDifference, pixel_difference

@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from configs.problems import InvalidInput
-from configs.settings import Settings
-from configs.uris import shown
+from configs.documents.problems import InvalidInput
+from configs.documents.uris import shown
+from configs.settings.settings import Settings
 from flows.answer import Answer
 from flows.reproduce import Verdict, reproduce
 from flows.reproduce_report import (

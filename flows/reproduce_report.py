@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from configs.problems import InvalidInput
+from configs.documents.problems import InvalidInput
 from flows.reproduce import Reproduction, Verdict
 from gpu_worker.pixel_difference import PixelDifference
 from gpu_worker.rebuild_plan import Difference, legible

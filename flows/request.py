@@ -8,24 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs import catalogue, uris
-from configs.access import Access
+from configs.catalogues import catalogue
+from configs.catalogues.gates import find_gate
+from configs.catalogues.models import ModelCatalogue, UnknownModel
+from configs.catalogues.named_gates import write_out_gates
 from configs.conditions import Condition
-from configs.gates import find_gate
-from configs.item import Item, ItemFile
-from configs.items import Place, variables_of
-from configs.job import Job, read_job
-from configs.job_items import JobItems, ReadBytes, job_items
-from configs.models import ModelCatalogue, UnknownModel
-from configs.named_gates import write_out_gates
-from configs.problems import InvalidInput, Problem, did_you_mean
-from configs.recipe import Recipe
-from configs.recipe_files import find_recipe, is_recipe_path, misnamed, recipe_names
-from configs.recipe_overrides import Overrides, override_distinct, override_parameters, take_overrides
-from configs.settings import Settings
-from configs.validation import salvage
-from configs.web_address import WebAddress
-from configs.yaml_source import Document, parse_yaml
+from configs.documents import uris
+from configs.documents.item import Item, ItemFile
+from configs.documents.problems import InvalidInput, Problem, did_you_mean
+from configs.documents.validation import salvage
+from configs.documents.web_address import WebAddress
+from configs.documents.yaml_source import Document, parse_yaml
+from configs.job.items import Place, variables_of
+from configs.job.job import Job, read_job
+from configs.job.job_items import JobItems, ReadBytes, job_items
+from configs.recipe.files import find_recipe, is_recipe_path, misnamed, recipe_names
+from configs.recipe.overrides import Overrides, override_distinct, override_parameters, take_overrides
+from configs.recipe.recipe import Recipe
+from configs.settings.access import Access
+from configs.settings.settings import Settings
 from gpu_worker.prospect import Prospect
 from steps.compile import compile_recipe
 from steps.program import Program, ResolvedStep, describe_operation

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import State
 from pydantic import Field
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.burst import run_burst, with_burst
 from flows.form_flow import form_flow
 from flows.job_form import JobForm, named_by_job

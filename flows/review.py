@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from configs.problems import InvalidInput, Problem
+from configs.documents.problems import InvalidInput, Problem
 from storage.ledger import Ledger
 from storage.records import ItemState, Review, Verdict
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from configs.problems import InvalidInput
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings
 from flows.review import decide
 from flows.review_command import login_name
 from flows.review_page import decision_row

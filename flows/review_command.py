@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput, Problem
+from configs.settings.settings import Settings
 from flows.answer import Answer
 from flows.report import EXIT_DONE
 from flows.review import Decided, decide

@@ -7,7 +7,7 @@ from prefect import State
 from prefect.states import Completed
 from pydantic import Field
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.burst import run_burst, with_burst
 from flows.form_flow import form_flow
 from flows.job_form import JobForm, named_by_job

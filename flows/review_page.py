@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from configs.recipe import DISTINCT
-from configs.settings import Settings
-from configs.uris import shown
+from configs.documents.uris import shown
+from configs.recipe.recipe import DISTINCT
+from configs.settings.settings import Settings
 from flows.explained import visit_label
 from flows.gallery import GalleryFile, relative_link
 from flows.page_parts import digest, source, store_data, templates

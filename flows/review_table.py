@@ -2,7 +2,7 @@
 
 from prefect.artifacts import create_markdown_artifact
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.artifacts import artifact_key
 from flows.links import file_address, served_address
 from flows.markdown import escape_markdown

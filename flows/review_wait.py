@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from configs.at_review import AtReview
-from configs.settings import Settings
+from configs.job.at_review import AtReview
+from configs.settings.settings import Settings
 from storage.ledger import Ledger
 from storage.records import JobRecord, JobStatus, Verdict, Wait
 

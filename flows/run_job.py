@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.distinct import settle_repetitions
 from flows.finish import finish_job
 from flows.job_lease import JobTakenOver, job_lease

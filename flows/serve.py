@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.fleet_metrics import CONTENT_TYPE, render_fleet_metrics
 from flows.links import root_id
 from flows.report import GALLERY_NAME

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.private_files import own_folder
-from configs.settings import Settings
+from configs.settings.private_files import own_folder
+from configs.settings.settings import Settings
 from flows.holder import process_start
 
 logger = logging.getLogger(__name__)

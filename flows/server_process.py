@@ -24,7 +24,7 @@ def main(socket_fd: int, users_lock: Path) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
-    from configs.settings import load_settings
+    from configs.settings.settings import load_settings
     from flows.served_hosts import OnlyForThisMachine
     from flows.server_database import patient_database
     from gpu_worker.logs import use_logs

@@ -8,8 +8,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from configs.problems import InvalidInput
-from configs.settings import load_settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import load_settings
 from flows.artifacts import publish_branches
 from flows.lease import HeldLease, LeaseTaken, lease, shard_lease
 from gpu_worker.runtime import get_runtime

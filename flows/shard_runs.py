@@ -20,7 +20,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.deployments import Queue
 from storage.records import JobRecord
 

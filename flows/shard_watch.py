@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.holder import is_dead, read_holder
 from flows.idle_pool import why_idle
 from flows.job_lease import JobTakenOver

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from configs.private_files import own_folder
-from configs.settings import Settings, variable_of
+from configs.settings.private_files import own_folder
+from configs.settings.settings import Settings, variable_of
 from flows.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
 from flows.local import Say, supervised, worker_process
 from flows.server import ServerError, local_server, require_port

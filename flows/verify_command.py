@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.text import Text
 
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput, Problem
+from configs.settings.settings import Settings
 from flows.adopt import adopt_artefacts
 from flows.answer import Answer
 from flows.job_lease import is_held

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from configs.problems import InvalidInput
+from configs.documents.problems import InvalidInput
 from flows.findings import Finding, Kind
 from gpu_worker.replay import replay
 from steps.compile import resolve_program

@@ -8,7 +8,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 from rich.console import Console
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.artifacts import publish_text
 from flows.flow_end import with_ledger
 from flows.form_flow import form_flow

@@ -8,8 +8,8 @@ from prefect import State, get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import BaseModel, Field
 
-from configs.problems import InvalidInput
-from configs.settings import load_settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import load_settings
 from flows.form_flow import form_flow
 from gpu_worker.runtime import get_runtime
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.links import served_address
 from flows.report import GALLERY_NAME, Summary
 from storage.keys import job_key

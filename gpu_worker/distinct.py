@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from configs.recipe import Distinct
+from configs.recipe.recipe import Distinct
 from steps.facts.likeness import distance_between, near_duplicates
 from storage.records import StepEntry
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
 
-from configs.item import Item
+from configs.documents.item import Item
 from gpu_worker.item_path import ItemError, ItemPath
 from gpu_worker.step_mark import DigestFile, mark_step
 from steps.contract import Fact

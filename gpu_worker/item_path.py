@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from configs.conditions import THIS, Condition, ConditionError, Scope, StepStanding
-from configs.item import Item
+from configs.documents.item import Item
 from steps.contract import Fact
 from steps.program import (
     DEFAULT,

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from configs.redaction import Redactor, known_secrets
-from configs.settings import Settings, load_settings
+from configs.settings.redaction import Redactor, known_secrets
+from configs.settings.settings import Settings, load_settings
 from gpu_worker.log_formats import TEXT_FORMAT, JsonLines, LineHandler, PrintedLines, Redacted, TextLines
 
 PACKAGES = ("configs", "storage", "steps", "gpu_worker", "flows")

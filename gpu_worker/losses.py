@@ -3,7 +3,7 @@
 import threading
 from collections import Counter, defaultdict
 
-from configs.item import Item
+from configs.documents.item import Item
 from storage.artefacts import ArtefactStore
 from storage.ledger import Ledger
 from storage.records import ArtefactRecord

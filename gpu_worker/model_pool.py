@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from configs.model_spec import ModelPart, ModelRef
+from configs.catalogues.model_spec import ModelPart, ModelRef
 from gpu_worker import telemetry
 from gpu_worker.device import MEGABYTE, Device, held_mb, release_cached
 from gpu_worker.failures import is_out_of_memory

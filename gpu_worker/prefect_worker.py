@@ -23,8 +23,8 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.settings import get_current_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from configs.problems import InvalidInput
-from configs.settings import Settings, load_settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings, load_settings
 from gpu_worker.child_process import ChildEnded, ChildKeeper, WarmChild
 from gpu_worker.log_fields import shared_fields
 from gpu_worker.logs import use_logs

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.conditions import ITEM_NAMES
-from configs.item import Item
-from configs.problems import Problem
+from configs.documents.item import Item
+from configs.documents.problems import Problem
 from gpu_worker.item_path import ItemPath, MistakenCondition
 from steps.program import Program, Visit
 from storage.png_recipe import StepMark

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from configs.problems import Problem
+from configs.documents.problems import Problem
 from gpu_worker.device import DeviceUnavailable
 from gpu_worker.failures import BrokenInstallation, DeviceLost, describe
 from gpu_worker.micro_batch import InvalidResult, run_in_batches

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal, get_args
 
-from configs.catalogue import BrokenEntry, UnknownName, load_step
-from configs.item import Item, ItemFile
-from configs.model_spec import ModelRef
-from configs.models import ModelCatalogue, UnknownModel
-from configs.problems import InvalidInput, Problem
-from configs.validation import check
+from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
+from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelCatalogue, UnknownModel
+from configs.documents.item import Item, ItemFile
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.validation import check
 from gpu_worker.failures import describe
 from gpu_worker.item_path import ItemPath
 from gpu_worker.step_mark import mark_step

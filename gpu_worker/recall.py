@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from configs.item import Item
+from configs.documents.item import Item
 from gpu_worker.item_path import ItemPath
 from gpu_worker.replay import replay
 from steps.program import Program, Visit

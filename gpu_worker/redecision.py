@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from configs.item import Item
+from configs.documents.item import Item
 from steps.program import Program
 from storage.records import ArtefactRecord, ItemReport, ItemState
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 
-from configs.item import Item
-from configs.recipe import DISTINCT, Distinct
+from configs.documents.item import Item
+from configs.recipe.recipe import DISTINCT, Distinct
 from gpu_worker.distinct import Finished, Repetition, repetitions
 from gpu_worker.failures import describe
 from gpu_worker.foresight import FindArtefacts, Foreseen, Foresight, Recall, foresee

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from configs.item import Item
+from configs.documents.item import Item
 from gpu_worker.item_path import ItemError, ItemPath, Noted
 from steps.program import Program
 from storage.png_recipe import StepMark

@@ -8,10 +8,10 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from typing import Any
 
-from configs.catalogue import load_engine
-from configs.model_spec import ModelRef
-from configs.models import ModelCatalogue
-from configs.settings import Settings
+from configs.catalogues.catalogue import load_engine
+from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelCatalogue
+from configs.settings.settings import Settings
 from gpu_worker.device import Device, choose_device
 from gpu_worker.made_with import made_with
 from gpu_worker.model_pool import ModelLoadError, ModelPool, OnLoad

@@ -9,8 +9,8 @@ from itertools import zip_longest
 from types import TracebackType
 from typing import Self
 
-from configs.item import Item
-from configs.settings import Settings
+from configs.documents.item import Item
+from configs.settings.settings import Settings
 from gpu_worker import telemetry
 from gpu_worker.failures import describe
 from gpu_worker.foresight import Foresight, foresee

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from configs.model_spec import ModelRef
-from configs.settings import Settings
+from configs.catalogues.model_spec import ModelRef
+from configs.settings.settings import Settings
 from gpu_worker.inputs import Inputs
 from gpu_worker.live_item import Made
 from gpu_worker.losses import Losses

@@ -6,7 +6,7 @@ from functools import partial
 
 from PIL import Image
 
-from configs.item import Item
+from configs.documents.item import Item
 from gpu_worker.failures import describe
 from gpu_worker.foresight import unmeasured
 from gpu_worker.item_path import ItemError

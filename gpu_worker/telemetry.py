@@ -14,8 +14,8 @@ from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from configs.model_spec import ModelRef
-from configs.warm_windows import WarmWindows
+from configs.catalogues.model_spec import ModelRef
+from configs.settings.warm_windows import WarmWindows
 from gpu_worker.cold_start import cold_start
 from gpu_worker.device import MEGABYTE, Device, held_mb
 from gpu_worker.metric_table import SECONDS_BUCKETS, TABLE

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.flows import Flow
 
-    from configs.settings import Settings
+    from configs.settings.settings import Settings
     from gpu_worker.warmth import Warmth
 
 ABANDON_SIGNAL = signal.SIGUSR1
@@ -79,7 +79,7 @@ def main() -> int:
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_read_requests, args=(requests,), name="requests", daemon=True).start()
 
-    from configs.settings import load_settings
+    from configs.settings.settings import load_settings
 
     settings = load_settings()
 

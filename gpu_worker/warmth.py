@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from configs.model_spec import ModelRef
-from configs.models import ModelCatalogue, UnknownModel
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings, variable_of
-from configs.warm_windows import WarmWindows
+from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelCatalogue, UnknownModel
+from configs.documents.problems import InvalidInput, Problem
+from configs.settings.settings import Settings, variable_of
+from configs.settings.warm_windows import WarmWindows
 from gpu_worker.failures import describe
 
 logger = logging.getLogger(__name__)

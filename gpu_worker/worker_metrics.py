@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings, variable_of
+from configs.documents.problems import InvalidInput, Problem
+from configs.settings.settings import Settings, variable_of
 from gpu_worker import metric_table
 from gpu_worker.child_figures import ROWS, ChildFigures, Series
 from gpu_worker.installed import installed_version

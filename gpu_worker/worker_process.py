@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from gpu_worker.installed import MISSING, can_compute
 from gpu_worker.logs import use_logs
 from gpu_worker.parent_death import end_with_parent

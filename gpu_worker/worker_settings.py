@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from configs.catalogue import BUILT_IN, Catalogue
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings, variable_of
+from configs.catalogues.catalogue import BUILT_IN, Catalogue
+from configs.documents.problems import InvalidInput, Problem
+from configs.settings.settings import Settings, variable_of
 from gpu_worker.warmth import check_keep_warm
 from storage.database import LedgerError, accepted_url
 

@@ -8,8 +8,8 @@ from PIL import Image
 from pydantic import Field
 from typing_extensions import override
 
-from configs.item import MAX_SEED, Item
-from configs.model_spec import ModelRef
+from configs.catalogues.model_spec import ModelRef
+from configs.documents.item import MAX_SEED, Item
 from steps.contract import Frame, Relief, Step, StepContext
 from steps.template import MAX_PROMPT, Template, fill, filled_length, placeholders, unknown_placeholders
 

@@ -7,7 +7,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from configs.item import Item, ItemFile
+from configs.documents.item import Item, ItemFile
 from steps.alpha import flatten
 from steps.color import Color, rgb
 from steps.contract import Frame, Relief, StepContext, StepResult

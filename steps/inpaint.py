@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from configs.item import Item, ItemFile
+from configs.documents.item import Item, ItemFile
 from steps import masks
 from steps.alpha import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
 from steps.contract import Fact, Frame, StepContext, StepResult

@@ -8,8 +8,8 @@ from PIL import Image
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import override
 
-from configs.item import Item
-from configs.model_spec import ModelRef
+from configs.catalogues.model_spec import ModelRef
+from configs.documents.item import Item
 from steps.alpha import flatten
 from steps.color import Color, rgb
 from steps.contract import Fact, Frame, Step, StepContext, StepResult

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from typing_extensions import override
 
-from configs.item import Item, ItemFile
+from configs.documents.item import Item, ItemFile
 from steps.alpha import OPAQUE
 from steps.contract import Frame, Step, StepContext, StepResult
 

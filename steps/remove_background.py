@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import Field
 from typing_extensions import override
 
-from configs.model_spec import ModelRef
+from configs.catalogues.model_spec import ModelRef
 from steps.alpha import OPAQUE, Plane, alpha_of, flatten, with_alpha
 from steps.color import Color, rgb
 from steps.contract import Fact, Frame, Step, StepContext, StepResult

@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import Field
 from typing_extensions import override
 
-from configs.model_spec import ModelRef
+from configs.catalogues.model_spec import ModelRef
 from steps.alpha import bleed
 from steps.contract import Frame, Relief, Step, StepContext, StepResult
 from steps.engines.side_by_side import side_by_side

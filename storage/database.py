@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlmodel import Session, SQLModel
 
-from configs.private_files import private_file, private_folder
+from configs.settings.private_files import private_file, private_folder
 from storage.migrations.upgrade import Standing, standing, upgrade
 
 log = logging.getLogger(__name__)

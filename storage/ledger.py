@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from configs.at_review import AtReview
-from configs.item import Item
-from configs.recipe import Recipe
-from configs.recipe_overrides import Overrides
+from configs.documents.item import Item
+from configs.job.at_review import AtReview
+from configs.recipe.overrides import Overrides
+from configs.recipe.recipe import Recipe
 from storage import (
     ledger_fleet,
     ledger_items,

@@ -6,7 +6,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, Select, delete, func, select, update
 from sqlmodel import Session, col
 
-from configs.item import Item
+from configs.documents.item import Item
 from storage.database import SLICE
 from storage.finals import in_order
 from storage.ledger_steps import end_items, entries_between, entries_of

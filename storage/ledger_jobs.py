@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, insert, select, update
 from sqlmodel import Session, col
 
-from configs.at_review import AtReview
-from configs.item import Item
-from configs.recipe import Recipe
-from configs.recipe_overrides import Overrides
+from configs.documents.item import Item
+from configs.job.at_review import AtReview
+from configs.recipe.overrides import Overrides
+from configs.recipe.recipe import Recipe
 from storage.database import Database
 from storage.records import ItemState, JobRecord, JobStatus, ShardState
 from storage.tables import ItemRow, JobRow, ShardRow, StepRunRow

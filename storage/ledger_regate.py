@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import select, update
 from sqlmodel import Session, col
 
-from configs.recipe import Recipe
-from configs.recipe_overrides import Overrides
+from configs.recipe.overrides import Overrides
+from configs.recipe.recipe import Recipe
 from storage.database import Database
 from storage.ledger_items import reset_items
 from storage.ledger_jobs import job_record, replace_shards, written_overrides

@@ -5,8 +5,8 @@ Exit status 0: it is there, and these credentials reach it; 1: it is not; 2: the
 
 import sys
 
-from configs.problems import InvalidInput
-from configs.settings import load_settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import load_settings
 from storage.artefacts import StoreError
 from storage.locations import S3Location, parse_location
 from storage.open_store import s3_store

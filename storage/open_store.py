@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.artefacts import ArtefactStore
 from storage.folder_store import FolderStore
 from storage.locations import FileLocation, S3Location, parse_location

@@ -6,10 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from configs.at_review import AtReview
-from configs.item import Item
-from configs.recipe import Recipe
-from configs.recipe_overrides import Overrides
+from configs.documents.item import Item
+from configs.job.at_review import AtReview
+from configs.recipe.overrides import Overrides
+from configs.recipe.recipe import Recipe
 
 
 class JobStatus(StrEnum):

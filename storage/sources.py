@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs import uris
-from configs.access import Access
-from configs.settings import Settings
+from configs.documents import uris
+from configs.settings.access import Access
+from configs.settings.settings import Settings
 from storage.artefacts import MissingObject, StoreError
 from storage.locations import FileLocation, S3Location, parse_location
 from storage.open_store import s3_store
@@ -30,8 +30,8 @@ def read_item_file(uri: str, settings: Settings) -> bytes:
 def read_uri(uri: str | Path, settings: Settings, *, max_bytes: int | None = None) -> bytes:
     """The bytes at a path, a `file:` URI, `s3://bucket/key` or `https://host/path`.
 
-    Whatever the settings do not let jobs read is refused (see configs.access), whoever asks. Raises MissingObject if
-    nothing is there, StoreError if it may not or cannot be read, or has more than `max_bytes` (default:
+    What the settings do not let jobs read is refused (see configs.settings.access). Raises MissingObject if nothing is
+    there, StoreError if it may not or cannot be read, or has more than `max_bytes` (default:
     `input_table_mb`).
     """
     limit = settings.input_table_mb * _MB if max_bytes is None else max_bytes

@@ -12,10 +12,10 @@ from urllib.parse import urljoin
 
 import httpcore2
 
-from configs import uris
-from configs.access import Access
-from configs.settings import Settings
-from configs.web_address import WebAddress
+from configs.documents import uris
+from configs.documents.web_address import WebAddress
+from configs.settings.access import Access
+from configs.settings.settings import Settings
 from storage.artefacts import StoreError
 from storage.web_connections import CheckedBackend, time_limit
 from storage.web_errors import WebError, refuse_status, web_errors

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 
 
 @pytest.fixture(scope="session")

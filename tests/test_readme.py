@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
-from configs import catalogue
-from configs.item import Item
-from configs.settings import load_settings
+from configs.catalogues import catalogue
+from configs.documents.item import Item
+from configs.settings.settings import load_settings
 from flows.cli import app
 from flows.plan import read_plan_request
 from steps.contract import Frame

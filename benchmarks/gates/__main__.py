@@ -12,9 +12,9 @@ from pathlib import Path
 from benchmarks.gates.report import results, table, write
 from benchmarks.gates.store import default_folder
 from benchmarks.gates.trial import OF_EACH, SOUND, run_trial
-from configs.settings import load_settings
+from configs.settings.settings import load_settings
 
-TUNING_SEED = 1  # the thresholds in configs/gates were chosen on this one,
+TUNING_SEED = 1  # the thresholds in configs/data/gates were chosen on this one,
 REPORTING_SEED = 3  # and never on this one: its figures are the ones that count
 
 

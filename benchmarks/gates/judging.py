@@ -7,7 +7,7 @@ from PIL import Image
 from benchmarks.bare_process import BareContext
 from benchmarks.gates.picture import Asked
 from benchmarks.gates.workshop import item_of
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from steps.contract import Fact, Frame
 from steps.judge import Judge
 

@@ -13,8 +13,8 @@ from benchmarks.gates.soundness import is_sound
 from benchmarks.gates.store import Store
 from benchmarks.gates.verdict import DUPLICATE, Gates
 from benchmarks.gates.workshop import Workshop, asked_for
-from configs.recipe import Distinct
-from configs.settings import Settings
+from configs.recipe.recipe import Distinct
+from configs.settings.settings import Settings
 from gpu_worker.distinct import Finished, repetitions
 from starter.sprites import COLORS, OBJECTS
 

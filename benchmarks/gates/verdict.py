@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from benchmarks.gates.judging import FACTS as JUDGED
 from benchmarks.gates.judging import Judging
 from benchmarks.gates.picture import Picture, StepId
+from configs.catalogues.gates import find_gate
 from configs.conditions import Condition, Scope
-from configs.gates import find_gate
-from configs.item import Item
-from configs.settings import Settings
+from configs.documents.item import Item
+from configs.settings.settings import Settings
 from steps.contract import Fact
 from steps.facts import FACTS, measure
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from benchmarks.bare_process import BareContext
 from benchmarks.gates.picture import SCALE, SMALL, Asked, Picture, Stage
-from configs.item import Item
-from configs.settings import Settings
+from configs.documents.item import Item
+from configs.settings.settings import Settings
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, draw_sprite, prompt_for
 from steps.contract import Frame, Step
 from steps.generate import Generate

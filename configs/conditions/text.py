@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.conditions.operators import OPERATORS
-from configs.item import Item
-from configs.problems import did_you_mean
+from configs.documents.item import Item
+from configs.documents.problems import did_you_mean
 
 MAX_LENGTH = 500  # characters
 _MAX_NODES = 200

@@ -1,7 +1,7 @@
 """Branches: a group of steps under a condition, and the cases of a value."""
 
-from configs.recipe import Group, RecipeStep, Switch
-from configs.yaml_source import child
+from configs.documents.yaml_source import child
+from configs.recipe.recipe import Group, RecipeStep, Switch
 from steps.compile.entries import Compiling, title_of
 from steps.compile.scope import Origin, Scope
 from steps.program import DEFAULT, Select

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from configs.conditions import Condition
-from configs.problems import InvalidInput, Problem, did_you_mean
-from configs.recipe import DISTINCT, Recipe
+from configs.documents.problems import InvalidInput, Problem, did_you_mean
+from configs.recipe.recipe import DISTINCT, Recipe
 from steps.compile.conditions import Conditions, unknown_facts
 from steps.compile.draft import Draft
 from steps.compile.entries import Placed

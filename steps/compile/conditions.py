@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from configs.conditions import THIS, Condition, ConditionError
-from configs.problems import Problem, did_you_mean
-from configs.recipe import Check, Gate, RecipeStep
+from configs.documents.problems import Problem, did_you_mean
+from configs.recipe.recipe import Check, Gate, RecipeStep
 from steps.compile.draft import Draft
 from steps.compile.scope import Scope
 from steps.facts import FACTS

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from configs.conditions import Condition
-from configs.problems import Problem
+from configs.documents.problems import Problem
 from steps.compile.scope import Scope
 from steps.facts import FACTS
 from steps.program import Decide, Operation, ResolvedStep, Visit

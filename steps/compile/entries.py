@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from configs.problems import did_you_mean
-from configs.recipe import Entry, Gate, leaves_of
-from configs.yaml_source import child
+from configs.documents.problems import did_you_mean
+from configs.documents.yaml_source import child
+from configs.recipe.recipe import Entry, Gate, leaves_of
 from steps.compile.conditions import Conditions
 from steps.compile.draft import Draft
 from steps.compile.scope import Changes, Origin, Scope

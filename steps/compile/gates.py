@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from configs.recipe import Gate, OnFail, RecipeStep
+from configs.recipe.recipe import Gate, OnFail, RecipeStep
 from steps.compile.entries import Compiling, title_of
 from steps.compile.scope import Origin, Scope
 from steps.program import Reject, Test, Warn

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from configs.recipe import MAX_DEPTH, BestOf, Gate, Group, RecipeStep, Repeat, Switch
+from configs.recipe.recipe import MAX_DEPTH, BestOf, Gate, Group, RecipeStep, Repeat, Switch
 from steps.compile.branches import write_else, write_group, write_switch
 from steps.compile.conditions import Conditions
 from steps.compile.draft import Draft

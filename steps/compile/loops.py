@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from configs.recipe import BestOf, Repeat
+from configs.recipe.recipe import BestOf, Repeat
 from steps.compile.entries import Compiling, title_of
 from steps.compile.scope import Origin, Scope
 from steps.program import Pick, Return, Save, Score

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from configs.problems import did_you_mean
-from configs.recipe import Gate, OnFail, RecipeStep
+from configs.documents.problems import did_you_mean
+from configs.recipe.recipe import Gate, OnFail, RecipeStep
 from steps.compile.branches import write_else
 from steps.compile.entries import Compiling, Placed, title_of
 from steps.compile.scope import Origin, Scope

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from configs.recipe import OnFail
+from configs.recipe.recipe import OnFail
 from steps.program import Guard, Guards
 
 Changes = Mapping[str, Mapping[str, Sequence[Any]]]  # step id -> parameter -> values

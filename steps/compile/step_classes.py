@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from configs.catalogue import BrokenEntry, UnknownName, load_step
-from configs.item import Item
-from configs.problems import Problem
-from configs.recipe import RecipeStep
-from configs.validation import check
+from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
+from configs.documents.item import Item
+from configs.documents.problems import Problem
+from configs.documents.validation import check
+from configs.recipe.recipe import RecipeStep
 from steps.compile.draft import Draft
 from steps.compile.scope import Scope
 from steps.contract import Step

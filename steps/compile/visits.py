@@ -1,7 +1,7 @@
 """Steps as they are visited: the condition, the step with its parameters, and what is known of the image after it."""
 
-from configs.problems import Problem
-from configs.recipe import Recipe, RecipeStep
+from configs.documents.problems import Problem
+from configs.recipe.recipe import Recipe, RecipeStep
 from steps.compile.conditions import Conditions, unknown_facts
 from steps.compile.draft import Draft
 from steps.compile.scope import Scope

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from PIL import Image
 
-from configs.problems import did_you_mean
+from configs.documents.problems import did_you_mean
 from steps.contract import Fact
 from steps.facts import colors, comparison, flaws, geometry, likeness, shape, tiles, tone
 from steps.facts.spec import FactSpec, Measure

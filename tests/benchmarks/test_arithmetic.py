@@ -12,7 +12,7 @@ from benchmarks.null_steps import NullGenerate, NullPass
 from benchmarks.processes import spent
 from benchmarks.resident import BenchmarkFailed
 from configs.conditions import Condition
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.plan import read_plan_request
 from steps.program import ResolvedStep, straight
 from tests.gpu_worker.parts import items

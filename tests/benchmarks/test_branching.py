@@ -11,7 +11,7 @@ from benchmarks.branching import branching_items, counts, differences, expected_
 from benchmarks.job_files import RECIPES, write_job
 from benchmarks.null_steps import drawn
 from benchmarks.plain_ways import Picture
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.plan import read_plan_request
 from steps.facts import measure
 from storage.records import ItemReport, ItemState

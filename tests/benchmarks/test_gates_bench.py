@@ -16,8 +16,8 @@ from benchmarks.gates.store import Store
 from benchmarks.gates.trial import Case, Trial
 from benchmarks.gates.verdict import GATES_AT
 from benchmarks.gates.workshop import asked_for
-from configs.gates import gate_names
-from configs.settings import Settings
+from configs.catalogues.gates import gate_names
+from configs.settings.settings import Settings
 from starter.sprites import COLORS, OBJECTS, draw_sprite
 
 ASKED = Asked("shield", "blue", "white", 41)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import uris
-from configs.access import Access
-from configs.problems import InvalidInput
-from configs.settings import Settings, load_settings
-from configs.web_address import WebAddress
+from configs.documents import uris
+from configs.documents.problems import InvalidInput
+from configs.documents.web_address import WebAddress
+from configs.settings.access import Access
+from configs.settings.settings import Settings, load_settings
 
 
 def objection(uri: str, **settings: object) -> str | None:

@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from configs import catalogue
-from configs.catalogue import BrokenEntry, Catalogue, UnknownName
-from configs.problems import InvalidInput
+from configs.catalogues import catalogue
+from configs.catalogues.catalogue import BrokenEntry, Catalogue, UnknownName
+from configs.documents.problems import InvalidInput
 from steps.contract import Step
 
 

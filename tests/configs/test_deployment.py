@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.deployment import deployments
-from configs.problems import InvalidInput
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput
+from configs.job.deployment import deployments
+from configs.settings.settings import Settings
 
 
 def test_the_built_in_ones_are_read_and_every_recipe_has_a_form():

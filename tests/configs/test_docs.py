@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from configs.catalogues.gates import find_gate
+from configs.catalogues.model_spec import ModelSpec
+from configs.catalogues.named_gates import write_out_gates
 from configs.conditions import Condition
-from configs.gates import find_gate
-from configs.job import ItemEntry, Job, read_job
-from configs.model_spec import ModelSpec
-from configs.named_gates import write_out_gates
-from configs.recipe import OnFail, Recipe, RecipeStep, Repeat
-from configs.recipe_files import BUILT_IN
-from configs.settings import Settings
-from configs.validation import check
-from configs.yaml_source import parse_yaml
+from configs.documents.validation import check
+from configs.documents.yaml_source import parse_yaml
+from configs.job.job import ItemEntry, Job, read_job
+from configs.recipe.files import BUILT_IN
+from configs.recipe.recipe import OnFail, Recipe, RecipeStep, Repeat
+from configs.settings.settings import Settings
 from steps.compile import resolve_program
 from steps.facts import IMAGE_FACTS
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from configs.catalogues.gates import UnknownGate, find_gate, gate_names
 from configs.conditions import Condition
-from configs.gates import UnknownGate, find_gate, gate_names
-from configs.problems import InvalidInput
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings
 from steps.facts import FACTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gates.md").read_text(encoding="utf-8")

@@ -3,12 +3,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.access import Access
-from configs.item import MAX_SEED, Item
-from configs.items import Draft, Place, derive_seed, make_items, name_drafts
-from configs.job import ItemEntry
-from configs.settings import Settings
-from configs.text import check_name, collision_key
+from configs.documents.item import MAX_SEED, Item
+from configs.documents.text import check_name, collision_key
+from configs.job.items import Draft, Place, derive_seed, make_items, name_drafts
+from configs.job.job import ItemEntry
+from configs.settings.access import Access
+from configs.settings.settings import Settings
 
 ANYWHERE = Access(Settings())
 

@@ -12,16 +12,17 @@ HEAVY = (
     "pyarrow", "boto3", "botocore", "prefect", "sqlalchemy", "sqlmodel",
 )  # fmt: skip
 CONFIGS = (
-    "catalogue", "conditions", "digests", "fields", "grid", "items", "job", "job_items", "models", "recipe",
-    "recipe_files", "settings", "settings_table", "tables", "text", "uris", "validation", "warm_windows",
-    "yaml_source",
+    "catalogues.catalogue", "catalogues.digests", "catalogues.models", "conditions", "documents.fields",
+    "documents.text", "documents.uris", "documents.validation", "documents.yaml_source", "job.grid", "job.items",
+    "job.job", "job.job_items", "job.tables", "recipe.files", "recipe.recipe", "settings.settings",
+    "settings.settings_table", "settings.warm_windows",
 )  # fmt: skip
 RESOLVE = """
-from configs.recipe import Recipe
+from configs.recipe.recipe import Recipe
 from steps.compile import resolve_program
-from configs.catalogue import names
+from configs.catalogues.catalogue import names
 for name in names("steps"):
-    __import__("configs.catalogue").catalogue.load_step(name)
+    __import__("configs.catalogues.catalogue").catalogue.load_step(name)
 resolve_program(Recipe.model_validate({"name": "r", "steps": [{"id": "a", "step": "load"}]}))
 """
 

@@ -4,12 +4,12 @@ import os
 
 import pytest
 
-from configs import digests
-from configs.digests import DigestCache
-from configs.model_spec import ModelRef
-from configs.models import BUILT_IN, ModelCatalogue, UnknownModel
-from configs.problems import InvalidInput
-from configs.settings import Settings
+from configs.catalogues import digests
+from configs.catalogues.digests import DigestCache
+from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import BUILT_IN, ModelCatalogue, UnknownModel
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings
 
 FOLDER = """\
 name: tiny

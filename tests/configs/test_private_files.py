@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.digests import DigestCache
-from configs.private_files import own_folder, private_file, private_folder
+from configs.catalogues.digests import DigestCache
+from configs.settings.private_files import own_folder, private_file, private_folder
 from storage.ledger import Ledger
 
 

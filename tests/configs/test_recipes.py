@@ -2,14 +2,14 @@
 
 import pytest
 
-from configs.gates import find_gate
-from configs.models import BUILT_IN as MODELS
-from configs.named_gates import write_out_gates
-from configs.recipe import Recipe
-from configs.recipe_files import BUILT_IN, find_recipe, is_recipe_path, recipe_names
-from configs.settings import Settings
-from configs.validation import check
-from configs.yaml_source import parse_yaml
+from configs.catalogues.gates import find_gate
+from configs.catalogues.models import BUILT_IN as MODELS
+from configs.catalogues.named_gates import write_out_gates
+from configs.documents.validation import check
+from configs.documents.yaml_source import parse_yaml
+from configs.recipe.files import BUILT_IN, find_recipe, is_recipe_path, recipe_names
+from configs.recipe.recipe import Recipe
+from configs.settings.settings import Settings
 from steps.compile import resolve_program
 
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.problems import InvalidInput
-from configs.settings import Settings, load_settings, variable_of
-from configs.settings_table import PAGE, settings_table, with_table
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings, load_settings, variable_of
+from configs.settings.settings_table import PAGE, settings_table, with_table
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_warm_windows_are_checked_at_the_start(monkeypatch):
 
 def test_the_page_lists_every_setting():
     page = PAGE.read_text(encoding="utf-8")
-    assert with_table(page) == page, "run python -m configs.settings_table"
+    assert with_table(page) == page, "run python -m configs.settings.settings_table"
     for name, field in Settings.model_fields.items():
         assert f"`{variable_of(name)}`" in settings_table()
         assert field.description, f"{name} needs a description"

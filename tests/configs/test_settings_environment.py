@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 
 
 def test_settings_survive_the_way_through_the_environment(monkeypatch, tmp_path):

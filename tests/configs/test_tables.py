@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.job import ItemEntry
-from configs.tables import read_table, typed
+from configs.job.job import ItemEntry
+from configs.job.tables import read_table, typed
 
 
 def parquet(**columns) -> bytes:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from configs.fields import check_variable_name
-from configs.text import MAX_NAME_BYTES, check_name, check_text, collision_key, slug
+from configs.documents.fields import check_variable_name
+from configs.documents.text import MAX_NAME_BYTES, check_name, check_text, collision_key, slug
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.warm_windows import DAYS, EXAMPLE, WarmWindows, Window
+from configs.settings.warm_windows import DAYS, EXAMPLE, WarmWindows, Window
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MONDAY = datetime(2026, 6, 1, tzinfo=UTC)

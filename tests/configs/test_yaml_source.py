@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from configs import yaml_source
-from configs.problems import InvalidInput, Problem
-from configs.yaml_source import child, parse_yaml
+from configs.documents import yaml_source
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.yaml_source import child, parse_yaml
 
 
 def refused(data: str | bytes) -> list[Problem]:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from configs.problems import InvalidInput, Problem
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput, Problem
+from configs.settings.settings import Settings
 from flows.request import Request, read_request
 
 MODEL = """\

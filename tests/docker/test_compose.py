@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from configs.settings import Settings, variable_of
+from configs.settings.settings import Settings, variable_of
 from tests.docker.conftest import Resolve
 from tests.fleet.compose_file import DOCKER, ComposeError, compose, resolve
 

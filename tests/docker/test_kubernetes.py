@@ -19,8 +19,8 @@ from ruamel.yaml import YAML
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from configs.deployment import deployments
-from configs.settings import PREFIX, Settings, variable_of
+from configs.job.deployment import deployments
+from configs.settings.settings import PREFIX, Settings, variable_of
 from flows.cli import app
 from flows.fleet_metrics import FLEET_TABLE
 from gpu_worker.worker_process import HARD_END_SECONDS

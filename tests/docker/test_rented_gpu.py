@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.server import local_server
 from gpu_worker.worker_process import HARD_END_SECONDS
 from storage.ledger import Ledger

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.artefacts import ArtefactStore
 from storage.folder_store import FolderStore
 from storage.open_store import open_store

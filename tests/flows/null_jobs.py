@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from configs.item import Item
-from configs.recipe import Recipe
+from configs.documents.item import Item
+from configs.recipe.recipe import Recipe
 from steps.compile import resolve_program
 from steps.program import Program, Visit
 from storage.records import ArtefactRecord, ItemRecord, ItemReport, ItemState, JobRecord, JobStatus, Outcome, StepEntry

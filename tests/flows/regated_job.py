@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from configs.item import Item
-from configs.recipe import Recipe
+from configs.documents.item import Item
+from configs.recipe.recipe import Recipe
 from flows.distinct import settle_repetitions
 from flows.finish import finish_job
 from flows.regate import Decided, decide

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 import psutil
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.ledger import Ledger
 from storage.records import JobRecord, Outcome, StepEntry
 from tests.command import Pixelmill

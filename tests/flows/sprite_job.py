@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from PIL import Image
 
-from configs.item import Item
-from configs.recipe import Recipe
+from configs.documents.item import Item
+from configs.recipe.recipe import Recipe
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, Sprite, draw_sprite
 from storage.artefacts import ArtefactStore
 from storage.keys import artefact_key, final_key, sha256_hex

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.artifacts import artifact_key, report_markdown
 from flows.report import Failure, ItemCounts, StepSummary, Summary, SummaryError
 from storage.open_store import open_store

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending, Running, Scheduled, State
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.shard_runs import queue_of, waits_for_the_clock
 from flows.workers_online import workers_online
 from storage.records import JobStatus

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from configs.problems import InvalidInput
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings
 from flows.plan import continue_job
 from storage.database import Database
 from storage.ledger import Ledger

@@ -13,8 +13,8 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
 from pydantic import SecretStr
 
-from configs.deployment import Deployment, Schedule
-from configs.settings import Settings
+from configs.job.deployment import Deployment, Schedule
+from configs.settings.settings import Settings
 from flows.deployments import SHARD, all_deployments, ensure_pool_and_deployments, entrypoint_of
 from flows.prefect_yaml import PAGE, prefect_yaml
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.recipe import DISTINCT
-from configs.settings import Settings
+from configs.recipe.recipe import DISTINCT
+from configs.settings.settings import Settings
 from flows.distinct import settle_repetitions
 from flows.finish import finish_job
 from flows.review import decide

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from configs.item import Item
-from configs.problems import InvalidInput
-from configs.recipe import Recipe, RecipeStep
-from configs.yaml_source import parse_yaml
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput
+from configs.documents.yaml_source import parse_yaml
+from configs.recipe.recipe import Recipe, RecipeStep
 from flows.explain import Explainer
 from flows.explain_command import describe, explain_command, find_item
 from flows.explain_document import explanation_document

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from configs.item import Item
-from configs.recipe import Recipe
+from configs.documents.item import Item
+from configs.recipe.recipe import Recipe
 from steps.compile import resolve_program
 from tests.command import Pixelmill, PixelmillHere
 from tests.gpu_worker.mill import Mill

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from configs.item import Item
-from configs.recipe import RecipeStep
+from configs.documents.item import Item
+from configs.recipe.recipe import RecipeStep
 from flows.contact_sheet import last_final, write_contact_sheet
 from flows.explain import Explainer
 from flows.gallery import gallery_files, write_gallery

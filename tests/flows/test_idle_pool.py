@@ -9,7 +9,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.deployments import ensure_pool_and_deployments
 from flows.idle_pool import why_idle
 from flows.shard_runs import SHARD_DEPLOYMENT, ShardRefused, submit_shard

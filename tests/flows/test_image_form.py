@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.deployment import Deployment, deployments
-from configs.problems import InvalidInput
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput
+from configs.job.deployment import Deployment, deployments
+from configs.settings.settings import Settings
 from flows.image_form import ImageForm, Stamp, form_request, image_form
 from flows.request import Request
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.problems import InvalidInput
+from configs.documents.problems import InvalidInput
 from flows.job_form import JobForm
 from storage.ledger import Ledger
 

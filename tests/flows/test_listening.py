@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.server import local_server
 from tests.command import Pixelmill
 from tests.flows.shells import wait_until

@@ -6,7 +6,7 @@ import pytest
 from prefect.artifacts import create_markdown_artifact
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.markdown import table
 from flows.server import local_server
 from tests.flows.browser import find_chromium, open_page

@@ -25,7 +25,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.ledger import Ledger
 from storage.records import JobRecord, JobStatus
 from tests.command import Pixelmill

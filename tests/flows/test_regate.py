@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from configs.item import Item
-from configs.problems import InvalidInput
-from configs.yaml_source import parse_yaml
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput
+from configs.documents.yaml_source import parse_yaml
 from flows import regate_apply
 from flows.job_lease import JobIsRunning, lease_of_job
 from flows.regate import decide

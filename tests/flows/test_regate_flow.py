@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from configs.recipe_overrides import Overrides
-from configs.settings import Settings
+from configs.recipe.overrides import Overrides
+from configs.settings.settings import Settings
 from flows.deployments import SHARD, entrypoint_of
 from storage.ledger import Ledger
 from storage.records import JobRecord

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from configs.item import Item
-from configs.problems import InvalidInput
-from configs.recipe_overrides import Overrides
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput
+from configs.recipe.overrides import Overrides
 from flows.plan import continue_job
 from flows.regate import Decided
 from flows.regate_apply import Applied, apply

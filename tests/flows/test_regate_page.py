@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from configs.item import Item
-from configs.problems import InvalidInput
-from configs.recipe_overrides import Overrides
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput
+from configs.recipe.overrides import Overrides
 from flows import regate_page
 from flows.regate_apply import Applied
 from flows.regate_flow import RegateForm, _regate

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from configs.item import Item
-from configs.recipe import Recipe
+from configs.documents.item import Item
+from configs.recipe.recipe import Recipe
 from gpu_worker.redecision import Change
 from steps.compile import compile_recipe
 from storage.records import ItemState

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from configs.problems import InvalidInput, Problem
+from configs.documents.problems import InvalidInput, Problem
 from flows.contact_sheet import contact_sheet, write_contact_sheet
 from flows.report import (
     MAX_FAILURES,

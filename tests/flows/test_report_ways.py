@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from configs.item import Item
-from configs.settings import Settings
+from configs.documents.item import Item
+from configs.settings.settings import Settings
 from flows.artifacts import report_markdown
 from flows.explain import Explainer
 from flows.explain_counts import WayCounts

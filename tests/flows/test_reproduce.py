@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from configs.problems import InvalidInput
+from configs.documents.problems import InvalidInput
 from flows.reproduce import Reproduction, Verdict, reproduce
 from flows.reproduce_report import describe_reproduction, exit_status, reproduction_document
 from gpu_worker.rebuild_plan import CannotRebuild

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from configs.models import BUILT_IN
+from configs.catalogues.models import BUILT_IN
 from flows.reproduce import Reproduction, Verdict, reproduce
 from gpu_worker.made_with import DEVICE, made_with
 from gpu_worker.runtime import get_runtime
@@ -84,10 +84,10 @@ def test_an_image_of_a_model_names_the_device(tmp_path: Path) -> None:
 def _own_models(folder: Path, old: str, new: str) -> Path:
     """The bundled models with something in their description changed."""
     folder.mkdir()
-    text = (BUILT_IN / "starter.yaml").read_text().replace("../../starter/models", str(folder / "weights"))
+    text = (BUILT_IN / "starter.yaml").read_text().replace("../../../starter/models", str(folder / "weights"))
     assert old in text
     (folder / "starter.yaml").write_text(text.replace(old, new))
-    shutil.copytree(BUILT_IN.parents[1] / "starter" / "models", folder / "weights")
+    shutil.copytree(BUILT_IN.parents[2] / "starter" / "models", folder / "weights")
     return folder
 
 
@@ -108,7 +108,7 @@ def test_other_weights_are_named_as_what_differs(tmp_path: Path) -> None:
 
 def test_a_model_that_only_is_called_otherwise_is_named_and_makes_the_same(tmp_path: Path) -> None:
     image = finished(tmp_path, [DRAW, CUT], prompt="a key", vars={"thing": "x"})
-    old = "source: ../../starter/models/cutout.onnx"
+    old = "source: ../../../starter/models/cutout.onnx"
     models = _own_models(
         tmp_path / "models", f"source: {tmp_path / 'models' / 'weights'}/cutout.onnx", _revised(tmp_path, old)
     )
@@ -120,7 +120,7 @@ def test_a_model_that_only_is_called_otherwise_is_named_and_makes_the_same(tmp_p
 
 
 def _revised(tmp_path: Path, old: str) -> str:
-    source = old.replace("../../starter/models", str(tmp_path / "models" / "weights"))
+    source = old.replace("../../../starter/models", str(tmp_path / "models" / "weights"))
     return f"{source}\n    options: {{revision: another}}"
 
 

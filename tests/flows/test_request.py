@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from configs import catalogue
-from configs.items import derive_seed
-from configs.recipe import Distinct
+from configs.catalogues import catalogue
+from configs.job.items import derive_seed
+from configs.recipe.recipe import Distinct
 from flows.request import Request, read_request
 from tests.configs.workspace import JOB, RECIPE, Workspace, job
 
@@ -229,7 +229,7 @@ def test_a_request_can_be_read_in_a_process_without_torch(workspace):
     code = f"""
 import sys
 from pathlib import Path
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.request import read_request
 settings = Settings(models_path=(Path({str(workspace.folder / "models")!r}),),
                     recipes_path=(Path({str(workspace.folder / "recipes")!r}),), home=Path({str(workspace.folder)!r}))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.problems import InvalidInput
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings
 from flows.request import read_request
 from storage.artefacts import StoreError
 from storage.sources import read_item_file, read_uri

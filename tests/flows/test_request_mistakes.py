@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from configs.job import Job
-from configs.problems import InvalidInput
-from configs.recipe import Recipe
+from configs.documents.problems import InvalidInput
+from configs.job.job import Job
+from configs.recipe.recipe import Recipe
 from flows.request import read_request
 from storage.artefacts import MissingObject
 from tests.configs.workspace import JOB, MODEL, RECIPE, Workspace, job

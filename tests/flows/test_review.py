@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.problems import InvalidInput
+from configs.documents.problems import InvalidInput
 from flows.retried import retry_items
 from flows.review import decide
 from flows.review_command import decide_command

@@ -16,7 +16,7 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.ledger import Ledger
 from storage.records import JobRecord, JobStatus, Wait
 from tests.command import Pixelmill

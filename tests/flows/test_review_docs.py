@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from configs.at_review import AtReview
-from configs.job import read_job
-from configs.settings import Settings
-from configs.yaml_source import parse_yaml
+from configs.documents.yaml_source import parse_yaml
+from configs.job.at_review import AtReview
+from configs.job.job import read_job
+from configs.settings.settings import Settings
 from flows.cli import app
 from storage.folder_store import FolderStore
 from storage.ledger import Ledger

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.finish import finish_job
 from flows.review import decide
 from flows.review_page import ITEMS_PER_LIST, review_files

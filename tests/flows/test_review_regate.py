@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.item import Item
+from configs.documents.item import Item
 from flows.regate_command import regate_command
 from flows.review import decide
 from storage.records import Verdict

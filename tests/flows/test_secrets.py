@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from PIL import Image
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.open_store import open_store
 from tests.command import Pixelmill, Result
 from tests.flows.shells import wait_until

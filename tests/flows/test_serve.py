@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import pytest
 from starlette.testclient import TestClient
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.links import root_id, served_address
 from flows.serve import create_app
 from tests.flows.verified_job import IconJob
@@ -87,7 +87,7 @@ def test_prometheus_is_told_how_much_waits(client):
 
 SERVES = """
 import sys
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows import serve
 serve.revive_forever = lambda *_: print("prefect.client.orchestration" in sys.modules, flush=True)
 serve.serve(None, Settings(), host="127.0.0.1", port=0, revive=True)

@@ -17,7 +17,7 @@ import pytest
 from prefect import flow, get_run_logger
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.holder import process_start
 from flows.local import fleet
 from flows.server import ServerError, is_own, local_server
@@ -33,7 +33,7 @@ def talks() -> None:
 USER = """
 import sys, time
 from pathlib import Path
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.server import local_server
 with local_server(Settings(home=Path(sys.argv[1]))) as url:
     print(url, flush=True)

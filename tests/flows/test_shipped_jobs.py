@@ -10,7 +10,7 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.plan import read_plan_request
 from tests.command import Pixelmill, Result
 from tests.flows.shells import wait_until

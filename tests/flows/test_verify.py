@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs.item import Item
+from configs.documents.item import Item
 from flows.findings import LISTED, Kind
 from flows.read_back import Fault, ReadBack
 from flows.verify import verify_job

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import SecretStr
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from flows.report import ItemCounts, Summary
 from flows.webhook import ATTEMPTS, WebhookError, event_of, send_webhook
 from storage.records import JobStatus

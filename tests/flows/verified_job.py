@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from configs.item import Item
-from configs.recipe import Recipe
+from configs.documents.item import Item
+from configs.recipe.recipe import Recipe
 from flows.findings import Kind
 from flows.finish import finish_job
 from flows.repair import Repair, repair_job

@@ -7,9 +7,9 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from configs.item import Item
-from configs.recipe import Recipe
-from configs.settings import Settings
+from configs.documents.item import Item
+from configs.recipe.recipe import Recipe
+from configs.settings.settings import Settings
 from gpu_worker.runtime import get_runtime
 from steps.compile import resolve_program
 from storage.keys import fingerprint

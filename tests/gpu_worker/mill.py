@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from configs.conditions import Condition
-from configs.item import Item
-from configs.recipe import Recipe, RecipeStep
-from configs.recipe_overrides import Overrides
-from configs.settings import Settings
+from configs.documents.item import Item
+from configs.recipe.overrides import Overrides
+from configs.recipe.recipe import Recipe, RecipeStep
+from configs.settings.settings import Settings
 from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.shard_run import ShardRun
 from steps.contract import Step

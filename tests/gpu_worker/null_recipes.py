@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import null_steps
-from configs import catalogue
-from configs.item import Item
+from configs.catalogues import catalogue
+from configs.documents.item import Item
 from tests.steps.recipes_at_random import PROMPT
 
 

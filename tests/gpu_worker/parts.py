@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from PIL import Image, ImageOps
 from pydantic import Field
 
-from configs.item import Item
-from configs.model_spec import ModelRef
+from configs.catalogues.model_spec import ModelRef
+from configs.documents.item import Item
 from gpu_worker.working_sizes import Rung
 from steps.contract import Encoding, Frame, Relief, Step, StepContext, StepResult
 

@@ -6,7 +6,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.null_steps import Color, color_of
-from configs.item import Item
+from configs.documents.item import Item
 from gpu_worker.item_path import ItemPath
 from gpu_worker.step_mark import mark_step
 from steps.contract import Frame

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from configs import catalogue
-from configs.item import Item
-from configs.model_spec import Role
-from configs.models import ModelCatalogue
-from configs.settings import Settings
+from configs.catalogues import catalogue
+from configs.catalogues.model_spec import Role
+from configs.catalogues.models import ModelCatalogue
+from configs.documents.item import Item
+from configs.settings.settings import Settings
 from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.working_sizes import Rung
 from steps.contract import Frame, Step, StepContext, StepResult

@@ -2,7 +2,7 @@
 
 import random
 
-from configs.recipe import Distinct
+from configs.recipe.recipe import Distinct
 from gpu_worker.distinct import Finished, repetitions
 from steps.facts.likeness import LENGTH, LEVELS
 

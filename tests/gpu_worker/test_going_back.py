@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from configs.item import Item
-from configs.recipe import Recipe
+from configs.documents.item import Item
+from configs.recipe.recipe import Recipe
 from gpu_worker.item_path import ItemPath
 from gpu_worker.prospect import Prospect
 from steps.compile import compile_recipe

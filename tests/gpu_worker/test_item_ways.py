@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from configs.item import Item
+from configs.documents.item import Item
 from steps.facts import measure
 from storage.records import ItemState
 from tests.gpu_worker.mill import JOB, Mill, resolved

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from configs.redaction import Redactor, known_secrets
-from configs.settings import Settings
+from configs.settings.redaction import Redactor, known_secrets
+from configs.settings.settings import Settings
 from gpu_worker.failures import without_secrets
 from gpu_worker.log_fields import current_fields, log_fields, shared_fields
 from gpu_worker.log_formats import JsonLines, PrintedLines, TextLines
@@ -207,7 +207,7 @@ def test_a_known_secret_never_survives(secret: str, before: str, after: str) -> 
 # -- on top of Prefect -------------------------------------------------------------------------------------------------
 PROGRAM = """
 import logging, sys, threading, warnings
-from configs.settings import load_settings
+from configs.settings.settings import load_settings
 from gpu_worker.logs import use_logs
 from gpu_worker.log_fields import shared_fields
 BEFORE
@@ -302,7 +302,7 @@ def test_a_process_of_prefect_alone_writes_json_too() -> None:
 @pytest.mark.e2e
 def test_what_is_sent_to_the_api_holds_no_secret() -> None:
     program = (
-        "from configs.settings import Settings\nfrom gpu_worker.logs import use_logs\nimport prefect.main\n"
+        "from configs.settings.settings import Settings\nfrom gpu_worker.logs import use_logs\nimport prefect.main\n"
         "from prefect.logging.handlers import set_api_log_sink\nfrom prefect.logging import get_logger\n"
         "set_api_log_sink(lambda log: print(log['message']))\nuse_logs(Settings())\n"
         "try:\n    raise ValueError('hunter2-secret')\nexcept ValueError:\n"
@@ -317,7 +317,7 @@ def test_what_is_sent_to_the_api_holds_no_secret() -> None:
 @pytest.mark.parts
 def test_a_quiet_process_stays_quiet() -> None:
     program = (
-        "import logging\nfrom configs.settings import Settings\nfrom gpu_worker.logs import use_logs\n"
+        "import logging\nfrom configs.settings.settings import Settings\nfrom gpu_worker.logs import use_logs\n"
         "use_logs(Settings(), quiet=True)\nuse_logs(Settings())\n"
         "logging.getLogger('flows').info('chatter')\nlogging.getLogger('flows').warning('hunter2-secret')\n"
         "import sys\nassert 'prefect' not in sys.modules\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import Field
 
-from configs.model_spec import ModelRef
+from configs.catalogues.model_spec import ModelRef
 from gpu_worker.failures import BrokenInstallation, DeviceLost
 from gpu_worker.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.model_pool import ModelLoadError

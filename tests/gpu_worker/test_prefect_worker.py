@@ -20,8 +20,8 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
-from configs.deployment import Deployment
-from configs.settings import Settings
+from configs.job.deployment import Deployment
+from configs.settings.settings import Settings
 from flows.deployments import ensure_pool_and_deployments
 
 pytestmark = pytest.mark.e2e
@@ -32,7 +32,7 @@ PREFECT_WORKER = [sys.executable, "-m", "prefect", "worker", "start", "--type", 
 OWN_WORKER = [
     sys.executable,
     "-c",
-    "import sys; from configs.settings import Settings; from gpu_worker.worker_process import start_worker; "
+    "import sys; from configs.settings.settings import Settings; from gpu_worker.worker_process import start_worker; "
     "sys.exit(start_worker(sys.argv[1], Settings()))",
 ]
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.null_steps import Color, color_of
-from configs.recipe import Recipe
+from configs.recipe.recipe import Recipe
 from gpu_worker.prospect import Prospect
 from gpu_worker.replay import replay
 from steps.compile import compile_recipe

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from configs.models import ModelCatalogue
+from configs.catalogues.models import ModelCatalogue
 from gpu_worker.rebuild_plan import MAX_STEPS, CannotRebuild, RebuildPlan, plan_rebuild
 from steps.transform import Resize
 from storage.png_recipe import ImageRecipe, StepMark, read_recipe

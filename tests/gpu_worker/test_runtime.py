@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from configs import catalogue
-from configs.model_spec import ModelRef
-from configs.models import ModelCatalogue
-from configs.settings import Settings
+from configs.catalogues import catalogue
+from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelCatalogue
+from configs.settings.settings import Settings
 from gpu_worker.model_pool import ModelLoadError
 from gpu_worker.runtime import WorkerRuntime, get_runtime
 from storage.records import StepCounts

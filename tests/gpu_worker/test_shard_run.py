@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from configs.item import Item
+from configs.documents.item import Item
 from gpu_worker.foresight import Forecast, forecast
 from steps.contract import Frame, StepContext, StepResult
 from storage.artefacts import MissingObject, StoredObject, StoreError

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from configs.problems import InvalidInput
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings
 from gpu_worker import child_report, telemetry
 from gpu_worker.child_figures import ROWS
 from gpu_worker.child_report import Reporter

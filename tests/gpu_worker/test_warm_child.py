@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from gpu_worker import child_process, warm_child
 from gpu_worker.child_process import ChildEnded, ChildKeeper, WarmChild, describe_end
 from gpu_worker.worker_metrics import WorkerMetrics

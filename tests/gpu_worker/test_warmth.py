@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from configs.model_spec import ModelRef
-from configs.settings import Settings
+from configs.catalogues.model_spec import ModelRef
+from configs.settings.settings import Settings
 from gpu_worker.warmth import AT_ONCE_SECONDS, Warmth
 
 RED, BLUE, GREEN = (ModelRef(name, "cutout") for name in ("red", "blue", "green"))

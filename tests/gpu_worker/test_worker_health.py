@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from gpu_worker import prefect_worker
 from gpu_worker.child_process import ChildKeeper
 from gpu_worker.prefect_worker import POLL_PATIENCE_SECONDS, PixelmillWorker

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.problems import InvalidInput
-from configs.settings import Settings
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings
 from gpu_worker.worker_settings import check_worker_settings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.model_spec import ModelRef
+from configs.catalogues.model_spec import ModelRef
 from gpu_worker.working_sizes import PATIENCE, MemoryKey, Rung, WorkingSizes, memory_key
 from steps.contract import Relief
 from steps.generate import Generate

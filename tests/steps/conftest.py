@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.model_spec import ModelRef
+from configs.catalogues.model_spec import ModelRef
 from steps.contract import Relief
 from tests.steps import tiny_judges, tiny_models
 

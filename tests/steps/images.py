@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from configs.item import Item
+from configs.documents.item import Item
 from steps.contract import Frame
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from configs import catalogue
+from configs.catalogues import catalogue
 from steps.contract import Step
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "steps.md"

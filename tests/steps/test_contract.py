@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs import catalogue
+from configs.catalogues import catalogue
 from steps.contract import Frame, Step
 from steps.facts import ALWAYS, FACTS, measure
 from tests.steps import images

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from configs.recipe import MAX_DEPTH, Recipe
+from configs.recipe.recipe import MAX_DEPTH, Recipe
 from steps.compile import compile_recipe
 
 Entry = dict[str, Any]

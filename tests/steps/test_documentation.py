@@ -2,13 +2,13 @@
 
 import re
 
-from configs import catalogue
-from configs.model_spec import ModelSpec
-from configs.models import ModelCatalogue
-from configs.recipe import Recipe
-from configs.settings import Settings
-from configs.validation import check
-from configs.yaml_source import parse_yaml
+from configs.catalogues import catalogue
+from configs.catalogues.model_spec import ModelSpec
+from configs.catalogues.models import ModelCatalogue
+from configs.documents.validation import check
+from configs.documents.yaml_source import parse_yaml
+from configs.recipe.recipe import Recipe
+from configs.settings.settings import Settings
 from steps.compile import resolve_program
 from steps.judging import MEASURES
 from tests.steps.step_tables import DOCUMENT, tables, written

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from configs.models import ModelCatalogue
-from configs.settings import Settings
+from configs.catalogues.models import ModelCatalogue
+from configs.settings.settings import Settings
 from steps.engines import diffusers_engine
 from steps.engines.aesthetic_engine import AestheticOptions
 from steps.engines.clip_engine import ClipOptions

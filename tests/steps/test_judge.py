@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.model_spec import ModelRef
-from configs.problems import InvalidInput
-from configs.recipe import Recipe
+from configs.catalogues.model_spec import ModelRef
+from configs.documents.problems import InvalidInput
+from configs.recipe.recipe import Recipe
 from steps.compile import resolve_program
 from steps.contract import Frame
 from steps.judge import Judge

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from configs import catalogue
-from configs.model_spec import ModelRef, Role
-from configs.models import ModelCatalogue
-from configs.settings import Settings
+from configs.catalogues import catalogue
+from configs.catalogues.model_spec import ModelRef, Role
+from configs.catalogues.models import ModelCatalogue
+from configs.settings.settings import Settings
 from steps.generate import Generate
 from steps.remove_background import RemoveBackground
 from steps.upscale import Upscale

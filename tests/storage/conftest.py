@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.artefacts import ArtefactStore
 from storage.ledger import Ledger
 from storage.open_store import open_store

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from configs.item import Item
-from configs.recipe import Recipe
+from configs.documents.item import Item
+from configs.recipe.recipe import Recipe
 from storage.ledger import Ledger
 from storage.records import ArtefactRecord, JobRecord, Outcome, StepEntry
 

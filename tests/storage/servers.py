@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 
 # Both servers take the same pair, so that one process can speak to both.
 ACCESS_KEY = "pixelmilltestaccess"

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from configs.grid import expand_grid, grid_problems
-from configs.job import Grid, ItemEntry, Job
-from configs.tables import read_table
-from configs.text import check_name
+from configs.documents.text import check_name
+from configs.job.grid import expand_grid, grid_problems
+from configs.job.job import Grid, ItemEntry, Job
+from configs.job.tables import read_table
 from storage.artefacts import ArtefactStore, StoreError
 from storage.folder_store import FolderStore
 from storage.keys import artefact_key, final_key, job_key, sha256_hex

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.artefacts import StoreError
 from storage.locations import FileLocation, S3Location, check_key, parse_location
 from storage.open_store import open_store

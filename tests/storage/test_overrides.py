@@ -1,7 +1,7 @@
 """What a job has set in its recipe, as the ledger keeps it."""
 
-from configs.recipe import Distinct
-from configs.recipe_overrides import Overrides
+from configs.recipe.overrides import Overrides
+from configs.recipe.recipe import Distinct
 from storage.ledger import Ledger
 from tests.storage.ledger_samples import RECIPE, start
 

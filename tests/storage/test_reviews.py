@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from configs.at_review import AtReview
+from configs.job.at_review import AtReview
 from storage.ledger import Ledger
 from storage.records import ItemEnd, ItemState, Outcome, Review, StepEntry, Verdict, Wait
 from tests.storage.ledger_samples import computed, start

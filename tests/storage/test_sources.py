@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.artefacts import MissingObject, StoreError
 from storage.sources import read_uri
 from tests.storage.conftest import OpenS3
@@ -50,7 +50,8 @@ def test_a_file_too_large_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parts
 def test_folders_are_served_without_boto3_pyarrow_or_sql() -> None:
     script = (
-        "import sys, storage.open_store, storage.sources, storage.images; from configs.settings import Settings;"
+        "import sys, storage.open_store, storage.sources, storage.images;"
+        "from configs.settings.settings import Settings;"
         "storage.open_store.open_store('/tmp', Settings());"
         "print(sorted({'boto3', 'botocore', 'pyarrow', 'sqlalchemy', 'torch', 'numpy'} & set(sys.modules)))"
     )

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage.artefacts import (
     ArtefactStore,
     ContentConflict,

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpcore2
 import pytest
 
-from configs.settings import Settings
+from configs.settings.settings import Settings
 from storage import web_source
 from storage.artefacts import MissingObject, StoreError
 from storage.sources import read_uri
@@ -210,7 +210,7 @@ def test_a_redirect_from_outside_does_not_lead_inside(
 
 def _pretend_public(monkeypatch: pytest.MonkeyPatch, address: str, port: int) -> list[str]:
     """Has connections to `address`, which counts as public, end at our server. Returns where connections went."""
-    from configs import addresses
+    from configs.settings.settings import addresses
 
     asked: list[str] = []
     connect = httpcore2.SyncBackend.connect_tcp

@@ -1,0 +1,137 @@
+"""Gates by name: conditions that a step's image must meet, in `configs/data/gates/` and the paths of `gates_path`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from configs.conditions import Condition
+from configs.documents.fields import Text, not_blank
+from configs.documents.problems import InvalidInput, Problem, did_you_mean
+from configs.documents.validation import check
+from configs.documents.yaml_source import Document, child, parse_yaml
+from configs.settings.settings import Settings
+
+BUILT_IN = Path(__file__).parents[1] / "data" / "gates"
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class UnknownGate(LookupError):
+    """No file has a gate of this name. The message names the nearest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A named condition. `this` in `require` is the step that lists the gate: `facts.this.sharpness`."""
+
+    name: str
+    require: str  # a condition (configs.conditions), already parsed once without a mistake
+    because: str  # what is said of an image for which it is false, in a few words
+    description: str
+
+
+def find_gate(name: str, settings: Settings) -> Gate:
+    """The gate of this name. Raises UnknownGate, or InvalidInput with every mistake of every file of gates."""
+    gates = _gates(settings)
+    if name not in gates:
+        raise UnknownGate(f"unknown gate `{name}`{did_you_mean(name, gates)}")
+    return gates[name]
+
+
+def gate_names(settings: Settings) -> tuple[str, ...]:
+    """Sorted names of the gates that a step can list. Raises InvalidInput as find_gate does."""
+    return tuple(sorted(_gates(settings)))
+
+
+def _parsed(text: str) -> str:
+    Condition.parse(text)  # a ConditionError is a ValueError: it becomes a problem of this field
+    return " ".join(text.split())
+
+
+def _named(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("must be lower-case letters, digits and _, at most 40, and begin with a letter")
+    return name
+
+
+class _Entry(BaseModel):
+    """A gate as it stands in a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    require: Annotated[str, AfterValidator(_parsed)] = Field(description="The condition that the image must meet.")
+    because: Annotated[Text, AfterValidator(not_blank), Field(max_length=80)] = Field(
+        description="What is wrong with an image that does not, in a few words."
+    )
+    description: Text = Field(default="", description="For people.")
+
+
+class _File(BaseModel):
+    """A file of gates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gates: dict[Annotated[str, AfterValidator(_named)], _Entry] = Field(min_length=1)
+
+
+def _gates(settings: Settings) -> Mapping[str, Gate]:
+    places = (*(path.expanduser().absolute() for path in settings.gates_path), BUILT_IN)
+    return _read_all(tuple(tuple((path, *_stamp(path)) for path in _files(place)) for place in places))
+
+
+def _files(place: Path) -> list[Path]:
+    """A folder's files of gates, or the file itself, also one that is not there: reading it says so."""
+    return sorted(place.glob("*.yaml")) if place.is_dir() else [place]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when the file does: zeros for one that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+@cache
+def _read_all(places: tuple[tuple[tuple[Path, int, int], ...], ...]) -> Mapping[str, Gate]:
+    """Of two places with a gate of one name the first counts; in one place no name may stand twice."""
+    gates: dict[str, Gate] = {}
+    problems: list[Problem] = []
+    for place in places:
+        found: dict[str, tuple[Gate, Path]] = {}
+        for path, _, _ in place:
+            try:
+                document = parse_yaml(path.read_bytes(), str(path))
+            except InvalidInput as error:
+                problems += error.problems
+                continue
+            except OSError as error:
+                problems.append(Problem("", f"cannot be read: {error.strerror}", str(path)))
+                continue
+            own, wrong = _read(document)
+            taken = [
+                Problem(child("gates", gate.name), f"`{gate.name}` is taken by {found[gate.name][1]}: rename one")
+                for gate in own
+                if gate.name in found
+            ]
+            problems += document.locate([*wrong, *taken])
+            found = {gate.name: (gate, path) for gate in own} | found
+        gates = {name: gate for name, (gate, _) in found.items()} | gates
+    if problems:
+        raise InvalidInput(problems)
+    return gates
+
+
+def _read(document: Document) -> tuple[list[Gate], list[Problem]]:
+    file, problems = check(_File, document.data)
+    return list(_gates_of(file)) if file is not None else [], [*document.problems, *problems]
+
+
+def _gates_of(file: _File) -> Iterator[Gate]:
+    for name, entry in file.gates.items():
+        yield Gate(name, entry.require, entry.because, entry.description)

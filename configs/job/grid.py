@@ -1,0 +1,148 @@
+"""Items from templates: `matrix` takes each value with each, `zip` the first with the first and so on."""
+
+import itertools
+import math
+import string
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from configs.documents.fields import MAX_TEXT, check_variable_name
+from configs.documents.item import Scalar
+from configs.documents.problems import Problem, did_you_mean
+from configs.documents.text import MAX_NAME_BYTES, check_name, cut, slug
+from configs.documents.validation import problems_of
+from configs.documents.yaml_source import child
+from configs.job.job import Grid, ItemEntry
+
+Kind = Literal["matrix", "zip"]
+_NOT_AXES = {"seed": "give `seeds_per_item`, or list the items", "vars": "give the job `vars`"}
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Text with `{name}` in it; `{{` and `}}` are braces."""
+
+    parts: tuple[tuple[str, str | None], ...]  # literal text, and the name that follows it
+
+    @classmethod
+    def parse(cls, text: str) -> "Template":
+        """Raises ValueError for anything in braces but a name."""
+        parts = []
+        try:
+            for literal, name, form, conversion in string.Formatter().parse(text):
+                if name is not None and (form or conversion or not name.isidentifier()):
+                    raise ValueError(f"`{{{name}}}` must be a plain name (write {{{{ and }}}} for braces)")
+                parts.append((literal, name))
+        except ValueError as error:
+            reason = str(error)
+            if not reason.startswith("`"):
+                reason = "has a brace without its partner (write {{ and }} for braces)"
+            raise ValueError(reason) from None
+        return cls(tuple(parts))
+
+    @property
+    def names(self) -> list[str]:
+        return [name for _, name in self.parts if name is not None]
+
+    def fill(self, values: Mapping[str, Scalar]) -> str:
+        """The text with each name replaced by its value; cut where it is too long for any field."""
+        pieces, length = list[str](), 0
+        for literal, name in self.parts:
+            pieces.append(literal + (in_text(values[name]) if name is not None else ""))
+            length += len(pieces[-1])
+            if length > MAX_TEXT:  # whoever checks the field says so; a name can stand a thousand times for a long text
+                break
+        return "".join(pieces)
+
+
+def in_text(value: Scalar) -> str:
+    """A value inside a prompt or a name: `true` and `false` in lower case, nothing for None."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def grid_size(grid: Grid, kind: Kind) -> int:
+    """How many items it makes, without making them."""
+    lengths = [len(values) for values in grid.axes.values()]
+    return math.prod(lengths) if kind == "matrix" else max(lengths, default=0)
+
+
+def grid_problems(grid: Grid, kind: Kind, job_vars: Mapping[str, Any]) -> list[Problem]:
+    """What makes the grid impossible to expand."""
+    problems = []
+    if not grid.axes:
+        problems.append(Problem(kind, "needs at least one list of values, such as `color: [red, blue]`"))
+    for axis, values in grid.axes.items():
+        path = child(kind, axis)
+        if axis in _NOT_AXES:
+            problems.append(Problem(path, f"cannot be a list of values: {_NOT_AXES[axis]}"))
+            continue
+        try:
+            check_variable_name(axis)
+        except ValueError as error:
+            problems.append(Problem(path, str(error)))
+        if kind == "matrix":
+            twice = {in_text(value) for value, count in Counter(values).items() if count > 1}
+            problems += [Problem(path, f"lists `{value}` twice") for value in sorted(twice)]
+    lengths = {axis: len(values) for axis, values in grid.axes.items()}
+    if kind == "zip" and len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{axis} {length}" for axis, length in lengths.items())
+        problems.append(Problem(kind, f"its lists must be equally long (they hold: {counts})"))
+    return problems + _template_problems(grid, kind, job_vars)
+
+
+def _template_problems(grid: Grid, kind: Kind, job_vars: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    known = {*grid.axes, *job_vars}
+    for field, text in grid.templates.items():
+        try:
+            names = Template.parse(text).names
+        except ValueError as error:
+            problems.append(Problem(child(kind, field), str(error)))
+            continue
+        for name in dict.fromkeys(names):
+            if name not in known:
+                message = f"`{{{name}}}` names no list of the {kind} and no variable of the job"
+                problems.append(Problem(child(kind, field), message + did_you_mean(name, known)))
+    return problems
+
+
+def expand_grid(grid: Grid, kind: Kind, job_vars: Mapping[str, Scalar]) -> Iterator[ItemEntry | list[Problem]]:
+    """An entry, or its problems, for each combination; the last list changes fastest. Call grid_problems first."""
+    axes = grid.axes
+    templates = {field: Template.parse(text) for field, text in grid.templates.items()}
+    slugs = {axis: [_value_slug(value, place) for place, value in enumerate(values)] for axis, values in axes.items()}
+    places = [range(len(values)) for values in axes.values()]
+    combine = itertools.product(*places) if kind == "matrix" else zip(*places, strict=True)
+    for combination in combine:
+        values = {axis: axes[axis][place] for axis, place in zip(axes, combination, strict=True)}
+        fields: dict[str, Any] = {
+            field: template.fill({**job_vars, **values} if job_vars else values)
+            for field, template in templates.items()
+        }
+        if "name" not in fields:
+            fields["name"] = _default_name([slugs[axis][place] for axis, place in zip(axes, combination, strict=True)])
+        fields["vars"] = values
+        try:
+            yield ItemEntry.model_validate(fields, strict=True)
+        except ValidationError as error:
+            made = ", ".join(f"{axis} {in_text(value)!r}" for axis, value in values.items())
+            yield [
+                Problem(child(kind, each.path), f"{each.message} (for {made})")
+                for each in problems_of(error, ItemEntry, fields)
+            ]
+
+
+def _value_slug(value: Scalar, place: int) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        return f"minus-{slug(in_text(-value))}"
+    return slug(in_text(value)) or str(place + 1)
+
+
+def _default_name(parts: list[str]) -> str:
+    return check_name(cut("-".join(parts), MAX_NAME_BYTES).strip("-. ") or "item")

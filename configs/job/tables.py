@@ -1,0 +1,246 @@
+"""Item tables: CSV, JSONL and Parquet from bytes, a row an item, every mistake with the row's line."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from configs.documents.problems import MAX_PROBLEMS, Problem, did_you_mean
+from configs.documents.validation import problems_of
+from configs.documents.yaml_source import describe
+from configs.job.job import ItemEntry
+from configs.job.parquet_rows import UnreadableTable, open_parquet
+
+MAX_COLUMNS = 256  # more than an item has fields and variables
+FIELDS = tuple(name for name in ItemEntry.model_fields if name != "vars")
+_INT = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+_FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?")
+_BOOLS = {"true": True, "false": False}
+
+
+class Row(NamedTuple):
+    """An item of a table. `line` is the line it begins in (CSV, JSONL) or its number from 1 (Parquet)."""
+
+    line: int
+    entry: ItemEntry
+
+
+@dataclass(frozen=True, slots=True)
+class _Mistake(Exception):
+    """What makes the rest of a table, or one row of it, unreadable."""
+
+    line: int
+    message: str
+    path: str = ""
+
+
+_Raw = tuple[int, dict[str, Any] | _Mistake]
+
+
+def read_table(data: bytes, file: str, limit: int) -> tuple[list[Row], list[Problem]]:
+    """The rows of a table, whose format its name tells (.csv, .jsonl, .ndjson, .parquet), and every mistake.
+
+    Fields of an item have their names; all other columns become variables. Reading stops after `limit` rows, and after
+    so many mistakes that nobody reads on.
+    """
+    suffix = file[file.rfind(".") :].lower() if "." in file else ""
+    reader = _READERS.get(suffix)
+    if reader is None:
+        return [], [Problem("", f"an item table must be one of {', '.join(_READERS)}", file)]
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    count = 0
+    try:
+        for line, raw in reader(data, limit):
+            count += 1
+            if count > limit:
+                raise _Mistake(line, f"more than {limit:,} items (setting PIXELMILL_MAX_ITEMS, seeds counted)")
+            _take(line, raw, file, rows, problems)
+            if len(problems) > MAX_PROBLEMS:
+                break
+    except _Mistake as mistake:
+        problems.append(Problem(mistake.path, mistake.message, file, mistake.line))
+    if not rows and not problems:
+        problems.append(Problem("", "the table holds no items", file, 1))
+    return rows, problems
+
+
+def _take(line: int, raw: dict[str, Any] | _Mistake, file: str, rows: list[Row], problems: list[Problem]) -> None:
+    if isinstance(raw, _Mistake):
+        problems.append(Problem(raw.path, raw.message, file, raw.line))
+        return
+    try:
+        rows.append(Row(line, ItemEntry.model_validate(raw, strict=True)))
+    except ValidationError as error:
+        problems += [
+            Problem(each.path.removeprefix("vars."), each.message, file, line)
+            for each in problems_of(error, ItemEntry, raw)
+        ]
+
+
+def _check_columns(columns: list[str], line: int) -> None:
+    """Refuses columns that are misspelled fields, doubled or nameless."""
+    if len(columns) > MAX_COLUMNS:
+        raise _Mistake(line, f"{len(columns):,} columns, more than {MAX_COLUMNS}")
+    for number, column in enumerate(columns, 1):
+        if not column:
+            raise _Mistake(line, f"column {number} has no name")
+        if columns.count(column) > 1:
+            raise _Mistake(line, f"two columns are called `{column}`", column)
+        plain = column.casefold().replace(" ", "_").replace("-", "_")
+        if column not in FIELDS and plain in FIELDS:
+            raise _Mistake(line, f"write `{plain}`", column)
+        missing = [field for field in FIELDS if field not in columns]
+        hint = did_you_mean(column, missing)
+        if column not in FIELDS and "did you mean" in hint and _close(column, missing):
+            raise _Mistake(line, f"looks like a misspelled field{hint} Rename the column if it is a variable", column)
+
+
+def _close(column: str, fields: list[str]) -> bool:
+    """Within two letters swapped or one added, missing or wrong: nearer than did_you_mean asks for."""
+    return any(abs(len(column) - len(field)) <= 1 and _distance(column, field) <= 2 for field in fields)
+
+
+def _distance(one: str, other: str) -> int:
+    """Levenshtein distance."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        previous, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
+    return row[-1]
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise _Mistake(line, f"not UTF-8 (byte 0x{data[error.start]:02x}): save the file as UTF-8") from None
+
+
+def _read_csv(data: bytes, _limit: int) -> Iterator[_Raw]:
+    reader = csv.reader(io.StringIO(_decode(data), newline=""), strict=True)
+    columns: list[str] | None = None
+    line = 1
+    try:
+        for cells in reader:
+            start, line = line, reader.line_num + 1
+            if not cells:
+                continue
+            if columns is None:
+                columns = [cell.strip() for cell in cells]
+                _check_csv_header(columns, start)
+            elif len(cells) != len(columns):
+                yield start, _Mistake(start, f"the row has {len(cells)} cells, the header {len(columns)}")
+            else:
+                yield start, _csv_item(columns, cells)
+    except csv.Error as error:
+        raise _Mistake(line, f"not valid CSV: {error}") from None
+
+
+def _check_csv_header(columns: list[str], line: int) -> None:
+    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+        raise _Mistake(line, "columns must be separated by commas")
+    if "vars" in columns:
+        raise _Mistake(line, "in a CSV each variable has a column of its own name", "vars")
+    _check_columns(columns, line)
+
+
+def _csv_item(columns: list[str], cells: list[str]) -> dict[str, Any]:
+    item: dict[str, Any] = {"vars": {}}
+    for column, cell in zip(columns, cells, strict=True):
+        if not cell.strip():
+            continue
+        if column == "seed":
+            item[column] = int(cell) if _INT.fullmatch(cell.strip()) else cell
+        elif column in FIELDS:
+            item[column] = cell
+        else:
+            item["vars"][column] = typed(cell.strip())
+    return item
+
+
+def typed(text: str) -> bool | int | float | str:
+    """The value of a CSV cell: true and false in any case, numbers without leading zeros, else the text."""
+    if text.lower() in _BOOLS:
+        return _BOOLS[text.lower()]
+    if _INT.fullmatch(text) and -(2**63) <= int(text) < 2**63:
+        return int(text)
+    if _FLOAT.fullmatch(text) and not text.lstrip("-").isdigit():
+        number = float(text)
+        return number if abs(number) != float("inf") else text
+    return text
+
+
+def _read_jsonl(data: bytes, _limit: int) -> Iterator[_Raw]:
+    # Not split at once: of many empty lines each would take memory.
+    for line, text in enumerate(io.StringIO(_decode(data), newline="\n"), 1):
+        if text.strip():
+            yield line, _json_item(line, text.removesuffix("\n"))
+
+
+def _json_item(line: int, text: str) -> dict[str, Any] | _Mistake:
+    try:
+        value = json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        return _Mistake(line, f"not valid JSON: {reason}")
+    if not isinstance(value, dict):
+        return _Mistake(line, f"must be an object ({{…}}), not {describe(value)}")
+    return _split_vars(line, value)
+
+
+def _split_vars(line: int, value: Mapping[str, Any]) -> dict[str, Any] | _Mistake:
+    """Gathers what is no field of an item into its variables."""
+    if len(value) > MAX_COLUMNS:
+        return _Mistake(line, f"{len(value):,} fields, more than {MAX_COLUMNS}")
+    own = value.get("vars")
+    if own is not None and not isinstance(own, Mapping):
+        return _Mistake(line, f"must be fields (`name: value`), not {describe(own)}", "vars")
+    extra = {key: each for key, each in value.items() if key not in FIELDS and key != "vars"}
+    for key in extra:
+        if own and key in own:
+            return _Mistake(line, f"`{key}` is given twice: in `vars` and beside it", key)
+        plain = key.casefold().replace(" ", "_").replace("-", "_")
+        if plain in FIELDS:
+            return _Mistake(line, f"write `{plain}`", key)
+    return {**{key: value[key] for key in FIELDS if key in value}, "vars": {**(own or {}), **extra}}
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"`{next(key for key in keys if keys.count(key) > 1)}` is written twice")
+    return result
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a finite number")
+
+
+def _read_parquet(data: bytes, limit: int) -> Iterator[_Raw]:
+    try:
+        table = open_parquet(data)
+        if table.count > limit:
+            message = f"{table.count:,} rows, more than {limit:,} (setting PIXELMILL_MAX_ITEMS, seeds counted)"
+            raise _Mistake(1, message)
+        _check_columns(list(table.columns), 1)
+        for number, values in enumerate(table.rows(), 1):
+            yield number, _split_vars(number, values)
+    except UnreadableTable as error:
+        raise _Mistake(error.row, str(error), error.column) from None
+
+
+_READERS: dict[str, Callable[[bytes, int], Iterator[_Raw]]] = {
+    ".csv": _read_csv,
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,97 @@
+"""Where jobs may read and write: the operator's settings, applied to what a job file names."""
+
+import os
+from pathlib import Path
+
+from configs.documents import uris
+from configs.documents.web_address import WebAddress
+from configs.settings.addresses import objection_to
+from configs.settings.settings import Settings
+
+
+class Access:
+    """The limits of this process's settings. Looks at no network; follows symbolic links of paths."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folders = [_real(folder) for folder in settings.input_folders]
+
+    def objection_to_reading(self, uri: str) -> str | None:
+        """Why a job may not read what is at an absolute path or a URI; None if it may.
+
+        The names of hosts are not looked up: whoever sends a request checks the address that it goes to.
+        """
+        if uris.is_web(uri):
+            try:
+                return self.objection_to_asking(WebAddress.parse(uri))
+            except ValueError as error:
+                return str(error)
+        if uri.startswith(uris.S3):
+            return self._scheme("s3") or self._bucket(uri)
+        return self._scheme("file") or self._path(uri)
+
+    def objection_to_asking(self, address: WebAddress) -> str | None:
+        """Likewise for a request to a web address, such as one that a redirect leads to."""
+        if (objection := self._scheme(address.scheme)) is not None:
+            return objection
+        allowed = self._settings.input_hosts
+        if allowed and not any(_matches(address.host, each) for each in allowed):
+            return f"the host {address.host} is not allowed here (PIXELMILL_INPUT_HOSTS: {', '.join(allowed)})"
+        ip = address.ip
+        return None if ip is None else objection_to(ip, private=self._settings.input_private_hosts)
+
+    def objection_to_writing(self, place: str) -> str | None:
+        """Why a job may not write below an absolute path or s3://bucket/prefix; None if it may."""
+        allowed = self._settings.output_roots
+        if not allowed or any(_is_below(place, root) for root in allowed):
+            return None
+        return f"nothing may be written there (PIXELMILL_OUTPUT_ROOTS: {', '.join(allowed)})"
+
+    @property
+    def limits_folders(self) -> bool:
+        """Whether some folders of this machine may be read and others not."""
+        return bool(self._folders)
+
+    def is_inside(self, path: str) -> bool:
+        """Whether a real path, without symbolic links, lies in a folder that jobs may read."""
+        return not self._folders or any(Path(path).is_relative_to(folder) for folder in self._folders)
+
+    def _scheme(self, scheme: str) -> str | None:
+        allowed = self._settings.input_schemes
+        if scheme in allowed:
+            return None
+        kind = "a file on this machine" if scheme == "file" else f"{scheme}://"
+        return f"{kind} is not allowed here (PIXELMILL_INPUT_SCHEMES: {', '.join(allowed)})"
+
+    def _bucket(self, uri: str) -> str | None:
+        bucket = uri.removeprefix(uris.S3).partition("/")[0]
+        allowed = self._settings.input_buckets
+        if not allowed or bucket in allowed:
+            return None
+        return f"the bucket {bucket} is not allowed here (PIXELMILL_INPUT_BUCKETS: {', '.join(allowed)})"
+
+    def _path(self, path: str) -> str | None:
+        if self.is_inside(_real(path)):
+            return None
+        folders = ", ".join(str(folder) for folder in self._settings.input_folders)
+        return f"{path} is not in a folder that jobs may read (PIXELMILL_INPUT_FOLDERS: {folders})"
+
+
+def _matches(host: str, allowed: str) -> bool:
+    """`*.example.com` stands for all names below example.com, but not for itself."""
+    allowed = allowed.lower()
+    return host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
+
+
+def _is_below(place: str, root: str) -> bool:
+    if place.startswith(uris.S3) or root.startswith(uris.S3):
+        return f"{place}/".startswith(f"{root.rstrip('/')}/")  # neither holds `..`: see configs.documents.uris
+    return Path(_real(place)).is_relative_to(_real(root))
+
+
+def _real(path: str | Path) -> str:
+    """The path without symbolic links, as far as it exists; one that no file can have leads nowhere."""
+    try:
+        return os.path.realpath(Path(path).expanduser())
+    except (ValueError, RuntimeError):  # NUL in it, or the home of somebody unknown
+        return os.devnull
