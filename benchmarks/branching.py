@@ -16,10 +16,10 @@ from benchmarks.contract import Bar, Bench, Benchmark, Measures
 from benchmarks.job_files import RECIPES, plain_items
 from benchmarks.plain_ways import Way, way_of
 from benchmarks.rig import rig
-from storage.artefacts import ArtefactStore, MissingObject
-from storage.folder_store import FolderStore
-from storage.png_recipe import read_recipe
-from storage.records import ItemReport, ItemState, Outcome
+from storage.images.png_recipe import read_recipe
+from storage.ledger.records import ItemReport, ItemState, Outcome
+from storage.objects.artefacts import ArtefactStore, MissingObject
+from storage.objects.folder_store import FolderStore
 
 ITEMS = 10_000
 STEPS = ("base", "mend", "pose", "grain", "frame", "flat", "sheen", "seen")

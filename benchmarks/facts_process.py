@@ -17,9 +17,9 @@ from gpu_worker import step_facts
 from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.shard_run import ShardRun
 from steps.facts import ALWAYS
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import ItemState
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState
+from storage.objects.open_store import open_store
 
 
 def prepare() -> Callable[[Message], Message]:

@@ -19,8 +19,8 @@ from benchmarks.job_files import plain_items, write_job
 from benchmarks.resident import BenchmarkFailed
 from benchmarks.rig import Rig, clean_environment, rig
 from configs.settings.settings import Settings
-from storage.ledger import Ledger
-from storage.records import StepEntry
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import StepEntry
 
 COLD_TIMES = 2
 WARM_TIMES = 5

@@ -13,7 +13,7 @@ from benchmarks.contract import Bar, Bench, Benchmark, Measures
 from benchmarks.processes import resident_mb
 from benchmarks.resident import BenchmarkFailed
 from benchmarks.rig import Rig, rig
-from storage.records import Progress
+from storage.ledger.records import Progress
 
 ITEMS = 10_000
 FIRST = 1_000

@@ -18,8 +18,8 @@ from benchmarks.job_files import RECIPES, plain_items, write_job
 from benchmarks.processes import Family, children_of, cpu_seconds, spent
 from benchmarks.resident import BenchmarkFailed, Message, Resident, end
 from configs.settings.settings import Settings
-from storage.ledger import Ledger
-from storage.records import JobStatus, Progress
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobStatus, Progress
 from tests.storage.servers import rclone_s3
 
 ROOT = Path(__file__).parents[1]

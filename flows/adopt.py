@@ -21,14 +21,14 @@ from flows.read_back import READERS
 from gpu_worker.new_artefact import MAX_ADOPTED_PIXELS
 from steps.contract import Fact, Step
 from steps.facts import measure
-from storage.artefacts import ArtefactStore, DamagedObject, MissingObject
-from storage.image_formats import FORMATS, FormatTraits, UnreadableImage, open_image, reading_errors
-from storage.images import decode
-from storage.keys import fingerprint, sha256_hex
-from storage.ledger import Ledger
-from storage.manifest import manifest_keys
-from storage.png_recipe import StepMark, read_recipe
-from storage.records import ArtefactRecord
+from storage.images.image_formats import FORMATS, FormatTraits, UnreadableImage, open_image, reading_errors
+from storage.images.images import decode
+from storage.images.manifest import manifest_keys
+from storage.images.png_recipe import StepMark, read_recipe
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord
+from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
+from storage.objects.keys import fingerprint, sha256_hex
 
 _SLICE = 200  # objects that are looked up and recorded together
 _KEY = re.compile(r"artefacts/[0-9a-f]{2}/([0-9a-f]{64})\.([a-z0-9]+)")

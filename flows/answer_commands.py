@@ -161,7 +161,7 @@ def _decide(
 ) -> "tuple[Answer, str]":
     """Records what a person decided. Returns what there is to say, and the job's id."""
     from flows.review_command import decide_command
-    from storage.records import Verdict
+    from storage.ledger.records import Verdict
 
     with session(json) as (settings, ledger, _):
         job = find_job(ledger, wanted)

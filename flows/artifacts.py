@@ -25,10 +25,10 @@ from flows.report import (
     format_seconds,
 )
 from flows.report_ways import Ways, attempt_rows, gate_rows, reason_rows, warning_title
-from storage.artefacts import ArtefactStore
-from storage.keys import job_key
-from storage.open_store import open_store
-from storage.records import JobRecord, StepCounts
+from storage.ledger.records import JobRecord, StepCounts
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import job_key
+from storage.objects.open_store import open_store
 
 MAX_FAILURES = 50  # rows in the report: Prefect keeps it whole in a row of its database, and the manifest has them all
 _KEY = re.compile(r"[^a-z0-9]+")

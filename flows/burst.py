@@ -20,9 +20,7 @@ from flows.distinct import settle_repetitions
 from flows.finish import finish_job
 from flows.flow_end import state_of, with_ledger
 from flows.form_flow import form_flow
-from flows.job_lease import job_lease
 from flows.job_named import job_named
-from flows.lease import HeldLease
 from flows.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.report import Summary, build_summary
 from flows.review_table import publish_waiting
@@ -32,10 +30,12 @@ from flows.shard_runs import end_replaced, is_cancelled, tags_of
 from flows.shard_watch import Ending, ProgressReport, ShardWatch
 from flows.webhook import WebhookError, event_of, send_webhook
 from gpu_worker.log_fields import shared_fields
-from storage.artefacts import StoreError
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import ItemState, JobRecord, JobStatus
+from storage.ledger.job_lease import job_lease
+from storage.ledger.lease import HeldLease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState, JobRecord, JobStatus
+from storage.objects.artefacts import StoreError
+from storage.objects.open_store import open_store
 
 LOGGED_FAILURES = 10  # the report has more, the manifest all
 PROGRESS_SECONDS = 5.0  # an artifact update costs the server some 12 ms

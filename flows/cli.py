@@ -21,7 +21,7 @@ from flows.command_session import (
 
 if TYPE_CHECKING:
     from flows.retried import Retried
-    from storage.ledger import Ledger
+    from storage.ledger.ledger import Ledger
 
 app = typer.Typer(
     name="pixelmill",
@@ -91,9 +91,9 @@ def status(
     json: AsJson = False,
 ) -> None:
     """Show how far a job is, or list all jobs."""
-    from flows.job_lease import is_interrupted
     from flows.report import build_summary, render_summary
-    from storage.open_store import open_store
+    from storage.ledger.job_lease import is_interrupted
+    from storage.objects.open_store import open_store
 
     with session(json) as (settings, ledger, console):
         if job_id is None:
@@ -117,7 +117,7 @@ def status(
 def cancel(job_id: JobId, json: AsJson = False) -> None:
     """Stop a running job, or its waiting for decisions; finished items stay, and the job can be resumed."""
     from flows.review_wait import stop_waiting
-    from storage.records import JobStatus
+    from storage.ledger.records import JobStatus
 
     with session(json) as (_, ledger, console):
         job = find_job(ledger, job_id)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from configs.settings.settings import Settings
     from flows.answer import Answer
     from flows.report import Summary
-    from storage.ledger import Ledger
-    from storage.records import JobRecord
+    from storage.ledger.ledger import Ledger
+    from storage.ledger.records import JobRecord
 
 EXIT_ERROR, EXIT_INVALID = 1, 2
 
@@ -36,7 +36,7 @@ def session(json: bool, *, quiet: bool = True) -> "Iterator[tuple[Settings, Ledg
     """Settings, an open ledger and the console for messages; errors become messages and exit statuses."""
     with errors_reported(json):
         from gpu_worker.logs import use_logs
-        from storage.ledger import Ledger
+        from storage.ledger.ledger import Ledger
 
         settings = current_settings()
         quiet_prefect(settings, quiet=quiet)

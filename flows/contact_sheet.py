@@ -7,12 +7,12 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
-from storage.artefacts import ArtefactStore, DamagedObject, MissingObject
-from storage.finals import in_order
-from storage.images import PNG_OPTIONS
-from storage.keys import job_key
-from storage.ledger import Ledger
-from storage.records import ItemRecord, ItemState, JobRecord
+from storage.images.images import PNG_OPTIONS
+from storage.ledger.finals import in_order
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemRecord, ItemState, JobRecord
+from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
+from storage.objects.keys import job_key
 
 CONTACT_SHEET_NAME = "contact-sheet.png"
 SHEET_CELL = 160  # pixels: 8 columns make a picture that fits a page and a README

@@ -13,10 +13,10 @@ from flows.verify_finals import expected_finals
 from gpu_worker.distinct import OPENING, Finished, Repetition, likeness_of, repetitions
 from steps.compile import resolve_program
 from steps.program import Program
-from storage.artefacts import ArtefactStore
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import ArtefactRecord, ItemEnd, ItemRecord, ItemReport, ItemState, JobRecord
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemEnd, ItemRecord, ItemReport, ItemState, JobRecord
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.open_store import open_store
 
 
 @dataclass(frozen=True, slots=True)

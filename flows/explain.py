@@ -28,7 +28,7 @@ from gpu_worker.item_path import ItemPath, Noted
 from gpu_worker.replay import replay
 from steps.compile import resolve_program
 from steps.program import Decide, Operation, Pick, Program, Reject, Return, Score, Select, Test, Visit, Warn
-from storage.records import ItemReport, JobRecord, Outcome, Review, StepEntry
+from storage.ledger.records import ItemReport, JobRecord, Outcome, Review, StepEntry
 
 
 class Explainer:

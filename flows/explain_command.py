@@ -14,8 +14,8 @@ from flows.explain_document import explanation_document
 from flows.explain_lines import Line, Tone, lines_of
 from flows.explained import Explanation
 from flows.report import EXIT_DONE, format_cost, format_seconds
-from storage.ledger import Ledger
-from storage.records import ItemRecord, ItemState, JobRecord
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemRecord, ItemState, JobRecord
 
 _STYLES = {  # mark, style of the text, style of what follows it
     Tone.STEP: ("●", "bold", "default"),

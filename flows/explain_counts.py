@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from flows.explain_outline import outline
 from flows.explained import Check, Explanation, Gated
 from flows.report_ways import MAX_WARNINGS, GateSummary, ItemWarning, Ways, WhyNot
-from storage.records import JobRecord
+from storage.ledger.records import JobRecord
 
 MAX_GATES = 100
 MAX_REASONS = 10  # of a gate

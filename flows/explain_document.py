@@ -5,7 +5,7 @@ from typing import Any
 
 from configs.documents.uris import shown
 from flows.explained import Branched, Check, Chosen, Explanation, Gated, Looped, Node, Switched, Visited
-from storage.records import ArtefactRecord, Review, StepEntry
+from storage.ledger.records import ArtefactRecord, Review, StepEntry
 
 
 def explanation_document(explanation: Explanation) -> dict[str, Any]:

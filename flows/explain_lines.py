@@ -18,7 +18,7 @@ from flows.explained import (
     Visited,
 )
 from flows.report import format_seconds
-from storage.records import ItemState, Review, StepEntry
+from storage.ledger.records import ItemState, Review, StepEntry
 
 
 class Tone(StrEnum):

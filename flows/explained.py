@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from storage.records import ItemReport, JobRecord, Review, StepEntry
+from storage.ledger.records import ItemReport, JobRecord, Review, StepEntry
 
 Verdict = Literal["passed", "warned", "quarantined", "dropped", "accepted"]
 Standing = Literal["computed", "reused", "failed", "waiting", "lost"]

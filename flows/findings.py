@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from storage.records import ArtefactRecord
+from storage.ledger.records import ArtefactRecord
 
 LISTED = 20  # findings of each kind; the others are only counted
 

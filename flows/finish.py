@@ -6,10 +6,10 @@ from flows.explain_counts import WayCounts
 from flows.gallery import write_gallery
 from flows.report import Summary, build_summary, write_report
 from flows.review_page import write_review_page
-from storage.ledger import Ledger
-from storage.manifest import write_manifest
-from storage.open_store import open_store
-from storage.records import JobRecord
+from storage.images.manifest import write_manifest
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
+from storage.objects.open_store import open_store
 
 
 def finish_job(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:

@@ -12,13 +12,13 @@ from prefect.states import Cancelled, Completed, Failed
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings, load_settings
-from flows.job_lease import JobIsRunning, JobTakenOver
 from flows.report import Summary
 from gpu_worker.logs import use_logs
-from storage.artefacts import StoreError
-from storage.database import LedgerError
-from storage.ledger import Ledger
-from storage.records import JobStatus
+from storage.ledger.database import LedgerError
+from storage.ledger.job_lease import JobIsRunning, JobTakenOver
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobStatus
+from storage.objects.artefacts import StoreError
 
 TAKEN_OVER = "TakenOver"  # the state of a burst whose job another one has
 MOST_DEATHS = 5  # of the processes of one flow run: an automation starts it again each time

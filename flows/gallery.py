@@ -28,11 +28,11 @@ from flows.explained import Explanation, Visited
 from flows.page_parts import digest, source, store_data, templates
 from flows.report import GALLERY_NAME, Summary
 from steps.compile import resolve_program
-from storage.artefacts import ArtefactStore
-from storage.finals import step_of
-from storage.keys import job_key, sha256_hex
-from storage.ledger import Ledger
-from storage.records import ItemReport, ItemState, JobRecord, Outcome, StepEntry
+from storage.ledger.finals import step_of
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepEntry
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import job_key, sha256_hex
 
 DATA_FOLDER = "gallery"
 ITEMS_PER_DETAILS = 200  # some 300 KB: what opening one item costs; fewer where each may have come to many images

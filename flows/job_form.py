@@ -6,8 +6,8 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
 from flows.job_named import job_named
-from storage.ledger import Ledger
-from storage.records import JobRecord
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
 
 
 class JobForm(BaseModel):

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from storage.records import JobRecord, Progress
+from storage.ledger.records import JobRecord, Progress
 
 
 def render_jobs(rows: list[tuple[JobRecord, Progress]], console: Console) -> None:

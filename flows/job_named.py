@@ -1,8 +1,8 @@
 """Which job a person means. Loads no Prefect: commands ask it too."""
 
 from configs.documents.problems import InvalidInput, Problem
-from storage.ledger import Ledger
-from storage.records import JobRecord
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
 
 
 def job_named(wanted: str, ledger: Ledger, *, field: str) -> JobRecord:

@@ -3,8 +3,8 @@
 from urllib.parse import quote
 
 from configs.settings.settings import Settings
-from storage.artefacts import ArtefactStore
-from storage.keys import sha256_hex
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import sha256_hex
 
 PRESIGNED_SECONDS = 7 * 24 * 3600  # the longest that S3 allows
 

@@ -24,15 +24,15 @@ from flows.artifacts import publish_plan
 from flows.burst import run_burst, with_burst
 from flows.form_flow import form_flow
 from flows.image_form import ImageForm, Stamp, form_request, image_form
-from flows.job_lease import job_lease
 from flows.plan import job_identity, make_plan, start_job
 from flows.report import Summary
 from flows.request import Request
-from storage.keys import job_key
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import ItemState
-from storage.sources import read_uri
+from storage.inputs.sources import read_uri
+from storage.ledger.job_lease import job_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState
+from storage.objects.keys import job_key
+from storage.objects.open_store import open_store
 
 JOB_FILE = "job.yaml"  # in the job's folder: what the form's answers come to, for `pixelmill run` and `verify`
 

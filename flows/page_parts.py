@@ -9,8 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from flows.report import format_seconds
-from storage.artefacts import ArtefactStore, ContentConflict
-from storage.keys import sha256_hex
+from storage.objects.artefacts import ArtefactStore, ContentConflict
+from storage.objects.keys import sha256_hex
 
 
 @lru_cache(maxsize=1)

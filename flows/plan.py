@@ -12,12 +12,12 @@ from configs.recipe.overrides import Overrides
 from configs.settings.settings import Settings
 from flows.request import Request, read_request
 from gpu_worker.foresight import Forecast, forecast
-from storage.artefacts import ArtefactStore
-from storage.keys import sha256_hex
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import ArtefactRecord, ItemState, JobRecord
-from storage.sources import read_item_file, read_uri
+from storage.inputs.sources import read_item_file, read_uri
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemState, JobRecord
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import sha256_hex
+from storage.objects.open_store import open_store
 
 
 def job_id(name: str, root: str) -> str:

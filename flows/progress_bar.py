@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from storage.ledger import Ledger
-from storage.records import JobRecord, StepCounts
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, StepCounts
 
 READ_SECONDS = 0.5
 PLAIN_SECONDS = 10.0  # between lines where the output is not a terminal

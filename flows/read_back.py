@@ -6,7 +6,7 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import Self
 
-from storage.artefacts import ArtefactStore, DamagedObject, MissingObject
+from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
 
 READERS = 8  # the store keeps as many connections beside those of the writers
 

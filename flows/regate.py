@@ -16,12 +16,12 @@ from gpu_worker.redecision import Change, Redecision
 from gpu_worker.regate import Reviews, regate
 from steps.compile import resolve_program
 from steps.program import Program
-from storage.artefacts import ArtefactStore
-from storage.keys import sha256_hex
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import ArtefactRecord, ItemReport, JobRecord, JobStatus
-from storage.sources import read_item_file
+from storage.inputs.sources import read_item_file
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import sha256_hex
+from storage.objects.open_store import open_store
 
 ENDED = (JobStatus.DONE, JobStatus.INCOMPLETE)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from configs.settings.settings import Settings
-from flows.job_lease import job_lease
 from flows.local import Say
 from flows.read_back import READERS
 from flows.regate import Decided, decide
@@ -21,10 +20,9 @@ from flows.repair import refuse_living_shards, remove_copies
 from flows.report import Summary
 from flows.verify_finals import stray_finals
 from gpu_worker.redecision import Change, Redecision, Standing
-from storage.artefacts import ArtefactStore, MissingObject
-from storage.keys import job_key
-from storage.ledger import Ledger
-from storage.records import (
+from storage.ledger.job_lease import job_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import (
     ArtefactRecord,
     ItemEnd,
     ItemState,
@@ -34,6 +32,8 @@ from storage.records import (
     Outcome,
     StepEntry,
 )
+from storage.objects.artefacts import ArtefactStore, MissingObject
+from storage.objects.keys import job_key
 
 Run = Callable[[JobRecord], Summary]
 

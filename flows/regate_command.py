@@ -12,8 +12,8 @@ from flows.regate_recipe import NewRecipe
 from flows.regate_report import describe_regate, regate_document
 from flows.report import EXIT_DONE, EXIT_ERROR, EXIT_INCOMPLETE
 from flows.run_job import Watch, run_pending
-from storage.ledger import Ledger
-from storage.records import ItemState, JobStatus
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState, JobStatus
 
 
 def regate_command(

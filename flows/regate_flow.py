@@ -15,7 +15,6 @@ from configs.settings.settings import Settings
 from flows.burst import run_burst, with_burst
 from flows.form_flow import form_flow
 from flows.job_form import JobForm, named_by_job
-from flows.job_lease import job_lease
 from flows.regate import Decided, decide
 from flows.regate_apply import Applied, apply
 from flows.regate_changes import read_changes, text_lines
@@ -23,7 +22,8 @@ from flows.regate_page import publish_regate
 from flows.regate_recipe import NewRecipe
 from flows.regate_words import outcome
 from flows.report import Summary
-from storage.ledger import Ledger
+from storage.ledger.job_lease import job_lease
+from storage.ledger.ledger import Ledger
 
 LABEL = "changes:"  # what a line of the form's field is called where it is wrong
 

@@ -19,9 +19,9 @@ from flows.regate_words import (
     run_line,
 )
 from flows.report import GALLERY_NAME, MANIFEST_NAME, REVIEW_NAME
-from storage.artefacts import ArtefactStore
-from storage.keys import job_key
-from storage.records import JobRecord
+from storage.ledger.records import JobRecord
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import job_key
 
 MAX_CHANGES = 100  # rows: Prefect keeps an artifact whole in a row of its database, and `--json` has them all
 MAX_LINE = 400  # characters

@@ -19,8 +19,8 @@ from configs.settings.settings import Settings
 from flows.regate_changes import DISTINCT, Changes, Line, change_recipe, read_changes
 from flows.request import OtherRecipe, check_other_recipe, open_recipe
 from steps.contract import Step
-from storage.records import JobRecord
-from storage.sources import read_uri
+from storage.inputs.sources import read_uri
+from storage.ledger.records import JobRecord
 
 _MISSING = object()
 

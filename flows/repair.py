@@ -9,15 +9,15 @@ from configs.settings.settings import Settings
 from flows.adopt import adopt_artefacts
 from flows.findings import Damage, Kind
 from flows.finish import finish_job
-from flows.job_lease import JobIsRunning, job_lease
-from flows.lease import is_abandoned, shard_lease
 from flows.verify import Advance, Verification, verify_job
-from storage.artefacts import ArtefactStore, DamagedObject, MissingObject
-from storage.image_formats import UnreadableImage
-from storage.keys import sha256_hex
-from storage.ledger import Ledger
-from storage.png_recipe import read_recipe
-from storage.records import ItemState, JobStatus
+from storage.images.image_formats import UnreadableImage
+from storage.images.png_recipe import read_recipe
+from storage.ledger.job_lease import JobIsRunning, job_lease
+from storage.ledger.lease import is_abandoned, shard_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState, JobStatus
+from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
+from storage.objects.keys import sha256_hex
 
 Count = Callable[[str, int | None], AbstractContextManager[Advance]]  # shows progress: of what, and how many
 

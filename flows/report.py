@@ -12,13 +12,13 @@ from rich.text import Text
 
 from configs.documents.problems import InvalidInput
 from flows.report_ways import Ways, ways_sections
-from storage.artefacts import ArtefactStore, StoreError
-from storage.finals import step_of
-from storage.keys import job_key
-from storage.records import ItemState, JobRecord, JobStatus
+from storage.ledger.finals import step_of
+from storage.ledger.records import ItemState, JobRecord, JobStatus
+from storage.objects.artefacts import ArtefactStore, StoreError
+from storage.objects.keys import job_key
 
 if TYPE_CHECKING:
-    from storage.ledger import Ledger  # loads SQLAlchemy, which a refused input can do without
+    from storage.ledger.ledger import Ledger  # loads SQLAlchemy, which a refused input can do without
 
 REPORT_NAME = "report.json"
 GALLERY_NAME = "index.html"

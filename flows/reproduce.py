@@ -17,13 +17,13 @@ from gpu_worker.pixel_difference import PixelDifference, pixel_difference
 from gpu_worker.rebuild import Rebuilt, rebuild
 from gpu_worker.rebuild_plan import CannotRebuild, Difference, RebuildPlan, legible, plan_rebuild
 from gpu_worker.runtime import get_runtime
-from storage.artefacts import ContentConflict, StoreError
-from storage.folder_store import FolderStore
-from storage.image_formats import FORMATS, UnreadableImage, open_image
-from storage.images import decode
-from storage.keys import sha256_hex
-from storage.png_recipe import ImageRecipe, read_recipe
-from storage.sources import read_item_file
+from storage.images.image_formats import FORMATS, UnreadableImage, open_image
+from storage.images.images import decode
+from storage.images.png_recipe import ImageRecipe, read_recipe
+from storage.inputs.sources import read_item_file
+from storage.objects.artefacts import ContentConflict, StoreError
+from storage.objects.folder_store import FolderStore
+from storage.objects.keys import sha256_hex
 
 Say = Callable[[str], None]
 

@@ -10,7 +10,7 @@ from configs.documents.problems import InvalidInput
 from flows.reproduce import Reproduction, Verdict
 from gpu_worker.pixel_difference import PixelDifference
 from gpu_worker.rebuild_plan import Difference, legible
-from storage.png_recipe import StepMark
+from storage.images.png_recipe import StepMark
 
 _EXIT_STATUS = {Verdict.IDENTICAL: 0, Verdict.WITHIN_TOLERANCE: 0, Verdict.DIFFERENT: 1, Verdict.CANNOT: 2}
 _STYLES = {

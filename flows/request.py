@@ -30,7 +30,7 @@ from configs.settings.settings import Settings
 from gpu_worker.prospect import Prospect
 from steps.compile import compile_recipe
 from steps.program import Program, ResolvedStep, describe_operation
-from storage.artefacts import StoreError
+from storage.objects.artefacts import StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +316,7 @@ def _host_problems(items: JobItems, settings: Settings) -> Iterator[Problem]:
                         first.setdefault(address.host, (place, field))
     if not first:
         return
-    from storage.web_hosts import host_objections  # only for those who read from the web
+    from storage.inputs.web_hosts import host_objections  # only for those who read from the web
 
     for host, objection in host_objections(first, private=settings.input_private_hosts).items():
         place, field = first[host]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from storage.ledger import Ledger
-from storage.records import ItemState
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState
 
 Retried = Literal["both", "failed", "quarantined", "rejected"]
 _STATES: Mapping[Retried, tuple[ItemState, ...]] = {

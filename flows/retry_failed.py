@@ -10,11 +10,11 @@ from configs.settings.settings import Settings
 from flows.burst import run_burst, with_burst
 from flows.form_flow import form_flow
 from flows.job_form import JobForm, named_by_job
-from flows.job_lease import job_lease
 from flows.plan import continue_job
 from flows.report import Summary
 from flows.retried import Retried, retry_items
-from storage.ledger import Ledger
+from storage.ledger.job_lease import job_lease
+from storage.ledger.ledger import Ledger
 
 
 class RetryForm(JobForm):

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from configs.documents.problems import InvalidInput, Problem
-from storage.ledger import Ledger
-from storage.records import ItemState, Review, Verdict
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState, Review, Verdict
 
 Wanted = Mapping[str, str | None]  # item -> fingerprint of the image that the person saw; None: the one that it has now
 

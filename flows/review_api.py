@@ -20,8 +20,8 @@ from flows.review_command import login_name
 from flows.review_page import decision_row
 from flows.review_wait import nudge
 from flows.served_hosts import LOOPBACK_NAMES
-from storage.ledger import Ledger
-from storage.records import Verdict
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import Verdict
 
 MAX_BODY = 32 * 2**20  # a hundred thousand names with their fingerprints
 _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store"}

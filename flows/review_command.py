@@ -13,8 +13,8 @@ from flows.report import EXIT_DONE
 from flows.review import Decided, decide
 from flows.review_page import refresh_review_page
 from flows.review_wait import nudge
-from storage.ledger import Ledger
-from storage.records import JobRecord, JobStatus, Verdict
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus, Verdict
 
 
 def decide_command(

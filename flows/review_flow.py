@@ -11,15 +11,15 @@ from configs.settings.settings import Settings
 from flows.burst import run_burst, with_burst
 from flows.form_flow import form_flow
 from flows.job_form import JobForm, named_by_job
-from flows.job_lease import job_lease
 from flows.plan import continue_job
 from flows.report import Summary
 from flows.review import decide
 from flows.review_page import refresh_review_page
 from flows.review_table import publish_waiting
 from flows.review_wait import drop_ended, nudge
-from storage.ledger import Ledger
-from storage.records import JobRecord, JobStatus, Verdict
+from storage.ledger.job_lease import job_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus, Verdict
 
 ALL = "all"
 _VERDICTS = {"accept": Verdict.ACCEPTED, "reject": Verdict.REJECTED}

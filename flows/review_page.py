@@ -20,12 +20,12 @@ from flows.gallery import GalleryFile, relative_link
 from flows.page_parts import digest, source, store_data, templates
 from flows.report import GALLERY_NAME, REVIEW_NAME
 from gpu_worker.distinct import repeated_in
-from storage.artefacts import ArtefactStore
-from storage.finals import step_of
-from storage.keys import job_key, sha256_hex
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import ArtefactRecord, ItemReport, JobRecord, JobStatus, Outcome, RefusedItem, Review
+from storage.ledger.finals import step_of
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus, Outcome, RefusedItem, Review
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import job_key, sha256_hex
+from storage.objects.open_store import open_store
 
 DATA_FOLDER = "review"
 ITEMS_PER_LIST = 1000  # some 700 KB: the first page shows after the first of them

@@ -7,11 +7,11 @@ from flows.artifacts import artifact_key
 from flows.links import file_address, served_address
 from flows.markdown import escape_markdown
 from flows.report import REVIEW_NAME
-from storage.artefacts import ArtefactStore
-from storage.keys import job_key
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import JobRecord, RefusedItem
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, RefusedItem
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import job_key
+from storage.objects.open_store import open_store
 
 MAX_WAITING = 50  # rows: Prefect keeps an artifact whole in a row of its database, and the review page has them all
 MAX_REASON = 200  # characters

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 
 from configs.job.at_review import AtReview
 from configs.settings.settings import Settings
-from storage.ledger import Ledger
-from storage.records import JobRecord, JobStatus, Verdict, Wait
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus, Verdict, Wait
 
 logger = logging.getLogger(__name__)
 

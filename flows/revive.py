@@ -13,12 +13,12 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from flows.lease import PATIENCE_SECONDS
 from flows.review_wait import drop_ended, wake_due
-from flows.silent_jobs import SilentJobs
-from storage.database import LedgerError
-from storage.ledger import Ledger
-from storage.records import JobStatus, Lease
+from storage.ledger.database import LedgerError
+from storage.ledger.lease import PATIENCE_SECONDS
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobStatus, Lease
+from storage.ledger.silent_jobs import SilentJobs
 
 logger = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from configs.settings.settings import Settings
 from flows.distinct import settle_repetitions
 from flows.finish import finish_job
-from flows.job_lease import JobTakenOver, job_lease
 from flows.local import Say, fleet
 from flows.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.report import Summary, build_summary
 from flows.retried import Retried, retry_items
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import ItemState, JobRecord, JobStatus
+from storage.ledger.job_lease import JobTakenOver, job_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState, JobRecord, JobStatus
+from storage.objects.open_store import open_store
 
 Watch = Callable[[JobRecord], None]  # told once which job runs, so that it can show progress
 

@@ -21,11 +21,11 @@ from flows.review_api import MAX_BODY, ReviewApi
 from flows.revive import revive_forever
 from flows.served_hosts import OnlyForThisMachine, is_loopback
 from gpu_worker.logs import use_logs
-from storage.artefacts import ArtefactStore, MissingObject, StoreError
-from storage.database import LedgerError
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import JobRecord
+from storage.ledger.database import LedgerError
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
+from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
+from storage.objects.open_store import open_store
 
 _ARTEFACTS = "artefacts"
 _UNCHANGING = "public, max-age=31536000, immutable"  # an artefact's key is its fingerprint

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from configs.settings.private_files import own_folder
 from configs.settings.settings import Settings
-from flows.holder import process_start
+from storage.ledger.holder import process_start
 
 logger = logging.getLogger(__name__)
 

@@ -11,15 +11,15 @@ from prefect.states import Cancelled
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import load_settings
 from flows.artifacts import publish_branches
-from flows.lease import HeldLease, LeaseTaken, lease, shard_lease
 from gpu_worker.runtime import get_runtime
 from gpu_worker.shard_run import ShardHalted, ShardRun
 from steps.compile import resolve_program
 from steps.program import Program
-from storage.artefacts import StoreError
-from storage.ledger import Ledger
-from storage.open_store import open_store
-from storage.records import ItemState, JobRecord, JobStatus, ShardState, StepCounts
+from storage.ledger.lease import HeldLease, LeaseTaken, lease, shard_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState, JobRecord, JobStatus, ShardState, StepCounts
+from storage.objects.artefacts import StoreError
+from storage.objects.open_store import open_store
 
 
 class OtherLedger(Exception):

@@ -22,7 +22,7 @@ from prefect.states import Cancelled, Cancelling
 
 from configs.settings.settings import Settings
 from flows.deployments import Queue
-from storage.records import JobRecord
+from storage.ledger.records import JobRecord
 
 SHARD_DEPLOYMENT = "shard/shard"
 _PAGE = 200  # flow runs in one answer of the API

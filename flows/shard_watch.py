@@ -11,10 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from configs.settings.settings import Settings
-from flows.holder import is_dead, read_holder
 from flows.idle_pool import why_idle
-from flows.job_lease import JobTakenOver
-from flows.lease import HeldLease, shard_lease
 from flows.report import format_cost
 from flows.shard_runs import (
     LONG_AGO,
@@ -28,8 +25,11 @@ from flows.shard_runs import (
     submit_shard,
     waits_for_the_clock,
 )
-from storage.ledger import Ledger
-from storage.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, ShardState
+from storage.ledger.holder import is_dead, read_holder
+from storage.ledger.job_lease import JobTakenOver
+from storage.ledger.lease import HeldLease, shard_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, ShardState
 
 POLL_SECONDS = 0.25
 MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon

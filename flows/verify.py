@@ -10,9 +10,18 @@ from flows.report import build_summary
 from flows.verify_finals import expected_finals, program_of, stray_finals
 from flows.verify_manifest import ManifestCheck
 from flows.verify_pages import wrong_pages
-from storage.artefacts import ArtefactStore, StoreError
-from storage.ledger import Ledger
-from storage.records import ArtefactRecord, ItemReport, ItemState, JobRecord, JobStatus, Outcome, Progress, StepEntry
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import (
+    ArtefactRecord,
+    ItemReport,
+    ItemState,
+    JobRecord,
+    JobStatus,
+    Outcome,
+    Progress,
+    StepEntry,
+)
+from storage.objects.artefacts import ArtefactStore, StoreError
 
 SLICE = 100  # items whose objects are read together, and after which progress is told
 

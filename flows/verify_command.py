@@ -9,7 +9,6 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings
 from flows.adopt import adopt_artefacts
 from flows.answer import Answer
-from flows.job_lease import is_held
 from flows.plan import job_identity, read_plan_request
 from flows.repair import Mended, repair_job
 from flows.repair_report import describe_mended, describe_repair, repair_document
@@ -17,8 +16,9 @@ from flows.report import EXIT_DONE, EXIT_INCOMPLETE
 from flows.verify import verify_job
 from flows.verify_progress import counted
 from flows.verify_report import describe_verification, verification_document
-from storage.ledger import Ledger
-from storage.open_store import open_store
+from storage.ledger.job_lease import is_held
+from storage.ledger.ledger import Ledger
+from storage.objects.open_store import open_store
 
 
 def find_job_id(wanted: str, ledger: Ledger, settings: Settings) -> str | None:

@@ -7,10 +7,10 @@ from flows.findings import Finding, Kind
 from gpu_worker.replay import replay
 from steps.compile import resolve_program
 from steps.program import Program
-from storage.artefacts import ArtefactStore
-from storage.finals import final_keys
-from storage.keys import job_key
-from storage.records import ItemReport, JobRecord
+from storage.ledger.finals import final_keys
+from storage.ledger.records import ItemReport, JobRecord
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import job_key
 
 
 def program_of(job: JobRecord) -> Program | None:

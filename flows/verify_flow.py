@@ -15,7 +15,7 @@ from flows.form_flow import form_flow
 from flows.job_form import JobForm, named_by_job
 from flows.report import EXIT_DONE
 from flows.verify_command import verify_command
-from storage.ledger import Ledger
+from storage.ledger.ledger import Ledger
 
 
 class VerifyForm(JobForm):

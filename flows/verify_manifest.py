@@ -6,9 +6,9 @@ from io import BytesIO
 from typing import Any
 
 from flows.findings import Finding, Kind
-from storage.artefacts import ArtefactStore, DamagedObject, MissingObject
-from storage.manifest import flat_row, manifest_keys, manifest_row
-from storage.records import ItemReport, JobRecord
+from storage.images.manifest import flat_row, manifest_keys, manifest_row
+from storage.ledger.records import ItemReport, JobRecord
+from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
 
 Row = dict[str, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 from flows.findings import Finding, Kind
 from flows.gallery import DATA_FOLDER
 from flows.report import GALLERY_NAME, REPORT_NAME, Summary
-from storage.artefacts import ArtefactStore, DamagedObject, MissingObject
-from storage.keys import job_key, sha256_hex
-from storage.records import JobRecord
+from storage.ledger.records import JobRecord
+from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
+from storage.objects.keys import job_key, sha256_hex
 
 _DATA_FILE = re.compile(r"(?:items|details|ways)-([0-9a-f]{16})\.js")  # named by the beginning of its digest
 

@@ -15,9 +15,9 @@ import httpx
 from configs.settings.settings import Settings
 from flows.links import served_address
 from flows.report import GALLERY_NAME, Summary
-from storage.keys import job_key
-from storage.open_store import open_store
-from storage.records import JobRecord, JobStatus
+from storage.ledger.records import JobRecord, JobStatus
+from storage.objects.keys import job_key
+from storage.objects.open_store import open_store
 
 ATTEMPTS = 6  # over about a minute: longer than the restart of a receiver, shorter than a person waits for the flow run
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 20.0  # seconds

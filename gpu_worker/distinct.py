@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from configs.recipe.recipe import Distinct
 from steps.facts.likeness import distance_between, near_duplicates
-from storage.records import StepEntry
+from storage.ledger.records import StepEntry
 
 OPENING = "near-duplicate of item "  # of every reason
 _DISTANCE = " (distance "

@@ -14,9 +14,9 @@ from gpu_worker.step_mark import DigestFile, mark_step
 from steps.contract import Fact
 from steps.facts import FACTS
 from steps.program import Program, Visit
-from storage.artefacts import StoreError
-from storage.png_recipe import StepMark
-from storage.records import ArtefactRecord
+from storage.images.png_recipe import StepMark
+from storage.ledger.records import ArtefactRecord
+from storage.objects.artefacts import StoreError
 
 FindArtefacts = Callable[[Sequence[str]], Mapping[str, ArtefactRecord]]
 Recall = Callable[[ItemPath, Visit], StepMark | None]  # a mark that is known already

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from storage.artefacts import ArtefactStore, StoreError
-from storage.images import decode
-from storage.keys import sha256_hex
-from storage.records import ArtefactRecord
+from storage.images.images import decode
+from storage.ledger.records import ArtefactRecord
+from storage.objects.artefacts import ArtefactStore, StoreError
+from storage.objects.keys import sha256_hex
 
 FETCH_THREADS = 8  # fetching waits for the network much more than it computes
 MAX_HELD_BYTES = 2**30  # of what is fetched ahead: a chunk of large images would take tens of gigabytes

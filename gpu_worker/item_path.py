@@ -26,7 +26,7 @@ from steps.program import (
     Visit,
     Warn,
 )
-from storage.png_recipe import StepMark
+from storage.images.png_recipe import StepMark
 
 Decision = bool | str | None  # None: depends on facts that are not known yet
 NO_IMAGE = "no step made an image: every condition was false for this item; change a `when`"

@@ -10,8 +10,8 @@ from gpu_worker.item_path import NO_IMAGE, ItemPath, Rejection
 from gpu_worker.writer import End, Written
 from steps.contract import Fact
 from steps.program import Visit
-from storage.png_recipe import StepMark
-from storage.records import ItemState
+from storage.images.png_recipe import StepMark
+from storage.ledger.records import ItemState
 
 Facts = Future[Mapping[str, Fact]]
 

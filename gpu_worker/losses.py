@@ -4,9 +4,9 @@ import threading
 from collections import Counter, defaultdict
 
 from configs.documents.item import Item
-from storage.artefacts import ArtefactStore
-from storage.ledger import Ledger
-from storage.records import ArtefactRecord
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord
+from storage.objects.artefacts import ArtefactStore
 
 MAX_TIMES = 2  # that an image may be lost; a store that loses what has just been made again is broken
 

@@ -10,12 +10,12 @@ from PIL import Image
 
 from steps.contract import Encoding, Fact
 from steps.facts import ALWAYS, FACTS, measure
-from storage.artefacts import ArtefactStore, ContentConflict, DamagedObject, MissingObject
-from storage.image_formats import UnreadableImage
-from storage.images import EncodedImage, decode, encode
-from storage.keys import artefact_key, sha256_hex
-from storage.png_recipe import ImageRecipe
-from storage.records import ArtefactRecord
+from storage.images.image_formats import UnreadableImage
+from storage.images.images import EncodedImage, decode, encode
+from storage.images.png_recipe import ImageRecipe
+from storage.ledger.records import ArtefactRecord
+from storage.objects.artefacts import ArtefactStore, ContentConflict, DamagedObject, MissingObject
+from storage.objects.keys import artefact_key, sha256_hex
 
 logger = logging.getLogger(__name__)
 

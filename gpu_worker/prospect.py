@@ -8,7 +8,7 @@ from configs.documents.item import Item
 from configs.documents.problems import Problem
 from gpu_worker.item_path import ItemPath, MistakenCondition
 from steps.program import Program, Visit
-from storage.png_recipe import StepMark
+from storage.images.png_recipe import StepMark
 
 _SOME_IMAGE = StepMark(step="", version=0, identity={}, models={}, inputs=(), fingerprint="")
 

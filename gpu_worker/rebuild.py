@@ -13,9 +13,9 @@ from gpu_worker.model_pool import ModelLoadError
 from gpu_worker.rebuild_plan import CannotRebuild, PlannedStep, RebuildPlan, legible
 from gpu_worker.runtime import WorkerRuntime
 from steps.contract import Frame, StepResult
-from storage.image_formats import UnreadableImage, UnwritableImage
-from storage.images import EncodedImage, decode, encode
-from storage.png_recipe import ImageRecipe, StepMark
+from storage.images.image_formats import UnreadableImage, UnwritableImage
+from storage.images.images import EncodedImage, decode, encode
+from storage.images.png_recipe import ImageRecipe, StepMark
 
 
 @dataclass(frozen=True, slots=True)

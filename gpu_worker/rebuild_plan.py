@@ -22,8 +22,8 @@ from gpu_worker.item_path import ItemPath
 from gpu_worker.step_mark import mark_step
 from steps.contract import Step
 from steps.program import Program, Visit
-from storage.keys import fingerprint
-from storage.png_recipe import ImageRecipe, StepMark
+from storage.images.png_recipe import ImageRecipe, StepMark
+from storage.objects.keys import fingerprint
 
 MAX_STEPS = 256  # a recipe has 64 at most, some of which may have run more than once
 _DIGEST = re.compile(r"[0-9a-f]{64}")

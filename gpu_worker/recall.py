@@ -6,8 +6,8 @@ from configs.documents.item import Item
 from gpu_worker.item_path import ItemPath
 from gpu_worker.replay import replay
 from steps.program import Program, Visit
-from storage.png_recipe import StepMark
-from storage.records import ItemReport, JobRecord
+from storage.images.png_recipe import StepMark
+from storage.ledger.records import ItemReport, JobRecord
 
 
 class Memory:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from configs.documents.item import Item
 from steps.program import Program
-from storage.records import ArtefactRecord, ItemReport, ItemState
+from storage.ledger.records import ArtefactRecord, ItemReport, ItemState
 
 
 class Change(StrEnum):

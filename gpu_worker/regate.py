@@ -15,8 +15,8 @@ from gpu_worker.recall import Memory
 from gpu_worker.redecision import Change, Redecision, Standing
 from gpu_worker.step_mark import DigestFile
 from steps.program import Program, Visit
-from storage.finals import final_keys
-from storage.records import ArtefactRecord, ItemReport, ItemState, JobRecord, Outcome, StepEntry
+from storage.ledger.finals import final_keys
+from storage.ledger.records import ArtefactRecord, ItemReport, ItemState, JobRecord, Outcome, StepEntry
 
 
 @dataclass(frozen=True, slots=True)

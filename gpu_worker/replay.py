@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from configs.documents.item import Item
 from gpu_worker.item_path import ItemError, ItemPath, Noted
 from steps.program import Program
-from storage.png_recipe import StepMark
-from storage.records import StepEntry
+from storage.images.png_recipe import StepMark
+from storage.ledger.records import StepEntry
 
 
 def replay(

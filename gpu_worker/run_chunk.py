@@ -22,9 +22,9 @@ from gpu_worker.step_mark import JobMismatch, mark_step
 from gpu_worker.writer import End, Entry, Unit, Written, known, pixel_bytes
 from steps.contract import Fact, Frame, StepResult
 from steps.program import Visit
-from storage.artefacts import DamagedObject, MissingObject, StoreError
-from storage.png_recipe import ImageRecipe, StepMark
-from storage.records import Outcome, StepCounts
+from storage.images.png_recipe import ImageRecipe, StepMark
+from storage.ledger.records import Outcome, StepCounts
+from storage.objects.artefacts import DamagedObject, MissingObject, StoreError
 
 logger = logging.getLogger(__name__)
 MAX_KEPT_BYTES = 2**30  # of decoded pixels, that a chunk keeps for its next step

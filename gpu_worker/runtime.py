@@ -16,7 +16,7 @@ from gpu_worker.device import Device, choose_device
 from gpu_worker.made_with import made_with
 from gpu_worker.model_pool import ModelLoadError, ModelPool, OnLoad
 from steps.contract import Relief, Step, StepContext
-from storage.ledger import Ledger
+from storage.ledger.ledger import Ledger
 
 
 class WorkerRuntime:

@@ -24,10 +24,10 @@ from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.shard_work import ShardWork
 from gpu_worker.writer import End, Entry, Writer
 from steps.program import Program, Visit
-from storage.artefacts import ArtefactStore
-from storage.ledger import Ledger
-from storage.records import ArtefactRecord, ItemRecord, ItemState, JobRecord, Outcome, StepCounts
-from storage.sources import read_item_file
+from storage.inputs.sources import read_item_file
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemRecord, ItemState, JobRecord, Outcome, StepCounts
+from storage.objects.artefacts import ArtefactStore
 
 logger = logging.getLogger(__name__)
 

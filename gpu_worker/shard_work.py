@@ -12,8 +12,8 @@ from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.working_sizes import WorkingSizes
 from gpu_worker.writer import Writer
 from steps.program import Program
-from storage.ledger import Ledger
-from storage.records import JobRecord
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from gpu_worker.writer import Written
 from steps.contract import Fact, Frame, StepResult
 from steps.facts import ALWAYS, measure
 from steps.program import Visit
-from storage.artefacts import DamagedObject, MissingObject, StoreError
-from storage.records import ArtefactRecord
+from storage.ledger.records import ArtefactRecord
+from storage.objects.artefacts import DamagedObject, MissingObject, StoreError
 
 
 class StepFacts:

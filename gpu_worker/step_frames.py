@@ -10,8 +10,8 @@ from gpu_worker.shard_work import ShardWork
 from gpu_worker.writer import pixel_bytes
 from steps.contract import Frame
 from steps.program import Visit
-from storage.artefacts import DamagedObject, MissingObject, StoreError
-from storage.records import ArtefactRecord
+from storage.ledger.records import ArtefactRecord
+from storage.objects.artefacts import DamagedObject, MissingObject, StoreError
 
 # Of decoded pixels: an input of a few kilobytes may have as many as `max_pixels` allows, and a chunk 64 of them.
 MAX_FRAME_BYTES = 2**30  # that a step is given at once

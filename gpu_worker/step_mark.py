@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from gpu_worker.item_path import ItemError, ItemPath
 from steps.program import Visit
-from storage.keys import fingerprint
-from storage.png_recipe import StepMark
+from storage.images.png_recipe import StepMark
+from storage.objects.keys import fingerprint
 
 DigestFile = Callable[[str], str]  # location of an item's file -> SHA-256 of its bytes
 

@@ -20,8 +20,8 @@ from gpu_worker.cold_start import cold_start
 from gpu_worker.device import MEGABYTE, Device, held_mb
 from gpu_worker.metric_table import SECONDS_BUCKETS, TABLE
 from steps.contract import Relief
-from storage.records import ItemEnd, ItemState, Outcome, StepEntry
-from storage.retries import retries
+from storage.ledger.records import ItemEnd, ItemState, Outcome, StepEntry
+from storage.objects.retries import retries
 
 
 class Sample(NamedTuple):

@@ -6,7 +6,7 @@ from configs.catalogues.catalogue import BUILT_IN, Catalogue
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, variable_of
 from gpu_worker.warmth import check_keep_warm
-from storage.database import LedgerError, accepted_url
+from storage.ledger.database import LedgerError, accepted_url
 
 
 def check_worker_settings(settings: Settings) -> None:

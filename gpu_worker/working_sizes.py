@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from steps.contract import Frame, Relief, Step
-from storage.records import BatchSize
+from storage.ledger.records import BatchSize
 
 PATIENCE = 64  # micro-batches: a failed try costs about one, so that tries stay below 2 % of the work
 STALE = timedelta(days=1)

@@ -17,10 +17,10 @@ from gpu_worker import telemetry
 from gpu_worker.cold_start import cold_start
 from gpu_worker.failures import BrokenInstallation, describe, full_traceback
 from gpu_worker.new_artefact import NewArtefact, store_artefact
-from storage.artefacts import ArtefactStore, MissingObject, StoreError
-from storage.finals import final_keys
-from storage.ledger import Ledger
-from storage.records import ArtefactRecord, ItemEnd, ItemState, JobRecord, Outcome, StepEntry
+from storage.ledger.finals import final_keys
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemEnd, ItemState, JobRecord, Outcome, StepEntry
+from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from benchmarks.plain_ways import Picture
 from configs.settings.settings import Settings
 from flows.plan import read_plan_request
 from steps.facts import measure
-from storage.records import ItemReport, ItemState
+from storage.ledger.records import ItemReport, ItemState
 from tests.gpu_worker.mill import Mill
 from tests.gpu_worker.null_recipes import null_steps_known
 

@@ -9,7 +9,7 @@ import pytest
 
 from configs.catalogues.digests import DigestCache
 from configs.settings.private_files import own_folder, private_file, private_folder
-from storage.ledger import Ledger
+from storage.ledger.ledger import Ledger
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ import pytest
 from configs.settings.settings import Settings
 from flows.server import local_server
 from gpu_worker.worker_process import HARD_END_SECONDS
-from storage.ledger import Ledger
-from storage.records import JobStatus
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobStatus
 from tests.command import Pixelmill
 from tests.docker.rented import RENTED, ROOT, RentedMachine, missing, rented_machine, s3_policy
 from tests.flows.shells import wait_until

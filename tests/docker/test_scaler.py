@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from storage.ledger import Ledger
-from storage.records import ItemEnd, ItemState, JobStatus, ShardState
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemEnd, ItemState, JobStatus, ShardState
 from tests.docker.cluster import KUBERNETES, Cluster, checkout, render
 from tests.flows.shells import wait_until
 from tests.storage.ledger_samples import computed, start

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from configs.settings.settings import Settings
-from storage.artefacts import ArtefactStore
-from storage.folder_store import FolderStore
-from storage.open_store import open_store
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.folder_store import FolderStore
+from storage.objects.open_store import open_store
 from tests.flows.browser import Page, find_chromium, open_page
 from tests.flows.job_template import JobTemplate
 from tests.flows.refused_job import refused_icons

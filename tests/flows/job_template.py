@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from storage.ledger import Ledger
+from storage.ledger.ledger import Ledger
 
 
 class HasLedger(Protocol):

@@ -9,7 +9,16 @@ from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
 from steps.compile import resolve_program
 from steps.program import Program, Visit
-from storage.records import ArtefactRecord, ItemRecord, ItemReport, ItemState, JobRecord, JobStatus, Outcome, StepEntry
+from storage.ledger.records import (
+    ArtefactRecord,
+    ItemRecord,
+    ItemReport,
+    ItemState,
+    JobRecord,
+    JobStatus,
+    Outcome,
+    StepEntry,
+)
 from tests.gpu_worker.mill import Mill
 from tests.gpu_worker.program_walk import Walk
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from storage.folder_store import FolderStore
-from storage.records import ItemState
+from storage.ledger.records import ItemState
+from storage.objects.folder_store import FolderStore
 from tests.flows.verified_job import IconJob
 from tests.gpu_worker.mill import JOB
 

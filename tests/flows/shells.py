@@ -10,8 +10,8 @@ import httpx
 import psutil
 
 from configs.settings.settings import Settings
-from storage.ledger import Ledger
-from storage.records import JobRecord, Outcome, StepEntry
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, Outcome, StepEntry
 from tests.command import Pixelmill
 
 

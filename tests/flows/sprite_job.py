@@ -10,10 +10,8 @@ from PIL import Image
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, Sprite, draw_sprite
-from storage.artefacts import ArtefactStore
-from storage.keys import artefact_key, final_key, sha256_hex
-from storage.ledger import Ledger
-from storage.records import (
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import (
     ArtefactRecord,
     ItemEnd,
     ItemRecord,
@@ -24,6 +22,8 @@ from storage.records import (
     Outcome,
     StepEntry,
 )
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import artefact_key, final_key, sha256_hex
 
 HOSTILE_NAMES = (
     "</script><script>document.title='injected'</script>",

@@ -7,8 +7,8 @@ import pytest
 from configs.settings.settings import Settings
 from flows.artifacts import artifact_key, report_markdown
 from flows.report import Failure, ItemCounts, StepSummary, Summary, SummaryError
-from storage.open_store import open_store
-from storage.records import JobRecord, JobStatus
+from storage.ledger.records import JobRecord, JobStatus
+from storage.objects.open_store import open_store
 from tests.storage.ledger_samples import start
 from tests.storage.new_ledger import new_ledger
 from tests.storage.servers import S3Server

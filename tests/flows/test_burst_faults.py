@@ -16,7 +16,7 @@ from prefect.states import Cancelling, Pending, Running, Scheduled, State
 from configs.settings.settings import Settings
 from flows.shard_runs import queue_of, waits_for_the_clock
 from flows.workers_online import workers_online
-from storage.records import JobStatus
+from storage.ledger.records import JobStatus
 from tests.command import Pixelmill
 from tests.flows.held_steps import hold, null_steps_environment
 from tests.flows.shells import only_job, recorded, some_recorded, wait_until

@@ -10,9 +10,9 @@ from configs.settings.settings import Settings
 from flows.distinct import settle_repetitions
 from flows.finish import finish_job
 from flows.review import decide
-from storage.artefacts import ArtefactStore
-from storage.open_store import open_store
-from storage.records import ItemState, Review, Verdict
+from storage.ledger.records import ItemState, Review, Verdict
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.open_store import open_store
 from tests.flows.verified_job import IconJob
 from tests.gpu_worker.mill import JOB
 

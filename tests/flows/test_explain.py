@@ -24,7 +24,7 @@ from flows.explain_lines import lines_of
 from flows.explained import Branched, Chosen, Explanation, Gated, Looped, Switched, nodes_of
 from steps.compile import compile_recipe, resolve_program
 from steps.program import Program
-from storage.records import ItemState, Outcome, Review, Verdict
+from storage.ledger.records import ItemState, Outcome, Review, Verdict
 from tests.flows.null_jobs import NOW, brightness_of, job_of, null_job, reported
 from tests.gpu_worker.mill import Mill
 from tests.gpu_worker.null_recipes import null_steps_known, some_items

@@ -8,9 +8,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from flows.fleet_metrics import CONTENT_TYPE, FLEET_TABLE, FleetWatch, render_fleet_metrics
-from flows.job_lease import job_lease, lease_of_job
-from storage.ledger import Ledger
-from storage.records import JobStatus, ShardState
+from storage.ledger.job_lease import job_lease, lease_of_job
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobStatus, ShardState
 from tests.storage.ledger_samples import start
 from tests.storage.new_ledger import new_ledger
 

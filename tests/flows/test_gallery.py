@@ -15,10 +15,10 @@ from flows.explain import Explainer
 from flows.explained import Explanation
 from flows.gallery import GALLERY_NAME, GalleryFile, gallery_files, relative_link, write_gallery
 from flows.report import Summary
-from storage.folder_store import FolderStore
-from storage.keys import final_key, job_key
-from storage.ledger import Ledger
-from storage.records import ItemReport, ItemState, JobRecord, Outcome, StepEntry
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepEntry
+from storage.objects.folder_store import FolderStore
+from storage.objects.keys import final_key, job_key
 from tests.flows.browser import Page
 from tests.flows.sprite_job import HOSTILE_NAMES, RECIPE, record_sprite_job, sprite_item, sprite_job, sprite_reports
 from tests.storage.new_ledger import new_ledger

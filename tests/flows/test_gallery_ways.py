@@ -13,8 +13,8 @@ from flows.contact_sheet import last_final, write_contact_sheet
 from flows.explain import Explainer
 from flows.gallery import gallery_files, write_gallery
 from flows.report import Summary
-from storage.keys import job_key
-from storage.records import ItemState
+from storage.ledger.records import ItemState
+from storage.objects.keys import job_key
 from tests.flows.browser import Page
 from tests.flows.null_jobs import brightness_of, null_job
 from tests.gpu_worker.mill import Mill

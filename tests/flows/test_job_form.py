@@ -7,7 +7,7 @@ import pytest
 
 from configs.documents.problems import InvalidInput
 from flows.job_form import JobForm
-from storage.ledger import Ledger
+from storage.ledger.ledger import Ledger
 
 
 def test_an_unknown_job_is_a_mistake_of_the_field_that_names_it(tmp_path: Path) -> None:

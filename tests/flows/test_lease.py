@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from flows import lease as module
-from flows.holder import Holder, is_dead, read_holder, this_process
-from flows.job_lease import JobIsRunning, job_lease
-from flows.lease import LeaseTaken, is_abandoned, lease
-from storage.ledger import Ledger
+from storage.ledger.holder import Holder, is_dead, read_holder, this_process
+from storage.ledger.job_lease import JobIsRunning, job_lease
+from storage.ledger.lease import LeaseTaken, is_abandoned, lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.ledger import lease as module
 from tests.storage.new_ledger import new_ledger
 
 ELSEWHERE = Holder("other-12345678", 4711, "99", "abcd")
@@ -36,7 +36,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def other() -> Iterator["subprocess.Popen[str]"]:
     """A process on this machine that prints its own name as a holder, and lives until the test ends."""
-    code = "from flows.holder import this_process; print(this_process(), flush=True); input()"
+    code = "from storage.ledger.holder import this_process; print(this_process(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -26,8 +26,8 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from configs.settings.settings import Settings
-from storage.ledger import Ledger
-from storage.records import JobRecord, JobStatus
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus
 from tests.command import Pixelmill
 from tests.flows.browser import find_chromium, open_page
 from tests.flows.prefect_ui import PrefectUi

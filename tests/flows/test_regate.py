@@ -17,15 +17,15 @@ from configs.documents.item import Item
 from configs.documents.problems import InvalidInput
 from configs.documents.yaml_source import parse_yaml
 from flows import regate_apply
-from flows.job_lease import JobIsRunning, lease_of_job
 from flows.regate import decide
 from flows.regate_apply import Applied
 from flows.regate_recipe import NewRecipe
 from flows.regate_report import describe_regate
 from gpu_worker.redecision import Change, Redecision, needs_of, unmeasured_of
-from storage.keys import sha256_hex
-from storage.ledger_regate import JobWentOn
-from storage.records import ItemState, JobStatus, Verdict
+from storage.ledger.job_lease import JobIsRunning, lease_of_job
+from storage.ledger.records import ItemState, JobStatus, Verdict
+from storage.ledger.regate import JobWentOn
+from storage.objects.keys import sha256_hex
 from tests.flows.job_template import JobTemplate
 from tests.flows.regated_job import Document, RegatedJob, changes
 from tests.flows.test_without_torch import command
@@ -418,7 +418,7 @@ def test_an_input_file_that_changed_is_another_image(photos: RegatedJob, tmp_pat
 
 # -- others at work, and interruptions -------------------------------------------------------------------------------
 def test_a_job_that_somebody_works_at_is_refused(job: RegatedJob) -> None:
-    code = "from flows.holder import this_process; print(this_process(), flush=True); input()"
+    code = "from storage.ledger.holder import this_process; print(this_process(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:

@@ -18,8 +18,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from configs.recipe.overrides import Overrides
 from configs.settings.settings import Settings
 from flows.deployments import SHARD, entrypoint_of
-from storage.ledger import Ledger
-from storage.records import JobRecord
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
 from tests.command import Pixelmill
 from tests.flows.shells import running_up, wait_until
 

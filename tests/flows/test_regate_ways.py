@@ -12,7 +12,7 @@ from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
 from gpu_worker.redecision import Change
 from steps.compile import compile_recipe
-from storage.records import ItemState
+from storage.ledger.records import ItemState
 from tests.flows.regated_job import Document, RegatedJob
 from tests.gpu_worker.null_recipes import null_steps_known, some_items, with_variables
 from tests.steps.recipes_at_random import recipe_at_random

@@ -9,14 +9,14 @@ from PIL import Image
 
 from flows.adopt import adopt_artefacts
 from flows.findings import Kind
-from flows.job_lease import JobIsRunning, job_lease
-from flows.lease import lease, shard_lease
 from flows.repair import Mended
-from storage.folder_store import FolderStore
-from storage.images import decode, encode
-from storage.ledger import Ledger
-from storage.png_recipe import ImageRecipe, read_recipe
-from storage.records import ItemState, JobStatus
+from storage.images.images import decode, encode
+from storage.images.png_recipe import ImageRecipe, read_recipe
+from storage.ledger.job_lease import JobIsRunning, job_lease
+from storage.ledger.lease import lease, shard_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState, JobStatus
+from storage.objects.folder_store import FolderStore
 from tests.command import Pixelmill
 from tests.flows.verified_job import IconJob, found
 from tests.gpu_worker.mill import JOB

@@ -25,10 +25,10 @@ from flows.report import (
     render_summary,
     write_report,
 )
-from storage.folder_store import FolderStore
-from storage.keys import job_key
-from storage.ledger import Ledger
-from storage.records import ItemEnd, ItemState, JobRecord, JobStatus
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemEnd, ItemState, JobRecord, JobStatus
+from storage.objects.folder_store import FolderStore
+from storage.objects.keys import job_key
 from tests.flows.sprite_job import RECIPE, record_sprite_job, sprite_item, sprite_job
 from tests.storage.new_ledger import new_ledger
 

@@ -18,9 +18,9 @@ from flows.explain_counts import WayCounts
 from flows.finish import finish_job
 from flows.report import REPORT_NAME, Summary, build_summary, render_summary
 from flows.report_ways import MAX_WARNINGS, GateSummary, ItemWarning, Ways, WhyNot
-from storage.keys import job_key
-from storage.open_store import open_store
-from storage.records import ItemState, JobStatus
+from storage.ledger.records import ItemState, JobStatus
+from storage.objects.keys import job_key
+from storage.objects.open_store import open_store
 from tests.flows.null_jobs import null_job
 from tests.gpu_worker.mill import Mill
 from tests.gpu_worker.null_recipes import null_steps_known

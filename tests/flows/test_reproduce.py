@@ -15,9 +15,9 @@ from flows.reproduce_report import describe_reproduction, exit_status, reproduct
 from gpu_worker.rebuild_plan import CannotRebuild
 from steps.contract import StepResult
 from steps.transform import Pad
-from storage.images import encode
-from storage.keys import sha256_hex
-from storage.png_recipe import ImageRecipe, png_chunks, read_recipe
+from storage.images.images import encode
+from storage.images.png_recipe import ImageRecipe, png_chunks, read_recipe
+from storage.objects.keys import sha256_hex
 from tests.gpu_worker.finished_images import TRANSFORMS, finished, mark, marked, photo, settings_for
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from storage.png_recipe import ImageRecipe, png_chunks, read_recipe
+from storage.images.png_recipe import ImageRecipe, png_chunks, read_recipe
 from tests.command import Pixelmill, PixelmillHere
 from tests.flows.test_without_torch import command, run
 from tests.gpu_worker.finished_images import TRANSFORMS, finished, labeled, mark, marked, photo

@@ -8,7 +8,7 @@ from configs.documents.problems import InvalidInput
 from configs.job.job import Job
 from configs.recipe.recipe import Recipe
 from flows.request import read_request
-from storage.artefacts import MissingObject
+from storage.objects.artefacts import MissingObject
 from tests.configs.workspace import JOB, MODEL, RECIPE, Workspace, job
 
 

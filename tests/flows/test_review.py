@@ -10,8 +10,8 @@ from flows.review import decide
 from flows.review_command import decide_command
 from flows.review_table import waiting_markdown
 from gpu_worker.foresight import forecast
-from storage.keys import sha256_hex
-from storage.records import ItemState, Verdict
+from storage.ledger.records import ItemState, Verdict
+from storage.objects.keys import sha256_hex
 from tests.flows.refused_job import STEPS, refused_job, states
 from tests.flows.verified_job import IconJob
 from tests.gpu_worker.mill import JOB

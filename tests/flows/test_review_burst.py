@@ -17,8 +17,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
 from configs.settings.settings import Settings
-from storage.ledger import Ledger
-from storage.records import JobRecord, JobStatus, Wait
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus, Wait
 from tests.command import Pixelmill
 from tests.flows.shells import running_up, wait_until
 

@@ -12,9 +12,9 @@ from configs.job.at_review import AtReview
 from configs.job.job import read_job
 from configs.settings.settings import Settings
 from flows.cli import app
-from storage.folder_store import FolderStore
-from storage.ledger import Ledger
-from storage.records import ItemEnd, ItemState, JobStatus, Verdict
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemEnd, ItemState, JobStatus, Verdict
+from storage.objects.folder_store import FolderStore
 from tests.storage.ledger_samples import computed, start
 
 PAGE = (Path(__file__).parents[2] / "docs" / "review.md").read_text(encoding="utf-8")

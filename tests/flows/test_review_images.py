@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.distinct import settle_repetitions
 from flows.finish import finish_job
-from storage.folder_store import FolderStore
+from storage.objects.folder_store import FolderStore
 from tests.flows.refused_job import GATE, refused_job
 from tests.flows.verified_job import IconJob
 from tests.gpu_worker.mill import JOB

@@ -12,7 +12,7 @@ from flows.finish import finish_job
 from flows.review import decide
 from flows.review_page import ITEMS_PER_LIST, review_files
 from flows.serve import create_app
-from storage.records import ItemState, Verdict
+from storage.ledger.records import ItemState, Verdict
 from tests.flows.browser import Page, find_chromium, open_page
 from tests.flows.refused_job import refused_job, states
 from tests.flows.verified_job import IconJob

@@ -8,7 +8,7 @@ import pytest
 from configs.documents.item import Item
 from flows.regate_command import regate_command
 from flows.review import decide
-from storage.records import Verdict
+from storage.ledger.records import Verdict
 from tests.flows.regated_job import Document, RegatedJob
 from tests.gpu_worker.mill import JOB
 from tests.gpu_worker.null_recipes import null_steps_known

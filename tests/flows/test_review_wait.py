@@ -8,8 +8,8 @@ import pytest
 
 from flows.review_wait import has_expired, is_over, nudge, stop_waiting, wake_due
 from flows.revive import Reviver
-from storage.ledger import Ledger
-from storage.records import ItemEnd, ItemState, JobStatus, Review, Verdict, Wait
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemEnd, ItemState, JobStatus, Review, Verdict, Wait
 from tests.storage.ledger_samples import computed, start
 from tests.storage.new_ledger import new_ledger
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.job_lease import lease_of_job
-from flows.lease import PATIENCE_SECONDS
 from flows.revive import AGAIN_SECONDS, MOST_REVIVALS, START_SECONDS, Reviver, Standing
-from storage.records import ItemEnd, ItemState, JobStatus
+from storage.ledger.job_lease import lease_of_job
+from storage.ledger.lease import PATIENCE_SECONDS
+from storage.ledger.records import ItemEnd, ItemState, JobStatus
 from tests.storage.ledger_samples import computed, start
 from tests.storage.new_ledger import new_ledger
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from starter.sprites import draw_sprite
-from storage.open_store import open_store
+from storage.objects.open_store import open_store
 from tests.command import Pixelmill
 from tests.flows.held_steps import hold, null_steps_environment
 from tests.flows.shells import processes_below, recorded, some_recorded, wait_until

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from configs.settings.settings import Settings
-from storage.open_store import open_store
+from storage.objects.open_store import open_store
 from tests.command import Pixelmill, Result
 from tests.flows.shells import wait_until
 from tests.storage.postgres import postgres_server

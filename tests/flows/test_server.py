@@ -18,9 +18,9 @@ from prefect import flow, get_run_logger
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 
 from configs.settings.settings import Settings
-from flows.holder import process_start
 from flows.local import fleet
 from flows.server import ServerError, is_own, local_server
+from storage.ledger.holder import process_start
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("without_api")]
 

@@ -14,12 +14,12 @@ from configs.documents.item import Item
 from flows.findings import LISTED, Kind
 from flows.read_back import Fault, ReadBack
 from flows.verify import verify_job
-from storage.artefacts import ArtefactStore, StoreError
-from storage.database import to_json
-from storage.folder_store import FolderStore
-from storage.keys import sha256_hex
-from storage.open_store import open_store
-from storage.records import ItemState, JobStatus
+from storage.ledger.database import to_json
+from storage.ledger.records import ItemState, JobStatus
+from storage.objects.artefacts import ArtefactStore, StoreError
+from storage.objects.folder_store import FolderStore
+from storage.objects.keys import sha256_hex
+from storage.objects.open_store import open_store
 from tests.flows.verified_job import IconJob, found
 from tests.gpu_worker.mill import JOB, Mill, resolved
 from tests.gpu_worker.parts import Fill, Invert, Lossy

@@ -14,9 +14,9 @@ from flows.finish import finish_job
 from flows.repair import Repair, repair_job
 from flows.verify import Verification, verify_job
 from steps.compile import resolve_program
-from storage.artefacts import ArtefactStore
-from storage.folder_store import FolderStore
-from storage.records import ArtefactRecord, ItemReport, JobRecord, JobStatus
+from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.folder_store import FolderStore
 from tests.gpu_worker.mill import JOB, Mill
 
 RECIPE = {

@@ -12,8 +12,8 @@ from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
 from gpu_worker.runtime import get_runtime
 from steps.compile import resolve_program
-from storage.keys import fingerprint
-from storage.png_recipe import ImageRecipe, StepMark, png_chunks
+from storage.images.png_recipe import ImageRecipe, StepMark, png_chunks
+from storage.objects.keys import fingerprint
 from tests.gpu_worker.mill import Mill
 
 TRANSFORMS = [{"step": "load"}, {"step": "resize", "width": 20}, {"step": "pad", "margin": 3}]

@@ -12,9 +12,9 @@ from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.shard_run import ShardRun
 from steps.contract import Step
 from steps.program import Program, ResolvedStep, straight
-from storage.artefacts import ArtefactStore
-from storage.folder_store import FolderStore
-from storage.records import ItemReport, ItemState, JobRecord, StepCounts
+from storage.ledger.records import ItemReport, ItemState, JobRecord, StepCounts
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.folder_store import FolderStore
 from tests.storage.new_ledger import new_ledger
 
 JOB = "job"

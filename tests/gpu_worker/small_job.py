@@ -19,7 +19,7 @@ from gpu_worker.working_sizes import Rung
 from steps.contract import Frame, Step, StepContext, StepResult
 from steps.generate import Generate
 from steps.upscale import Upscale
-from storage.folder_store import FolderStore
+from storage.objects.folder_store import FolderStore
 from tests.gpu_worker.mill import Mill, resolved
 from tests.gpu_worker.parts import items
 

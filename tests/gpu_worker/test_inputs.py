@@ -13,9 +13,9 @@ from gpu_worker import run_chunk, step_frames
 from gpu_worker.inputs import Inputs
 from steps.contract import Frame, StepContext, StepResult
 from steps.load import Load
-from storage.artefacts import StoreError
-from storage.folder_store import FolderStore
-from storage.image_formats import UnreadableImage
+from storage.images.image_formats import UnreadableImage
+from storage.objects.artefacts import StoreError
+from storage.objects.folder_store import FolderStore
 from tests.gpu_worker.mill import Mill, resolved
 from tests.gpu_worker.parts import Invert
 

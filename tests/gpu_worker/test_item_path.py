@@ -13,8 +13,8 @@ from gpu_worker.step_mark import JobMismatch, mark_step
 from steps.contract import Step
 from steps.program import ResolvedStep, Visit, straight
 from steps.remove_background import RemoveBackground
-from storage.artefacts import MissingObject
-from storage.records import ArtefactRecord
+from storage.ledger.records import ArtefactRecord
+from storage.objects.artefacts import MissingObject
 from tests.gpu_worker.mill import resolved
 from tests.gpu_worker.parts import Fill, Invert, items
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from configs.documents.item import Item
 from steps.facts import measure
-from storage.records import ItemState
+from storage.ledger.records import ItemState
 from tests.gpu_worker.mill import JOB, Mill, resolved
 from tests.gpu_worker.parts import Fill, Invert
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.records import Outcome
+from storage.ledger.records import Outcome
 from tests.gpu_worker.killed_shard import COUNT, MICRO_BATCH, mill
 
 pytestmark = pytest.mark.parts

@@ -9,7 +9,7 @@ import pytest
 from gpu_worker import made_with as module
 from gpu_worker.device import Device
 from gpu_worker.made_with import DEVICE, PLATFORM, made_with
-from storage.png_recipe import read_recipe
+from storage.images.png_recipe import read_recipe
 from tests.gpu_worker.finished_images import TRANSFORMS, finished, photo
 
 

@@ -20,7 +20,7 @@ from gpu_worker.prospect import Prospect
 from gpu_worker.replay import replay
 from steps.compile import compile_recipe
 from steps.program import Program
-from storage.records import ItemReport, ItemState
+from storage.ledger.records import ItemReport, ItemState
 from tests.gpu_worker.mill import Mill
 from tests.gpu_worker.null_recipes import null_steps_known, some_items
 from tests.gpu_worker.program_walk import Walk, passed, reasons

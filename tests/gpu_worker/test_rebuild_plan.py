@@ -10,7 +10,7 @@ import pytest
 from configs.catalogues.models import ModelCatalogue
 from gpu_worker.rebuild_plan import MAX_STEPS, CannotRebuild, RebuildPlan, plan_rebuild
 from steps.transform import Resize
-from storage.png_recipe import ImageRecipe, StepMark, read_recipe
+from storage.images.png_recipe import ImageRecipe, StepMark, read_recipe
 from tests.gpu_worker.finished_images import labeled, mark, settings_for
 
 FILE = "a" * 64

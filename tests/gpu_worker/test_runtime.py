@@ -11,7 +11,7 @@ from configs.catalogues.models import ModelCatalogue
 from configs.settings.settings import Settings
 from gpu_worker.model_pool import ModelLoadError
 from gpu_worker.runtime import WorkerRuntime, get_runtime
-from storage.records import StepCounts
+from storage.ledger.records import StepCounts
 from tests.gpu_worker.mill import JOB, Mill, resolved
 from tests.gpu_worker.parts import Paint, items
 

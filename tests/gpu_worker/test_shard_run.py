@@ -12,9 +12,9 @@ from PIL import Image
 from configs.documents.item import Item
 from gpu_worker.foresight import Forecast, forecast
 from steps.contract import Frame, StepContext, StepResult
-from storage.artefacts import MissingObject, StoredObject, StoreError
-from storage.folder_store import FolderStore
-from storage.records import ItemState
+from storage.ledger.records import ItemState
+from storage.objects.artefacts import MissingObject, StoredObject, StoreError
+from storage.objects.folder_store import FolderStore
 from tests.gpu_worker.mill import JOB, Mill, resolved
 from tests.gpu_worker.parts import Fill, Invert, Lossy, items
 

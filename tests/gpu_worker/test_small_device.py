@@ -13,7 +13,7 @@ from PIL import Image
 
 from gpu_worker.working_sizes import Rung
 from steps.contract import Relief
-from storage.records import ItemState, Outcome
+from storage.ledger.records import ItemState, Outcome
 from tests.gpu_worker import small_job
 from tests.gpu_worker.mill import JOB, Mill
 from tests.gpu_worker.small_job import SIDES, UPSCALER_ROOM, WatchedGenerate, upscaling

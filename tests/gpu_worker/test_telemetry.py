@@ -21,7 +21,7 @@ from gpu_worker.metric_table import TABLE
 from gpu_worker.micro_batch import run_in_batches
 from gpu_worker.worker_metrics import WorkerMetrics
 from steps.contract import Relief
-from storage.retries import note_retry
+from storage.objects.retries import note_retry
 from tests.gpu_worker.mill import Mill, resolved
 from tests.gpu_worker.parts import Fill, Invert, NeedsMemory, PlainContext, frames, items
 from tests.gpu_worker.test_model_pool import A, make_pool

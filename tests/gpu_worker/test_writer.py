@@ -14,13 +14,13 @@ from gpu_worker.failures import BrokenInstallation
 from gpu_worker.new_artefact import NewArtefact
 from gpu_worker.writer import End, Entry, Writer
 from steps.contract import Encoding
-from storage.artefacts import ArtefactStore, StoredObject, StoreError
-from storage.folder_store import FolderStore
-from storage.images import encode
-from storage.keys import artefact_key
-from storage.ledger import Ledger
-from storage.png_recipe import ImageRecipe
-from storage.records import ArtefactRecord, ItemState, Outcome
+from storage.images.images import encode
+from storage.images.png_recipe import ImageRecipe
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemState, Outcome
+from storage.objects.artefacts import ArtefactStore, StoredObject, StoreError
+from storage.objects.folder_store import FolderStore
+from storage.objects.keys import artefact_key
 from tests.gpu_worker.mill import JOB, Mill, resolved
 from tests.gpu_worker.parts import Fill, items
 

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from configs.settings.settings import Settings
-from storage.artefacts import ArtefactStore
-from storage.ledger import Ledger
-from storage.open_store import open_store
+from storage.ledger.ledger import Ledger
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.open_store import open_store
 from tests.storage.new_ledger import new_ledger
 from tests.storage.postgres import postgres_server
 from tests.storage.servers import S3Server, moto_s3, rclone_s3

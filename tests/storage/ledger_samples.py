@@ -5,8 +5,8 @@ from typing import Any
 
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
-from storage.ledger import Ledger
-from storage.records import ArtefactRecord, JobRecord, Outcome, StepEntry
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, JobRecord, Outcome, StepEntry
 
 ROOT = "file:///out"
 RECIPE = Recipe.model_validate(

@@ -4,7 +4,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from storage.ledger import Ledger
+from storage.ledger.ledger import Ledger
 
 
 @cache

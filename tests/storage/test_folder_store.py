@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from storage.artefacts import ContentConflict, StoreError
-from storage.folder_store import FolderStore
-from storage.keys import sha256_hex
+from storage.objects.artefacts import ContentConflict, StoreError
+from storage.objects.folder_store import FolderStore
+from storage.objects.keys import sha256_hex
 
 KILLED_WRITER = """
 import os, sys, time
 from pathlib import Path
-from storage.folder_store import FolderStore
-from storage.keys import sha256_hex
+from storage.objects.folder_store import FolderStore
+from storage.objects.keys import sha256_hex
 
 def hang(*arguments):  # the bytes are written, the file is not in place yet
     print("writing", flush=True)

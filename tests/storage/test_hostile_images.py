@@ -8,16 +8,16 @@ import time
 import pytest
 from PIL import Image
 
-from storage.image_formats import READABLE, UnreadableImage
-from storage.images import decode
+from storage.images.image_formats import READABLE, UnreadableImage
+from storage.images.images import decode
 from tests.storage.hostile_images import BOMBS, MANY_FRAMES, OTHER_KINDS
 
 MAX_PIXELS = 64_000_000  # the setting's default
 
 OPEN_ALL = f"""
 import json, resource, time
-from storage.images import decode
-from storage.image_formats import UnreadableImage
+from storage.images.images import decode
+from storage.images.image_formats import UnreadableImage
 from tests.storage.hostile_images import BOMBS
 
 def peak():

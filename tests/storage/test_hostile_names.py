@@ -15,9 +15,9 @@ from configs.documents.text import check_name
 from configs.job.grid import expand_grid, grid_problems
 from configs.job.job import Grid, ItemEntry, Job
 from configs.job.tables import read_table
-from storage.artefacts import ArtefactStore, StoreError
-from storage.folder_store import FolderStore
-from storage.keys import artefact_key, final_key, job_key, sha256_hex
+from storage.objects.artefacts import ArtefactStore, StoreError
+from storage.objects.folder_store import FolderStore
+from storage.objects.keys import artefact_key, final_key, job_key, sha256_hex
 from tests.storage.conftest import OpenS3
 
 HOSTILE = [

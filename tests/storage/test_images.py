@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from storage.image_formats import FORMATS, ImageFormat, UnreadableImage, UnwritableImage
-from storage.images import EncodedImage, decode, encode
-from storage.keys import sha256_hex
-from storage.png_recipe import ImageRecipe, StepMark
+from storage.images.image_formats import FORMATS, ImageFormat, UnreadableImage, UnwritableImage
+from storage.images.images import EncodedImage, decode, encode
+from storage.images.png_recipe import ImageRecipe, StepMark
+from storage.objects.keys import sha256_hex
 
 RECIPE = ImageRecipe((StepMark("generate", 1, {"prompt": "a fox", "seed": 7}, {}, (), "f" * 64),))
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage.ledger import Ledger
-from storage.records import (
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import (
     ItemEnd,
     ItemState,
     JobStatus,

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from storage.ledger import Ledger
-from storage.records import ItemEnd, ItemState, JobStatus, Progress, ShardState
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemEnd, ItemState, JobStatus, Progress, ShardState
 from tests.storage.ledger_samples import computed, start
 
 WAITING, RUNNING = ShardState.PENDING, ShardState.RUNNING

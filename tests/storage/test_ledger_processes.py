@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from storage.database import Database, LedgerError, _lost
-from storage.ledger import Ledger
-from storage.records import ItemEnd, ItemState, StepCounts
+from storage.ledger.database import Database, LedgerError, _lost
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemEnd, ItemState, StepCounts
 from tests.storage.ledger_samples import ROOT, computed, start
 
 CHUNK, CHUNKS, WORKERS = 8, 12, 3

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from storage.ledger import Ledger
+from storage.ledger.ledger import Ledger
 
 
 def known(ledger: Ledger, device: str) -> dict[str, tuple[int, int]]:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.settings.settings import Settings
-from storage.artefacts import StoreError
-from storage.locations import FileLocation, S3Location, check_key, parse_location
-from storage.open_store import open_store
+from storage.objects.artefacts import StoreError
+from storage.objects.locations import FileLocation, S3Location, check_key, parse_location
+from storage.objects.open_store import open_store
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.make_bucket import main
+from storage.objects.make_bucket import main
 from tests.storage.servers import S3Server
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from storage.folder_store import FolderStore
-from storage.ledger import Ledger
-from storage.manifest import write_manifest
-from storage.records import ItemEnd, ItemState, JobRecord, Outcome, StepEntry
+from storage.images.manifest import write_manifest
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemEnd, ItemState, JobRecord, Outcome, StepEntry
+from storage.objects.folder_store import FolderStore
 from tests.storage.ledger_samples import computed, reused, start
 from tests.storage.new_ledger import new_ledger
 

@@ -9,12 +9,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Integer, MetaData, create_engine, make_url, text
 from sqlmodel import select
+from storage.ledger.ledger.migrations import versions
 
-from storage.database import Database, LedgerError
-from storage.ledger import Ledger
-from storage.migrations import versions
-from storage.migrations.upgrade import upgrade
-from storage.tables import ReviewRow, Table
+from storage.ledger.database import Database, LedgerError
+from storage.ledger.ledger import Ledger
+from storage.ledger.migrations.upgrade import upgrade
+from storage.ledger.tables import ReviewRow, Table
 
 # Of the migrations that ledgers were made with. A new one is added here; a digest is never changed.
 FROZEN = {
@@ -79,7 +79,7 @@ def test_a_newer_database_is_left_alone(ledger_url: str) -> None:
 
 
 def test_a_migration_that_fails_leaves_nothing(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from storage import database as module
+    from storage.ledger.ledger import database as module
 
     upgrade = module.upgrade
 

@@ -2,7 +2,7 @@
 
 from configs.recipe.overrides import Overrides
 from configs.recipe.recipe import Distinct
-from storage.ledger import Ledger
+from storage.ledger.ledger import Ledger
 from tests.storage.ledger_samples import RECIPE, start
 
 OWN = Overrides(parameters={"big": {"scale": 4, "words": ["é", None]}}, distinct=Distinct(distance=3, on_fail="warn"))

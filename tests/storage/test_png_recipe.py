@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from storage.image_formats import FORMATS, ImageFormat, UnreadableImage
-from storage.images import encode
-from storage.png_recipe import ImageRecipe, StepMark, parameters, read_recipe, xmp_packet
+from storage.images.image_formats import FORMATS, ImageFormat, UnreadableImage
+from storage.images.images import encode
+from storage.images.png_recipe import ImageRecipe, StepMark, parameters, read_recipe, xmp_packet
 
 DRAWN: Mapping[str, Any] = {
     "prompt": "a fox, orange",

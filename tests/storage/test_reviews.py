@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from configs.job.at_review import AtReview
-from storage.ledger import Ledger
-from storage.records import ItemEnd, ItemState, Outcome, Review, StepEntry, Verdict, Wait
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemEnd, ItemState, Outcome, Review, StepEntry, Verdict, Wait
 from tests.storage.ledger_samples import computed, start
 
 JOB = "job-1"

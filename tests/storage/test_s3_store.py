@@ -12,9 +12,9 @@ from typing import Any
 import boto3
 import pytest
 
-from storage.artefacts import ContentConflict, DamagedObject, MissingObject, StoreError
-from storage.keys import sha256_hex
-from storage.s3_store import S3Options, S3Store
+from storage.objects.artefacts import ContentConflict, DamagedObject, MissingObject, StoreError
+from storage.objects.keys import sha256_hex
+from storage.objects.s3_store import S3Options, S3Store
 from tests.storage.conftest import OpenS3
 from tests.storage.servers import BUCKET, S3Server, rclone_s3
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from configs.settings.settings import Settings
-from storage.artefacts import MissingObject, StoreError
-from storage.sources import read_uri
+from storage.inputs.sources import read_uri
+from storage.objects.artefacts import MissingObject, StoreError
 from tests.storage.conftest import OpenS3
 from tests.storage.servers import S3Server
 
@@ -50,9 +50,9 @@ def test_a_file_too_large_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parts
 def test_folders_are_served_without_boto3_pyarrow_or_sql() -> None:
     script = (
-        "import sys, storage.open_store, storage.sources, storage.images;"
+        "import sys, storage.objects.open_store, storage.inputs.sources, storage.images.images;"
         "from configs.settings.settings import Settings;"
-        "storage.open_store.open_store('/tmp', Settings());"
+        "storage.objects.open_store.open_store('/tmp', Settings());"
         "print(sorted({'boto3', 'botocore', 'pyarrow', 'sqlalchemy', 'torch', 'numpy'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from configs.settings.settings import Settings
-from storage.artefacts import (
+from storage.objects.artefacts import (
     ArtefactStore,
     ContentConflict,
     DamagedObject,
@@ -13,8 +13,8 @@ from storage.artefacts import (
     StoredObject,
     StoreError,
 )
-from storage.keys import sha256_hex
-from storage.open_store import open_store
+from storage.objects.keys import sha256_hex
+from storage.objects.open_store import open_store
 
 KEY = "artefacts/ab/abc.png"
 

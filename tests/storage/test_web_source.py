@@ -11,11 +11,11 @@ import httpcore2
 import pytest
 
 from configs.settings.settings import Settings
-from storage import web_source
-from storage.artefacts import MissingObject, StoreError
-from storage.sources import read_uri
-from storage.web_connections import CheckedBackend, time_limit
-from storage.web_hosts import host_objections
+from storage.inputs import web_source
+from storage.inputs.sources import read_uri
+from storage.inputs.web_connections import CheckedBackend, time_limit
+from storage.inputs.web_hosts import host_objections
+from storage.objects.artefacts import MissingObject, StoreError
 from tests.storage.web_server import Page, WebServer, make_authority, web_server
 
 SIGNATURE = "b5f1e0a1c2d3"

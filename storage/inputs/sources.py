@@ -1,0 +1,85 @@
+"""Reads what a user points at: job files, item tables, input images and masks."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.documents import uris
+from configs.settings.access import Access
+from configs.settings.settings import Settings
+from storage.objects.artefacts import MissingObject, StoreError
+from storage.objects.locations import FileLocation, S3Location, parse_location
+from storage.objects.open_store import s3_store
+
+if TYPE_CHECKING:
+    from storage.objects.s3_store import S3Store
+
+_MB = 1_000_000
+
+_stores: dict[tuple[str | None, str], "S3Store"] = {}  # (endpoint, bucket): a client takes 50 ms to make
+_stores_lock = threading.Lock()
+
+
+def read_item_file(uri: str, settings: Settings) -> bytes:
+    """The bytes of an item's image or mask. Raises like read_uri; at most `input_image_mb` are read."""
+    return read_uri(uri, settings, max_bytes=settings.input_image_mb * _MB)
+
+
+def read_uri(uri: str | Path, settings: Settings, *, max_bytes: int | None = None) -> bytes:
+    """The bytes at a path, a `file:` URI, `s3://bucket/key` or `https://host/path`.
+
+    What the settings do not let jobs read is refused (see configs.settings.access). Raises MissingObject if nothing is
+    there, StoreError if it may not or cannot be read, or has more than `max_bytes` (default:
+    `input_table_mb`).
+    """
+    limit = settings.input_table_mb * _MB if max_bytes is None else max_bytes
+    if uris.is_web(str(uri)):
+        from storage.inputs.web_source import read_web  # only for those who read from the web
+
+        return read_web(str(uri), settings, max_bytes=limit)
+    location, access = parse_location(uri), Access(settings)
+    if isinstance(location, FileLocation):
+        _refuse(access.objection_to_reading(str(location.path)), str(uri))
+        return _read_file(location.path, access, limit)
+    _refuse(access.objection_to_reading(f"s3://{location.bucket}/{location.key}"), str(uri))
+    if not location.key:
+        raise StoreError(f"{uri} names a bucket, not an object: write s3://{location.bucket}/folder/file.")
+    return _bucket(location, settings).get_limited(location.key, limit)
+
+
+def _refuse(objection: str | None, uri: str) -> None:
+    if objection is not None:
+        raise StoreError(f"{uri}: {objection}.")
+
+
+def _read_file(path: Path, access: Access, max_bytes: int) -> bytes:
+    try:
+        if not path.is_file():
+            reason = "is a folder or a device, not a file" if path.exists() else "is not there; correct the path"
+            raise MissingObject(f"{path} {reason}.")
+        with path.open("rb") as file:
+            if access.limits_folders:
+                _refuse_swapped(path, os.fstat(file.fileno()), access)
+            data = file.read(max_bytes + 1)  # a file may grow after its size was looked up
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(data) > max_bytes:
+        raise StoreError(f"{path} has {path.stat().st_size} bytes; at most {max_bytes} are read.")
+    return data
+
+
+def _refuse_swapped(path: Path, opened: os.stat_result, access: Access) -> None:
+    """The open file must be the one that the path leads to within the folders: a link may have come in between."""
+    real = os.path.realpath(path)
+    if not (stat.S_ISREG(opened.st_mode) and access.is_inside(real) and os.path.samestat(opened, os.stat(real))):  # noqa: PTH116
+        raise StoreError(f"{path} was replaced while it was opened: try again.", retryable=True)
+
+
+def _bucket(location: S3Location, settings: Settings) -> "S3Store":
+    key = (settings.s3_endpoint_url, location.bucket)
+    with _stores_lock:
+        if key not in _stores:
+            _stores[key] = s3_store(S3Location(location.bucket, ""), settings)
+        return _stores[key]

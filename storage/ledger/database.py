@@ -1,0 +1,266 @@
+"""The ledger's database: connections, transactions that are repeated when others are in the way, migrations."""
+
+import itertools
+import json
+import logging
+import math
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlmodel import Session, SQLModel
+
+from configs.settings.private_files import private_file, private_folder
+from storage.ledger.migrations.upgrade import Standing, standing, upgrade
+
+log = logging.getLogger(__name__)
+
+SLICE = 500  # values in one IN (...): SQLite allows 32,766 variables, older builds 999
+
+_BUSY_SECONDS = 30  # how long SQLite itself waits for the writer before it gives up
+_PATIENCE = 60.0  # seconds that one transaction is tried for: the restart of a database server fits in
+_OPENING_PATIENCE = 10.0  # when it is opened; a wrong address should be heard of soon
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
+# A server that is being started, stopped or moved refuses connections before it has a code for why. A container's name
+# is unknown while it is away.
+_AWAY = re.compile(
+    r"refused|starting up|shutting down|recovery mode|not yet accepting|timeout expired|timed out|closed the connection"
+    r"|reset by peer|broken pipe|no route to host|unreachable|resolve host|translate host name|too many clients"
+    r"|connection slots",
+    re.IGNORECASE,
+)
+_SERIALIZATION = {"40001", "40P01", "55P03"}  # PostgreSQL: serialization failure, deadlock, lock not available
+_UNDEFINED = {"42P01", "42703"}  # PostgreSQL: table, column
+_ADVICE = {
+    "SQLITE_FULL": "its disk is full: free space",
+    "SQLITE_IOERR_SHMSIZE": "its disk is full: free space",  # not even to be read: readers share a file beside it
+    "SQLITE_READONLY": "its file or folder is read-only: let this user write there, or choose another PIXELMILL_HOME",
+    "53100": "its disk is full: free space",
+    "25006": "the database is read-only: connect to the primary server",
+    "42501": "permission denied: let this user write its tables",
+}
+_MIGRATION_LOCK = 7_266_455_377  # any number, the same for all: PostgreSQL's advisory lock of the migrations
+_T = TypeVar("_T")
+
+# Alembic keeps the migration under way in module globals.
+_migrating = threading.Lock()
+
+
+class LedgerError(Exception):
+    """The ledger's database cannot be used; the message says what to change."""
+
+
+class Database:
+    """One SQLite file or PostgreSQL database, its tables up to date."""
+
+    def __init__(self, url: str, *, patient: bool = False) -> None:
+        self.url = accepted_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        if self.sqlite and self.url.database:
+            _make_private(Path(self.url.database).expanduser())
+        self._engine = _make_engine(self.url)
+        self._pid = os.getpid()
+        try:
+            patience = _PATIENCE if patient else _OPENING_PATIENCE
+            self._repeated(self._migrate, lost_connection=True, patience=patience)
+        except SQLAlchemyError as error:
+            self.close()
+            cause = getattr(error, "orig", None) or error
+            raise LedgerError(
+                f"The ledger {self.name} cannot be opened: {cause}. Check PIXELMILL_LEDGER_URL."
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session on one consistent view of the database (SQLite), or of each statement (PostgreSQL)."""
+        with Session(self._connectable()) as session:
+            yield session
+
+    def read(self, query: Callable[[Session], _T]) -> _T:
+        """Runs `query`, again if the server went away in between."""
+
+        def attempt() -> _T:
+            with self.reading() as session:
+                return query(session)
+
+        return self._repeated(attempt, lost_connection=True)
+
+    def write(self, work: Callable[[Session], _T], *, repeatable: bool = True) -> _T:
+        """Runs `work` in one transaction, again from its start if others were in the way.
+
+        `repeatable`: `work` may run once more after a connection was lost while it may have been committed.
+        """
+
+        def attempt() -> _T:
+            # BEGIN IMMEDIATE takes SQLite's write lock at once: a lock taken later fails instead of waiting.
+            bind = self._connectable().execution_options(sqlite_begin="BEGIN IMMEDIATE")
+            with Session(bind) as session, session.begin():
+                return work(session)
+
+        return self._repeated(attempt, lost_connection=repeatable)
+
+    def insert(self, table: type[SQLModel]) -> Any:
+        """An INSERT of this database's dialect, which knows ON CONFLICT."""
+        return sqlite.insert(table) if self.sqlite else postgresql.insert(table)
+
+    def _connectable(self) -> Engine:
+        if self._pid != os.getpid():  # a forked child must not speak on its parent's connections
+            self._engine.dispose(close=False)
+            self._pid = os.getpid()
+        return self._engine
+
+    def _repeated(self, attempt: Callable[[], _T], *, lost_connection: bool, patience: float | None = None) -> _T:
+        deadline = time.monotonic() + (_PATIENCE if patience is None else patience)
+        for number in itertools.count(1):
+            try:
+                return attempt()
+            except DBAPIError as error:
+                if (advice := _advice(error)) is not None:
+                    raise LedgerError(f"The ledger {self.name} cannot be written: {advice}.") from error
+                if (lack := _lack(error)) is not None:
+                    raise LedgerError(
+                        f"The ledger {self.name} is not as its own version says: {lack}. Put back a copy of "
+                        "it; without one, move it away and run the jobs again."
+                    ) from error
+                if not (_in_the_way(error) or (lost_connection and _lost(error))) or time.monotonic() > deadline:
+                    raise
+                log.info("The ledger is busy or away, attempt %d: %s", number, type(error.orig).__name__)
+            time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**number)))  # noqa: S311 - not a secret
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _migrate(self) -> None:
+        with _migrating:
+            with self._connectable().connect() as connection:
+                found = standing(connection)
+            if found is Standing.UNKNOWN:
+                raise LedgerError(f"The ledger {self.name} was made by a newer Pixelmill: upgrade this one.")
+            if found is Standing.CURRENT:
+                return
+            # The write lock, or the advisory lock, makes processes that start together wait for the first of them.
+            begin = self._connectable().execution_options(sqlite_begin="BEGIN IMMEDIATE")
+            with begin.begin() as connection:
+                if not self.sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                upgrade(connection)
+
+
+def accepted_url(url: str) -> URL:
+    """The URL of a ledger, with its driver. Raises LedgerError where it can be none; connects to nothing."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise LedgerError(
+            "PIXELMILL_LEDGER_URL is no database URL. Write sqlite:////folder/ledger.db or "
+            "postgresql://user:password@host/database."
+        ) from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise LedgerError(f"The ledger cannot be kept in {parsed.get_backend_name()}: use sqlite or postgresql.")
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise LedgerError("The ledger must be a file that other processes can open: write sqlite:////folder/ledger.db.")
+    return parsed
+
+
+def _make_private(file: Path) -> None:
+    """Makes the ledger's folder and file, where they are missing, for this user alone: SQLite asks for neither."""
+    try:
+        private_folder(file.parent)
+    except OSError as error:
+        message = f"The ledger's folder {file.parent} cannot be made: {error.strerror}. Set PIXELMILL_HOME."
+        raise LedgerError(message) from error
+    with suppress(OSError):  # SQLite says better what is wrong
+        private_file(file)
+
+
+def _make_engine(url: URL) -> Engine:
+    options: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
+    try:
+        if url.get_backend_name() == "sqlite":
+            engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **options)
+            event.listen(engine, "connect", _configure_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+            return engine
+        return create_engine(
+            url, pool_pre_ping=True, connect_args={"connect_timeout": 10, "application_name": "pixelmill"}, **options
+        )
+    except NoSuchModuleError as error:
+        raise LedgerError(f"{error}. Write postgresql://user:password@host/database.") from error
+    except ModuleNotFoundError as error:
+        raise LedgerError("PostgreSQL needs its driver: install pixelmill[postgres].") from error
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, not where the driver guesses
+    cursor = connection.cursor()
+    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def _advice(error: DBAPIError) -> str | None:
+    """What a person has to change before anything can be written again."""
+    names = (str(getattr(error.orig, "sqlite_errorname", "")), getattr(error.orig, "sqlstate", None) or "")
+    return next((_ADVICE[name] for name in names if name in _ADVICE), None)
+
+
+def _in_the_way(error: DBAPIError) -> bool:
+    """The transaction was rolled back because of another one."""
+    state = getattr(error.orig, "sqlstate", None)
+    code = str(getattr(error.orig, "sqlite_errorname", ""))
+    return state in _SERIALIZATION or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def _lack(error: DBAPIError) -> str | None:
+    """Which table or column is missing, of those that the migrations make."""
+    message = str(error.orig).partition("\n")[0]
+    state = getattr(error.orig, "sqlstate", None)
+    return message if state in _UNDEFINED or message.startswith(("no such table", "no such column")) else None
+
+
+def _lost(error: DBAPIError) -> bool:
+    """The server went away or is starting or stopping; a wrong password or database is not that."""
+    state = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated or (state or "").startswith("57P"):
+        return True
+    return isinstance(error, OperationalError) and state is None and bool(_AWAY.search(str(error.orig)))
+
+
+def to_json(value: Any) -> str:
+    """JSON that every database takes: a fact that is no number (NaN, infinity) becomes null."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value

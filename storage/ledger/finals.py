@@ -1,0 +1,31 @@
+"""Which of an item's images are final, and under which names."""
+
+from collections.abc import Iterable, Mapping
+
+from storage.ledger.records import JobRecord
+from storage.objects.keys import final_key
+
+
+def final_keys(job: JobRecord, item: str, images: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Visit id -> key of the final. `images`: visit id and artefact key of each image the item is made of, in order.
+
+    Final are the images of the steps that the recipe keeps, as far as the item visited them, or else its last image.
+    """
+    made = dict(images)
+    kept = [visit for visit in made if step_of(visit) in job.recipe.keep] or list(made)[-1:]
+    named_by_step = len(job.recipe.keep) > 1
+    return {
+        visit: final_key(job.name, item, made[visit].rpartition(".")[2], step=step_of(visit) if named_by_step else None)
+        for visit in kept
+    }
+
+
+def step_of(visit: str) -> str:
+    """The id of the step that a visit is one of: `base` of `base~2`."""
+    return visit.partition("~")[0]
+
+
+def in_order(visit: str, order: Mapping[str, int]) -> tuple[int, int]:
+    """Sorts visits by the place of their step, and those of one step by their number."""
+    step, _, number = visit.partition("~")
+    return order.get(step, len(order)), int(number or 1)

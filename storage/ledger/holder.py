@@ -1,0 +1,87 @@
+"""Who this process is, in words that another process can judge: is the one that was called so still there?"""
+
+import os
+import secrets
+import socket
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from storage.objects.keys import sha256_hex
+
+
+class Holder(NamedTuple):
+    """A process. `machine` tells kernels and containers apart, `start` two processes that had one number in turn."""
+
+    machine: str
+    pid: int
+    start: str
+    nonce: str
+
+    def __str__(self) -> str:
+        return "/".join(str(part) for part in self)
+
+    @property
+    def place(self) -> str:
+        """Where it runs, for people."""
+        return f"{self.machine.rpartition('-')[0]}, process {self.pid}"
+
+
+def this_process() -> Holder:
+    """The same for the life of the process; a forked child has its own."""
+    return _process(os.getpid())
+
+
+def read_holder(text: str) -> Holder:
+    """The inverse of `str`."""
+    machine, pid, start, nonce = text.rsplit("/", 3)
+    return Holder(machine, int(pid), start, nonce)
+
+
+def is_dead(holder: Holder) -> bool:
+    """Whether the process has surely ended. False of processes that cannot be seen from here."""
+    return holder.machine == _machine() and process_start(holder.pid) != holder.start
+
+
+@cache
+def _process(pid: int) -> Holder:
+    return Holder(_machine(), pid, process_start(pid), secrets.token_hex(4))
+
+
+@cache
+def _machine() -> str:
+    # Containers may share a host's name, and numbers of processes repeat from one to the next.
+    here = [_text("/proc/sys/kernel/random/boot_id"), _link("/proc/self/ns/pid")]
+    return f"{socket.gethostname()}-{sha256_hex(' '.join(here).encode())[:8]}"
+
+
+def process_start(pid: int) -> str:
+    """When the process started, in ticks since boot; empty if it is not there, or only waits to be buried."""
+    if not Path("/proc/self/stat").exists():  # no Linux: whether it is there is all that can be known
+        return "?" if _exists(pid) else ""
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""

@@ -1,0 +1,12 @@
+"""Alembic's entry point: runs migrations on the connection, and in the transaction, that the caller brings."""
+
+from alembic import context
+
+from storage.ledger.tables import Table
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Table.metadata,
+    render_as_batch=True,  # SQLite can alter little: tables are copied instead
+)
+context.run_migrations()

@@ -1,0 +1,45 @@
+"""Brings a database up to date from the packaged migrations; no alembic.ini is needed.
+
+A new migration is a file in `versions/`; tests compare what the migrations make with `storage/ledger/tables.py`. One
+that was ever on the main branch is never edited: there are ledgers that it made. There is no way down: a copy is the
+way back.
+"""
+
+from enum import Enum
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+
+class Standing(Enum):
+    CURRENT = "current"
+    BEHIND = "behind"
+    UNKNOWN = "unknown"  # a revision that these migrations do not have: the database is newer than the program
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def standing(connection: Connection) -> Standing:
+    """How the database compares with the newest migration."""
+    scripts = ScriptDirectory.from_config(_config())
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current == scripts.get_current_head():
+        return Standing.CURRENT
+    known = current is None or current in {script.revision for script in scripts.walk_revisions()}
+    return Standing.BEHIND if known else Standing.UNKNOWN
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Runs the migrations that are missing, in the caller's transaction. Not safe to call from two threads at once."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

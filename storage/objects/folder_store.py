@@ -1,0 +1,281 @@
+"""Artefacts as files under a folder.
+
+A file appears under its key only when it is whole: bytes go to a hidden temporary file in the same folder, which is
+then linked (`put`, which must not overwrite) or renamed (`replace`) into place. What `replace` brings is on disk before
+that; what is put or published is so after `sync`, which takes care of hundreds of small files for the price of one.
+"""
+
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from storage.objects.artefacts import ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
+from storage.objects.keys import sha256_hex
+from storage.objects.locations import HIDDEN_PREFIX, check_key
+
+_T = TypeVar("_T")
+
+_PASSING = {
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.EINTR,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EMFILE,
+    errno.ENFILE,
+}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
+_ADVICE = {
+    errno.ENOSPC: "the disk is full: free space or choose another folder",
+    errno.EDQUOT: "the quota is used up: free space or choose another folder",
+    errno.EACCES: "permission denied: let this user write there or choose another folder",
+    errno.EPERM: "not permitted: let this user write there or choose another folder",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.EEXIST: "a part of the path is a file, not a folder: move it away or choose another folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: move it away or choose another folder",
+    errno.EISDIR: "a folder lies where the file should be: move it away or choose another folder",
+}
+
+
+class FolderStore:
+    """An ArtefactStore in a folder, safe for many threads and processes that share it."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is made on the first write."""
+        self._folder = folder.expanduser().resolve()
+        self._inside = {self._folder}  # folders that were seen to lie in it: to look again for each file is dear
+
+    @property
+    def root(self) -> str:
+        return self._folder.as_uri().rstrip("/")
+
+    def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:  # noqa: ARG002 - files have none
+        """Stores `data` unless the same content is there. Raises ContentConflict if other content is."""
+        path = self._path(key)
+        if sha256_hex(data) != sha256:
+            raise DamagedObject(f"{key}: the bytes to store do not match the digest given with them.")
+        with _store_errors(path):
+            created = _write(path, data, _link_new, sync=False)
+            if not created and not _holds(path, sha256, len(data)):
+                raise ContentConflict(f"{path} holds other content already; delete it if it is not wanted.")
+        return StoredObject(key, len(data), created)
+
+    def replace(self, key: str, data: bytes, *, content_type: str) -> StoredObject:  # noqa: ARG002 - files have none
+        """Stores `data` whatever was there, atomically. `created` is always True."""
+        path = self._path(key)
+        with _store_errors(path):
+            _write(path, data, _rename_over, sync=True)
+        return StoredObject(key, len(data), created=True)
+
+    def publish(self, source_key: str, key: str, *, content_type: str) -> None:  # noqa: ARG002 - files have none
+        """Makes `key` a hard link to `source_key`'s file; a copy where the file system has no links."""
+        source, path = self._path(source_key), self._path(key)
+        with _store_errors(path):
+            if not source.is_file():
+                raise MissingObject(f"{source} is not there.")
+            if not _in_folder(path, lambda: _link_at_once(source, path)):
+                temporary = _temporary_path(path)
+                try:
+                    _in_folder(path, lambda: _link_or_copy(source, temporary))
+                    temporary.replace(path)
+                finally:
+                    # A rename between two links of the same file does nothing, and leaves both.
+                    temporary.unlink(missing_ok=True)
+
+    def sync(self) -> None:
+        """Has the file system write all that it still holds in memory."""
+        with _store_errors(self._folder), suppress(FileNotFoundError):  # nothing was put yet
+            _sync_file_system(self._folder)
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """The file's bytes; files keep no digest, so they are checked only against `sha256`."""
+        path = self._path(key)
+        with _store_errors(path):
+            data = path.read_bytes()
+        if sha256 is not None and sha256_hex(data) != sha256:
+            raise DamagedObject(f"{path} is damaged: its {len(data)} bytes are not those that were stored. Delete it.")
+        return data
+
+    def exists(self, key: str) -> bool:
+        path = self._path(key)
+        with _store_errors(path):
+            return path.is_file()
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """(key, size in bytes) of each object whose key starts with `prefix`, in no order."""
+        if prefix:
+            check_key(prefix.rstrip("/"))
+        folder = self._folder / prefix.rpartition("/")[0]
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                path = Path(parent, name)
+                key = path.relative_to(self._folder).as_posix()
+                if key.startswith(prefix) and not name.startswith(HIDDEN_PREFIX):
+                    with suppress(FileNotFoundError):  # deleted meanwhile
+                        yield key, path.stat().st_size
+
+    def delete(self, key: str) -> None:
+        """Removes the object if it is there."""
+        path = self._path(key)
+        with _store_errors(path), suppress(FileNotFoundError):
+            path.unlink()
+
+    def link(self, key: str, seconds: int) -> str | None:  # noqa: ARG002
+        """None: browsers open no file from the page of a server."""
+        return None
+
+    def uri(self, key: str) -> str:
+        """The file's absolute path."""
+        return str(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        path = self._folder / check_key(key)
+        # A symbolic link inside the folder must not lead out of it. A link at the key itself is replaced, not followed.
+        with _store_errors(path):
+            stays = self._holds_folder(path.parent) and self._holds_link(path)
+        if not stays:
+            raise StoreError(f"{path} leads out of {self._folder} through a symbolic link: remove the link.")
+        return path
+
+    def _holds_folder(self, folder: Path) -> bool:
+        if folder in self._inside:
+            return True
+        if not self._holds_folder(folder.parent) or not self._holds_link(folder):
+            return False
+        self._inside.add(folder)
+        return True
+
+    def _holds_link(self, path: Path) -> bool:
+        """True also for what is no link."""
+        return not path.is_symlink() or path.resolve().is_relative_to(self._folder)
+
+
+@contextmanager
+def _store_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingObject(f"{path} is not there.") from error
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+        raise StoreError(f"{path}: {advice}.", retryable=error.errno in _PASSING) from error
+
+
+def _write(path: Path, data: bytes, place: Callable[[Path, Path], bool], *, sync: bool) -> bool:
+    """Writes a temporary file, then lets `place` bring it to `path`. Returns what `place` returns."""
+    temporary = _temporary_path(path)
+    try:
+        with _in_folder(path, lambda: temporary.open("xb")) as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        placed = place(temporary, path)
+        if sync:
+            _sync_folder(path.parent)
+        return placed
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _in_folder(path: Path, make: Callable[[], _T]) -> _T:
+    """Calls `make`, which makes a file beside `path`. The folder is made only when it turns out to be missing."""
+    try:
+        return make()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return make()
+
+
+def _temporary_path(path: Path) -> Path:
+    return path.with_name(f"{HIDDEN_PREFIX}{secrets.token_hex(8)}.tmp")
+
+
+def _link_new(temporary: Path, path: Path) -> bool:
+    """True if `path` is new. A link, unlike a rename, fails where a file is: of two racing writers one wins."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _rename_new(temporary, path)
+    return True
+
+
+def _rename_new(temporary: Path, path: Path) -> bool:
+    """Like `_link_new`, for file systems without hard links: a lock stands between the check and the rename."""
+    with (path.parent / f"{HIDDEN_PREFIX}lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return False
+        temporary.replace(path)
+        return True
+
+
+def _rename_over(temporary: Path, path: Path) -> bool:
+    temporary.replace(path)
+    return True
+
+
+def _link_at_once(source: Path, path: Path) -> bool:
+    """False where that is impossible: something lies at `path` already, or the file system has no links."""
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in {errno.EEXIST, *_NO_LINKS}:
+            raise
+        return False
+    return True
+
+
+def _link_or_copy(source: Path, temporary: Path) -> None:
+    try:
+        os.link(source, temporary)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(source, temporary)
+
+
+def _sync_file_system(folder: Path) -> None:
+    try:
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except AttributeError:  # not Linux
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _holds(path: Path, sha256: str, size: int) -> bool:
+    if path.stat().st_size != size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256

@@ -1,0 +1,122 @@
+"""What a failure of S3 means: whether to try again, and what a person should change."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    ResponseStreamingError,
+    SSLError,
+)
+
+from storage.objects.artefacts import MissingObject, StoreError
+
+_MISSING = {"NoSuchKey", "404", "NotFound"}
+_CREDENTIALS = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN or AWS_PROFILE"
+_ADVICE = {
+    "403": "access is denied: let these credentials list the bucket and get, put and delete its objects",
+    "AccessDenied": "access is denied: let these credentials list the bucket and get, put and delete its objects",
+    "AllAccessDisabled": "access to the bucket is disabled: ask its owner",
+    "InvalidAccessKeyId": f"the server does not know the access key: {_CREDENTIALS}",
+    "SignatureDoesNotMatch": f"the secret key is wrong: {_CREDENTIALS}",
+    "ExpiredToken": f"the session token has expired: renew it; {_CREDENTIALS}",
+    "InvalidToken": f"the session token is not valid: {_CREDENTIALS}",
+    "RequestTimeTooSkewed": "this machine's clock is wrong: set it, for example with NTP",
+    "NoSuchBucket": "the bucket does not exist: create it or correct its name",
+    "InvalidBucketName": "the bucket's name is not valid: correct it",
+    "PermanentRedirect": "the bucket is in another region: set AWS_DEFAULT_REGION",
+    "301": "the bucket is in another region: set AWS_DEFAULT_REGION",
+    "AuthorizationHeaderMalformed": "the region is wrong: set AWS_DEFAULT_REGION to the bucket's",
+    "EntityTooLarge": "the object is too large for the server: lower PIXELMILL_S3_MULTIPART_MB",
+    "QuotaExceeded": "the quota is used up: free space",
+    "XMinioStorageFull": "the server's disk is full: free space",
+    "BadDigest": "the bytes were altered on their way: look for a faulty proxy or network",
+}
+_RETRYABLE_CODES = {
+    "BadDigest",
+    "ConditionalRequestConflict",
+    "InternalError",
+    "OperationAborted",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+}
+_CONNECTION = (
+    ConnectionClosedError,
+    EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ProxyConnectionError,
+    ResponseStreamingError,
+)
+_NOT_OFFERED = {"NotImplemented", "MethodNotAllowed", "InvalidRequest"}
+
+
+def _code(error: ClientError) -> str:
+    """The server's code (`NoSuchKey`), or the HTTP status where an answer has no body (HEAD)."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def is_missing(error: ClientError) -> bool:
+    """The object, or for a request about a bucket the bucket, is not there."""
+    return _code(error) in _MISSING
+
+
+def is_taken(error: ClientError) -> bool:
+    """A conditional write came second."""
+    return _status(error) == 412 or _code(error) == "ConditionalRequestConflict"
+
+
+def not_offered(error: ClientError) -> bool:
+    """The server lacks this operation, or this condition on it."""
+    return _status(error) == 501 or _code(error) in _NOT_OFFERED
+
+
+@contextmanager
+def store_errors(uri: str, server: str) -> Iterator[None]:
+    """Turns whatever boto3 raises into a StoreError about `uri`. Credentials are never part of the message."""
+    try:
+        yield
+    except ClientError as error:
+        raise _from_answer(error, uri, server) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise StoreError(f"{uri}: no complete S3 credentials found: {_CREDENTIALS}.") from error
+    except SSLError as error:
+        raise StoreError(
+            f"{uri}: no trusted TLS connection to {server}: set AWS_CA_BUNDLE or correct the URL."
+        ) from error
+    except _CONNECTION as error:
+        raise StoreError(
+            f"{uri}: no answer from {server} ({type(error).__name__}): start it, or correct AWS_ENDPOINT_URL_S3.",
+            retryable=True,
+        ) from error
+    except ParamValidationError as error:
+        raise StoreError(f"{uri}: not a valid bucket or key: {error}.") from error
+    except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL
+        raise StoreError(f"{uri}: {error}") from error
+
+
+def _from_answer(error: ClientError, uri: str, server: str) -> StoreError:
+    code, status = _code(error), _status(error)
+    if code in _MISSING:
+        return MissingObject(f"{uri} is not there.")
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    advice = _ADVICE.get(code) or f"{server} answered {code or status} {message}".strip()
+    return StoreError(f"{uri}: {advice}.", retryable=status >= 500 or status == 429 or code in _RETRYABLE_CODES)
