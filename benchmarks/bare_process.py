@@ -24,7 +24,7 @@ from gpu_worker.device import choose_device
 from gpu_worker.item_path import ItemPath
 from steps.contract import Frame, Relief, Step, StepContext
 from steps.facts import measure
-from steps.program import Program, Visit
+from steps.recipe.program import Program, Visit
 
 
 class BareContext:

@@ -11,8 +11,8 @@ from configs.recipe.recipe import DISTINCT
 from configs.settings.settings import Settings
 from flows.verify_finals import expected_finals
 from gpu_worker.distinct import OPENING, Finished, Repetition, likeness_of, repetitions
-from steps.compile import resolve_program
-from steps.program import Program
+from steps.recipe import resolve_program
+from steps.recipe.program import Program
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemEnd, ItemRecord, ItemReport, ItemState, JobRecord
 from storage.objects.artefacts import ArtefactStore

@@ -26,8 +26,8 @@ from flows.explained import (
 )
 from gpu_worker.item_path import ItemPath, Noted
 from gpu_worker.replay import replay
-from steps.compile import resolve_program
-from steps.program import Decide, Operation, Pick, Program, Reject, Return, Score, Select, Test, Visit, Warn
+from steps.recipe import resolve_program
+from steps.recipe.program import Decide, Operation, Pick, Program, Reject, Return, Score, Select, Test, Visit, Warn
 from storage.ledger.records import ItemReport, JobRecord, Outcome, Review, StepEntry
 
 

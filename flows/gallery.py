@@ -27,7 +27,7 @@ from flows.explain_lines import Line, lines_of
 from flows.explained import Explanation, Visited
 from flows.page_parts import digest, source, store_data, templates
 from flows.report import GALLERY_NAME, Summary
-from steps.compile import resolve_program
+from steps.recipe import resolve_program
 from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepEntry

@@ -14,8 +14,8 @@ from flows.request import OtherRecipe, revision_of
 from gpu_worker.foresight import FindArtefacts
 from gpu_worker.redecision import Change, Redecision
 from gpu_worker.regate import Reviews, regate
-from steps.compile import resolve_program
-from steps.program import Program
+from steps.recipe import resolve_program
+from steps.recipe.program import Program
 from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus

@@ -28,8 +28,8 @@ from configs.recipe.recipe import Recipe
 from configs.settings.access import Access
 from configs.settings.settings import Settings
 from gpu_worker.prospect import Prospect
-from steps.compile import compile_recipe
-from steps.program import Program, ResolvedStep, describe_operation
+from steps.recipe import compile_recipe
+from steps.recipe.program import Program, ResolvedStep, describe_operation
 from storage.objects.artefacts import StoreError
 
 

@@ -13,8 +13,8 @@ from configs.settings.settings import load_settings
 from flows.artifacts import publish_branches
 from gpu_worker.runtime import get_runtime
 from gpu_worker.shard_run import ShardHalted, ShardRun
-from steps.compile import resolve_program
-from steps.program import Program
+from steps.recipe import resolve_program
+from steps.recipe.program import Program
 from storage.ledger.lease import HeldLease, LeaseTaken, lease, shard_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState, JobRecord, JobStatus, ShardState, StepCounts

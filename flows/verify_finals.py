@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 from configs.documents.problems import InvalidInput
 from flows.findings import Finding, Kind
 from gpu_worker.replay import replay
-from steps.compile import resolve_program
-from steps.program import Program
+from steps.recipe import resolve_program
+from steps.recipe.program import Program
 from storage.ledger.finals import final_keys
 from storage.ledger.records import ItemReport, JobRecord
 from storage.objects.artefacts import ArtefactStore

@@ -13,7 +13,7 @@ from gpu_worker.item_path import ItemError, ItemPath
 from gpu_worker.step_mark import DigestFile, mark_step
 from steps.contract import Fact
 from steps.facts import FACTS
-from steps.program import Program, Visit
+from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import StepMark
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import StoreError

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 from configs.conditions import THIS, Condition, ConditionError, Scope, StepStanding
 from configs.documents.item import Item
 from steps.contract import Fact
-from steps.program import (
+from steps.recipe.program import (
     DEFAULT,
     Decide,
     Guards,

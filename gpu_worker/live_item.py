@@ -9,7 +9,7 @@ from PIL import Image
 from gpu_worker.item_path import NO_IMAGE, ItemPath, Rejection
 from gpu_worker.writer import End, Written
 from steps.contract import Fact
-from steps.program import Visit
+from steps.recipe.program import Visit
 from storage.images.png_recipe import StepMark
 from storage.ledger.records import ItemState
 

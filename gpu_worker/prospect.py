@@ -7,7 +7,7 @@ from configs.conditions import ITEM_NAMES
 from configs.documents.item import Item
 from configs.documents.problems import Problem
 from gpu_worker.item_path import ItemPath, MistakenCondition
-from steps.program import Program, Visit
+from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import StepMark
 
 _SOME_IMAGE = StepMark(step="", version=0, identity={}, models={}, inputs=(), fingerprint="")

@@ -21,7 +21,7 @@ from gpu_worker.failures import describe
 from gpu_worker.item_path import ItemPath
 from gpu_worker.step_mark import mark_step
 from steps.contract import Step
-from steps.program import Program, Visit
+from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import ImageRecipe, StepMark
 from storage.objects.keys import fingerprint
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from configs.documents.item import Item
-from steps.program import Program
+from steps.recipe.program import Program
 from storage.ledger.records import ArtefactRecord, ItemReport, ItemState
 
 

@@ -14,7 +14,7 @@ from gpu_worker.item_path import NO_IMAGE, ItemError, ItemPath
 from gpu_worker.recall import Memory
 from gpu_worker.redecision import Change, Redecision, Standing
 from gpu_worker.step_mark import DigestFile
-from steps.program import Program, Visit
+from steps.recipe.program import Program, Visit
 from storage.ledger.finals import final_keys
 from storage.ledger.records import ArtefactRecord, ItemReport, ItemState, JobRecord, Outcome, StepEntry
 

@@ -21,7 +21,7 @@ from gpu_worker.step_frames import StepFrames
 from gpu_worker.step_mark import JobMismatch, mark_step
 from gpu_worker.writer import End, Entry, Unit, Written, known, pixel_bytes
 from steps.contract import Fact, Frame, StepResult
-from steps.program import Visit
+from steps.recipe.program import Visit
 from storage.images.png_recipe import ImageRecipe, StepMark
 from storage.ledger.records import Outcome, StepCounts
 from storage.objects.artefacts import DamagedObject, MissingObject, StoreError

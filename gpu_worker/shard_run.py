@@ -23,7 +23,7 @@ from gpu_worker.run_chunk import ChunkStep
 from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.shard_work import ShardWork
 from gpu_worker.writer import End, Entry, Writer
-from steps.program import Program, Visit
+from steps.recipe.program import Program, Visit
 from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemRecord, ItemState, JobRecord, Outcome, StepCounts

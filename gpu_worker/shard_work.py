@@ -11,7 +11,7 @@ from gpu_worker.losses import Losses
 from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.working_sizes import WorkingSizes
 from gpu_worker.writer import Writer
-from steps.program import Program
+from steps.recipe.program import Program
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord
 

@@ -16,7 +16,7 @@ from gpu_worker.shard_work import ShardWork
 from gpu_worker.writer import Written
 from steps.contract import Fact, Frame, StepResult
 from steps.facts import ALWAYS, measure
-from steps.program import Visit
+from steps.recipe.program import Visit
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import DamagedObject, MissingObject, StoreError
 

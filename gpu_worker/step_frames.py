@@ -9,7 +9,7 @@ from gpu_worker.live_item import LiveItem
 from gpu_worker.shard_work import ShardWork
 from gpu_worker.writer import pixel_bytes
 from steps.contract import Frame
-from steps.program import Visit
+from steps.recipe.program import Visit
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import DamagedObject, MissingObject, StoreError
 

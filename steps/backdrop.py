@@ -5,9 +5,9 @@ from PIL import Image
 from pydantic import Field
 from typing_extensions import override
 
-from steps.alpha import flatten
-from steps.color import Color, rgb
 from steps.contract import StepResult
+from steps.pixels.alpha import flatten
+from steps.pixels.color import Color, rgb
 from steps.transform import Transform
 
 

@@ -6,9 +6,9 @@ from PIL import Image
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from steps.alpha import flatten
-from steps.color import Color, rgb
 from steps.contract import Encoding, ImageFormat, StepResult
+from steps.pixels.alpha import flatten
+from steps.pixels.color import Color, rgb
 from steps.transform import Transform
 
 WITHOUT_ALPHA = ("jpeg",)

@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from configs.documents.item import Item, ItemFile
-from steps.alpha import flatten
-from steps.color import Color, rgb
 from steps.contract import Frame, Relief, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, Sampling, painted_steps
-from steps.sizes import crop, pad_to_multiple
+from steps.pixels.alpha import flatten
+from steps.pixels.color import Color, rgb
+from steps.pixels.sizes import crop, pad_to_multiple
 
 
 class Generate(DiffusionStep):

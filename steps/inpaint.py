@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from configs.documents.item import Item, ItemFile
-from steps import masks
-from steps.alpha import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
 from steps.contract import Fact, Frame, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, Request, Sampling, painted_steps
-from steps.sizes import crop, pad_to_multiple, padded_size
+from steps.pixels import masks
+from steps.pixels.alpha import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
+from steps.pixels.sizes import crop, pad_to_multiple, padded_size
 
 NEUTRAL = (127, 127, 127)  # what the model sees behind transparent pixels: no color that it could carry over
 

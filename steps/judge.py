@@ -10,11 +10,11 @@ from typing_extensions import override
 
 from configs.catalogues.model_spec import ModelRef
 from configs.documents.item import Item
-from steps.alpha import flatten
-from steps.color import Color, rgb
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
 from steps.judging import DIGITS, MEASURES, Batch, Measure, MeasureName
-from steps.palette import palette_distance
+from steps.pixels.alpha import flatten
+from steps.pixels.color import Color, rgb
+from steps.pixels.palette import palette_distance
 from steps.template import MAX_PROMPT, Template, fill, filled_length, unknown_placeholders
 
 PALETTE_FACTS: Mapping[str, str] = {

@@ -8,8 +8,8 @@ from PIL import Image, ImageOps
 from typing_extensions import override
 
 from configs.documents.item import Item, ItemFile
-from steps.alpha import OPAQUE
 from steps.contract import Frame, Step, StepContext, StepResult
+from steps.pixels.alpha import OPAQUE
 
 
 class Load(Step):

@@ -9,9 +9,9 @@ from pydantic import Field
 from typing_extensions import override
 
 from configs.catalogues.model_spec import ModelRef
-from steps.alpha import OPAQUE, Plane, alpha_of, flatten, with_alpha
-from steps.color import Color, rgb
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
+from steps.pixels.alpha import OPAQUE, Plane, alpha_of, flatten, with_alpha
+from steps.pixels.color import Color, rgb
 
 WHITE = (OPAQUE, OPAQUE, OPAQUE)
 

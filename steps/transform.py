@@ -8,10 +8,10 @@ from PIL import Image
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import override
 
-from steps.alpha import OPAQUE, alpha_of
-from steps.color import rgb
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
-from steps.sizes import checked_size
+from steps.pixels.alpha import OPAQUE, alpha_of
+from steps.pixels.color import rgb
+from steps.pixels.sizes import checked_size
 
 MAX_SIDE = 16_384
 TRANSPARENT = "transparent"

@@ -10,10 +10,10 @@ from pydantic import Field
 from typing_extensions import override
 
 from configs.catalogues.model_spec import ModelRef
-from steps.alpha import bleed
 from steps.contract import Frame, Relief, Step, StepContext, StepResult
-from steps.engines.side_by_side import side_by_side
-from steps.sizes import checked_size, crop, pad_to
+from steps.pixels.alpha import bleed
+from steps.pixels.sizes import checked_size, crop, pad_to
+from steps.side_by_side import side_by_side
 
 # Tiles against a lack of memory: small ones, as nobody knows how much is lacking. A multiple of 4 pixels, as networks
 # that fold the image need.

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from steps.engines.hugging_face import PretrainedOptions, pretrained, with_safetensors
-from steps.engines.side_by_side import on_device
 from steps.judging import Vector
+from steps.side_by_side import on_device
 
 
 class ClipOptions(PretrainedOptions):

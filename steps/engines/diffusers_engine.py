@@ -16,7 +16,7 @@ from steps.contract import Relief
 from steps.diffusion import SCHEDULERS, Request, Sampling, SchedulerName, Task
 from steps.engines.diffusers_relief import Placement, reliefs_of, set_tile, tiled
 from steps.engines.hugging_face import offline, silence_transformers
-from steps.engines.side_by_side import side_by_side
+from steps.side_by_side import side_by_side
 
 
 class DiffusersOptions(BaseModel):

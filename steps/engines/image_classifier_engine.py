@@ -7,7 +7,7 @@ from PIL import Image
 from pydantic import Field
 
 from steps.engines.hugging_face import PretrainedOptions, pretrained, with_safetensors
-from steps.engines.side_by_side import on_device
+from steps.side_by_side import on_device
 
 
 class ImageClassifierOptions(PretrainedOptions):

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from steps.engines.side_by_side import on_device
 from steps.judging import Line
+from steps.side_by_side import on_device
 
 # Names of weights that the package brings along -> its files that find text and that read it.
 PACKAGED = {"PP-OCRv6-small": ("PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx")}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from steps.realesrgan_compat import new_upscaler, read_weights, realesrgan
+from steps.engines.realesrgan_compat import new_upscaler, read_weights, realesrgan
 
 
 class _Options(BaseModel):

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from steps.alpha import OPAQUE, SUBJECT, alpha_of
-from steps.engines.side_by_side import on_device
 from steps.judging import Match
+from steps.pixels.alpha import OPAQUE, SUBJECT, alpha_of
+from steps.side_by_side import on_device
 
 # A subject in the sprites that the classifier learned from takes about four fifths of the picture's side. Cut-outs are
 # framed like that, over white: measured on sprites cut out and trimmed, without a frame 94 % are named rightly, and of

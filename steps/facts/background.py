@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steps.alpha import SUBJECT, alpha_of
 from steps.contract import Fact
 from steps.facts.shape import SPECK
 from steps.facts.view import View
-from steps.masks import Mask, dilate, enclosed, regions
+from steps.pixels.alpha import SUBJECT, alpha_of
+from steps.pixels.masks import Mask, dilate, enclosed, regions
 
 BITS = 5  # levels of a channel that are told apart: 32
 RIM = 2  # pixels beside the subject's edge that are a mixture, and frame pixels taken where nothing else is seen

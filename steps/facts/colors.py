@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from steps.alpha import OPAQUE
 from steps.contract import Fact
 from steps.facts.spec import FactSpec, Measure
 from steps.facts.view import View
+from steps.pixels.alpha import OPAQUE
 
 STEP = 16  # levels of a channel: shades that close are one color
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from steps.alpha import OPAQUE
 from steps.contract import Fact
 from steps.facts.background import left_and_lost
 from steps.facts.pairs import of_one_size
 from steps.facts.spec import FactSpec, Measure
 from steps.facts.view import View, on_gray, visible
+from steps.pixels.alpha import OPAQUE
 
 WINDOW = 7  # pixels: the side of SSIM's window
 

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steps.alpha import OPAQUE
 from steps.contract import Fact
 from steps.facts.spec import FactSpec, Measure
 from steps.facts.view import View
-from steps.masks import Mask
+from steps.pixels.alpha import OPAQUE
+from steps.pixels.masks import Mask
 
 SECOND_DIFFERENCES = tuple(
     np.array(rows, dtype=np.float32)

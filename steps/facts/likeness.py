@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steps.alpha import OPAQUE, alpha_of
 from steps.contract import Fact
 from steps.facts.spec import FactSpec, Measure
 from steps.facts.view import View, on_gray
+from steps.pixels.alpha import OPAQUE, alpha_of
 
 FINE, COARSE = 12, 6  # sides of the small planes: luma and alpha; blue and red differences
 LEVELS = "0123456789abcdefghijklmnopqrstuv"  # 32 levels, one character each

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from steps.alpha import OPAQUE
 from steps.contract import Fact
 from steps.facts.spec import FactSpec, Measure
 from steps.facts.view import View
-from steps.masks import Mask, enclosed_area
+from steps.pixels.alpha import OPAQUE
+from steps.pixels.masks import Mask, enclosed_area
 
 SPECK = 0.0005  # of the image's area: a smaller part of the subject, or hole in it, is noise and does not count
 SOFT_FROM, SOFT_TO = 13, 242  # alpha of 5 % … 95 %: networks leave alphas of 1 … 3 where nothing is

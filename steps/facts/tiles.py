@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.alpha import OPAQUE
 from steps.contract import Fact
 from steps.facts.pairs import of_one_size
 from steps.facts.spec import FactSpec, Measure
 from steps.facts.view import View, visible
-from steps.masks import Mask
+from steps.pixels.alpha import OPAQUE
+from steps.pixels.masks import Mask
 
 WITHIN = 250  # alpha of 255 from which a reduced pixel holds nothing but the subject
 LENGTH = 0.07  # of the image's side: a shorter line is a detail

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.alpha import OPAQUE
 from steps.contract import Fact
 from steps.facts.spec import FactSpec, Measure
 from steps.facts.view import View
+from steps.pixels.alpha import OPAQUE
 
 NEARLY = 12  # of 255, each channel: a difference that one hardly sees side by side
 TOP = 0.98  # share of pixels below what counts as the strongest edges, and as the lightest

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steps.alpha import OPAQUE, SUBJECT, Plane, alpha_of, flatten
-from steps.color import RGB
-from steps.masks import Mask
+from steps.pixels.alpha import OPAQUE, SUBJECT, Plane, alpha_of, flatten
+from steps.pixels.color import RGB
+from steps.pixels.masks import Mask
 
 Box = tuple[int, int, int, int]  # left, top, width, height, pixels
 

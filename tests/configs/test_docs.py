@@ -15,8 +15,8 @@ from configs.job.job import ItemEntry, Job, read_job
 from configs.recipe.files import BUILT_IN
 from configs.recipe.recipe import OnFail, Recipe, RecipeStep, Repeat
 from configs.settings.settings import Settings
-from steps.compile import resolve_program
 from steps.facts import IMAGE_FACTS
+from steps.recipe import resolve_program
 
 DOCS = Path(__file__).parents[2] / "docs"
 JOBS, RECIPES = ((DOCS / name).read_text(encoding="utf-8") for name in ("jobs.md", "recipes.md"))

@@ -19,7 +19,7 @@ CONFIGS = (
 )  # fmt: skip
 RESOLVE = """
 from configs.recipe.recipe import Recipe
-from steps.compile import resolve_program
+from steps.recipe import resolve_program
 from configs.catalogues.catalogue import names
 for name in names("steps"):
     __import__("configs.catalogues.catalogue").catalogue.load_step(name)

@@ -10,7 +10,7 @@ from configs.documents.yaml_source import parse_yaml
 from configs.recipe.files import BUILT_IN, find_recipe, is_recipe_path, recipe_names
 from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
-from steps.compile import resolve_program
+from steps.recipe import resolve_program
 
 
 @pytest.mark.parametrize("path", sorted(BUILT_IN.glob("*.yaml")), ids=lambda path: path.stem)

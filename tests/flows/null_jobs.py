@@ -7,8 +7,8 @@ from typing import Any
 
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
-from steps.compile import resolve_program
-from steps.program import Program, Visit
+from steps.recipe import resolve_program
+from steps.recipe.program import Program, Visit
 from storage.ledger.records import (
     ArtefactRecord,
     ItemRecord,

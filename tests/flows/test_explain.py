@@ -22,8 +22,8 @@ from flows.explain_command import describe, explain_command, find_item
 from flows.explain_document import explanation_document
 from flows.explain_lines import lines_of
 from flows.explained import Branched, Chosen, Explanation, Gated, Looped, Switched, nodes_of
-from steps.compile import compile_recipe, resolve_program
-from steps.program import Program
+from steps.recipe import compile_recipe, resolve_program
+from steps.recipe.program import Program
 from storage.ledger.records import ItemState, Outcome, Review, Verdict
 from tests.flows.null_jobs import NOW, brightness_of, job_of, null_job, reported
 from tests.gpu_worker.mill import Mill

@@ -7,7 +7,7 @@ from PIL import Image
 
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
-from steps.compile import resolve_program
+from steps.recipe import resolve_program
 from tests.command import Pixelmill, PixelmillHere
 from tests.gpu_worker.mill import Mill
 

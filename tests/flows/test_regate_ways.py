@@ -11,7 +11,7 @@ import pytest
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
 from gpu_worker.redecision import Change
-from steps.compile import compile_recipe
+from steps.recipe import compile_recipe
 from storage.ledger.records import ItemState
 from tests.flows.regated_job import Document, RegatedJob
 from tests.gpu_worker.null_recipes import null_steps_known, some_items, with_variables

@@ -13,7 +13,7 @@ from flows.findings import Kind
 from flows.finish import finish_job
 from flows.repair import Repair, repair_job
 from flows.verify import Verification, verify_job
-from steps.compile import resolve_program
+from steps.recipe import resolve_program
 from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.folder_store import FolderStore

@@ -11,7 +11,7 @@ from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
 from gpu_worker.runtime import get_runtime
-from steps.compile import resolve_program
+from steps.recipe import resolve_program
 from storage.images.png_recipe import ImageRecipe, StepMark, png_chunks
 from storage.objects.keys import fingerprint
 from tests.gpu_worker.mill import Mill

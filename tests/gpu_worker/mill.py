@@ -11,7 +11,7 @@ from configs.settings.settings import Settings
 from gpu_worker.runtime import WorkerRuntime
 from gpu_worker.shard_run import ShardRun
 from steps.contract import Step
-from steps.program import Program, ResolvedStep, straight
+from steps.recipe.program import Program, ResolvedStep, straight
 from storage.ledger.records import ItemReport, ItemState, JobRecord, StepCounts
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.folder_store import FolderStore

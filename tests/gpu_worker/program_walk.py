@@ -10,7 +10,7 @@ from configs.documents.item import Item
 from gpu_worker.item_path import ItemPath
 from gpu_worker.step_mark import mark_step
 from steps.contract import Frame
-from steps.program import Program, Visit
+from steps.recipe.program import Program, Visit
 from tests.gpu_worker.parts import PlainContext
 from tests.steps.recipes_at_random import brightness
 

@@ -10,8 +10,8 @@ from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
 from gpu_worker.item_path import ItemPath
 from gpu_worker.prospect import Prospect
-from steps.compile import compile_recipe
-from steps.program import Program
+from steps.recipe import compile_recipe
+from steps.recipe.program import Program
 from tests.gpu_worker.mill import Mill
 from tests.gpu_worker.null_recipes import null_steps_known
 from tests.gpu_worker.program_walk import Walk, passed, reasons

@@ -11,7 +11,7 @@ from gpu_worker.foresight import Forecast, forecast
 from gpu_worker.item_path import ItemError, ItemPath
 from gpu_worker.step_mark import JobMismatch, mark_step
 from steps.contract import Step
-from steps.program import ResolvedStep, Visit, straight
+from steps.recipe.program import ResolvedStep, Visit, straight
 from steps.remove_background import RemoveBackground
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import MissingObject

@@ -18,8 +18,8 @@ from benchmarks.null_steps import Color, color_of
 from configs.recipe.recipe import Recipe
 from gpu_worker.prospect import Prospect
 from gpu_worker.replay import replay
-from steps.compile import compile_recipe
-from steps.program import Program
+from steps.recipe import compile_recipe
+from steps.recipe.program import Program
 from storage.ledger.records import ItemReport, ItemState
 from tests.gpu_worker.mill import Mill
 from tests.gpu_worker.null_recipes import null_steps_known, some_items

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.null_steps import Color, drawn, score, shifted, vote
 from benchmarks.plain_ways import Picture
 from configs.documents.item import Item
-from steps.program import derived_seed
+from steps.recipe.program import derived_seed
 
 Entry = dict[str, Any]
 Facts = dict[str, float]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from configs.recipe.recipe import MAX_DEPTH, Recipe
-from steps.compile import compile_recipe
+from steps.recipe import compile_recipe
 
 Entry = dict[str, Any]
 

@@ -9,8 +9,8 @@ from configs.documents.validation import check
 from configs.documents.yaml_source import parse_yaml
 from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
-from steps.compile import resolve_program
 from steps.judging import MEASURES
+from steps.recipe import resolve_program
 from tests.steps.step_tables import DOCUMENT, tables, written
 
 JUDGING = DOCUMENT.with_name("judging.md").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
-from steps import masks
-from steps.alpha import alpha_of
 from steps.inpaint import Inpaint
+from steps.pixels import masks
+from steps.pixels.alpha import alpha_of
 from tests.steps import images
 from tests.steps.conftest import Context
 

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from configs.catalogues.model_spec import ModelRef
 from configs.documents.problems import InvalidInput
 from configs.recipe.recipe import Recipe
-from steps.compile import resolve_program
 from steps.contract import Frame
 from steps.judge import Judge
 from steps.judging import MEASURES, Line
+from steps.recipe import resolve_program
 from tests.steps import images
 from tests.steps.conftest import Context
 

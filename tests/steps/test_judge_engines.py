@@ -8,7 +8,6 @@ import pytest
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
-from steps.alpha import with_alpha
 from steps.engines import (
     aesthetic_engine,
     clip_engine,
@@ -17,6 +16,7 @@ from steps.engines import (
     sprite_engine,
 )
 from steps.engines.sprite_engine import named_in
+from steps.pixels.alpha import with_alpha
 from tests.steps import images, tiny_judges
 
 pytestmark = pytest.mark.parts

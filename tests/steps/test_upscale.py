@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steps.alpha import bleed, flatten
 from steps.engines import realesrgan_engine
+from steps.pixels.alpha import bleed, flatten
 from steps.upscale import Upscale
 from tests.steps import images, tiny_models
 from tests.steps.conftest import Context

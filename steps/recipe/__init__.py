@@ -4,6 +4,6 @@
 `retries`, `branches`, `loops`. They write operations into a `draft`, and know from their `scope` who comes there.
 """
 
-from steps.compile.compiler import Compiled, compile_recipe, resolve_program
+from steps.recipe.compiler import Compiled, compile_recipe, resolve_program
 
 __all__ = ["Compiled", "compile_recipe", "resolve_program"]

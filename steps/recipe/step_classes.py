@@ -9,9 +9,9 @@ from configs.documents.item import Item
 from configs.documents.problems import Problem
 from configs.documents.validation import check
 from configs.recipe.recipe import RecipeStep
-from steps.compile.draft import Draft
-from steps.compile.scope import Scope
 from steps.contract import Step
+from steps.recipe.draft import Draft
+from steps.recipe.scope import Scope
 
 
 def make_step(entry: RecipeStep, path: str, scope: Scope, draft: Draft) -> Step | None:

@@ -2,9 +2,9 @@
 
 from configs.documents.yaml_source import child
 from configs.recipe.recipe import Group, RecipeStep, Switch
-from steps.compile.entries import Compiling, title_of
-from steps.compile.scope import Origin, Scope
-from steps.program import DEFAULT, Select
+from steps.recipe.entries import Compiling, title_of
+from steps.recipe.program import DEFAULT, Select
+from steps.recipe.scope import Origin, Scope
 
 
 def write_group(compiling: Compiling, entry: Group, path: str, scope: Scope) -> Origin:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from configs.conditions import Condition
 from configs.documents.problems import Problem
-from steps.compile.scope import Scope
 from steps.facts import FACTS
-from steps.program import Decide, Operation, ResolvedStep, Visit
+from steps.recipe.program import Decide, Operation, ResolvedStep, Visit
+from steps.recipe.scope import Scope
 
 
 class Draft:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from configs.documents.problems import did_you_mean
 from configs.documents.yaml_source import child
 from configs.recipe.recipe import Entry, Gate, leaves_of
-from steps.compile.conditions import Conditions
-from steps.compile.draft import Draft
-from steps.compile.scope import Changes, Origin, Scope
+from steps.recipe.conditions import Conditions
+from steps.recipe.draft import Draft
+from steps.recipe.scope import Changes, Origin, Scope
 
 
 class Placed(NamedTuple):

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from configs.documents.problems import did_you_mean
 from configs.recipe.recipe import Gate, OnFail, RecipeStep
-from steps.compile.branches import write_else
-from steps.compile.entries import Compiling, Placed, title_of
-from steps.compile.scope import Origin, Scope
-from steps.compile.step_classes import reads_seed
-from steps.compile.visits import Visits
-from steps.program import Return
+from steps.recipe.branches import write_else
+from steps.recipe.entries import Compiling, Placed, title_of
+from steps.recipe.program import Return
+from steps.recipe.scope import Origin, Scope
+from steps.recipe.step_classes import reads_seed
+from steps.recipe.visits import Visits
 
 
 def start_of_retry(compiling: Compiling, entries: Sequence[Placed], scope: Scope) -> int | None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from configs.recipe.recipe import Gate, OnFail, RecipeStep
-from steps.compile.entries import Compiling, title_of
-from steps.compile.scope import Origin, Scope
-from steps.program import Reject, Test, Warn
+from steps.recipe.entries import Compiling, title_of
+from steps.recipe.program import Reject, Test, Warn
+from steps.recipe.scope import Origin, Scope
 
 # Makes the image anew: (how-manieth attempt, from 2; for whom) -> those who have another image then.
 Redo = Callable[[int, Scope], Scope]

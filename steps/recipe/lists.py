@@ -5,16 +5,16 @@ from functools import partial
 from typing import Any
 
 from configs.recipe.recipe import MAX_DEPTH, BestOf, Gate, Group, RecipeStep, Repeat, Switch
-from steps.compile.branches import write_else, write_group, write_switch
-from steps.compile.conditions import Conditions
-from steps.compile.draft import Draft
-from steps.compile.entries import Compiling, Placed, title_of
-from steps.compile.gates import Redo, write_gate, write_lone_gate
-from steps.compile.loops import write_best_of, write_repeat
-from steps.compile.retries import Retries, Start, start_of_retry
-from steps.compile.scope import Origin, Scope
-from steps.compile.visits import Visits
-from steps.program import Save
+from steps.recipe.branches import write_else, write_group, write_switch
+from steps.recipe.conditions import Conditions
+from steps.recipe.draft import Draft
+from steps.recipe.entries import Compiling, Placed, title_of
+from steps.recipe.gates import Redo, write_gate, write_lone_gate
+from steps.recipe.loops import write_best_of, write_repeat
+from steps.recipe.program import Save
+from steps.recipe.retries import Retries, Start, start_of_retry
+from steps.recipe.scope import Origin, Scope
+from steps.recipe.visits import Visits
 
 _WRITERS: Mapping[type, Callable[[Compiling, Any, str, Scope], Origin]] = {
     Group: write_group,

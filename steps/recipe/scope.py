@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from configs.recipe.recipe import OnFail
-from steps.program import Guard, Guards
+from steps.recipe.program import Guard, Guards
 
 Changes = Mapping[str, Mapping[str, Sequence[Any]]]  # step id -> parameter -> values
 

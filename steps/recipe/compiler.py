@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from configs.conditions import Condition
 from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from configs.recipe.recipe import DISTINCT, Recipe
-from steps.compile.conditions import Conditions, unknown_facts
-from steps.compile.draft import Draft
-from steps.compile.entries import Placed
-from steps.compile.lists import Lists
-from steps.compile.scope import Origin, Scope
-from steps.compile.visits import Visits
-from steps.program import Program, ResolvedStep
+from steps.recipe.conditions import Conditions, unknown_facts
+from steps.recipe.draft import Draft
+from steps.recipe.entries import Placed
+from steps.recipe.lists import Lists
+from steps.recipe.program import Program, ResolvedStep
+from steps.recipe.scope import Origin, Scope
+from steps.recipe.visits import Visits
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 from configs.conditions import THIS, Condition, ConditionError
 from configs.documents.problems import Problem, did_you_mean
 from configs.recipe.recipe import Check, Gate, RecipeStep
-from steps.compile.draft import Draft
-from steps.compile.scope import Scope
 from steps.facts import FACTS
-from steps.program import Requirement
+from steps.recipe.draft import Draft
+from steps.recipe.program import Requirement
+from steps.recipe.scope import Scope
 
 
 class Conditions:

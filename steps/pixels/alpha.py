@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steps.color import RGB
+from steps.pixels.color import RGB
 
 OPAQUE = 255
 SUBJECT = 128  # from here on a pixel belongs to the subject: more than half opaque

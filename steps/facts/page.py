@@ -1,12 +1,12 @@
-"""The tables of docs/facts.md: `python -m steps.facts_page` writes them anew."""
+"""The tables of docs/facts.md: `python -m steps.facts.page` writes them anew."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from steps.facts import FACTS, FactSpec
 
-PAGE = Path(__file__).parents[1] / "docs" / "facts.md"
-BEGIN, END = "<!-- facts: begin (written by python -m steps.facts_page) -->", "<!-- facts: end -->"
+PAGE = Path(__file__).parents[2] / "docs" / "facts.md"
+BEGIN, END = "<!-- facts: begin (written by python -m steps.facts.page) -->", "<!-- facts: end -->"
 
 _SECTIONS: tuple[tuple[str, Callable[[FactSpec], bool]], ...] = (
     ("Measured on every image", lambda spec: spec.always),

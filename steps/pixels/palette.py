@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steps.alpha import OPAQUE, alpha_of
-from steps.color import RGB
+from steps.pixels.alpha import OPAQUE, alpha_of
+from steps.pixels.color import RGB
 
 BITS = 5  # of each channel: colors that agree in them are taken as one, which stands for their mean
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from configs.recipe.recipe import BestOf, Repeat
-from steps.compile.entries import Compiling, title_of
-from steps.compile.scope import Origin, Scope
-from steps.program import Pick, Return, Save, Score
+from steps.recipe.entries import Compiling, title_of
+from steps.recipe.program import Pick, Return, Save, Score
+from steps.recipe.scope import Origin, Scope
 
 
 def write_repeat(compiling: Compiling, entry: Repeat, path: str, scope: Scope) -> Origin:

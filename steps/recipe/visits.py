@@ -2,13 +2,13 @@
 
 from configs.documents.problems import Problem
 from configs.recipe.recipe import Recipe, RecipeStep
-from steps.compile.conditions import Conditions, unknown_facts
-from steps.compile.draft import Draft
-from steps.compile.scope import Scope
-from steps.compile.step_classes import make_step
 from steps.contract import Step
 from steps.facts import FACTS
-from steps.program import ResolvedStep, Visit
+from steps.recipe.conditions import Conditions, unknown_facts
+from steps.recipe.draft import Draft
+from steps.recipe.program import ResolvedStep, Visit
+from steps.recipe.scope import Scope
+from steps.recipe.step_classes import make_step
 
 MAX_VISITS = 256  # with all loops written out
 
