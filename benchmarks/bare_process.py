@@ -20,8 +20,8 @@ from configs.catalogues.models import ModelCatalogue
 from configs.documents.item import Item
 from configs.settings.settings import Settings, load_settings
 from flows.plan import read_plan_request
-from gpu_worker.device import choose_device
-from gpu_worker.item_path import ItemPath
+from gpu_worker.device.device import choose_device
+from gpu_worker.walk.item_path import ItemPath
 from steps.contract import Frame, Relief, Step, StepContext
 from steps.facts import measure
 from steps.recipe.program import Program, Visit

@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks.resident import Message, serve
 from configs.settings.settings import load_settings
 from flows.plan import read_plan_request, start_job
-from gpu_worker import step_facts
-from gpu_worker.runtime import WorkerRuntime
-from gpu_worker.shard_run import ShardRun
+from gpu_worker.device.runtime import WorkerRuntime
+from gpu_worker.shard import step_facts
+from gpu_worker.shard.shard_run import ShardRun
 from steps.facts import ALWAYS
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState

@@ -25,8 +25,8 @@ from benchmarks.plain_bucket import PlainBucket
 from benchmarks.resident import Message, serve
 from configs.settings.settings import load_settings
 from flows.plan import read_plan_request
-from gpu_worker.item_path import ItemPath
 from gpu_worker.prospect import Prospect
+from gpu_worker.walk.item_path import ItemPath
 
 PATIENCE = 60.0  # seconds for the server to catch up
 THREADS = 2

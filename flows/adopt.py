@@ -18,7 +18,7 @@ from PIL import Image
 
 from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
 from flows.read_back import READERS
-from gpu_worker.new_artefact import MAX_ADOPTED_PIXELS
+from gpu_worker.shard.new_artefact import MAX_ADOPTED_PIXELS
 from steps.contract import Fact, Step
 from steps.facts import measure
 from storage.images.image_formats import FORMATS, FormatTraits, UnreadableImage, open_image, reading_errors

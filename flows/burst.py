@@ -29,7 +29,7 @@ from flows.revive import REVIVED
 from flows.shard_runs import end_replaced, is_cancelled, tags_of
 from flows.shard_watch import Ending, ProgressReport, ShardWatch
 from flows.webhook import WebhookError, event_of, send_webhook
-from gpu_worker.log_fields import shared_fields
+from gpu_worker.monitor.log_fields import shared_fields
 from storage.ledger.job_lease import job_lease
 from storage.ledger.lease import HeldLease
 from storage.ledger.ledger import Ledger

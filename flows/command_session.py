@@ -35,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 def session(json: bool, *, quiet: bool = True) -> "Iterator[tuple[Settings, Ledger, Console]]":
     """Settings, an open ledger and the console for messages; errors become messages and exit statuses."""
     with errors_reported(json):
-        from gpu_worker.logs import use_logs
+        from gpu_worker.monitor.logs import use_logs
         from storage.ledger.ledger import Ledger
 
         settings = current_settings()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from configs.job.deployment import Deployment, Schedule, deployments
 from configs.settings.settings import Settings
-from gpu_worker.installed import installed_version
+from gpu_worker.monitor.installed import installed_version
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -58,7 +58,7 @@ def ensure_pool_and_deployments(settings: Settings, wanted: Iterable[Deployment]
     from prefect.client.orchestration import get_client
     from prefect.workers.process import ProcessWorker
 
-    from gpu_worker.prefect_worker import PixelmillWorker
+    from gpu_worker.process.prefect_worker import PixelmillWorker
 
     with get_client(sync_client=True) as client:
         _ensure_pool(client, settings.work_pool, PixelmillWorker)

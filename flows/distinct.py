@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from configs.recipe.recipe import DISTINCT
 from configs.settings.settings import Settings
 from flows.verify_finals import expected_finals
-from gpu_worker.distinct import OPENING, Finished, Repetition, likeness_of, repetitions
+from gpu_worker.walk.distinct import OPENING, Finished, Repetition, likeness_of, repetitions
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
 from storage.ledger.ledger import Ledger

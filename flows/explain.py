@@ -24,8 +24,8 @@ from flows.explained import (
     Turn,
     Visited,
 )
-from gpu_worker.item_path import ItemPath, Noted
 from gpu_worker.replay import replay
+from gpu_worker.walk.item_path import ItemPath, Noted
 from steps.recipe import resolve_program
 from steps.recipe.program import Decide, Operation, Pick, Program, Reject, Return, Score, Select, Test, Visit, Warn
 from storage.ledger.records import ItemReport, JobRecord, Outcome, Review, StepEntry

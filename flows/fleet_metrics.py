@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from gpu_worker.metric_table import Metric
+from gpu_worker.monitor.metric_table import Metric
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import Fleet, ItemState, JobStatus, Progress, ShardState
 from storage.ledger.silent_jobs import SilentJobs

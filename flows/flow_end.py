@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Completed, Failed
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings, load_settings
 from flows.report import Summary
-from gpu_worker.logs import use_logs
+from gpu_worker.monitor.logs import use_logs
 from storage.ledger.database import LedgerError
 from storage.ledger.job_lease import JobIsRunning, JobTakenOver
 from storage.ledger.ledger import Ledger

@@ -13,7 +13,7 @@ from configs.settings.private_files import own_folder
 from configs.settings.settings import Settings
 from flows.deployments import ensure_pool_and_deployments
 from flows.server import is_own, local_server
-from gpu_worker.installed import MISSING, can_compute
+from gpu_worker.monitor.installed import MISSING, can_compute
 
 SHORT_LIFE_SECONDS = 60.0  # a process that ends sooner may have something wrong that a restart won't mend
 LONGEST_PAUSE_SECONDS = 30.0  # between its starts then
@@ -91,7 +91,7 @@ def supervised(
     changing = threading.Lock()
     running: list[subprocess.Popen[bytes]] = []
     # A worker or a server that was left behind would go on with settings of then, at a port that the next one needs.
-    tied = [sys.executable, "-m", "gpu_worker.parent_death", str(os.getpid()), *command]
+    tied = [sys.executable, "-m", "gpu_worker.monitor.parent_death", str(os.getpid()), *command]
 
     def start() -> bool:
         with changing, log.open("ab") as output:

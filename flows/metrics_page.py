@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flows.fleet_metrics import FLEET_TABLE
-from gpu_worker.metric_table import TABLE, Metric
+from gpu_worker.monitor.metric_table import TABLE, Metric
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 TABLES = {"worker": TABLE, "fleet": FLEET_TABLE}

@@ -10,7 +10,7 @@ from typing import Any
 from configs.job.deployment import Deployment
 from configs.settings.settings import Settings
 from flows.deployments import all_deployments, entrypoint_of, pool_of
-from gpu_worker.installed import installed_version
+from gpu_worker.monitor.installed import installed_version
 
 PAGE = Path(__file__).parents[1] / "prefect.yaml"
 HEAD = """\

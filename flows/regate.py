@@ -11,9 +11,9 @@ from configs.documents.uris import is_remote
 from configs.settings.settings import Settings
 from flows.regate_recipe import NewRecipe, Own, read_new_recipe
 from flows.request import OtherRecipe, revision_of
-from gpu_worker.foresight import FindArtefacts
 from gpu_worker.redecision import Change, Redecision
 from gpu_worker.regate import Reviews, regate
+from gpu_worker.walk.foresight import FindArtefacts
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
 from storage.inputs.sources import read_item_file

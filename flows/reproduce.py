@@ -11,12 +11,12 @@ from PIL import Image
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import resolve, shown
 from configs.settings.settings import Settings
-from gpu_worker.installed import can_compute
-from gpu_worker.made_with import DEVICE
+from gpu_worker.device.made_with import DEVICE
+from gpu_worker.device.runtime import get_runtime
+from gpu_worker.monitor.installed import can_compute
 from gpu_worker.pixel_difference import PixelDifference, pixel_difference
 from gpu_worker.rebuild import Rebuilt, rebuild
 from gpu_worker.rebuild_plan import CannotRebuild, Difference, RebuildPlan, legible, plan_rebuild
-from gpu_worker.runtime import get_runtime
 from storage.images.image_formats import FORMATS, UnreadableImage, open_image
 from storage.images.images import decode
 from storage.images.png_recipe import ImageRecipe, read_recipe

@@ -20,7 +20,7 @@ from flows.reproduce_report import (
     reproduction_document,
 )
 from flows.stage_progress import stages
-from gpu_worker.logs import use_logs
+from gpu_worker.monitor.logs import use_logs
 
 
 def reproduce_command(

@@ -19,7 +19,7 @@ from flows.explained import visit_label
 from flows.gallery import GalleryFile, relative_link
 from flows.page_parts import digest, source, store_data, templates
 from flows.report import GALLERY_NAME, REVIEW_NAME
-from gpu_worker.distinct import repeated_in
+from gpu_worker.walk.distinct import repeated_in
 from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus, Outcome, RefusedItem, Review

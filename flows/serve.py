@@ -20,7 +20,7 @@ from flows.report import GALLERY_NAME
 from flows.review_api import MAX_BODY, ReviewApi
 from flows.revive import revive_forever
 from flows.served_hosts import OnlyForThisMachine, is_loopback
-from gpu_worker.logs import use_logs
+from gpu_worker.monitor.logs import use_logs
 from storage.ledger.database import LedgerError
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord

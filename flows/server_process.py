@@ -27,7 +27,7 @@ def main(socket_fd: int, users_lock: Path) -> None:
     from configs.settings.settings import load_settings
     from flows.served_hosts import OnlyForThisMachine
     from flows.server_database import patient_database
-    from gpu_worker.logs import use_logs
+    from gpu_worker.monitor.logs import use_logs
 
     with patient_database():
         config = uvicorn.Config(

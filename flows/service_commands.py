@@ -82,7 +82,7 @@ def worker_start(
     parent: Annotated[int | None, typer.Option(hidden=True, help="End with the process of this number.")] = None,
 ) -> None:
     """Take shards from the work pool and run them on this machine's device, models resident."""
-    from gpu_worker.worker_process import start_worker
+    from gpu_worker.process.worker_process import start_worker
 
     with errors_reported(json=False):
         settings = current_settings()

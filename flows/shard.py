@@ -11,8 +11,8 @@ from prefect.states import Cancelled
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import load_settings
 from flows.artifacts import publish_branches
-from gpu_worker.runtime import get_runtime
-from gpu_worker.shard_run import ShardHalted, ShardRun
+from gpu_worker.device.runtime import get_runtime
+from gpu_worker.shard.shard_run import ShardHalted, ShardRun
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
 from storage.ledger.lease import HeldLease, LeaseTaken, lease, shard_lease

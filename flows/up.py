@@ -14,7 +14,7 @@ from configs.settings.settings import Settings, variable_of
 from flows.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
 from flows.local import Say, supervised, worker_process
 from flows.server import ServerError, local_server, require_port
-from gpu_worker.logs import prefect_environment
+from gpu_worker.monitor.logs import prefect_environment
 
 LOOK_SECONDS = 0.5
 

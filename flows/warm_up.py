@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import load_settings
 from flows.form_flow import form_flow
-from gpu_worker.runtime import get_runtime
+from gpu_worker.device.runtime import get_runtime
 
 
 class WarmUpForm(BaseModel):

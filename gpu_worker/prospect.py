@@ -6,7 +6,7 @@ from typing import Any
 from configs.conditions import ITEM_NAMES
 from configs.documents.item import Item
 from configs.documents.problems import Problem
-from gpu_worker.item_path import ItemPath, MistakenCondition
+from gpu_worker.walk.item_path import ItemPath, MistakenCondition
 from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import StepMark
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from PIL import Image
 
 from configs.documents.problems import Problem
-from gpu_worker.device import DeviceUnavailable
-from gpu_worker.failures import BrokenInstallation, DeviceLost, describe
-from gpu_worker.micro_batch import InvalidResult, run_in_batches
-from gpu_worker.model_pool import ModelLoadError
+from gpu_worker.device.device import DeviceUnavailable
+from gpu_worker.device.micro_batch import InvalidResult, run_in_batches
+from gpu_worker.device.model_pool import ModelLoadError
+from gpu_worker.device.runtime import WorkerRuntime
+from gpu_worker.monitor.failures import BrokenInstallation, DeviceLost, describe
 from gpu_worker.rebuild_plan import CannotRebuild, PlannedStep, RebuildPlan, legible
-from gpu_worker.runtime import WorkerRuntime
 from steps.contract import Frame, StepResult
 from storage.images.image_formats import UnreadableImage, UnwritableImage
 from storage.images.images import EncodedImage, decode, encode

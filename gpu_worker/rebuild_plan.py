@@ -17,9 +17,9 @@ from configs.catalogues.models import ModelCatalogue, UnknownModel
 from configs.documents.item import Item, ItemFile
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.validation import check
-from gpu_worker.failures import describe
-from gpu_worker.item_path import ItemPath
-from gpu_worker.step_mark import mark_step
+from gpu_worker.monitor.failures import describe
+from gpu_worker.walk.item_path import ItemPath
+from gpu_worker.walk.step_mark import mark_step
 from steps.contract import Step
 from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import ImageRecipe, StepMark

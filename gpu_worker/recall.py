@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from configs.documents.item import Item
-from gpu_worker.item_path import ItemPath
 from gpu_worker.replay import replay
+from gpu_worker.walk.item_path import ItemPath
 from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import StepMark
 from storage.ledger.records import ItemReport, JobRecord

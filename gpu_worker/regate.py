@@ -7,13 +7,13 @@ from itertools import islice
 
 from configs.documents.item import Item
 from configs.recipe.recipe import DISTINCT, Distinct
-from gpu_worker.distinct import Finished, Repetition, repetitions
-from gpu_worker.failures import describe
-from gpu_worker.foresight import FindArtefacts, Foreseen, Foresight, Recall, foresee
-from gpu_worker.item_path import NO_IMAGE, ItemError, ItemPath
+from gpu_worker.monitor.failures import describe
 from gpu_worker.recall import Memory
 from gpu_worker.redecision import Change, Redecision, Standing
-from gpu_worker.step_mark import DigestFile
+from gpu_worker.walk.distinct import Finished, Repetition, repetitions
+from gpu_worker.walk.foresight import FindArtefacts, Foreseen, Foresight, Recall, foresee
+from gpu_worker.walk.item_path import NO_IMAGE, ItemError, ItemPath
+from gpu_worker.walk.step_mark import DigestFile
 from steps.recipe.program import Program, Visit
 from storage.ledger.finals import final_keys
 from storage.ledger.records import ArtefactRecord, ItemReport, ItemState, JobRecord, Outcome, StepEntry

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from configs.documents.item import Item
-from gpu_worker.item_path import ItemError, ItemPath, Noted
+from gpu_worker.walk.item_path import ItemError, ItemPath, Noted
 from steps.recipe.program import Program
 from storage.images.png_recipe import StepMark
 from storage.ledger.records import StepEntry

@@ -85,7 +85,7 @@ class PixelmillHere(Pixelmill):
 @contextmanager
 def _process_as_it_was(environment: Mapping[str, str]) -> Iterator[None]:
     """Sets the environment, and afterwards undoes what a command does to its process: it has one to itself."""
-    from gpu_worker import logs
+    from gpu_worker.monitor import logs
 
     root, last = logging.getLogger(), logging.lastResort
     packages = [logging.getLogger(name) for name in logs.PACKAGES]

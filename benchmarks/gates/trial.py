@@ -15,7 +15,7 @@ from benchmarks.gates.verdict import DUPLICATE, Gates
 from benchmarks.gates.workshop import Workshop, asked_for
 from configs.recipe.recipe import Distinct
 from configs.settings.settings import Settings
-from gpu_worker.distinct import Finished, repetitions
+from gpu_worker.walk.distinct import Finished, repetitions
 from starter.sprites import COLORS, OBJECTS
 
 SOUND, OF_EACH = 2_000, 200

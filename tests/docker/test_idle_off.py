@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker.metric_table import TABLE
+from gpu_worker.monitor.metric_table import TABLE
 from tests.docker.rented import RENTED
 from tests.flows.shells import wait_until
 from tests.storage.servers import free_port

@@ -23,7 +23,7 @@ from configs.job.deployment import deployments
 from configs.settings.settings import PREFIX, Settings, variable_of
 from flows.cli import app
 from flows.fleet_metrics import FLEET_TABLE
-from gpu_worker.worker_process import HARD_END_SECONDS
+from gpu_worker.process.worker_process import HARD_END_SECONDS
 from tests.docker.cluster import KUBERNETES, Cluster, Container, Workload, checkout, render
 
 pytestmark = pytest.mark.parts

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 
 from flows.fleet_metrics import FLEET_TABLE
 from flows.metrics_page import PAGE, with_tables
-from gpu_worker.child_figures import ROWS
-from gpu_worker.metric_table import TABLE, Metric
+from gpu_worker.monitor.metric_table import TABLE, Metric
+from gpu_worker.process.child_figures import ROWS
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = json.loads((ROOT / "docker" / "grafana" / "pixelmill.json").read_text(encoding="utf-8"))

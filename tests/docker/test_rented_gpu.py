@@ -21,7 +21,7 @@ import pytest
 
 from configs.settings.settings import Settings
 from flows.server import local_server
-from gpu_worker.worker_process import HARD_END_SECONDS
+from gpu_worker.process.worker_process import HARD_END_SECONDS
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus
 from tests.command import Pixelmill

@@ -16,7 +16,7 @@ from flows.regate_recipe import NewRecipe
 from flows.report import Summary, build_summary
 from flows.verify import verify_job
 from gpu_worker.redecision import Change
-from gpu_worker.shard_run import ShardRun
+from gpu_worker.shard.shard_run import ShardRun
 from steps.recipe import resolve_program
 from storage.ledger.records import ItemReport, ItemState, JobRecord, JobStatus, Review, Verdict
 from tests.gpu_worker.mill import JOB, Mill

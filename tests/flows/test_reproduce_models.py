@@ -12,8 +12,8 @@ from PIL import Image
 
 from configs.catalogues.models import BUILT_IN
 from flows.reproduce import Reproduction, Verdict, reproduce
-from gpu_worker.made_with import DEVICE, made_with
-from gpu_worker.runtime import get_runtime
+from gpu_worker.device.made_with import DEVICE, made_with
+from gpu_worker.device.runtime import get_runtime
 from storage.images.png_recipe import read_recipe
 from tests.command import Pixelmill
 from tests.gpu_worker.finished_images import finished, photo, settings_for

@@ -9,7 +9,7 @@ from flows.retried import retry_items
 from flows.review import decide
 from flows.review_command import decide_command
 from flows.review_table import waiting_markdown
-from gpu_worker.foresight import forecast
+from gpu_worker.walk.foresight import forecast
 from storage.ledger.records import ItemState, Verdict
 from storage.objects.keys import sha256_hex
 from tests.flows.refused_job import STEPS, refused_job, states

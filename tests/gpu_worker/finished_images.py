@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
-from gpu_worker.runtime import get_runtime
+from gpu_worker.device.runtime import get_runtime
 from steps.recipe import resolve_program
 from storage.images.png_recipe import ImageRecipe, StepMark, png_chunks
 from storage.objects.keys import fingerprint

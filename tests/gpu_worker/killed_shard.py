@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from gpu_worker import writer
+from gpu_worker.shard import writer
 from tests.gpu_worker.mill import Mill, resolved
 from tests.gpu_worker.parts import Fill, Invert, items
 

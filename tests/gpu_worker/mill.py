@@ -8,8 +8,8 @@ from configs.documents.item import Item
 from configs.recipe.overrides import Overrides
 from configs.recipe.recipe import Recipe, RecipeStep
 from configs.settings.settings import Settings
-from gpu_worker.runtime import WorkerRuntime
-from gpu_worker.shard_run import ShardRun
+from gpu_worker.device.runtime import WorkerRuntime
+from gpu_worker.shard.shard_run import ShardRun
 from steps.contract import Step
 from steps.recipe.program import Program, ResolvedStep, straight
 from storage.ledger.records import ItemReport, ItemState, JobRecord, StepCounts

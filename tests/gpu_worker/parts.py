@@ -10,7 +10,7 @@ from pydantic import Field
 
 from configs.catalogues.model_spec import ModelRef
 from configs.documents.item import Item
-from gpu_worker.working_sizes import Rung
+from gpu_worker.device.working_sizes import Rung
 from steps.contract import Encoding, Frame, Relief, Step, StepContext, StepResult
 
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from benchmarks.null_steps import Color, color_of
 from configs.documents.item import Item
-from gpu_worker.item_path import ItemPath
-from gpu_worker.step_mark import mark_step
+from gpu_worker.walk.item_path import ItemPath
+from gpu_worker.walk.step_mark import mark_step
 from steps.contract import Frame
 from steps.recipe.program import Program, Visit
 from tests.gpu_worker.parts import PlainContext

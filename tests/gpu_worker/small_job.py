@@ -14,8 +14,8 @@ from configs.catalogues.model_spec import Role
 from configs.catalogues.models import ModelCatalogue
 from configs.documents.item import Item
 from configs.settings.settings import Settings
-from gpu_worker.runtime import WorkerRuntime
-from gpu_worker.working_sizes import Rung
+from gpu_worker.device.runtime import WorkerRuntime
+from gpu_worker.device.working_sizes import Rung
 from steps.contract import Frame, Step, StepContext, StepResult
 from steps.generate import Generate
 from steps.upscale import Upscale

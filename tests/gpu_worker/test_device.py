@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gpu_worker.device import DeviceUnavailable, available_cores, choose_device, held_mb, resident_mb
+from gpu_worker.device.device import DeviceUnavailable, available_cores, choose_device, held_mb, resident_mb
 
 
 def test_the_cpu_is_always_there() -> None:
@@ -36,7 +36,8 @@ def test_a_device_that_is_not_there_is_refused(kind: str) -> None:
 @pytest.mark.parts
 def test_asking_for_the_cpu_loads_no_torch_and_limits_its_threads() -> None:
     program = (
-        "import os, sys; os.environ.pop('OMP_NUM_THREADS', None); from gpu_worker.device import choose_device as c; "
+        "import os, sys; os.environ.pop('OMP_NUM_THREADS', None);"
+        "from gpu_worker.device.device import choose_device as c; "
         "c('cpu'); print('torch' in sys.modules, os.environ['OMP_NUM_THREADS'])"
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -3,7 +3,7 @@
 import random
 
 from configs.recipe.recipe import Distinct
-from gpu_worker.distinct import Finished, repetitions
+from gpu_worker.walk.distinct import Finished, repetitions
 from steps.facts.likeness import LENGTH, LEVELS
 
 RULE = Distinct()

@@ -8,8 +8,8 @@ import pytest
 
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
-from gpu_worker.item_path import ItemPath
 from gpu_worker.prospect import Prospect
+from gpu_worker.walk.item_path import ItemPath
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program
 from tests.gpu_worker.mill import Mill

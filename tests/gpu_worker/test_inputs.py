@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from configs.documents.item import Item
-from gpu_worker import run_chunk, step_frames
-from gpu_worker.inputs import Inputs
+from gpu_worker.shard import run_chunk, step_frames
+from gpu_worker.shard.inputs import Inputs
 from steps.contract import Frame, StepContext, StepResult
 from steps.load import Load
 from storage.images.image_formats import UnreadableImage

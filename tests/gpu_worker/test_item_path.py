@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from gpu_worker.foresight import Forecast, forecast
-from gpu_worker.item_path import ItemError, ItemPath
-from gpu_worker.step_mark import JobMismatch, mark_step
+from gpu_worker.walk.foresight import Forecast, forecast
+from gpu_worker.walk.item_path import ItemError, ItemPath
+from gpu_worker.walk.step_mark import JobMismatch, mark_step
 from steps.contract import Step
 from steps.recipe.program import ResolvedStep, Visit, straight
 from steps.remove_background import RemoveBackground
@@ -22,7 +22,7 @@ from tests.gpu_worker.parts import Fill, Invert, items
 @pytest.mark.parts
 def test_planning_and_running_load_nothing_heavy() -> None:
     program = (
-        "import sys, gpu_worker.item_path, gpu_worker.shard_run; "
+        "import sys, gpu_worker.walk.item_path, gpu_worker.shard.shard_run; "
         "print([name for name in ('torch', 'diffusers', 'rembg', 'realesrgan', 'boto3', 'prefect', 'pyarrow') "
         "if name in sys.modules])"
     )

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 
 from configs.settings.redaction import Redactor, known_secrets
 from configs.settings.settings import Settings
-from gpu_worker.failures import without_secrets
-from gpu_worker.log_fields import current_fields, log_fields, shared_fields
-from gpu_worker.log_formats import JsonLines, PrintedLines, TextLines
+from gpu_worker.monitor.failures import without_secrets
+from gpu_worker.monitor.log_fields import current_fields, log_fields, shared_fields
+from gpu_worker.monitor.log_formats import JsonLines, PrintedLines, TextLines
 from tests.gpu_worker.mill import Mill, resolved
 from tests.gpu_worker.parts import Fill, items
 
@@ -105,7 +105,7 @@ def test_an_image_that_cannot_be_encoded_names_its_item(tmp_path: Path, caplog: 
         def refuse(*_: object) -> None:
             raise ValueError("no room in the header")
 
-        patch.setattr("gpu_worker.writer.store_artefact", refuse)
+        patch.setattr("gpu_worker.shard.writer.store_artefact", refuse)
         Mill(tmp_path, [resolved("made", Fill())], items(1)).run()
     (line,) = [json.loads(line) for line in caplog.text.splitlines() if "item failed" in line]
     assert (line["step"], line["item"]) == ("made", "i0")
@@ -208,8 +208,8 @@ def test_a_known_secret_never_survives(secret: str, before: str, after: str) -> 
 PROGRAM = """
 import logging, sys, threading, warnings
 from configs.settings.settings import load_settings
-from gpu_worker.logs import use_logs
-from gpu_worker.log_fields import shared_fields
+from gpu_worker.monitor.logs import use_logs
+from gpu_worker.monitor.log_fields import shared_fields
 BEFORE
 from prefect.logging import get_logger
 from prefect.logging.configuration import setup_logging
@@ -289,7 +289,7 @@ def test_a_logging_file_of_the_user_is_kept(tmp_path: Path) -> None:
 @pytest.mark.e2e
 def test_a_process_of_prefect_alone_writes_json_too() -> None:
     settings = Settings(log_format="json")
-    from gpu_worker.logs import prefect_environment
+    from gpu_worker.monitor.logs import prefect_environment
 
     assert prefect_environment(Settings()) == {}
     program = (
@@ -302,7 +302,8 @@ def test_a_process_of_prefect_alone_writes_json_too() -> None:
 @pytest.mark.e2e
 def test_what_is_sent_to_the_api_holds_no_secret() -> None:
     program = (
-        "from configs.settings.settings import Settings\nfrom gpu_worker.logs import use_logs\nimport prefect.main\n"
+        "from configs.settings.settings import Settings\n"
+        "from gpu_worker.monitor.logs import use_logs\nimport prefect.main\n"
         "from prefect.logging.handlers import set_api_log_sink\nfrom prefect.logging import get_logger\n"
         "set_api_log_sink(lambda log: print(log['message']))\nuse_logs(Settings())\n"
         "try:\n    raise ValueError('hunter2-secret')\nexcept ValueError:\n"
@@ -317,7 +318,8 @@ def test_what_is_sent_to_the_api_holds_no_secret() -> None:
 @pytest.mark.parts
 def test_a_quiet_process_stays_quiet() -> None:
     program = (
-        "import logging\nfrom configs.settings.settings import Settings\nfrom gpu_worker.logs import use_logs\n"
+        "import logging\nfrom configs.settings.settings import Settings\n"
+        "from gpu_worker.monitor.logs import use_logs\n"
         "use_logs(Settings(), quiet=True)\nuse_logs(Settings())\n"
         "logging.getLogger('flows').info('chatter')\nlogging.getLogger('flows').warning('hunter2-secret')\n"
         "import sys\nassert 'prefect' not in sys.modules\n"
@@ -327,7 +329,7 @@ def test_a_quiet_process_stays_quiet() -> None:
 
 
 def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
-    from gpu_worker.log_formats import LineHandler
+    from gpu_worker.monitor.log_formats import LineHandler
 
     with (tmp_path / "log").open("w") as file:
         handler = LineHandler(file)

@@ -10,10 +10,10 @@ from PIL import Image
 from pydantic import Field
 
 from configs.catalogues.model_spec import ModelRef
-from gpu_worker.failures import BrokenInstallation, DeviceLost
-from gpu_worker.micro_batch import BatchOutcome, run_in_batches
-from gpu_worker.model_pool import ModelLoadError
-from gpu_worker.working_sizes import WorkingSizes
+from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
+from gpu_worker.device.model_pool import ModelLoadError
+from gpu_worker.device.working_sizes import WorkingSizes
+from gpu_worker.monitor.failures import BrokenInstallation, DeviceLost
 from steps.contract import Frame, Step, StepContext, StepResult
 from tests.gpu_worker.parts import PlainContext, frames
 

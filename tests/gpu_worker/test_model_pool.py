@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from configs.catalogues.model_spec import ModelPart, ModelRef
-from gpu_worker.device import Device
-from gpu_worker.model_pool import ModelLoadError, ModelPool
+from gpu_worker.device.device import Device
+from gpu_worker.device.model_pool import ModelLoadError, ModelPool
 
 CPU = Device("cpu", 0, "test", 1000, 1000)
 A, B, C = (ModelRef(name, "diffusion") for name in "abc")

@@ -32,7 +32,8 @@ PREFECT_WORKER = [sys.executable, "-m", "prefect", "worker", "start", "--type", 
 OWN_WORKER = [
     sys.executable,
     "-c",
-    "import sys; from configs.settings.settings import Settings; from gpu_worker.worker_process import start_worker; "
+    "import sys; from configs.settings.settings import Settings; "
+    "from gpu_worker.process.worker_process import start_worker; "
     "sys.exit(start_worker(sys.argv[1], Settings()))",
 ]
 
@@ -229,5 +230,5 @@ def test_killed_worker_leaves_no_process(pool: Pool) -> None:
 
 
 def test_the_worker_class_loads_no_torch() -> None:
-    check = "import sys, gpu_worker.prefect_worker; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    check = "import sys, gpu_worker.process.prefect_worker; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], cwd=REPOSITORY, check=True)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gpu_worker.micro_batch import BatchOutcome, run_in_batches
-from gpu_worker.working_sizes import PATIENCE, Rung, WorkingSizes
+from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
+from gpu_worker.device.working_sizes import PATIENCE, Rung, WorkingSizes
 from steps.contract import Relief
 from tests.gpu_worker import parts
 from tests.gpu_worker.parts import NeedsMemory, PlainContext, frames

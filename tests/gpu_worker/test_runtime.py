@@ -9,8 +9,8 @@ from configs.catalogues import catalogue
 from configs.catalogues.model_spec import ModelRef
 from configs.catalogues.models import ModelCatalogue
 from configs.settings.settings import Settings
-from gpu_worker.model_pool import ModelLoadError
-from gpu_worker.runtime import WorkerRuntime, get_runtime
+from gpu_worker.device.model_pool import ModelLoadError
+from gpu_worker.device.runtime import WorkerRuntime, get_runtime
 from storage.ledger.records import StepCounts
 from tests.gpu_worker.mill import JOB, Mill, resolved
 from tests.gpu_worker.parts import Paint, items

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpu_worker.working_sizes import Rung
+from gpu_worker.device.working_sizes import Rung
 from steps.contract import Relief
 from storage.ledger.records import ItemState, Outcome
 from tests.gpu_worker import small_job

@@ -13,13 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
-from gpu_worker import child_report, telemetry
-from gpu_worker.child_figures import ROWS
-from gpu_worker.child_report import Reporter
-from gpu_worker.cold_start import ColdStart
-from gpu_worker.metric_table import TABLE
-from gpu_worker.micro_batch import run_in_batches
-from gpu_worker.worker_metrics import WorkerMetrics
+from gpu_worker.device import telemetry
+from gpu_worker.device.micro_batch import run_in_batches
+from gpu_worker.monitor.cold_start import ColdStart
+from gpu_worker.monitor.metric_table import TABLE
+from gpu_worker.process import child_report
+from gpu_worker.process.child_figures import ROWS
+from gpu_worker.process.child_report import Reporter
+from gpu_worker.process.worker_metrics import WorkerMetrics
 from steps.contract import Relief
 from storage.objects.retries import note_retry
 from tests.gpu_worker.mill import Mill, resolved

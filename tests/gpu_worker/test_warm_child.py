@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from configs.settings.settings import Settings
-from gpu_worker import child_process, warm_child
-from gpu_worker.child_process import ChildEnded, ChildKeeper, WarmChild, describe_end
-from gpu_worker.worker_metrics import WorkerMetrics
+from gpu_worker.process import child_process, warm_child
+from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WarmChild, describe_end
+from gpu_worker.process.worker_metrics import WorkerMetrics
 
 
 @pytest.mark.parts
 def test_child_ends_when_its_parent_closes_the_pipe() -> None:
-    command = [sys.executable, "-m", "gpu_worker.warm_child", str(os.getpid())]
+    command = [sys.executable, "-m", "gpu_worker.process.warm_child", str(os.getpid())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as child:
         assert child.stdin is not None
         child.stdin.close()
@@ -28,7 +28,7 @@ def test_child_ends_when_its_parent_closes_the_pipe() -> None:
 
 @pytest.mark.parts
 def test_child_of_a_dead_parent_does_not_start() -> None:
-    command = [sys.executable, "-m", "gpu_worker.warm_child", "1"]
+    command = [sys.executable, "-m", "gpu_worker.process.warm_child", "1"]
     assert subprocess.run(command, stdin=subprocess.PIPE, timeout=20, check=False).returncode == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from configs.catalogues.model_spec import ModelRef
 from configs.settings.settings import Settings
-from gpu_worker.warmth import AT_ONCE_SECONDS, Warmth
+from gpu_worker.process.warmth import AT_ONCE_SECONDS, Warmth
 
 RED, BLUE, GREEN = (ModelRef(name, "cutout") for name in ("red", "blue", "green"))
 DAY, NIGHT = datetime(2026, 6, 3, 12, tzinfo=UTC), datetime(2026, 6, 3, 23, tzinfo=UTC)

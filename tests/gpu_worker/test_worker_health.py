@@ -6,9 +6,9 @@ import time
 import pytest
 
 from configs.settings.settings import Settings
-from gpu_worker import prefect_worker
-from gpu_worker.child_process import ChildKeeper
-from gpu_worker.prefect_worker import POLL_PATIENCE_SECONDS, PixelmillWorker
+from gpu_worker.process import prefect_worker
+from gpu_worker.process.child_process import ChildKeeper
+from gpu_worker.process.prefect_worker import POLL_PATIENCE_SECONDS, PixelmillWorker
 
 
 class Child:

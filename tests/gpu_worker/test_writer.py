@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gpu_worker.failures import BrokenInstallation
-from gpu_worker.new_artefact import NewArtefact
-from gpu_worker.writer import End, Entry, Writer
+from gpu_worker.monitor.failures import BrokenInstallation
+from gpu_worker.shard.new_artefact import NewArtefact
+from gpu_worker.shard.writer import End, Entry, Writer
 from steps.contract import Encoding
 from storage.images.images import encode
 from storage.images.png_recipe import ImageRecipe
@@ -206,7 +206,7 @@ def test_units_are_recorded_in_the_order_they_were_opened(desk: Desk, tmp_path: 
 @pytest.fixture
 def recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set once something is recorded, which does not wait for a whole unit."""
-    monkeypatch.setattr("gpu_worker.writer.RECORD_SECONDS", 0.05)
+    monkeypatch.setattr("gpu_worker.shard.writer.RECORD_SECONDS", 0.05)
     recorded = threading.Event()
     record_step = desk.mill.ledger.record_step
 

@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from configs.catalogues.model_spec import ModelRef
 from configs.settings.warm_windows import WarmWindows
-from gpu_worker.cold_start import cold_start
-from gpu_worker.device import MEGABYTE, Device, held_mb
-from gpu_worker.metric_table import SECONDS_BUCKETS, TABLE
+from gpu_worker.device.device import MEGABYTE, Device, held_mb
+from gpu_worker.monitor.cold_start import cold_start
+from gpu_worker.monitor.metric_table import SECONDS_BUCKETS, TABLE
 from steps.contract import Relief
 from storage.ledger.records import ItemEnd, ItemState, Outcome, StepEntry
 from storage.objects.retries import retries

@@ -8,10 +8,10 @@ import socket
 from collections.abc import Callable
 
 from configs.settings.settings import Settings
-from gpu_worker.installed import MISSING, can_compute
-from gpu_worker.logs import use_logs
-from gpu_worker.parent_death import end_with_parent
-from gpu_worker.prefect_worker import PixelmillWorker
+from gpu_worker.monitor.installed import MISSING, can_compute
+from gpu_worker.monitor.logs import use_logs
+from gpu_worker.monitor.parent_death import end_with_parent
+from gpu_worker.process.prefect_worker import PixelmillWorker
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from functools import partial
 
 from PIL import Image
 
-from gpu_worker.live_item import LiveItem
-from gpu_worker.shard_work import ShardWork
-from gpu_worker.writer import pixel_bytes
+from gpu_worker.shard.live_item import LiveItem
+from gpu_worker.shard.shard_work import ShardWork
+from gpu_worker.shard.writer import pixel_bytes
 from steps.contract import Frame
 from steps.recipe.program import Visit
 from storage.ledger.records import ArtefactRecord

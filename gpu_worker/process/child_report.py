@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from gpu_worker.telemetry import Sample, on_recorded, sample
+from gpu_worker.device.telemetry import Sample, on_recorded, sample
 
 EVERY_SECONDS = 1.0
 # After outcomes were recorded a report follows at once, but no sooner than this after the one before: it takes 0.6 ms.

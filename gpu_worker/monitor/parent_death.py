@@ -1,7 +1,7 @@
 """No process outlives the one that started it, however that ends.
 
-`python -m gpu_worker.parent_death PARENT COMMAND…` becomes that command, for programs that know nothing of this: their
-parent PARENT's death sends them SIGTERM.
+`python -m gpu_worker.monitor.parent_death PARENT COMMAND…` becomes that command, for programs that know nothing of
+this: the death of their parent PARENT sends them SIGTERM.
 """
 
 import ctypes

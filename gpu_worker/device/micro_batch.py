@@ -8,8 +8,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gpu_worker import telemetry
-from gpu_worker.failures import (
+from gpu_worker.device import telemetry
+from gpu_worker.device.model_pool import ModelLoadError
+from gpu_worker.device.relief import Relieved, does_not_fit, stronger, strongest_offered
+from gpu_worker.device.working_sizes import MemoryKey, Rung, WorkingSizes, memory_key
+from gpu_worker.monitor.failures import (
     BrokenInstallation,
     DeviceLost,
     describe,
@@ -17,9 +20,6 @@ from gpu_worker.failures import (
     is_device_lost,
     is_out_of_memory,
 )
-from gpu_worker.model_pool import ModelLoadError
-from gpu_worker.relief import Relieved, does_not_fit, stronger, strongest_offered
-from gpu_worker.working_sizes import MemoryKey, Rung, WorkingSizes, memory_key
 from steps.contract import Frame, Relief, Step, StepContext, StepResult
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gpu_worker.device import Device
+from gpu_worker.device.device import Device
 
 DEVICE = "device"
 PLATFORM = "platform"

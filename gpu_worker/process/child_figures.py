@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from gpu_worker.metric_table import TABLE, Metric
+from gpu_worker.monitor.metric_table import TABLE, Metric
 
 Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]  # the name of a sample, and its labels

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from configs.catalogues.model_spec import ModelPart, ModelRef
-from gpu_worker import telemetry
-from gpu_worker.device import MEGABYTE, Device, held_mb, release_cached
-from gpu_worker.failures import is_out_of_memory
+from gpu_worker.device import telemetry
+from gpu_worker.device.device import MEGABYTE, Device, held_mb, release_cached
+from gpu_worker.monitor.failures import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

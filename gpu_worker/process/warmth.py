@@ -10,7 +10,7 @@ from configs.catalogues.models import ModelCatalogue, UnknownModel
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, variable_of
 from configs.settings.warm_windows import WarmWindows
-from gpu_worker.failures import describe
+from gpu_worker.monitor.failures import describe
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, variable_of
-from gpu_worker import metric_table
-from gpu_worker.child_figures import ROWS, ChildFigures, Series
-from gpu_worker.installed import installed_version
-from gpu_worker.metric_table import TABLE
+from gpu_worker.monitor import metric_table
+from gpu_worker.monitor.installed import installed_version
+from gpu_worker.monitor.metric_table import TABLE
+from gpu_worker.process.child_figures import ROWS, ChildFigures, Series
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer

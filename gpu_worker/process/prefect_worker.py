@@ -25,12 +25,12 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings, load_settings
-from gpu_worker.child_process import ChildEnded, ChildKeeper, WarmChild
-from gpu_worker.log_fields import shared_fields
-from gpu_worker.logs import use_logs
-from gpu_worker.pool_queue import watch_pool_queue
-from gpu_worker.worker_metrics import WorkerMetrics
-from gpu_worker.worker_settings import check_worker_settings
+from gpu_worker.monitor.log_fields import shared_fields
+from gpu_worker.monitor.logs import use_logs
+from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WarmChild
+from gpu_worker.process.pool_queue import watch_pool_queue
+from gpu_worker.process.worker_metrics import WorkerMetrics
+from gpu_worker.process.worker_settings import check_worker_settings
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from configs.catalogues.model_spec import ModelRef
 from configs.settings.settings import Settings
-from gpu_worker.inputs import Inputs
-from gpu_worker.live_item import Made
-from gpu_worker.losses import Losses
-from gpu_worker.runtime import WorkerRuntime
-from gpu_worker.working_sizes import WorkingSizes
-from gpu_worker.writer import Writer
+from gpu_worker.device.runtime import WorkerRuntime
+from gpu_worker.device.working_sizes import WorkingSizes
+from gpu_worker.shard.inputs import Inputs
+from gpu_worker.shard.live_item import Made
+from gpu_worker.shard.losses import Losses
+from gpu_worker.shard.writer import Writer
 from steps.recipe.program import Program
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord

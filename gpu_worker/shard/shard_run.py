@@ -11,18 +11,18 @@ from typing import Self
 
 from configs.documents.item import Item
 from configs.settings.settings import Settings
-from gpu_worker import telemetry
-from gpu_worker.failures import describe
-from gpu_worker.foresight import Foresight, foresee
-from gpu_worker.inputs import Inputs
-from gpu_worker.item_path import ItemPath
-from gpu_worker.live_item import Chunk, LiveItem
-from gpu_worker.log_fields import shared_fields
-from gpu_worker.losses import Losses
-from gpu_worker.run_chunk import ChunkStep
-from gpu_worker.runtime import WorkerRuntime
-from gpu_worker.shard_work import ShardWork
-from gpu_worker.writer import End, Entry, Writer
+from gpu_worker.device import telemetry
+from gpu_worker.device.runtime import WorkerRuntime
+from gpu_worker.monitor.failures import describe
+from gpu_worker.monitor.log_fields import shared_fields
+from gpu_worker.shard.inputs import Inputs
+from gpu_worker.shard.live_item import Chunk, LiveItem
+from gpu_worker.shard.losses import Losses
+from gpu_worker.shard.run_chunk import ChunkStep
+from gpu_worker.shard.shard_work import ShardWork
+from gpu_worker.shard.writer import End, Entry, Writer
+from gpu_worker.walk.foresight import Foresight, foresee
+from gpu_worker.walk.item_path import ItemPath
 from steps.recipe.program import Program, Visit
 from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from gpu_worker.item_path import NO_IMAGE, ItemPath, Rejection
-from gpu_worker.writer import End, Written
+from gpu_worker.shard.writer import End, Written
+from gpu_worker.walk.item_path import NO_IMAGE, ItemPath, Rejection
 from steps.contract import Fact
 from steps.recipe.program import Visit
 from storage.images.png_recipe import StepMark

@@ -9,8 +9,8 @@ from enum import Enum, auto
 from functools import cache
 
 from configs.documents.item import Item
-from gpu_worker.item_path import ItemError, ItemPath
-from gpu_worker.step_mark import DigestFile, mark_step
+from gpu_worker.walk.item_path import ItemError, ItemPath
+from gpu_worker.walk.step_mark import DigestFile, mark_step
 from steps.contract import Fact
 from steps.facts import FACTS
 from steps.recipe.program import Program, Visit

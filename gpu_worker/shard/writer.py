@@ -13,10 +13,10 @@ from typing import Self
 
 from PIL import Image
 
-from gpu_worker import telemetry
-from gpu_worker.cold_start import cold_start
-from gpu_worker.failures import BrokenInstallation, describe, full_traceback
-from gpu_worker.new_artefact import NewArtefact, store_artefact
+from gpu_worker.device import telemetry
+from gpu_worker.monitor.cold_start import cold_start
+from gpu_worker.monitor.failures import BrokenInstallation, describe, full_traceback
+from gpu_worker.shard.new_artefact import NewArtefact, store_artefact
 from storage.ledger.finals import final_keys
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemEnd, ItemState, JobRecord, Outcome, StepEntry

@@ -12,9 +12,9 @@ from configs.catalogues.catalogue import load_engine
 from configs.catalogues.model_spec import ModelRef
 from configs.catalogues.models import ModelCatalogue
 from configs.settings.settings import Settings
-from gpu_worker.device import Device, choose_device
-from gpu_worker.made_with import made_with
-from gpu_worker.model_pool import ModelLoadError, ModelPool, OnLoad
+from gpu_worker.device.device import Device, choose_device
+from gpu_worker.device.made_with import made_with
+from gpu_worker.device.model_pool import ModelLoadError, ModelPool, OnLoad
 from steps.contract import Relief, Step, StepContext
 from storage.ledger.ledger import Ledger
 

@@ -7,13 +7,13 @@ from functools import partial
 from PIL import Image
 
 from configs.documents.item import Item
-from gpu_worker.failures import describe
-from gpu_worker.foresight import unmeasured
-from gpu_worker.item_path import ItemError
-from gpu_worker.live_item import Facts, LiveItem, Made
-from gpu_worker.on_demand import OnDemand
-from gpu_worker.shard_work import ShardWork
-from gpu_worker.writer import Written
+from gpu_worker.monitor.failures import describe
+from gpu_worker.shard.live_item import Facts, LiveItem, Made
+from gpu_worker.shard.on_demand import OnDemand
+from gpu_worker.shard.shard_work import ShardWork
+from gpu_worker.shard.writer import Written
+from gpu_worker.walk.foresight import unmeasured
+from gpu_worker.walk.item_path import ItemError
 from steps.contract import Fact, Frame, StepResult
 from steps.facts import ALWAYS, measure
 from steps.recipe.program import Visit

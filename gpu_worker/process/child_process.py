@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from gpu_worker.child_figures import ChildReports
-from gpu_worker.warm_child import ABANDON_SIGNAL, Birth
-from gpu_worker.worker_metrics import WorkerMetrics
+from gpu_worker.process.child_figures import ChildReports
+from gpu_worker.process.warm_child import ABANDON_SIGNAL, Birth
+from gpu_worker.process.worker_metrics import WorkerMetrics
 
 FIRST_RESTART_SECONDS = 1.0
 LAST_RESTART_SECONDS = 60.0
@@ -78,7 +78,7 @@ class WarmChild:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gpu_worker.warm_child",
+            "gpu_worker.process.warm_child",
             str(os.getpid()),
             birth.as_argument(),
             limit=REPLY_BYTES,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from configs.catalogues.catalogue import BUILT_IN, Catalogue
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, variable_of
-from gpu_worker.warmth import check_keep_warm
+from gpu_worker.process.warmth import check_keep_warm
 from storage.ledger.database import LedgerError, accepted_url
 
 

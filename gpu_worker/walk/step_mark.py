@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from gpu_worker.item_path import ItemError, ItemPath
+from gpu_worker.walk.item_path import ItemError, ItemPath
 from steps.recipe.program import Visit
 from storage.images.png_recipe import StepMark
 from storage.objects.keys import fingerprint

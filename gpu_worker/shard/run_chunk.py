@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 
 from PIL import Image
 
-from gpu_worker.failures import describe, full_traceback
-from gpu_worker.item_path import ItemError, Rejection
-from gpu_worker.live_item import Chunk, LiveItem, Made
-from gpu_worker.log_fields import log_fields
-from gpu_worker.micro_batch import BatchOutcome, run_in_batches
-from gpu_worker.new_artefact import NewArtefact
-from gpu_worker.shard_work import ShardWork
-from gpu_worker.step_facts import StepFacts, known_facts
-from gpu_worker.step_frames import StepFrames
-from gpu_worker.step_mark import JobMismatch, mark_step
-from gpu_worker.writer import End, Entry, Unit, Written, known, pixel_bytes
+from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
+from gpu_worker.monitor.failures import describe, full_traceback
+from gpu_worker.monitor.log_fields import log_fields
+from gpu_worker.shard.live_item import Chunk, LiveItem, Made
+from gpu_worker.shard.new_artefact import NewArtefact
+from gpu_worker.shard.shard_work import ShardWork
+from gpu_worker.shard.step_facts import StepFacts, known_facts
+from gpu_worker.shard.step_frames import StepFrames
+from gpu_worker.shard.writer import End, Entry, Unit, Written, known, pixel_bytes
+from gpu_worker.walk.item_path import ItemError, Rejection
+from gpu_worker.walk.step_mark import JobMismatch, mark_step
 from steps.contract import Fact, Frame, StepResult
 from steps.recipe.program import Visit
 from storage.images.png_recipe import ImageRecipe, StepMark

@@ -1,7 +1,7 @@
 """The warm child: one process per worker that runs flow runs one after another, its models resident.
 
-Started by `gpu_worker.child_process` as `python -m gpu_worker.warm_child PARENT_PID [BIRTH]`, BIRTH being what its
-parent knows of it (`Birth`, as JSON). It reads requests from standard input and writes replies to what was its standard
+Started by `gpu_worker.process.child_process` as `python -m gpu_worker.process.warm_child PARENT_PID [BIRTH]`, BIRTH
+being what its parent knows of it (`Birth`, as JSON). It reads requests from standard input and writes replies to what was its standard
 output, one JSON object a line (what flows print goes to standard error). The end of its input is its own end: no child
 outlives its parent.
 
@@ -34,7 +34,7 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from gpu_worker.parent_death import end_with_parent
+from gpu_worker.monitor.parent_death import end_with_parent
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from prefect.flows import Flow
 
     from configs.settings.settings import Settings
-    from gpu_worker.warmth import Warmth
+    from gpu_worker.process.warmth import Warmth
 
 ABANDON_SIGNAL = signal.SIGUSR1
 PROBLEM_CHARACTERS = 4000  # keeps a reply, escaped, far below the 64 KiB that the parent reads as a line
@@ -83,8 +83,8 @@ def main() -> int:
 
     settings = load_settings()
 
-    from gpu_worker.log_fields import shared_fields
-    from gpu_worker.logs import use_logs
+    from gpu_worker.monitor.log_fields import shared_fields
+    from gpu_worker.monitor.logs import use_logs
 
     use_logs(settings)
     with shared_fields(worker=birth.worker):
@@ -97,13 +97,13 @@ def _live(
     import prefect.flow_engine  # noqa: F401 - seconds that the first flow run need not wait
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    import gpu_worker.shard_run  # noqa: F401 - likewise
-    from gpu_worker import telemetry
-    from gpu_worker.child_report import Reporter
-    from gpu_worker.cold_start import cold_start
-    from gpu_worker.logs import use_logs
-    from gpu_worker.runtime import get_runtime
-    from gpu_worker.warmth import Warmth
+    import gpu_worker.shard.shard_run  # noqa: F401 - likewise
+    from gpu_worker.device import telemetry
+    from gpu_worker.device.runtime import get_runtime
+    from gpu_worker.monitor.cold_start import cold_start
+    from gpu_worker.monitor.logs import use_logs
+    from gpu_worker.process.child_report import Reporter
+    from gpu_worker.process.warmth import Warmth
 
     use_logs(settings, prints=True)  # again, as Prefect has set up logging meanwhile
 
@@ -144,8 +144,8 @@ class Replies:
 
 def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, warmth: "Warmth") -> None:
     """Until told to shut down, or until a flow run was abandoned."""
-    from gpu_worker.cold_start import cold_start
-    from gpu_worker.log_fields import shared_fields
+    from gpu_worker.monitor.cold_start import cold_start
+    from gpu_worker.monitor.log_fields import shared_fields
 
     while True:
         request = _next_request(requests, warmth)
