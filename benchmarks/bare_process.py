@@ -19,7 +19,7 @@ from configs.catalogues.model_spec import ModelRef
 from configs.catalogues.models import ModelCatalogue
 from configs.documents.item import Item
 from configs.settings.settings import Settings, load_settings
-from flows.plan import read_plan_request
+from flows.job.plan import read_plan_request
 from gpu_worker.device.device import choose_device
 from gpu_worker.walk.item_path import ItemPath
 from steps.contract import Frame, Relief, Step, StepContext

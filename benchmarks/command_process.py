@@ -15,9 +15,9 @@ from benchmarks.resident import Message, serve
 
 def prepare() -> Callable[[Message], Message]:
     """Imports what a command would import after its clock has started."""
-    import flows.burst
-    import flows.run_job  # noqa: F401
-    from flows.cli import app
+    import flows.burst.burst
+    import flows.burst.run_job  # noqa: F401
+    from flows.cli.main import app
 
     def answer(request: Message) -> Message:
         output = io.StringIO()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.resident import Message, serve
 from configs.settings.settings import load_settings
-from flows.plan import read_plan_request, start_job
+from flows.job.plan import read_plan_request, start_job
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.shard import step_facts
 from gpu_worker.shard.shard_run import ShardRun

@@ -78,7 +78,7 @@ def _imports(place: Rig, job: Path, command: str) -> int:
 
 
 def _command(place: Rig, command: str, job: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    line = [sys.executable, *options, "-m", "flows.cli", command, str(job), "--json"]
+    line = [sys.executable, *options, "-m", "flows.cli.main", command, str(job), "--json"]
     return subprocess.run(line, env=dict(place.environment), check=True, capture_output=True, text=True)
 
 

@@ -77,7 +77,7 @@ def _command(place: Rig, job: Path) -> tuple[float, float]:
 def _run_command(job: Path, environment: Mapping[str, str]) -> float:
     """Runs the command to its end; returns when it was called."""
     started = time.time()
-    line = [sys.executable, "-m", "flows.cli", "run", str(job), "--json"]
+    line = [sys.executable, "-m", "flows.cli.main", "run", str(job), "--json"]
     done = subprocess.run(line, env=dict(environment), check=False, capture_output=True, text=True)
     if done.returncode:
         raise BenchmarkFailed(f"`pixelmill run` ended with status {done.returncode}: {done.stderr[-2000:]}")

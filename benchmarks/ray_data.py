@@ -19,7 +19,7 @@ from benchmarks.bare_process import BareContext, Traveler, steps_read, take_thro
 from benchmarks.plain_bucket import PlainBucket
 from benchmarks.resident import Message, serve
 from configs.settings.settings import load_settings
-from flows.plan import read_plan_request
+from flows.job.plan import read_plan_request
 from gpu_worker.walk.item_path import ItemPath
 
 Batch = dict[str, Any]  # "traveler": pickled Travelers

@@ -162,8 +162,8 @@ def clean_environment(folder: Path) -> dict[str, str]:
 def _prefect_server(folder: Path) -> Iterator[str]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.deployments import ensure_pool_and_deployments
-    from flows.server import local_server
+    from flows.prefect_api.deployments import ensure_pool_and_deployments
+    from flows.prefect_api.server import local_server
 
     settings = Settings(home=folder / "home")
     with temporary_settings(restore_defaults={PREFECT_API_URL}), local_server(settings) as url:
@@ -178,7 +178,7 @@ def _server_pid(folder: Path) -> int:
 
 @contextmanager
 def _worker(folder: Path, environment: Mapping[str, str], number: int) -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-m", "flows.cli", "worker", "start", "--name", f"worker-{number}"]
+    command = [sys.executable, "-m", "flows.cli.main", "worker", "start", "--name", f"worker-{number}"]
     command += ["--parent", str(os.getpid())]
     with (folder / f"worker-{number}.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -42,7 +42,7 @@ class Pixelmill:
 
     def start(self, *args: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *args],
+            [sys.executable, "-m", "flows.cli.main", *args],
             cwd=self.folder,
             env=self.environment(),
             stdout=subprocess.PIPE,
@@ -73,7 +73,7 @@ class PixelmillHere(Pixelmill):
     def __call__(self, *args: str, timeout: float = 240) -> Result:
         from typer.testing import CliRunner
 
-        from flows.cli import app
+        from flows.cli.main import app
 
         with chdir(self.folder), _process_as_it_was(self.environment()):
             result = CliRunner().invoke(app, args, prog_name="pixelmill")

@@ -13,7 +13,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API's URL. Nothing points to it by itself: a test that wants that takes `prefect_api`."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.server import local_server
+    from flows.prefect_api.server import local_server
 
     home: Path = tmp_path_factory.mktemp("prefect-server")
     with temporary_settings(restore_defaults={PREFECT_API_URL}), local_server(Settings(home=home)) as url:

@@ -11,8 +11,8 @@ from typer.main import get_command
 from configs.catalogues import catalogue
 from configs.documents.item import Item
 from configs.settings.settings import load_settings
-from flows.cli import app
-from flows.plan import read_plan_request
+from flows.cli.main import app
+from flows.job.plan import read_plan_request
 from steps.contract import Frame
 
 ROOT = Path(__file__).parent.parent

@@ -74,10 +74,10 @@ def _belongs(process: psutil.Process, home: Path) -> bool:
 
 def _part(command: list[str]) -> Part | None:
     words = set(command)
-    if "flows.server_process" in words:
+    if "flows.prefect_api.server_process" in words:
         return Part.SERVER
     if "gpu_worker.process.warm_child" in words:
         return Part.CHILD
-    if "flows.cli" in words:
+    if "flows.cli.main" in words:
         return Part.WORKER if "worker" in words else Part.COMMAND
     return None

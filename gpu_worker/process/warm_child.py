@@ -1,9 +1,9 @@
 """The warm child: one process per worker that runs flow runs one after another, its models resident.
 
 Started by `gpu_worker.process.child_process` as `python -m gpu_worker.process.warm_child PARENT_PID [BIRTH]`, BIRTH
-being what its parent knows of it (`Birth`, as JSON). It reads requests from standard input and writes replies to what was its standard
-output, one JSON object a line (what flows print goes to standard error). The end of its input is its own end: no child
-outlives its parent.
+being what its parent knows of it (`Birth`, as JSON). It reads requests from standard input and writes
+replies to what was its standard output, one JSON object a line (what flows print goes to standard error). The end of
+its input is its own end: no child outlives its parent.
 
 requests: `{"kind": "run", "flow_run_id": …, "environment": {…}}`, `{"kind": "shutdown"}`
 replies: `{"kind": "ready", "problem": …}`, `{"kind": "started"}`, `{"kind": "finished", "problem": …, "result": …}`,

@@ -8,8 +8,8 @@ All of it follows from the fingerprint chain, since jobs share artefacts by fing
 and device of the process that wrote the file, without which nobody could say later why an image comes out otherwise.
 Equal processes still write equal bytes. Two that differ write different ones for the same fingerprint, as they always
 could: PNGs of another zlib differ, and so do the images of another torch. The first stands
-(gpu_worker.shard.new_artefact), at the price of reading it once. That happens only to what two workers make both, as after a kill, so it is rare. In
-the ledger or the manifest the versions would not travel with the image.
+(gpu_worker.shard.new_artefact), at the price of reading it once. That happens only to what two workers
+make both, as after a kill, so it is rare. In the ledger or the manifest the versions would not travel with the image.
 """
 
 import json

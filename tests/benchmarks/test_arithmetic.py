@@ -13,7 +13,7 @@ from benchmarks.processes import spent
 from benchmarks.resident import BenchmarkFailed
 from configs.conditions import Condition
 from configs.settings.settings import Settings
-from flows.plan import read_plan_request
+from flows.job.plan import read_plan_request
 from steps.recipe.program import ResolvedStep, straight
 from tests.gpu_worker.parts import items
 

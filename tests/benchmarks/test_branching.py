@@ -12,7 +12,7 @@ from benchmarks.job_files import RECIPES, write_job
 from benchmarks.null_steps import drawn
 from benchmarks.plain_ways import Picture
 from configs.settings.settings import Settings
-from flows.plan import read_plan_request
+from flows.job.plan import read_plan_request
 from steps.facts import measure
 from storage.ledger.records import ItemReport, ItemState
 from tests.gpu_worker.mill import Mill

@@ -17,8 +17,9 @@ from pyarrow import parquet
 
 from configs.documents.problems import MAX_PROBLEMS, InvalidInput, Problem, did_you_mean
 from configs.documents.yaml_source import parse_yaml
+from configs.job import job_items
 from configs.job.grid import expand_grid, grid_problems
-from configs.job.job import Grid, job_items, read_job
+from configs.job.job import Grid, read_job
 from configs.job.tables import read_table
 from configs.settings.access import Access
 from configs.settings.settings import Settings
@@ -50,7 +51,7 @@ PARQUET_BOMBS: dict[str, tuple[Callable[[], bytes], str | None]] = {
 
 READ_ALL = """
 import json, resource, time
-from configs.job.job import parquet_rows
+from configs.job import parquet_rows
 from tests.configs.test_hostile_inputs import LIMIT, PARQUET_BOMBS, read_table
 
 def peak():

@@ -31,10 +31,10 @@ resolve_program(Recipe.model_validate({"name": "r", "steps": [{"id": "a", "step"
     "code",
     [
         "; ".join(f"import configs.{name}" for name in CONFIGS),
-        "import flows.request",
+        "import flows.job.request",
         RESOLVE,
     ],
-    ids=["configs", "flows.request", "resolving every step"],
+    ids=["configs", "flows.job.request", "resolving every step"],
 )
 def test_nothing_heavy_is_loaded(code):
     code += f"\nimport sys; print([name for name in {HEAVY!r} if name in sys.modules])"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings
-from flows.request import Request, read_request
+from flows.job.request import Request, read_request
 
 MODEL = """\
 name: tiny

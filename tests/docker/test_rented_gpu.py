@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from configs.settings.settings import Settings
-from flows.server import local_server
+from flows.prefect_api.server import local_server
 from gpu_worker.process.worker_process import HARD_END_SECONDS
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus
@@ -137,7 +137,7 @@ def test_a_job_outlives_half_a_minute_without_its_tunnel(tmp_path: Path, home: H
     environment = home.rented_environment(machine.folder, local)
     log = Path(environment["BENCHMARK_COMPUTE_LOG"])
     worker = machine.start(
-        *(sys.executable, "-m", "flows.cli", "worker", "start"), log="worker.log", environment=environment
+        *(sys.executable, "-m", "flows.cli.main", "worker", "start"), log="worker.log", environment=environment
     )
     started = time.monotonic()
     burst = _burst(shell, _job(shell, ITEMS))
@@ -183,7 +183,7 @@ def test_a_machine_that_leaves_gives_its_shard_back(tmp_path: Path, home: Home, 
     wait_until(lambda: all(machine.reaches(port) for port in machine.forwards), 30)
     environment = home.rented_environment(machine.folder, list(machine.forwards))
     log = Path(environment["BENCHMARK_COMPUTE_LOG"])
-    command = (sys.executable, "-m", "flows.cli", "worker", "start")
+    command = (sys.executable, "-m", "flows.cli.main", "worker", "start")
     leaving = machine.start(*command, log="leaving.log", environment=environment)
     burst = _burst(shell, _job(shell, ITEMS // 2))
     wait_until(lambda: log.exists() and len(_computed(log)) >= CHUNK * 3 // 2, 120)
@@ -217,7 +217,7 @@ def _job(shell: Pixelmill, items: int) -> str:
 
 def _burst(shell: Pixelmill, job: str) -> "subprocess.Popen[str]":
     """A burst where the fleet is, without the worker that `pixelmill run` would start when it misses the rented one."""
-    code = f"from flows.burst import burst; burst(job={job!r})"
+    code = f"from flows.burst.burst import burst; burst(job={job!r})"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=shell.folder,

@@ -8,14 +8,14 @@ from typing import Any
 
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
-from flows.distinct import settle_repetitions
-from flows.finish import finish_job
-from flows.regate import Decided, decide
-from flows.regate_apply import Applied, apply
-from flows.regate_recipe import NewRecipe
-from flows.report import Summary, build_summary
-from flows.verify import verify_job
-from gpu_worker.redecision import Change
+from flows.burst.distinct import settle_repetitions
+from flows.pages.finish import finish_job
+from flows.regate.apply import Applied, apply
+from flows.regate.recipe import NewRecipe
+from flows.regate.redecision import Change
+from flows.regate.regate import Decided, decide
+from flows.report.report import Summary, build_summary
+from flows.verify.verify import verify_job
 from gpu_worker.shard.shard_run import ShardRun
 from steps.recipe import resolve_program
 from storage.ledger.records import ItemReport, ItemState, JobRecord, JobStatus, Review, Verdict

@@ -14,8 +14,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending, Running, Scheduled, State
 
 from configs.settings.settings import Settings
-from flows.shard_runs import queue_of, waits_for_the_clock
-from flows.workers_online import workers_online
+from flows.prefect_api.shard_runs import queue_of, waits_for_the_clock
+from flows.prefect_api.workers_online import workers_online
 from storage.ledger.records import JobStatus
 from tests.command import Pixelmill
 from tests.flows.held_steps import hold, null_steps_environment
@@ -82,7 +82,9 @@ def test_a_prefect_server_that_is_killed_comes_back_and_the_job_ends_well(tmp_pa
     process = shell.start("run", write_job(shell, seconds=0.1), "--json")
     wait_until(lambda: some_recorded(shell))
     (server,) = [
-        child for child in psutil.Process(process.pid).children() if "flows.server_process" in " ".join(child.cmdline())
+        child
+        for child in psutil.Process(process.pid).children()
+        if "flows.prefect_api.server_process" in " ".join(child.cmdline())
     ]
     server.kill()
     out, err = process.communicate(timeout=180)

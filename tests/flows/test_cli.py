@@ -22,7 +22,7 @@ def test_help_loads_nothing_heavy():
     code = f"""
 import sys
 from typer.testing import CliRunner
-from flows.cli import app
+from flows.cli.main import app
 assert CliRunner().invoke(app, ["--help"]).exit_code == 0
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
@@ -35,7 +35,7 @@ def test_help_answers_in_a_second_and_a_half():
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "flows.cli", "--help"], capture_output=True, check=True)
+        subprocess.run([sys.executable, "-m", "flows.cli.main", "--help"], capture_output=True, check=True)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 1.5
 
@@ -70,7 +70,7 @@ def test_a_terminal_that_lacks_characters_is_served(tmp_path):
 def test_output_that_cannot_be_written_takes_one_line_to_say(tmp_path, arguments):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *arguments],
+            [sys.executable, "-m", "flows.cli.main", *arguments],
             env=Pixelmill(tmp_path).environment(),
             stdout=full,
             stderr=subprocess.PIPE,

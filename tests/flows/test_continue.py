@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
-from flows.plan import continue_job
+from flows.job.plan import continue_job
 from storage.ledger.database import Database
 from storage.ledger.ledger import Ledger
 from tests.storage.ledger_samples import start

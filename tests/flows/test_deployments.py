@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from configs.job.deployment import Deployment, Schedule
 from configs.settings.settings import Settings
-from flows.deployments import SHARD, all_deployments, ensure_pool_and_deployments, entrypoint_of
-from flows.prefect_yaml import PAGE, prefect_yaml
+from flows.prefect_api.deployments import SHARD, all_deployments, ensure_pool_and_deployments, entrypoint_of
+from flows.prefect_api.prefect_yaml import PAGE, prefect_yaml
 
 pytestmark = pytest.mark.e2e
 

@@ -17,11 +17,11 @@ from configs.documents.item import Item
 from configs.documents.problems import InvalidInput
 from configs.documents.yaml_source import parse_yaml
 from configs.recipe.recipe import Recipe, RecipeStep
-from flows.explain import Explainer
-from flows.explain_command import describe, explain_command, find_item
-from flows.explain_document import explanation_document
-from flows.explain_lines import lines_of
-from flows.explained import Branched, Chosen, Explanation, Gated, Looped, Switched, nodes_of
+from flows.cli.explain_command import describe, explain_command, find_item
+from flows.explain.document import explanation_document
+from flows.explain.explain import Explainer
+from flows.explain.explained import Branched, Chosen, Explanation, Gated, Looped, Switched, nodes_of
+from flows.explain.lines import lines_of
 from steps.recipe import compile_recipe, resolve_program
 from steps.recipe.program import Program
 from storage.ledger.records import ItemState, Outcome, Review, Verdict

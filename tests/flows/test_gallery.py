@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.explain import Explainer
-from flows.explained import Explanation
-from flows.gallery import GALLERY_NAME, GalleryFile, gallery_files, relative_link, write_gallery
-from flows.report import Summary
+from flows.explain.explain import Explainer
+from flows.explain.explained import Explanation
+from flows.pages.gallery import GALLERY_NAME, GalleryFile, gallery_files, relative_link, write_gallery
+from flows.report.report import Summary
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepEntry
 from storage.objects.folder_store import FolderStore

@@ -9,10 +9,10 @@ import pytest
 
 from configs.documents.item import Item
 from configs.recipe.recipe import RecipeStep
-from flows.contact_sheet import last_final, write_contact_sheet
-from flows.explain import Explainer
-from flows.gallery import gallery_files, write_gallery
-from flows.report import Summary
+from flows.explain.explain import Explainer
+from flows.pages.gallery import gallery_files, write_gallery
+from flows.report.contact_sheet import last_final, write_contact_sheet
+from flows.report.report import Summary
 from storage.ledger.records import ItemState
 from storage.objects.keys import job_key
 from tests.flows.browser import Page

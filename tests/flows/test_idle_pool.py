@@ -10,9 +10,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
 from configs.settings.settings import Settings
-from flows.deployments import ensure_pool_and_deployments
-from flows.idle_pool import why_idle
-from flows.shard_runs import SHARD_DEPLOYMENT, ShardRefused, submit_shard
+from flows.prefect_api.deployments import ensure_pool_and_deployments
+from flows.prefect_api.idle_pool import why_idle
+from flows.prefect_api.shard_runs import SHARD_DEPLOYMENT, ShardRefused, submit_shard
 from tests.storage.ledger_samples import start
 from tests.storage.new_ledger import new_ledger
 

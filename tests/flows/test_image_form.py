@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from configs.documents.problems import InvalidInput
 from configs.job.deployment import Deployment, deployments
 from configs.settings.settings import Settings
-from flows.image_form import ImageForm, Stamp, form_request, image_form
-from flows.request import Request
+from flows.forms.image_form import ImageForm, Stamp, form_request, image_form
+from flows.job.request import Request
 
 STAMP = Stamp("icons-2026-03-01-0200-3fa9", 77)
 ICONS = Deployment.model_validate(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from storage.ledger import lease as module
 from storage.ledger.holder import Holder, is_dead, read_holder, this_process
 from storage.ledger.job_lease import JobIsRunning, job_lease
 from storage.ledger.lease import LeaseTaken, is_abandoned, lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.ledger import lease as module
 from tests.storage.new_ledger import new_ledger
 
 ELSEWHERE = Holder("other-12345678", 4711, "99", "abcd")

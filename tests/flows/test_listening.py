@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from configs.settings.settings import Settings
-from flows.server import local_server
+from flows.prefect_api.server import local_server
 from tests.command import Pixelmill
 from tests.flows.shells import wait_until
 from tests.storage.servers import free_port

@@ -7,8 +7,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from configs.settings.settings import Settings
-from flows.markdown import table
-from flows.server import local_server
+from flows.prefect_api.server import local_server
+from flows.report.markdown import table
 from tests.flows.browser import find_chromium, open_page
 from tests.flows.prefect_ui import PrefectUi
 from tests.flows.test_markdown import HOSTILE, shown

@@ -16,12 +16,12 @@ from rich.console import Console
 from configs.documents.item import Item
 from configs.documents.problems import InvalidInput
 from configs.documents.yaml_source import parse_yaml
-from flows import regate_apply
-from flows.regate import decide
-from flows.regate_apply import Applied
-from flows.regate_recipe import NewRecipe
-from flows.regate_report import describe_regate
-from gpu_worker.redecision import Change, Redecision, needs_of, unmeasured_of
+from flows.cli.regate_report import describe_regate
+from flows.regate import apply as regate_apply
+from flows.regate.apply import Applied
+from flows.regate.recipe import NewRecipe
+from flows.regate.redecision import Change, Redecision, needs_of, unmeasured_of
+from flows.regate.regate import decide
 from storage.ledger.job_lease import JobIsRunning, lease_of_job
 from storage.ledger.records import ItemState, JobStatus, Verdict
 from storage.ledger.regate import JobWentOn

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from configs.recipe.overrides import Overrides
 from configs.settings.settings import Settings
-from flows.deployments import SHARD, entrypoint_of
+from flows.prefect_api.deployments import SHARD, entrypoint_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord
 from tests.command import Pixelmill

@@ -12,12 +12,12 @@ from rich.console import Console
 from configs.documents.item import Item
 from configs.documents.problems import InvalidInput
 from configs.recipe.overrides import Overrides
-from flows.plan import continue_job
-from flows.regate import Decided
-from flows.regate_apply import Applied, apply
-from flows.regate_recipe import NewRecipe
-from flows.regate_report import describe_regate, regate_document
-from gpu_worker.redecision import Change
+from flows.cli.regate_report import describe_regate, regate_document
+from flows.job.plan import continue_job
+from flows.regate.apply import Applied, apply
+from flows.regate.recipe import NewRecipe
+from flows.regate.redecision import Change
+from flows.regate.regate import Decided
 from tests.flows.regated_job import Document, RegatedJob, changes
 from tests.gpu_worker.mill import JOB
 from tests.gpu_worker.null_recipes import null_steps_known
@@ -134,7 +134,7 @@ def test_back_by_the_recipe_that_was_kept(tmp_path: Path, own: Overrides | None)
 def test_a_kept_recipe_is_one_for_job_files_too(job: RegatedJob) -> None:
     applied = job.apply(recipe(8), "base.size=8")
     assert applied.former_recipe is not None
-    from flows.plan import read_plan_request
+    from flows.job.plan import read_plan_request
 
     file = job.folder / "again.yaml"
     file.write_text(

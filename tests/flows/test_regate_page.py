@@ -10,10 +10,10 @@ import pytest
 from configs.documents.item import Item
 from configs.documents.problems import InvalidInput
 from configs.recipe.overrides import Overrides
-from flows import regate_page
-from flows.regate_apply import Applied
-from flows.regate_flow import RegateForm, _regate
-from flows.regate_page import regate_markdown
+from flows.forms import regate_page
+from flows.forms.regate_flow import RegateForm, _regate
+from flows.forms.regate_page import regate_markdown
+from flows.regate.apply import Applied
 from tests.flows.regated_job import Document, RegatedJob
 from tests.gpu_worker.mill import JOB
 from tests.gpu_worker.null_recipes import null_steps_known

@@ -10,7 +10,7 @@ import pytest
 
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
-from gpu_worker.redecision import Change
+from flows.regate.redecision import Change
 from steps.recipe import compile_recipe
 from storage.ledger.records import ItemState
 from tests.flows.regated_job import Document, RegatedJob

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.adopt import adopt_artefacts
-from flows.findings import Kind
-from flows.repair import Mended
+from flows.verify.adopt import adopt_artefacts
+from flows.verify.findings import Kind
+from flows.verify.repair import Mended
 from storage.images.images import decode, encode
 from storage.images.png_recipe import ImageRecipe, read_recipe
 from storage.ledger.job_lease import JobIsRunning, job_lease

@@ -10,8 +10,8 @@ from PIL import Image
 from rich.console import Console
 
 from configs.documents.problems import InvalidInput, Problem
-from flows.contact_sheet import contact_sheet, write_contact_sheet
-from flows.report import (
+from flows.report.contact_sheet import contact_sheet, write_contact_sheet
+from flows.report.report import (
     MAX_FAILURES,
     Failure,
     ItemCounts,

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from configs.documents.item import Item
 from configs.settings.settings import Settings
-from flows.artifacts import report_markdown
-from flows.explain import Explainer
-from flows.explain_counts import WayCounts
-from flows.finish import finish_job
-from flows.report import REPORT_NAME, Summary, build_summary, render_summary
-from flows.report_ways import MAX_WARNINGS, GateSummary, ItemWarning, Ways, WhyNot
+from flows.burst.artifacts import report_markdown
+from flows.explain.counts import WayCounts
+from flows.explain.explain import Explainer
+from flows.pages.finish import finish_job
+from flows.report.report import REPORT_NAME, Summary, build_summary, render_summary
+from flows.report.ways import MAX_WARNINGS, GateSummary, ItemWarning, Ways, WhyNot
 from storage.ledger.records import ItemState, JobStatus
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from configs.documents.problems import InvalidInput
-from flows.reproduce import Reproduction, Verdict, reproduce
-from flows.reproduce_report import describe_reproduction, exit_status, reproduction_document
-from gpu_worker.rebuild_plan import CannotRebuild
+from flows.cli.reproduce_report import describe_reproduction, exit_status, reproduction_document
+from flows.reproduce.rebuild_plan import CannotRebuild
+from flows.reproduce.reproduce import Reproduction, Verdict, reproduce
 from steps.contract import StepResult
 from steps.transform import Pad
 from storage.images.images import encode

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from configs.catalogues.models import BUILT_IN
-from flows.reproduce import Reproduction, Verdict, reproduce
+from flows.reproduce.reproduce import Reproduction, Verdict, reproduce
 from gpu_worker.device.made_with import DEVICE, made_with
 from gpu_worker.device.runtime import get_runtime
 from storage.images.png_recipe import read_recipe

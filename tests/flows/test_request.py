@@ -12,7 +12,7 @@ import pytest
 from configs.catalogues import catalogue
 from configs.job.items import derive_seed
 from configs.recipe.recipe import Distinct
-from flows.request import Request, read_request
+from flows.job.request import Request, read_request
 from tests.configs.workspace import JOB, RECIPE, Workspace, job
 
 
@@ -230,7 +230,7 @@ def test_a_request_can_be_read_in_a_process_without_torch(workspace):
 import sys
 from pathlib import Path
 from configs.settings.settings import Settings
-from flows.request import read_request
+from flows.job.request import read_request
 settings = Settings(models_path=(Path({str(workspace.folder / "models")!r}),),
                     recipes_path=(Path({str(workspace.folder / "recipes")!r}),), home=Path({str(workspace.folder)!r}))
 request = read_request({str(path)!r}, settings, read_bytes=lambda uri: Path(uri).read_bytes())

@@ -7,7 +7,7 @@ import pytest
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
-from flows.request import read_request
+from flows.job.request import read_request
 from storage.inputs.sources import read_item_file, read_uri
 from storage.objects.artefacts import StoreError
 from tests.configs.workspace import RECIPE, Workspace, job

@@ -7,7 +7,7 @@ import pytest
 from configs.documents.problems import InvalidInput
 from configs.job.job import Job
 from configs.recipe.recipe import Recipe
-from flows.request import read_request
+from flows.job.request import read_request
 from storage.objects.artefacts import MissingObject
 from tests.configs.workspace import JOB, MODEL, RECIPE, Workspace, job
 

@@ -11,7 +11,7 @@ from configs.documents.yaml_source import parse_yaml
 from configs.job.at_review import AtReview
 from configs.job.job import read_job
 from configs.settings.settings import Settings
-from flows.cli import app
+from flows.cli.main import app
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemEnd, ItemState, JobStatus, Verdict
 from storage.objects.folder_store import FolderStore

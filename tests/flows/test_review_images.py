@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flows.distinct import settle_repetitions
-from flows.finish import finish_job
+from flows.burst.distinct import settle_repetitions
+from flows.pages.finish import finish_job
 from storage.objects.folder_store import FolderStore
 from tests.flows.refused_job import GATE, refused_job
 from tests.flows.verified_job import IconJob

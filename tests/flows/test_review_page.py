@@ -8,10 +8,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from configs.settings.settings import Settings
-from flows.finish import finish_job
-from flows.review import decide
-from flows.review_page import ITEMS_PER_LIST, review_files
-from flows.serve import create_app
+from flows.burst.review import decide
+from flows.pages.finish import finish_job
+from flows.pages.review_page import ITEMS_PER_LIST, review_files
+from flows.serve.serve import create_app
 from storage.ledger.records import ItemState, Verdict
 from tests.flows.browser import Page, find_chromium, open_page
 from tests.flows.refused_job import refused_job, states
@@ -182,8 +182,8 @@ def test_served_at_this_machine_the_page_decides_itself(page: Page, job: IconJob
 
     import uvicorn
 
-    from flows.links import served_address
-    from flows.served_hosts import OnlyForThisMachine
+    from flows.prefect_api.served_hosts import OnlyForThisMachine
+    from flows.report.links import served_address
 
     app = OnlyForThisMachine(create_app(job.ledger, job.mill.settings, listens_here=True))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from configs.documents.item import Item
-from flows.regate_command import regate_command
-from flows.review import decide
+from flows.burst.review import decide
+from flows.cli.regate_command import regate_command
 from storage.ledger.records import Verdict
 from tests.flows.regated_job import Document, RegatedJob
 from tests.gpu_worker.mill import JOB

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.review_wait import has_expired, is_over, nudge, stop_waiting, wake_due
-from flows.revive import Reviver
+from flows.burst.review_wait import has_expired, is_over, nudge, stop_waiting, wake_due
+from flows.burst.revive import Reviver
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemEnd, ItemState, JobStatus, Review, Verdict, Wait
 from tests.storage.ledger_samples import computed, start

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.revive import AGAIN_SECONDS, MOST_REVIVALS, START_SECONDS, Reviver, Standing
+from flows.burst.revive import AGAIN_SECONDS, MOST_REVIVALS, START_SECONDS, Reviver, Standing
 from storage.ledger.job_lease import lease_of_job
 from storage.ledger.lease import PATIENCE_SECONDS
 from storage.ledger.records import ItemEnd, ItemState, JobStatus

@@ -18,8 +18,8 @@ from prefect import flow, get_run_logger
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 
 from configs.settings.settings import Settings
-from flows.local import fleet
-from flows.server import ServerError, is_own, local_server
+from flows.prefect_api.local import fleet
+from flows.prefect_api.server import ServerError, is_own, local_server
 from storage.ledger.holder import process_start
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("without_api")]
@@ -34,7 +34,7 @@ USER = """
 import sys, time
 from pathlib import Path
 from configs.settings.settings import Settings
-from flows.server import local_server
+from flows.prefect_api.server import local_server
 with local_server(Settings(home=Path(sys.argv[1]))) as url:
     print(url, flush=True)
     time.sleep(600)
@@ -119,7 +119,7 @@ def test_a_server_that_is_killed_while_it_starts_is_started_again(tmp_path: Path
     def kill_the_first() -> None:
         while True:
             for child in psutil.Process().children():
-                if "flows.server_process" in child.cmdline():
+                if "flows.prefect_api.server_process" in child.cmdline():
                     child.kill()
                     return
 

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from configs.settings.settings import Settings
-from flows.plan import read_plan_request
+from flows.job.plan import read_plan_request
 from tests.command import Pixelmill, Result
 from tests.flows.shells import wait_until
 
@@ -31,7 +31,7 @@ def shell(tmp_path_factory, prefect_server) -> Iterator[Pixelmill]:
     shell = Pixelmill(tmp_path_factory.mktemp("shipped"), settings)
     with (shell.folder / "worker.log").open("wb") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "worker", "start"],
+            [sys.executable, "-m", "flows.cli.main", "worker", "start"],
             cwd=shell.folder, env=shell.environment(), stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:

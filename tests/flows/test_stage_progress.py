@@ -6,8 +6,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from flows import stage_progress
-from flows.stage_progress import stages
+from flows.cli import stage_progress
+from flows.cli.stage_progress import stages
 
 
 class Watched(io.StringIO):

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.documents.item import Item
-from flows.findings import LISTED, Kind
-from flows.read_back import Fault, ReadBack
-from flows.verify import verify_job
+from flows.verify.findings import LISTED, Kind
+from flows.verify.read_back import Fault, ReadBack
+from flows.verify.verify import verify_job
 from storage.ledger.database import to_json
 from storage.ledger.records import ItemState, JobStatus
 from storage.objects.artefacts import ArtefactStore, StoreError

@@ -15,8 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from configs.settings.settings import Settings
-from flows.report import ItemCounts, Summary
-from flows.webhook import ATTEMPTS, WebhookError, event_of, send_webhook
+from flows.burst.webhook import ATTEMPTS, WebhookError, event_of, send_webhook
+from flows.report.report import ItemCounts, Summary
 from storage.ledger.records import JobStatus
 from tests.storage.ledger_samples import start
 from tests.storage.new_ledger import new_ledger

@@ -37,7 +37,7 @@ def run(code: str, folder: Path, **environment: str) -> "subprocess.CompletedPro
 
 
 def command(*arguments: str) -> str:
-    return f"sys.argv = {['pixelmill', *arguments]!r}\nfrom flows.cli import main\nmain()\n"
+    return f"sys.argv = {['pixelmill', *arguments]!r}\nfrom flows.cli.main import main\nmain()\n"
 
 
 def test_the_block_blocks(tmp_path: Path) -> None:

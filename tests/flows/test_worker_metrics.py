@@ -40,7 +40,7 @@ class Worker:
         self.log = shell.folder / "worker.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", "worker", "start"],
+                [sys.executable, "-m", "flows.cli.main", "worker", "start"],
                 cwd=shell.folder, env=shell.environment(), stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
 

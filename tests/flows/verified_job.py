@@ -9,10 +9,10 @@ from PIL import Image
 
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
-from flows.findings import Kind
-from flows.finish import finish_job
-from flows.repair import Repair, repair_job
-from flows.verify import Verification, verify_job
+from flows.pages.finish import finish_job
+from flows.verify.findings import Kind
+from flows.verify.repair import Repair, repair_job
+from flows.verify.verify import Verification, verify_job
 from steps.recipe import resolve_program
 from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus
 from storage.objects.artefacts import ArtefactStore

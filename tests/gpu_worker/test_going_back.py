@@ -8,7 +8,7 @@ import pytest
 
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
-from gpu_worker.prospect import Prospect
+from flows.job.prospect import Prospect
 from gpu_worker.walk.item_path import ItemPath
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpu_worker import pixel_difference as module
-from gpu_worker.pixel_difference import pixel_difference
+from flows.reproduce import pixel_difference as module
+from flows.reproduce.pixel_difference import pixel_difference
 
 
 def test_equal_images_do_not_differ() -> None:

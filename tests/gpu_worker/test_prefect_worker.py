@@ -22,7 +22,7 @@ from prefect.states import Cancelling
 
 from configs.job.deployment import Deployment
 from configs.settings.settings import Settings
-from flows.deployments import ensure_pool_and_deployments
+from flows.prefect_api.deployments import ensure_pool_and_deployments
 
 pytestmark = pytest.mark.e2e
 

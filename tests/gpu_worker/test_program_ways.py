@@ -16,8 +16,8 @@ from PIL import Image
 
 from benchmarks.null_steps import Color, color_of
 from configs.recipe.recipe import Recipe
-from gpu_worker.prospect import Prospect
-from gpu_worker.replay import replay
+from flows.explain.replay import replay
+from flows.job.prospect import Prospect
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program
 from storage.ledger.records import ItemReport, ItemState

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from configs.catalogues.models import ModelCatalogue
-from gpu_worker.rebuild_plan import MAX_STEPS, CannotRebuild, RebuildPlan, plan_rebuild
+from flows.reproduce.rebuild_plan import MAX_STEPS, CannotRebuild, RebuildPlan, plan_rebuild
 from steps.transform import Resize
 from storage.images.png_recipe import ImageRecipe, StepMark, read_recipe
 from tests.gpu_worker.finished_images import labeled, mark, settings_for

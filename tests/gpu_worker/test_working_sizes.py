@@ -13,8 +13,8 @@ from gpu_worker.device.working_sizes import PATIENCE, MemoryKey, Rung, WorkingSi
 from steps.contract import Relief
 from steps.generate import Generate
 from steps.upscale import Upscale
+from storage.ledger import sizes as ledger_sizes
 from storage.ledger.ledger import Ledger
-from storage.ledger.ledger import sizes as ledger_sizes
 from tests.gpu_worker.parts import Fill, frames
 from tests.storage.new_ledger import new_ledger
 

@@ -9,10 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Integer, MetaData, create_engine, make_url, text
 from sqlmodel import select
-from storage.ledger.ledger.migrations import versions
 
 from storage.ledger.database import Database, LedgerError
 from storage.ledger.ledger import Ledger
+from storage.ledger.migrations import versions
 from storage.ledger.migrations.upgrade import upgrade
 from storage.ledger.tables import ReviewRow, Table
 
@@ -79,7 +79,7 @@ def test_a_newer_database_is_left_alone(ledger_url: str) -> None:
 
 
 def test_a_migration_that_fails_leaves_nothing(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from storage.ledger.ledger import database as module
+    from storage.ledger import database as module
 
     upgrade = module.upgrade
 

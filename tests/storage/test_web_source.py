@@ -210,7 +210,7 @@ def test_a_redirect_from_outside_does_not_lead_inside(
 
 def _pretend_public(monkeypatch: pytest.MonkeyPatch, address: str, port: int) -> list[str]:
     """Has connections to `address`, which counts as public, end at our server. Returns where connections went."""
-    from configs.settings.settings import addresses
+    from configs.settings import addresses
 
     asked: list[str] = []
     connect = httpcore2.SyncBackend.connect_tcp

@@ -1,0 +1,215 @@
+"""A burst: the parent flow run of a job. Submits its shards, watches them, and brings the job to its end."""
+
+from collections.abc import Callable
+from contextlib import chdir
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import State, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.runtime import flow_run
+from pydantic import BaseModel, Field
+
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.uris import stem_of
+from configs.settings.settings import Settings
+from flows.burst.artifacts import progress_artifact, publish_report
+from flows.burst.distinct import settle_repetitions
+from flows.burst.flow_end import state_of, with_ledger
+from flows.burst.form_flow import form_flow
+from flows.burst.review_table import publish_waiting
+from flows.burst.review_wait import has_expired, suspend_for_review
+from flows.burst.revive import REVIVED
+from flows.burst.shard_watch import Ending, ProgressReport, ShardWatch
+from flows.burst.webhook import WebhookError, event_of, send_webhook
+from flows.job.job_named import job_named
+from flows.job.plan import continue_job, job_identity, read_plan_request, start_job
+from flows.pages.finish import finish_job
+from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
+from flows.report.report import Summary, build_summary
+from gpu_worker.monitor.log_fields import shared_fields
+from storage.ledger.job_lease import job_lease
+from storage.ledger.lease import HeldLease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState, JobRecord, JobStatus
+from storage.objects.artefacts import StoreError
+from storage.objects.open_store import open_store
+
+LOGGED_FAILURES = 10  # the report has more, the manifest all
+PROGRESS_SECONDS = 5.0  # an artifact update costs the server some 12 ms
+
+
+class BurstForm(BaseModel):
+    """A job that begins or one that goes on."""
+
+    job: str = Field(default="", title="Job file", description="A path, an s3:// or an https:// URI.")
+    job_id: str = Field(default="", title="Or a job that has begun", description="Its id; `pixelmill status` lists it.")
+
+
+def _run_name() -> str:
+    parameters = flow_run.parameters or {}
+    return f"burst {parameters.get('job_id') or stem_of(str(parameters.get('job')))}"
+
+
+@form_flow(
+    BurstForm,
+    name="burst",
+    run_name=_run_name,
+    description="Makes the images of a job file, or goes on with a job that has begun.",
+)
+def burst(form: BurstForm) -> State[Any]:
+    """Ends Completed, also with failed items; Failed if it was refused or stopped early; Cancelled."""
+    return with_burst(partial(_run, form.job.strip(), form.job_id.strip()))
+
+
+def with_burst(begin: Callable[[Ledger, Settings], Summary | State[Any]]) -> State[Any]:
+    """The end of a flow run in which `begin` runs a job; its summary, or a state where there was nothing to run.
+
+    A job that is to wait for people's decisions suspends the flow run instead. Started again, that goes on with what
+    they have accepted, and `begin` is not called.
+    """
+    return with_ledger(partial(_begin_or_go_on, begin))
+
+
+def _begin_or_go_on(
+    begin: Callable[[Ledger, Settings], Summary | State[Any]], ledger: Ledger, settings: Settings
+) -> State[Any]:
+    wait = ledger.wait_of(str(flow_run.id)) if flow_run.id else None
+    ended = begin(ledger, settings) if wait is None else _after_review(ledger.job(wait.job_id), ledger, settings)
+    if not isinstance(ended, Summary):
+        return ended
+    assert ended.job is not None, "what has run is a job"
+    if wait is None or not has_expired(wait):
+        suspend_for_review(ledger.job(ended.job), ledger, settings)
+    ledger.drop_wait(str(flow_run.id))
+    return state_of(ended)
+
+
+def _after_review(known: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
+    with job_lease(known.id, ledger, say=get_run_logger().info) as held:
+        job = ledger.job(known.id)
+        if job.status in (JobStatus.CANCELLED, JobStatus.FAILED):  # somebody else has run it meanwhile, to that end
+            return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
+        if job.status is not JobStatus.RUNNING:
+            job = continue_job(job, ledger, settings)
+        return run_burst(job, ledger, settings, held)
+
+
+def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
+    if bool(job) == bool(job_id):
+        raise InvalidInput([Problem("job", "give either a job file, or the id of a job that has begun")])
+    return _go_on(job_id, ledger, settings) if job_id else _begin(job, ledger, settings)
+
+
+def _go_on(wanted: str, ledger: Ledger, settings: Settings) -> Summary:
+    job_id = job_named(wanted, ledger, field="job_id").id
+    with job_lease(job_id, ledger, say=get_run_logger().info) as held:
+        return run_burst(ledger.job(job_id), ledger, settings, held)
+
+
+def _begin(path: str, ledger: Ledger, settings: Settings) -> Summary:
+    with chdir(settings.working_folder or Path.cwd()):
+        request = read_plan_request(path, settings)
+    with job_lease(job_identity(request, settings), ledger, say=get_run_logger().info) as held:
+        begun = start_job(request, ledger, settings)
+        del request  # the ledger has the items
+        ledger.reset_items(begun.id, states=[ItemState.FAILED])
+        return run_burst(begun, ledger, settings, held)
+
+
+def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease) -> Summary:
+    """Runs the job's pending items on the work pool until none is left, finishes the job, and tells who wants to know.
+
+    A shard that ends before its items do is submitted again, as long as its attempts bring the job on. Whatever ends
+    the burst early (a refusal by the store, too many failures, cancelling, an error), the ledger says why, and its
+    shards stop.
+    """
+    with shared_fields(job=job.id), get_client(sync_client=True) as client:
+        _introduce(job, client)
+        ending = _run_shards(job, ledger, settings, held, client)
+    ended = ledger.job(job.id)
+    summary = _finish(ended, ending, ledger, settings)
+    publish_report(ended, summary, settings)
+    if summary.review is not None or ledger.reviews(job.id):  # where all is decided, it says so
+        publish_waiting(ended, ledger, settings)
+    try:
+        send_webhook(event_of(ended, summary, settings), f"{job.id}-{job.run}", settings)
+    except WebhookError as error:
+        get_run_logger().warning("nobody took the webhook's message: %s", error)
+    return summary
+
+
+def _introduce(job: JobRecord, client: SyncPrefectClient) -> None:
+    """Has the flow run say what it is, now that that is known."""
+    if not flow_run.id:
+        return
+    own = UUID(str(flow_run.id))
+    tags = set(flow_run.tags)
+    name = f"burst {job.name} {job.total:,} {'item' if job.total == 1 else 'items'}"
+    client.update_flow_run(own, name=name, tags={*tags, *tags_of(job)})
+    if REVIVED in tags:
+        end_replaced(client, job, name, own)
+
+
+def _finish(job: JobRecord, ending: Ending, ledger: Ledger, settings: Settings) -> Summary:
+    logger = get_run_logger()
+    if ending.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        summary = finish_job(job, ledger, settings)
+        logger.info("%s: finished; images and gallery: %s", job.name, summary.output)
+        for failure in summary.failures[:LOGGED_FAILURES]:
+            logger.warning("%s %s at %s: %s", failure.item, failure.state, failure.step, failure.message)
+        return summary
+    logger.error("%s: %s", job.name, ending.error)
+    try:
+        return finish_job(job, ledger, settings)
+    except StoreError as failure:
+        # Most likely what ended the burst: that, and not this, is what a person should read.
+        logger.warning("no manifest and no gallery could be written: %s", failure)
+        return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
+
+
+def _run_and_settle(
+    job: JobRecord, watch: ShardWatch, report: ProgressReport, held: HeldLease, ledger: Ledger, settings: Settings
+) -> Ending:
+    """Runs what is pending, then looks at all images of the job together, if its recipe wants that."""
+    ending = watch.run_to_end(every=PROGRESS_SECONDS, report=report, held=held)
+    if ending.error is None and job.recipe.distinction is not None:
+        repeated = settle_repetitions(job, ledger, settings)
+        get_run_logger().info("%s: %d items repeat an earlier one", job.name, repeated)
+        ending = watch.ending()
+    return ending
+
+
+def _run_shards(
+    job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease, client: SyncPrefectClient
+) -> Ending:
+    """Leaves no shard at work, and how the job ended in the ledger, whatever happens."""
+    ending = Ending(JobStatus.FAILED, f"the burst was interrupted: `pixelmill resume {job.id}` goes on with it")
+    burst_run = UUID(str(flow_run.id)) if flow_run.id else None
+    logger = get_run_logger()
+    logger.info("%s: %d of %d items to do", job.name, ledger.progress(job.id).pending, job.total)
+    watch = ShardWatch(job, ledger, settings, logger, client=client, burst_run=burst_run)
+    try:
+        report = progress_artifact(job, client)
+        ending = _run_and_settle(job, watch, report, held, ledger, settings)
+        while ending.status is JobStatus.INCOMPLETE and ledger.release_accepted(job.id):
+            logger.info("%s: goes on with what people have accepted meanwhile", job.name)
+            ending = _run_and_settle(job, watch, report, held, ledger, settings)
+    except Exception as failure:
+        ending = Ending(JobStatus.FAILED, str(failure) or type(failure).__name__)
+        raise
+    except BaseException as failure:
+        # Ctrl-C, or Prefect's worker that stops this process because somebody cancelled its flow run.
+        if isinstance(failure, KeyboardInterrupt) or (burst_run and is_cancelled(client, burst_run)):
+            word = "interrupted" if isinstance(failure, KeyboardInterrupt) else "cancelled in Prefect"
+            ending = Ending(JobStatus.CANCELLED, word)
+        raise
+    finally:
+        if held.lost is None:
+            try:
+                ledger.set_job_status(job.id, ending.status, ending.error)
+            finally:
+                watch.stop_shards()
+    return ending

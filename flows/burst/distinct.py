@@ -1,0 +1,131 @@
+"""The end of a job whose images have to be distinct: quarantines or warns of those that repeat an earlier one.
+
+Done once all items have ended, over all of them in the job's order, so that neither the order in which workers
+finished nor the number of runs decides which of two twins is kept.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from configs.recipe.recipe import DISTINCT
+from configs.settings.settings import Settings
+from flows.verify.finals import expected_finals
+from gpu_worker.walk.distinct import OPENING, Finished, Repetition, likeness_of, repetitions
+from steps.recipe import resolve_program
+from steps.recipe.program import Program
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemEnd, ItemRecord, ItemReport, ItemState, JobRecord
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.open_store import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """An item that came to the recipe's end, whether it is kept or was found to repeat another."""
+
+    record: ItemRecord
+    finals: Mapping[str, str]  # visit id -> key
+    images: Mapping[str, ArtefactRecord]  # key of the final -> its artefact
+    likeness: str | None  # of the last of them, which is the one that is compared
+    fingerprint: str | None  # likewise
+
+
+def settle_repetitions(job: JobRecord, ledger: Ledger, settings: Settings) -> int:
+    """Applies the recipe's `distinct` to the items that have ended. Returns how many of them repeat another.
+
+    An image that a person has accepted is kept whatever it looks like. A second call changes nothing, and one that was
+    interrupted is completed by the next. An item that was found to repeat one which has failed since gets its final
+    images back. Raises StoreError and the ledger's errors.
+    """
+    rule = job.recipe.distinction
+    if rule is None:
+        return 0
+    accepted = ledger.accepted_images(job.id)
+    program = resolve_program(job.recipe)
+    ended = [one for report in ledger.item_reports(job.id) if (one := _ended(job, program, report)) is not None]
+    found = repetitions(
+        rule,
+        (
+            Finished(
+                one.record.item.index,
+                one.record.item.name,
+                one.likeness,
+                one.fingerprint in accepted.get(one.record.item.name, ()),
+            )
+            for one in ended
+        ),
+    )
+    store = open_store(job.output, settings)
+    if rule.on_fail == "warn":
+        ends = list(_warned(ended, found))
+    else:
+        ends = list(_sorted_out(ended, found, store))
+        store.sync()
+    ledger.revise_ends(job.id, job.run, ends)
+    return len(found)
+
+
+def _ended(job: JobRecord, program: Program, report: ItemReport) -> _Ended | None:
+    """None: the item failed, waits, or was quarantined for something else."""
+    record, finals = report.record, report.record.finals
+    if record.state is ItemState.QUARANTINED and record.error_step == DISTINCT:
+        finals = expected_finals(job, report, program)
+    elif record.state is not ItemState.DONE:
+        return None
+    made = {visit: entry.artefact for visit, entry in report.steps.items() if entry.artefact is not None}
+    images = {key: made[visit] for visit, key in finals.items() if visit in made}
+    last = next(reversed(list(finals)), None)
+    compared = made.get(last) if last is not None else None
+    return _Ended(
+        record,
+        finals,
+        images,
+        likeness_of(last, report.steps) if last is not None else None,
+        compared.fingerprint if compared is not None else None,
+    )
+
+
+def _warned(ended: Sequence[_Ended], found: Mapping[int, Repetition]) -> Iterator[ItemEnd]:
+    for one in ended:
+        record = one.record
+        index = record.item.index
+        warnings = [text for text in record.warnings if not text.startswith(OPENING)]
+        warnings += [found[index].reason] if index in found else []
+        if tuple(warnings) != record.warnings:
+            yield replace(_as_it_is(record), warnings=tuple(warnings))
+
+
+def _sorted_out(ended: Sequence[_Ended], found: Mapping[int, Repetition], store: ArtefactStore) -> Iterator[ItemEnd]:
+    """The store goes first: a row that says done has its images, and what is interrupted here is made good later."""
+    for one in ended:
+        record = one.record
+        repetition = found.get(record.item.index)
+        if repetition is None and record.state is ItemState.QUARANTINED:
+            for key, artefact in one.images.items():
+                store.publish(artefact.key, key, content_type=artefact.content_type)
+            yield ItemEnd(record.item.index, ItemState.DONE, one.finals, warnings=record.warnings)
+        elif repetition is not None and record.error != repetition.reason:
+            for key in record.finals.values():
+                store.delete(key)
+            yield replace(
+                _as_it_is(record),
+                state=ItemState.QUARANTINED,
+                finals={},
+                error=repetition.reason,
+                error_step=DISTINCT,
+                refused_image=one.fingerprint,
+                refused_by=DISTINCT,
+            )
+
+
+def _as_it_is(record: ItemRecord) -> ItemEnd:
+    return ItemEnd(
+        record.item.index,
+        record.state,
+        record.finals,
+        record.error,
+        record.error_step,
+        record.warnings,
+        record.refused_image,
+        record.refused_by,
+    )

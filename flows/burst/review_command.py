@@ -1,0 +1,75 @@
+"""What `pixelmill accept` and `pixelmill reject` do with their arguments."""
+
+import getpass
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from configs.documents.problems import InvalidInput, Problem
+from configs.settings.settings import Settings
+from flows.burst.review import Decided, decide
+from flows.burst.review_wait import nudge
+from flows.pages.review_page import refresh_review_page
+from flows.report.answer import Answer
+from flows.report.report import EXIT_DONE
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus, Verdict
+
+
+def decide_command(
+    job: JobRecord,
+    items: Sequence[str],
+    verdict: Verdict,
+    *,
+    everything: bool,
+    reason: str | None,
+    by: str | None,
+    ledger: Ledger,
+    settings: Settings,
+) -> Answer:
+    """Records the verdict, and wakes a burst that waited for it. Raises InvalidInput with every mistake."""
+    if everything and items:
+        raise InvalidInput([Problem("items", "name items or give --all, not both")])
+    wanted = None if everything else dict.fromkeys(items)
+    decided = decide(job.id, wanted, verdict, reason=reason, reviewer=by or login_name(), ledger=ledger)
+    goes_on = nudge(job.id, ledger) if decided.items else False
+    refresh_review_page(job, ledger, settings)
+    document = {
+        "job": job.id,
+        "verdict": verdict.value,
+        "items": list(decided.items),
+        "waiting": decided.waiting,
+        "burst": "resumed" if goes_on else "waits" if ledger.waits(job.id) else None,
+    }
+    return Answer(document, _said(job, decided, verdict, goes_on, ledger), EXIT_DONE)
+
+
+def login_name() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"
+
+
+def _said(job: JobRecord, decided: Decided, verdict: Verdict, goes_on: bool | None, ledger: Ledger) -> RenderableType:
+    if not decided.items:
+        return Text(f"Nothing of {job.name} waits for a decision.")
+    lines = [
+        f"{len(decided.items):,} {verdict.value}; "
+        + (f"{decided.waiting:,} wait still" if decided.waiting else "nothing waits any more")
+    ]
+    if goes_on:
+        lines.append("The burst that waited for this goes on.")
+    elif goes_on is None:
+        lines.append(
+            "A burst waited for this: it goes on once `pixelmill up`, or `pixelmill serve --revive`, looks after it."
+        )
+    elif decided.waiting and ledger.waits(job.id):
+        lines.append("A burst waits for the others, then goes on.")
+    elif verdict is Verdict.ACCEPTED and ledger.job(job.id).status is JobStatus.RUNNING:
+        lines.append("The job runs: it takes them on at its end.")
+    elif verdict is Verdict.ACCEPTED:
+        lines.append(f"`pixelmill resume {job.id}` takes them on.")
+    return Group(*(Text(line) for line in lines))

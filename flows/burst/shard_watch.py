@@ -1,0 +1,320 @@
+"""Watch the shards of a burst: submit, notice the lost ones, submit again, and say how far the job is."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from logging import Logger, LoggerAdapter
+from typing import NamedTuple
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from configs.settings.settings import Settings
+from flows.prefect_api.idle_pool import why_idle
+from flows.prefect_api.shard_runs import (
+    LONG_AGO,
+    OUTAGE,
+    ShardRefused,
+    cancel_runs,
+    has_ended,
+    is_outage,
+    queue_of,
+    read_runs,
+    submit_shard,
+    waits_for_the_clock,
+)
+from flows.report.report import format_cost
+from storage.ledger.holder import is_dead, read_holder
+from storage.ledger.job_lease import JobTakenOver
+from storage.ledger.lease import HeldLease, shard_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, ShardState
+
+POLL_SECONDS = 0.25
+MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon
+POLL_SHARE = 0.02  # of the time, at most, goes into counting what is left: a million items take a while
+PREFECT_SECONDS = 2.0  # between questions to the API: each costs its server 7 ms, and what goes well the ledger tells
+IDLE_WARNING_SECONDS = 20.0
+OUTAGE_SECONDS = 900.0  # a Prefect API that is away for longer ends the burst; shards at work go on without it
+STOP_SECONDS = 3.0  # for shards to end in order once the job's status tells them to
+KILL_SECONDS = 8.0  # for workers to stop those that did not
+
+ProgressReport = Callable[[float, str], object]
+
+
+class Ending(NamedTuple):
+    """How a burst ends, and why, unless all is done."""
+
+    status: JobStatus
+    error: str | None = None
+
+
+class _Attempts(NamedTuple):
+    total: int  # in this burst
+    vain: int  # in a row that ended no item
+    pending: int  # items before the last one
+
+
+class ShardWatch:
+    """The open shards of one burst. Prefect says which flow runs live; the ledger alone says what is done."""
+
+    def __init__(
+        self,
+        job: JobRecord,
+        ledger: Ledger,
+        settings: Settings,
+        logger: "Logger | LoggerAdapter[Logger]",
+        *,
+        client: SyncPrefectClient,
+        burst_run: UUID | None = None,
+    ) -> None:
+        """`burst_run`: the flow run of the burst itself, which somebody may cancel."""
+        self._job, self._ledger, self._settings, self._logger = job, ledger, settings, logger
+        self._client = client  # one for all looks: to make one costs as much CPU as ten requests
+        self._burst_run = burst_run
+        self._before = ledger.progress(job.id)
+        self._queue = queue_of(self._before.pending, settings)
+        self._waiting: dict[int, None] = {}  # shards to be submitted, in order
+        self._open: dict[int, UUID] = {}  # shard -> its flow run
+        self._attempts: dict[int, _Attempts] = {}
+        self._given_up: dict[int, str] = {}
+        self._signs: dict[int, tuple[Lease | None, float]] = {}  # shard -> its lease as last seen, and since when
+        self._outage_since: float | None = None
+        self._asked_at = 0.0
+        self._submitted_at = time.monotonic()
+        self._warned = False
+
+    def run_to_end(self, *, every: float, report: ProgressReport, held: HeldLease) -> Ending:
+        """Returns once no shard is open, or when the job must end before. Raises JobTakenOver if it is another's."""
+        for record in self._ledger.shards(self._job.id):
+            if record.items:
+                self._waiting[record.index] = None
+        started = time.monotonic()
+        reported = 0.0
+        while self._waiting or self._open:
+            if held.lost is not None:
+                raise JobTakenOver(f"this burst no longer runs {self._job.id}: {held.lost}")
+            began = time.monotonic()
+            records = self._read_shards()
+            counting = time.monotonic() - began
+            ending = self._look(records)
+            if ending is not None:
+                return ending
+            if time.monotonic() - reported >= every:
+                reported = time.monotonic()
+                self._report(report, reported - started)
+            if self._waiting or self._open:
+                time.sleep(min(MAX_POLL_SECONDS, max(POLL_SECONDS, counting / POLL_SHARE)))
+        self._report(report, time.monotonic() - started)
+        return self.ending()
+
+    def ending(self) -> Ending:
+        """How the job ends, as its items stand now."""
+        return self._end_of(self._ledger.progress(self._job.id))
+
+    def stop_shards(self) -> None:
+        """Ends what is still open, once the job's status says so: in order if possible, else by its worker."""
+        self._waiting.clear()
+        try:
+            if not self._wait_for_end(STOP_SECONDS):
+                cancel_runs(self._client, self._open.values(), "The burst ended.")
+                self._wait_for_end(KILL_SECONDS)
+        except OUTAGE as error:
+            self._logger.warning("could not wait for the shards, they stop by themselves: %s", error)
+        self._open.clear()
+
+    def _wait_for_end(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self._open and time.monotonic() < deadline:
+            runs = read_runs(self._client, self._open.values())
+            # One that no worker has taken yet would start only to find that the job is over.
+            idle = [run.id for run in runs.values() if run.state_type is StateType.SCHEDULED]
+            cancel_runs(self._client, idle, "The burst ended before a worker took the shard.")
+            self._open = {
+                shard: identifier
+                for shard, identifier in self._open.items()
+                if identifier in runs and identifier not in idle and not has_ended(runs[identifier])
+            }
+            if self._open:
+                time.sleep(POLL_SECONDS / 2)
+        return not self._open
+
+    def _read_shards(self) -> dict[int, ShardRecord]:
+        return {record.index: record for record in self._ledger.shards(self._job.id)}
+
+    # -- one look --------------------------------------------------------------------------------------------------
+    def _look(self, records: dict[int, ShardRecord]) -> Ending | None:
+        """Submits, closes and resubmits shards. Returns how the job ends if it must end now."""
+        if self._ledger.standing(self._job.id)[1] is JobStatus.CANCELLED:
+            return Ending(JobStatus.CANCELLED, "cancelled")
+        refusal = self._refusal(records) or self._too_many_failures()
+        if refusal is not None:
+            return refusal
+        self._close_done(records)
+        try:
+            for shard in list(self._waiting):
+                self._submit(shard, records[shard].items)
+            if time.monotonic() - self._asked_at < PREFECT_SECONDS:
+                return None
+            ending = self._look_at_runs()
+            self._asked_at = time.monotonic()
+        except ShardRefused as refused:
+            return Ending(JobStatus.FAILED, str(refused))
+        except OUTAGE as error:
+            if not is_outage(error):
+                raise
+            return self._endure(error, records)
+        self._outage_since = None
+        return ending
+
+    def _close_done(self, records: dict[int, ShardRecord]) -> None:
+        """Their workers may have yet to tell Prefect."""
+        for shard, identifier in list(self._open.items()):
+            record = records[shard]
+            if record.state is ShardState.DONE and not record.items and record.flow_run_id == str(identifier):
+                del self._open[shard]
+
+    def _look_at_runs(self) -> Ending | None:
+        if (spent := self._over_budget()) is not None:
+            return spent
+        runs = read_runs(self._client, [*self._open.values(), *([self._burst_run] if self._burst_run else [])])
+        burst = runs.get(self._burst_run) if self._burst_run else None
+        if burst is not None and burst.state and (burst.state.is_cancelling() or burst.state.is_cancelled()):
+            return Ending(JobStatus.CANCELLED, "cancelled in Prefect")
+        if burst is not None and burst.state and burst.state.is_paused():
+            return Ending(JobStatus.CANCELLED, "suspended in Prefect: retry the flow run to go on")
+        # Read after the runs: what a run that has ended did is then surely in them.
+        records = self._read_shards()
+        for shard, identifier in list(self._open.items()):
+            self._check(records[shard], identifier, runs.get(identifier))
+        self._warn_if_idle(runs)
+        return None
+
+    def _endure(self, error: Exception, records: dict[int, ShardRecord]) -> Ending | None:
+        """The API is away: shards that work go on, and the ledger says when they are done."""
+        now = time.monotonic()
+        if self._outage_since is None:
+            self._outage_since = now
+            self._logger.warning("the Prefect API does not answer (%s): waiting for it", type(error).__name__)
+        if now - self._outage_since > OUTAGE_SECONDS:
+            return Ending(
+                JobStatus.FAILED, f"the Prefect API did not answer for {OUTAGE_SECONDS / 60:.0f} min: {error}"
+            )
+        for shard in [shard for shard in self._open if not records[shard].items]:
+            del self._open[shard]
+        return None
+
+    def _refusal(self, records: dict[int, ShardRecord]) -> Ending | None:
+        """What a shard found to be wrong for good, for all of them."""
+        for shard, identifier in self._open.items():
+            record = records[shard]
+            if record.state is ShardState.FAILED and record.flow_run_id == str(identifier):
+                return Ending(JobStatus.FAILED, record.error)
+        return None
+
+    def _too_many_failures(self) -> Ending | None:
+        now, limit = self._ledger.progress(self._job.id), self._settings.max_failed_share
+        failed = now.failed - self._before.failed
+        ended = self._before.pending - now.pending
+        if not now.pending or ended < self._settings.max_failed_after or failed <= limit * ended:
+            return None
+        errors = self._ledger.common_errors(self._job.id, 1)
+        most = f"; most often: {errors[0][0]}" if errors else ""
+        return Ending(
+            JobStatus.FAILED,
+            f"stopped early: {failed} of the first {ended} items failed, more than PIXELMILL_MAX_FAILED_SHARE "
+            f"({limit:.0%}) allows{most}",
+        )
+
+    def _over_budget(self) -> Ending | None:
+        budget = self._job.budget
+        if budget is None or (cost := self._ledger.cost_of_run(self._job.id, self._job.run)) < budget:
+            return None
+        message = f"stopped early: the budget of {format_cost(budget)} is spent ({format_cost(cost)} so far)"
+        return Ending(JobStatus.FAILED, f"{message}; a run of the job with a larger one goes on")
+
+    def _check(self, record: ShardRecord, identifier: UUID, run: FlowRun | None) -> None:
+        shard = record.index
+        mine = record.flow_run_id == str(identifier)
+        if run is not None and not has_ended(run):
+            if waits_for_the_clock(run):
+                self._logger.warning("the clock was set back: shard %d is submitted again, to start at once", shard)
+                cancel_runs(self._client, [identifier], "The clock was set back.")
+                self._submit(shard, record.items, at=LONG_AGO)
+                return
+            # One that a worker has taken must give a sign of life soon, also if it died before its first word.
+            taken = run.state_type is not StateType.SCHEDULED
+            if not (taken and self._is_silent(record, mine=mine)):
+                return
+            cancel_runs(self._client, [identifier], "No sign of life from its worker.")
+        del self._open[shard]
+        if record.items:
+            self._try_again(record, run)
+
+    def _is_silent(self, record: ShardRecord, *, mine: bool) -> bool:
+        """Whether nobody has confirmed the shard's lease for too long, by this process's own time."""
+        name = shard_lease(self._job.id, record.index)
+        lease = self._ledger.leases([name]).get(name)
+        if mine and lease is not None and is_dead(read_holder(lease.holder)):
+            return True
+        if record.index not in self._signs or self._signs[record.index][0] != lease:
+            self._signs[record.index] = (lease, time.monotonic())
+        return time.monotonic() - self._signs[record.index][1] > self._settings.shard_timeout
+
+    def _try_again(self, record: ShardRecord, run: FlowRun | None) -> None:
+        reason = (run.state.message or run.state.name) if run is not None and run.state else "its flow run is gone"
+        attempts = self._attempts[record.index]
+        vain = attempts.vain + 1 if record.items >= attempts.pending else 0
+        self._attempts[record.index] = attempts._replace(vain=vain)
+        if vain < self._settings.shard_attempts:
+            self._logger.warning("shard %d ended before its items did (%s): trying again", record.index, reason)
+            self._waiting[record.index] = None
+        else:
+            self._given_up[record.index] = (
+                f"shard {record.index} was tried {attempts.total} times, the last {vain} in vain: {reason}"
+            )
+
+    def _submit(self, shard: int, pending: int, *, at: datetime | None = None) -> None:
+        former = self._attempts.get(shard, _Attempts(0, 0, pending))
+        self._open[shard] = submit_shard(self._job, shard, former.total + 1, self._queue, at=at)
+        self._attempts[shard] = _Attempts(former.total + 1, former.vain, pending)
+        self._signs.pop(shard, None)
+        self._waiting.pop(shard, None)
+        self._submitted_at = time.monotonic()
+
+    def _end_of(self, progress: Progress) -> Ending:
+        if self._given_up:
+            return Ending(JobStatus.FAILED, "; ".join(self._given_up.values()))
+        if progress.pending:
+            return Ending(JobStatus.FAILED, f"{progress.pending} items were left undone by their shards")
+        return Ending(JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE)
+
+    # -- what people see -------------------------------------------------------------------------------------------
+    def _warn_if_idle(self, runs: dict[UUID, FlowRun]) -> None:
+        shards = [runs[identifier] for identifier in self._open.values() if identifier in runs]
+        waiting = all(run.state_type is StateType.SCHEDULED for run in shards)
+        if self._warned or not waiting or time.monotonic() - self._submitted_at < IDLE_WARNING_SECONDS:
+            return
+        if (reason := why_idle(self._settings.work_pool, self._queue, self._client)) is not None:
+            self._warned = True
+            self._logger.warning("nothing starts: %s", reason)
+
+    def _report(self, report: ProgressReport, seconds: float) -> None:
+        try:
+            report(*self._describe(seconds))
+        except OUTAGE as error:
+            if not is_outage(error):
+                raise
+
+    def _describe(self, seconds: float) -> tuple[float, str]:
+        now = self._ledger.progress(self._job.id)
+        ended = now.total - now.pending
+        made = self._before.pending - now.pending
+        rate = made / seconds if seconds > 0 else 0.0
+        left = f", {now.pending / rate:.0f} s left" if rate > 0 and now.pending else ""
+        text = (
+            f"{self._job.name}: {now.done} done, {now.failed} failed, {now.quarantined} quarantined, "
+            f"{now.pending} remaining; {rate:.2f} images/s{left}"
+        )
+        return 100.0 * ended / max(now.total, 1), text

@@ -1,0 +1,155 @@
+"""What every command needs: settings, a ledger, a console, and errors that become messages and exit statuses.
+
+Heavy imports are inside functions: `--help` must answer at once.
+"""
+
+import codecs
+import json as json_format
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from configs.documents.problems import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from configs.settings.settings import Settings
+    from flows.report.answer import Answer
+    from flows.report.report import Summary
+    from storage.ledger.ledger import Ledger
+    from storage.ledger.records import JobRecord
+
+EXIT_ERROR, EXIT_INVALID = 1, 2
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or its name where only one job has it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+
+
+@contextmanager
+def session(json: bool, *, quiet: bool = True) -> "Iterator[tuple[Settings, Ledger, Console]]":
+    """Settings, an open ledger and the console for messages; errors become messages and exit statuses."""
+    with errors_reported(json):
+        from gpu_worker.monitor.logs import use_logs
+        from storage.ledger.ledger import Ledger
+
+        settings = current_settings()
+        quiet_prefect(settings, quiet=quiet)
+        use_logs(settings, quiet=quiet)
+        ledger = Ledger(settings.resolved_ledger_url)
+        try:
+            yield settings, ledger, open_console(stderr=True)
+        finally:
+            ledger.close()
+
+
+def current_settings() -> "Settings":
+    from configs.settings.settings import load_settings
+
+    return load_settings()
+
+
+def quiet_prefect(settings: "Settings", *, quiet: bool = True) -> None:
+    """Keeps Prefect's own state out of the user's home and its chatter out of our output; both can be set."""
+    os.environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))
+    if quiet:
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def open_console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+@contextmanager
+def progress(ledger: "Ledger", console: "Console") -> Iterator[Any]:
+    from flows.cli.progress_bar import progress_bar
+
+    with progress_bar(ledger, console) as hooks:
+        yield hooks
+
+
+@contextmanager
+def errors_reported(json: bool) -> Iterator[None]:
+    """Turns what a command raises into a message, a JSON object where one was asked for, and an exit status."""
+    try:
+        yield
+    except InvalidInput as refusal:
+        _refuse(refusal, json)
+        raise typer.Exit(EXIT_INVALID) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except KeyboardInterrupt:
+        typer.echo("interrupted; `pixelmill status` shows the job, `pixelmill resume` goes on with it", err=True)
+        raise typer.Exit(EXIT_ERROR) from None
+    except Exception as failure:
+        if os.environ.get("PIXELMILL_DEBUG"):
+            traceback.print_exc()
+        typer.echo(f"error: {failure or type(failure).__name__}", err=True)
+        if json:
+            with suppress(OSError):  # it may have been the output that failed
+                print_json({"status": "failed", "errors": [{"path": "", "message": str(failure)}]})
+        raise typer.Exit(EXIT_ERROR) from failure
+
+
+@contextmanager
+def output_reported() -> Iterator[None]:
+    """Around a whole command: where its output cannot be written, as on a full disk, one line and an exit status."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # None where the caller has closed it
+                sys.stdout.flush()
+    except OSError as failure:
+        ended = failure.__context__
+        if not isinstance(failure, BrokenPipeError) and not (isinstance(ended, SystemExit) and ended.code):
+            typer.echo(f"error: what the command has to say cannot be written: {failure.strerror}", err=True)
+        # The interpreter writes what is left when it ends, and would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_ERROR) from None
+
+
+def _refuse(refusal: InvalidInput, json: bool) -> None:
+    for problem in refusal.problems:
+        typer.echo(str(problem), err=True)
+    if json:
+        from flows.report.report import refusal_summary
+
+        print_json(refusal_summary(refusal).model_dump(mode="json"))
+
+
+def finish(summary: "Summary", json: bool) -> None:
+    from flows.report.report import exit_status, render_summary
+
+    if json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        render_summary(summary, open_console(stderr=False))
+    raise typer.Exit(exit_status(summary))
+
+
+def print_json(document: dict[str, Any]) -> None:
+    ascii_only = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+    sys.stdout.write(json_format.dumps(document, ensure_ascii=ascii_only) + "\n")
+
+
+def find_job(ledger: "Ledger", wanted: str) -> "JobRecord":
+    from flows.job.job_named import job_named
+
+    return job_named(wanted, ledger, field="id")
+
+
+def show(answer: "Answer", json: bool) -> None:
+    if json:
+        print_json(answer.document)
+    else:
+        open_console(stderr=False).print(answer.text, highlight=False)
+    raise typer.Exit(answer.exit_status)

@@ -1,0 +1,136 @@
+"""What `pixelmill regate` prints: for programs and for people."""
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flows.regate.apply import Applied
+from flows.regate.recipe import recipe_changes
+from flows.regate.redecision import Change, Redecision, Standing, needs_of, unmeasured_of
+from flows.regate.regate import Decided
+from flows.regate.words import (
+    HEADERS,
+    applied_lines,
+    count_lines,
+    needs_steps,
+    outcome,
+    own_lines,
+    recipe_lines,
+    rows,
+    run_line,
+)
+
+LISTED = 20  # changes that a person is shown; `--json` has all
+
+
+def regate_document(applied: Applied, *, asked: bool) -> dict[str, Any]:
+    """The result as one JSON object. A stable interface: fields may come, none goes or changes its name.
+
+    `asked`: with `--apply`. `changes` lists every item that is not unchanged, in the job's order.
+    """
+    decided = applied.decided
+    counts = Counter(each.change for each in decided.items)
+    return {
+        "job": decided.job.id,
+        "recipe": decided.new.recipe.name,
+        "revision": {"before": decided.job.revision, "after": decided.new.revision},
+        "applied": asked,
+        "recipe_changes": [
+            {"path": path, "before": before, "after": after}
+            for path, before, after in recipe_changes(decided.job.recipe, decided.new.recipe)
+        ],
+        "parameters": _own_document(decided),
+        "items": {"total": len(decided.items), **{change.value: counts[change] for change in Change}},
+        "steps": {
+            visit_id: {"computed": need.computed, "undecided": need.undecided}
+            for visit_id, need in needs_of(decided.items, decided.new.program).items()
+        },
+        "unmeasured": unmeasured_of(decided.items),
+        "changes": [_change_document(each) for each in decided.items if each.change is not Change.UNCHANGED],
+        "former_recipe": applied.former_recipe,
+        "removed_finals": applied.removed,
+        "run": applied.summary.model_dump(mode="json") if applied.summary is not None else None,
+    }
+
+
+def _own_document(decided: Decided) -> dict[str, Any]:
+    own = decided.own
+    return {
+        "kept": own.kept.model_dump(mode="json", exclude_none=True),
+        "dropped": [{"place": each.place, "value": each.value, "reason": each.reason} for each in own.dropped],
+        "forgotten": own.forgotten,
+    }
+
+
+def _change_document(each: Redecision) -> dict[str, Any]:
+    return {
+        "index": each.item.index,
+        "item": each.item.name,
+        "change": each.change.value,
+        "before": _standing_document(each.before),
+        "after": _standing_document(each.standing) if each.standing is not None else None,
+        "expected": each.expected.value if each.expected is not None else None,
+        "computes": list(each.computes),
+        "undecided": list(each.undecided),
+        "unmeasured": {fact: list(visits) for fact, visits in each.unmeasured.items()},
+    }
+
+
+def _standing_document(standing: Standing) -> dict[str, Any]:
+    return {
+        "state": standing.state.value,
+        "step": standing.error_step,
+        "reason": standing.error,
+        "warnings": list(standing.warnings),
+        "finals": dict(standing.finals),
+    }
+
+
+def describe_regate(applied: Applied, *, asked: bool) -> RenderableType:
+    """The result for a person. Names stay as they are, never read as Rich markup."""
+    decided = applied.decided
+    headline = Text(decided.job.id, "bold")
+    headline.append(f" · recipe {decided.new.recipe.name} · {outcome(decided)}", "default")
+    parts: list[RenderableType] = [headline]
+    parts += [Text(f"  {place}", "dim").append(values, "default") for place, values in recipe_lines(decided)]
+    parts += [Text(f"  {line}", "yellow" if decided.own.forgotten else "default") for line in own_lines(decided)]
+    parts += [Text(f"  {line}") for line in count_lines(decided)]
+    if decided.changed:
+        parts += ["", _table(decided)]
+    if asked:
+        parts += ["", *_applied(applied)]
+    elif not decided.is_applied:
+        how = (
+            "runs what is missing and records the rest"
+            if needs_steps(decided)
+            else "records it; nothing has to be computed"
+        )
+        parts += ["", Text(f"Nothing was changed. --apply {how}.")]
+    return Group(*parts)
+
+
+def _table(decided: Decided) -> Table:
+    changed = len(decided.changed)
+    more = f" (the first {LISTED} of {changed:,}; --json has all)" if changed > LISTED else ""
+    title = Text(f"What changes{more}", "bold")
+    table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
+    wide = {"item": 2, "why": 5}
+    for name in HEADERS:
+        table.add_column(
+            name, overflow="fold" if name in wide else "ellipsis", ratio=wide.get(name), no_wrap=name not in wide
+        )
+    for row in rows(decided, LISTED):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _applied(applied: Applied) -> list[RenderableType]:
+    ended = run_line(applied)
+    if ended is None or applied.summary is None:
+        return [Text("Nothing to do: the job is as this recipe has it.")]
+    lines: list[RenderableType] = [Text(ended[0], "bold").append(ended[1], "default")]
+    lines += [Text(f"  {line}") for line in applied_lines(applied)]
+    return [*lines, *(Text(f"  {error.message}", "red") for error in applied.summary.errors)]

@@ -1,0 +1,141 @@
+"""What `pixelmill reproduce` says: to programs, to people and to the shell."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from configs.documents.problems import InvalidInput
+from flows.reproduce.pixel_difference import PixelDifference
+from flows.reproduce.rebuild_plan import Difference, legible
+from flows.reproduce.reproduce import Reproduction, Verdict
+from storage.images.png_recipe import StepMark
+
+_EXIT_STATUS = {Verdict.IDENTICAL: 0, Verdict.WITHIN_TOLERANCE: 0, Verdict.DIFFERENT: 1, Verdict.CANNOT: 2}
+_STYLES = {
+    Verdict.IDENTICAL: "bold green",
+    Verdict.WITHIN_TOLERANCE: "bold green",
+    Verdict.DIFFERENT: "bold red",
+    Verdict.CANNOT: "bold red",
+}
+_DIGEST_SHOWN = 12  # digits
+
+
+def exit_status(verdict: Verdict) -> int:
+    """0: the same, as far as was asked; 1: different; 2: it could not be found out."""
+    return _EXIT_STATUS[verdict]
+
+
+def refusal_document(image: str, refusal: InvalidInput) -> dict[str, Any]:
+    """As `reproduction_document`, of an image that could not be made again."""
+    errors = [{"path": problem.path, "message": problem.message, "place": problem.file} for problem in refusal.problems]
+    return {"image": image, "verdict": Verdict.CANNOT.value, "errors": errors}
+
+
+def reproduction_document(done: Reproduction) -> dict[str, Any]:
+    """The result as one JSON object. A stable interface: fields may come, none goes or changes its name."""
+    pixels = done.pixels
+    return {
+        "image": done.image,
+        "verdict": done.verdict.value,
+        "tolerance": done.tolerance,
+        "size": {"then": list(done.size), "here": list(done.rebuilt.image.size)},
+        "pixels": pixels
+        and {
+            "total": pixels.pixels,
+            "differing": pixels.differing,
+            "channels": pixels.channels,
+            "largest": list(pixels.largest),
+            "mean": [round(value, 6) for value in pixels.mean],
+        },
+        "differences": [
+            {"kind": each.kind, "name": each.name, "then": each.then, "here": each.here} for each in done.differences
+        ],
+        "made_with": {
+            "then": {legible(name): legible(value) for name, value in done.recipe.made_with.items()} or None,
+            "here": dict(sorted(done.rebuilt.recipe.made_with.items())),
+        },
+        "steps": [
+            {"then": _step(then), "here": _step(here)}
+            for then, here in zip(done.recipe.steps, done.rebuilt.recipe.steps, strict=True)
+        ],
+        "sha256": done.rebuilt.file.sha256,
+        "unused_inputs": list(done.unused),
+        "saved": None if done.saved is None else str(done.saved),
+        "errors": [],
+    }
+
+
+def _step(mark: StepMark) -> dict[str, Any]:
+    return {"step": mark.step, "version": mark.version, "fingerprint": mark.fingerprint}
+
+
+def describe_refusal() -> RenderableType:
+    """For a person, who is told the reasons elsewhere."""
+    return Text(Verdict.CANNOT.value, _STYLES[Verdict.CANNOT])
+
+
+def describe_reproduction(done: Reproduction) -> RenderableType:
+    """For a person. Texts out of the image stay as they are, never read as Rich markup."""
+    head = Text(done.verdict.value, _STYLES[done.verdict])
+    head.append(f" · {_how_far(done)}", "default")
+    lines: list[RenderableType] = [head]
+    if done.pixels is not None and done.pixels.differing:
+        lines.append(_channels(done.pixels))
+    if done.differences:
+        lines.append(_table(done.differences))
+    elif done.verdict is not Verdict.IDENTICAL and done.recipe.made_with:
+        lines.append(Text(f"  {_NOTHING_KNOWN}"))
+    if not done.recipe.made_with:
+        lines.append(Text("  The image does not say with which versions and on which device it was made.", "dim"))
+    lines += [Text(f"  {name}: no step of the image reads this file", "yellow") for name in done.unused]
+    if done.saved is not None:
+        lines.append(Text(f"  {done.saved}"))
+    return Group(*lines)
+
+
+_NOTHING_KNOWN = (
+    "Steps, models, versions and device are those of then. A GPU may give other low bits for another size of "
+    "micro-batch; an earlier step may have been made elsewhere; or the file's pixels were changed since."
+)
+
+
+def _how_far(done: Reproduction) -> str:
+    width, height = done.size
+    pixels = done.pixels
+    if pixels is None:
+        now = done.rebuilt.image
+        return f"{now.width} x {now.height} pixels, not {width} x {height}"
+    size = f"{pixels.pixels:,} pixels ({width} x {height})"
+    if not pixels.differing:
+        return f"all {size}"
+    return f"{pixels.differing:,} of {size} differ, by at most {pixels.worst} of 255"
+
+
+def _channels(pixels: PixelDifference) -> Table:
+    table = Table(box=None, pad_edge=True, header_style="dim")
+    table.add_column("channel")
+    table.add_column("largest difference", justify="right")
+    table.add_column("mean", justify="right")
+    for name, largest, mean in zip(pixels.channels, pixels.largest, pixels.mean, strict=True):
+        table.add_row(name, str(largest), f"{mean:.4f}")
+    return table
+
+
+def _table(differences: tuple[Difference, ...]) -> Table:
+    table = Table(box=None, pad_edge=True, header_style="dim")
+    table.add_column("differs")
+    table.add_column("", overflow="fold")
+    table.add_column("then", overflow="fold")
+    table.add_column("here", overflow="fold")
+    for each in differences:
+        then, here = (_short(each, text) for text in (each.then, each.here))
+        table.add_row(each.kind, Text(each.name), Text(then), Text(here))
+    return table
+
+
+def _short(difference: Difference, text: str | None) -> str:
+    if text is None:
+        return "–"
+    return text[:_DIGEST_SHOWN] if difference.kind == "model" else text

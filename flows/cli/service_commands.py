@@ -1,0 +1,103 @@
+"""Commands that serve: the whole of it on one machine, deployments, galleries, workers, models."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.command_session import (
+    AsJson,
+    current_settings,
+    errors_reported,
+    open_console,
+    print_json,
+    quiet_prefect,
+    session,
+)
+
+app = typer.Typer()
+worker_app = typer.Typer(help="GPU workers.", no_args_is_help=True)
+models_app = typer.Typer(help="The models that recipes can name.", no_args_is_help=True)
+app.add_typer(worker_app, name="worker")
+app.add_typer(models_app, name="models")
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI and the API.")] = 4200,
+    gallery_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the galleries.")] = 4201,
+) -> None:
+    """Run the Prefect server with its UI, the deployments, the galleries and a worker, until Ctrl-C."""
+    from flows.serve.up import serve_forever
+
+    with session(json=False, quiet=False) as (settings, _, console):
+        serve_forever(
+            settings, port=port, gallery_port=gallery_port, say=lambda text: console.print(text, highlight=False)
+        )
+
+
+@app.command()
+def deploy(json: AsJson = False) -> None:
+    """Create work pools, deployments and automations of the API at PREFECT_API_URL, or bring them up to date."""
+    from flows.prefect_api.automations import ensure_automations
+    from flows.prefect_api.deployments import all_deployments, ensure_pool_and_deployments
+    from flows.prefect_api.server import require_api
+
+    with errors_reported(json):
+        settings = current_settings()
+        quiet_prefect(settings)
+        require_api()
+        done = ensure_pool_and_deployments(settings, all_deployments(settings))
+        ensure_automations()
+    if json:
+        print_json({"deployments": [deployed._asdict() for deployed in done]})
+    else:
+        for deployed in done:
+            typer.echo(f"{deployed.change:9}  {deployed.name}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 4201,
+    revive: Annotated[
+        bool, typer.Option("--revive", help="Also have jobs go on whose bursts died; needs PREFECT_API_URL.")
+    ] = False,
+) -> None:
+    """Show the galleries of all jobs in a browser, from folders and from S3, until Ctrl-C."""
+    from flows.serve.serve import serve as serve_galleries
+
+    with session(json=False) as (settings, ledger, console):
+        console.print(f"galleries: http://{host}:{port}/ (Ctrl-C stops it)", highlight=False)
+        serve_galleries(ledger, settings, host=host, port=port, revive=revive)
+
+
+@worker_app.command("start")
+def worker_start(
+    pool: Annotated[str | None, typer.Option(help="Work pool to take shards from.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the worker.")] = None,
+    with_healthcheck: Annotated[
+        bool,
+        typer.Option("--with-healthcheck", help="Answer GET /health on port 8080 (PREFECT_WORKER_WEBSERVER_PORT)."),
+    ] = False,
+    parent: Annotated[int | None, typer.Option(hidden=True, help="End with the process of this number.")] = None,
+) -> None:
+    """Take shards from the work pool and run them on this machine's device, models resident."""
+    from gpu_worker.process.worker_process import start_worker
+
+    with errors_reported(json=False):
+        settings = current_settings()
+        pool = pool or settings.work_pool
+        raise typer.Exit(start_worker(pool, settings, name=name, parent=parent, with_healthcheck=with_healthcheck))
+
+
+@models_app.command("list")
+def models_list(json: AsJson = False) -> None:
+    """List the models of the catalogue and whether their weights are here."""
+    from flows.cli.model_list import model_rows, render_models
+
+    with errors_reported(json):
+        rows = model_rows(current_settings())
+        if json:
+            print_json({"models": rows})
+        else:
+            render_models(rows, open_console(stderr=False))

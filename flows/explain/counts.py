@@ -1,0 +1,88 @@
+"""What became of all items of a job at each gate, how often their images were made, and what they were warned of.
+
+Bounded, however many items there are: counts by gate and step, and the first few messages.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from flows.explain.explained import Check, Explanation, Gated
+from flows.explain.outline import outline
+from flows.report.ways import MAX_WARNINGS, GateSummary, ItemWarning, Ways, WhyNot
+from storage.ledger.records import JobRecord
+
+MAX_GATES = 100
+MAX_REASONS = 10  # of a gate
+
+
+@dataclass(slots=True)
+class _GateTally:
+    name: str
+    step: str | None
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, gate: Gated) -> None:
+        self.counts["tested"] += 1
+        self.counts[_outcome(gate)] += 1
+        self.counts["attempts"] += len(gate.attempts)
+        # Of the first image: what a retry had to do.
+        self.reasons.update(_reason(one) for one in gate.checks if one.met is False)
+
+
+class WayCounts:
+    """Counts explanations, one after the other."""
+
+    def __init__(self, job: JobRecord) -> None:
+        self._order = {place: number for number, place in enumerate(outline(job.recipe))}
+        self._gates: dict[str, _GateTally] = {}
+        self._attempts: dict[str, Counter[int]] = {}  # step id -> attempts -> items
+        self._warned: list[ItemWarning] = []
+        self._warnings = self._items = 0
+
+    def add(self, explanation: Explanation) -> None:
+        for gate in explanation.gates:
+            self._gates.setdefault(gate.place, _GateTally(gate.name, gate.of)).add(gate)
+        made = Counter(visit.step for visit in explanation.visits if visit.standing in ("computed", "reused"))
+        for step, attempts in made.items():
+            self._attempts.setdefault(step, Counter())[attempts] += 1
+        record = explanation.report.record
+        if record.warnings:
+            self._items += 1
+            self._warnings += len(record.warnings)
+            room = MAX_WARNINGS - len(self._warned)
+            self._warned += [ItemWarning(item=record.item.name, message=text) for text in record.warnings[:room]]
+
+    @property
+    def ways(self) -> Ways:
+        """What has been counted so far."""
+        again = {step: counts for step, counts in self._attempts.items() if max(counts) > 1}
+        gates = sorted(self._gates.items(), key=lambda gate: self._order[gate[0]])[:MAX_GATES]
+        return Ways(
+            gates=tuple(_summary(place, tally) for place, tally in gates),
+            attempts={
+                step: tuple(counts[number] for number in range(1, max(counts) + 1)) for step, counts in again.items()
+            },
+            warned_items=self._items,
+            warnings=self._warnings,
+            warned=tuple(self._warned),
+        )
+
+
+def _outcome(gate: Gated) -> str:
+    if gate.verdict != "passed":
+        return gate.verdict or "open"
+    if gate.repair is not None and gate.repair.met:
+        return "repaired"
+    return "retried" if gate.attempts else "passed"
+
+
+def _reason(check: Check) -> str:
+    words = [word for word in (check.gate, check.because) if word]
+    return f"{': '.join(words)}: {check.text}" if words else check.text
+
+
+def _summary(place: str, tally: _GateTally) -> GateSummary:
+    common = tally.reasons.most_common(MAX_REASONS)
+    reasons = tuple(WhyNot(reason=reason, images=count) for reason, count in common)
+    return GateSummary(gate=tally.name, step=tally.step, place=place, reasons=reasons, **tally.counts)

@@ -1,0 +1,89 @@
+"""review: what a person decides about images that gates refused, filled in as a form."""
+
+from functools import partial
+from typing import Any, Literal
+
+from prefect import State
+from prefect.states import Completed
+from pydantic import Field
+
+from configs.settings.settings import Settings
+from flows.burst.burst import run_burst, with_burst
+from flows.burst.form_flow import form_flow
+from flows.burst.review import decide
+from flows.burst.review_table import publish_waiting
+from flows.burst.review_wait import drop_ended, nudge
+from flows.forms.job_form import JobForm, named_by_job
+from flows.job.plan import continue_job
+from flows.pages.review_page import refresh_review_page
+from flows.report.report import Summary
+from storage.ledger.job_lease import job_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus, Verdict
+
+ALL = "all"
+_VERDICTS = {"accept": Verdict.ACCEPTED, "reject": Verdict.REJECTED}
+
+
+class ReviewForm(JobForm):
+    """Which of its items, and what becomes of them."""
+
+    items: str = Field(
+        default="",
+        title="Items",
+        description=f"One name a line, or `{ALL}` for all that wait. Empty: nothing is decided, what waits is listed.",
+    )
+    decision: Literal["accept", "reject"] = Field(
+        default="accept", title="Decision", description="What is accepted goes on as it is; what is rejected stays."
+    )
+    reason: str = Field(default="", title="Reason", description="For whoever looks later.")
+    by: str = Field(default="", title="Who decides", description="A name; the server knows none.")
+    resume: bool = Field(
+        default=True, title="Go on", description="Take on at once what is accepted, unless a burst waits and does so."
+    )
+
+
+@form_flow(
+    ReviewForm,
+    name="review",
+    run_name=named_by_job("review"),
+    description="Accepts or rejects images that gates refused.",
+)
+def review(form: ReviewForm) -> State[Any]:
+    """Completed; as a burst does where it goes on; Failed if there was a mistake, and then nothing was decided."""
+    return with_burst(partial(_review, form))
+
+
+def _review(form: ReviewForm, ledger: Ledger, settings: Settings) -> Summary | State[Any]:
+    job = form.find_job(ledger)
+    names = [line.strip() for line in form.items.splitlines() if line.strip()]
+    if not names:
+        return _listed(job, ledger, settings, "Nothing was decided.")
+    verdict = _VERDICTS[form.decision]
+    decided = decide(
+        job.id,
+        None if names == [ALL] else dict.fromkeys(names),
+        verdict,
+        reason=form.reason.strip(),
+        reviewer=form.by.strip() or None,
+        ledger=ledger,
+    )
+    done = f"{len(decided.items):,} {verdict.value}." if decided.items else "Nothing was decided."
+    refresh_review_page(job, ledger, settings)
+    if nudge(job.id, ledger):
+        return _listed(job, ledger, settings, f"{done} The burst that waited for this goes on.")
+    if not (form.resume and decided.items and verdict is Verdict.ACCEPTED):
+        return _listed(job, ledger, settings, done)
+    drop_ended(ledger)
+    if ledger.waits(job.id):
+        return _listed(job, ledger, settings, f"{done} A burst waits, and goes on with the last decision.")
+    if ledger.job(job.id).status is JobStatus.RUNNING:
+        return _listed(job, ledger, settings, f"{done} The job runs, and takes that on at its end.")
+    with job_lease(job.id, ledger) as held:
+        return run_burst(continue_job(ledger.job(job.id), ledger, settings), ledger, settings, held)
+
+
+def _listed(job: JobRecord, ledger: Ledger, settings: Settings, done: str) -> State[Any]:
+    waiting = publish_waiting(job, ledger, settings)
+    left = f"{waiting:,} {'waits' if waiting == 1 else 'wait'} for a decision" if waiting else "Nothing waits"
+    return Completed(message=f"{done} {left}.")

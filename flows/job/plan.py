@@ -1,0 +1,188 @@
+"""Plan a job: what it asks for, what exists already, and what is left to do. No torch in here."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput, Problem
+from configs.recipe.overrides import Overrides
+from configs.settings.settings import Settings
+from flows.job.request import Request, read_request
+from gpu_worker.walk.foresight import Forecast, forecast
+from storage.inputs.sources import read_item_file, read_uri
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemState, JobRecord
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import sha256_hex
+from storage.objects.open_store import open_store
+
+
+def job_id(name: str, root: str) -> str:
+    """A job is its name at its output: the same name elsewhere is another job."""
+    place = f"{root}\n{name}"
+    return f"{name}-{sha256_hex(place.encode())[:6]}"
+
+
+def job_identity(request: Request, settings: Settings) -> str:
+    """The id of the job that the request describes."""
+    return job_id(request.job.name, open_store(request.output, settings).root)
+
+
+def shard_of(index: int, settings: Settings) -> int:
+    """The shard that the item at this place belongs to."""
+    return index // settings.shard_size
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked job that has not begun: nothing was written for it."""
+
+    job_id: str
+    request: Request
+    store: ArtefactStore
+    done: int  # items whose finals exist already under this revision
+    steps: dict[str, Forecast]  # what the other items need, by step id
+
+
+def read_plan_request(job: str | Path, settings: Settings) -> Request:
+    """The checked job file. Raises InvalidInput with every mistake."""
+    return read_request(job, settings, read_bytes=partial(read_uri, settings=settings))
+
+
+def make_plan(request: Request, ledger: Ledger, settings: Settings) -> Plan:
+    """Compares the request with what the ledger and the store hold."""
+    store = open_store(request.output, settings)
+    identifier = job_id(request.job.name, store.root)
+    former = _known_job(ledger, identifier)
+    lost = _lost(former, ledger, store) if former is not None else _Lost()
+    done: set[int] = set()
+    if former is not None and former.revision == request.revision:
+        done = {record.item.index for record in ledger.items(identifier, states=[ItemState.DONE])} - lost.items
+
+    def find_artefacts(fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
+        return ledger.find_artefacts(store.root, [each for each in fingerprints if each not in lost.artefacts])
+
+    left = [item for item in request.items if item.index not in done]
+    steps = forecast(
+        left,
+        request.program,
+        model_digests=request.model_digests,
+        find_artefacts=find_artefacts,
+        digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
+        accepted=ledger.accepted_images(identifier),
+    )
+    return Plan(identifier, request, store, len(done), steps)
+
+
+def start_job(request: Request, ledger: Ledger, settings: Settings) -> JobRecord:
+    """Begins a run of the job in the ledger; items whose finals are gone from the store become pending again.
+
+    A job whose recipe, items or models changed starts anew: its former finals are removed (their artefacts stay, so
+    going back costs nothing), so that its folder never shows images of two recipes at once. Items whose image a person
+    has accepted are pending.
+    """
+    store = open_store(request.output, settings)
+    identifier = job_id(request.job.name, store.root)
+    former = _known_job(ledger, identifier)
+    if former is not None and former.revision != request.revision:
+        _remove_finals(ledger, store, identifier)
+    job = ledger.start_run(
+        job_id=identifier,
+        name=request.job.name,
+        output=store.root,
+        revision=request.revision,
+        recipe=request.recipe,
+        model_digests=request.model_digests,
+        items=_with_shards(request.items, settings),
+        budget=request.job.budget,
+        review=request.job.review,
+        overrides=Overrides(parameters=request.job.parameters, distinct=request.job.distinct),
+    )
+    restart_lost_items(job, ledger, store)
+    ledger.release_accepted(job.id)
+    return job
+
+
+def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecord:
+    """Begins another run of a job as the ledger knows it, without its job file, with what people have accepted.
+
+    Raises InvalidInput if the ledger has lost items of it.
+    """
+    records = ledger.items(job.id)
+    if len(records) != job.total:
+        lost = job.total - len(records)
+        message = (
+            f"the ledger has lost {lost} of the job's {job.total} items: "
+            "`pixelmill run` with its job file brings them back"
+        )
+        raise InvalidInput([Problem(job.id, message)])
+    again = ledger.start_run(
+        job_id=job.id,
+        name=job.name,
+        output=job.output,
+        revision=job.revision,
+        recipe=job.recipe,
+        model_digests=job.model_digests,
+        items=[(record.item, record.shard) for record in records],
+        budget=job.budget,
+        review=job.review,
+        overrides=job.overrides,
+    )
+    restart_lost_items(again, ledger, open_store(job.output, settings))
+    ledger.release_accepted(job.id)
+    return again
+
+
+def restart_lost_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> int:
+    """Makes done items pending whose final images are no longer in the store. Returns how many."""
+    lost = _lost(job, ledger, store)
+    if not lost.items:
+        return 0
+    ledger.forget_artefacts(job.output, sorted(lost.artefacts))
+    return ledger.reset_items(job.id, indices=sorted(lost.items))
+
+
+class _Lost(NamedTuple):
+    """Done items whose finals are gone from the store, and those of their images (fingerprints) that are gone too."""
+
+    items: frozenset[int] = frozenset()
+    artefacts: frozenset[str] = frozenset()
+
+
+def _lost(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> _Lost:
+    present = {key for key, _ in store.list(f"{job.name}/final/")}
+    items = frozenset(
+        record.item.index
+        for record in ledger.items(job.id, states=[ItemState.DONE])
+        if not present.issuperset(record.finals.values())
+    )
+    if not items:
+        return _Lost()
+    artefacts = frozenset(
+        entry.artefact.fingerprint
+        for report in ledger.item_reports(job.id)
+        if report.record.item.index in items
+        for entry in report.steps.values()
+        if entry.artefact is not None and not store.exists(entry.artefact.key)
+    )
+    return _Lost(items, artefacts)
+
+
+def _with_shards(items: Iterable[Item], settings: Settings) -> Iterator[tuple[Item, int]]:
+    return ((item, shard_of(item.index, settings)) for item in items)
+
+
+def _known_job(ledger: Ledger, identifier: str) -> JobRecord | None:
+    try:
+        return ledger.job(identifier)
+    except LookupError:
+        return None
+
+
+def _remove_finals(ledger: Ledger, store: ArtefactStore, identifier: str) -> None:
+    for record in ledger.items(identifier, states=[ItemState.DONE]):
+        for key in record.finals.values():
+            store.delete(key)

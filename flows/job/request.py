@@ -1,0 +1,390 @@
+"""A checked request: everything that a job file, its items, its recipe and their models must be, or every mistake."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.catalogues import catalogue
+from configs.catalogues.gates import find_gate
+from configs.catalogues.models import ModelCatalogue, UnknownModel
+from configs.catalogues.named_gates import write_out_gates
+from configs.conditions import Condition
+from configs.documents import uris
+from configs.documents.item import Item, ItemFile
+from configs.documents.problems import InvalidInput, Problem, did_you_mean
+from configs.documents.validation import salvage
+from configs.documents.web_address import WebAddress
+from configs.documents.yaml_source import Document, parse_yaml
+from configs.job.items import Place, variables_of
+from configs.job.job import Job, read_job
+from configs.job.job_items import JobItems, ReadBytes, job_items
+from configs.recipe.files import find_recipe, is_recipe_path, misnamed, recipe_names
+from configs.recipe.overrides import Overrides, override_distinct, override_parameters, take_overrides
+from configs.recipe.recipe import Recipe
+from configs.settings.access import Access
+from configs.settings.settings import Settings
+from flows.job.prospect import Prospect
+from steps.recipe import compile_recipe
+from steps.recipe.program import Program, ResolvedStep, describe_operation
+from storage.objects.artefacts import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A job that can run: nothing in it is wrong, as far as can be known before work starts."""
+
+    job: Job
+    recipe: Recipe
+    program: Program
+    items: tuple[Item, ...]
+    output: str  # an absolute path, or s3://bucket/prefix
+    model_digests: dict[str, str]  # str(ModelRef) -> SHA-256
+    revision: str  # SHA-256 over all that decides which images the job has
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRecipe:
+    """Another recipe for items that a job has already. As much of a Request as it decides."""
+
+    recipe: Recipe
+    program: Program
+    items: tuple[Item, ...]
+    model_digests: dict[str, str]
+    revision: str  # as that of a request with this recipe
+
+
+@dataclass(frozen=True, slots=True)
+class _RecipeRead:
+    document: Document
+    recipe: Recipe | None
+    program: Program | None  # None: it has mistakes
+    conditions: tuple[tuple[str, Condition], ...]  # with their paths likewise, also of a recipe with mistakes
+    resolved: tuple[tuple[str, ResolvedStep], ...]  # the steps without mistakes, with their paths in the document
+    problems: list[Problem]
+    overridden: dict[str, str]  # path of a parameter in the document -> in the job that set it
+
+
+def read_request(job: str | Path, settings: Settings, *, read_bytes: Callable[[str], bytes]) -> Request:
+    """Reads and checks a job file (a path or a URI) and all that it names, without loading any model.
+
+    `read_bytes` gives the bytes at a path or a URI. Raises InvalidInput with every mistake found.
+    """
+    uri, file = str(job), uris.shown(str(job))
+    try:
+        document = parse_yaml(_as_os_errors(read_bytes)(uri), file)
+    except OSError as error:
+        raise InvalidInput([Problem("", f"cannot be read: {error}", file)]) from None
+    return check_request(document, uris.folder_of(uri), settings, read_bytes=read_bytes)
+
+
+def check_request(
+    document: Document, folder: str, settings: Settings, *, read_bytes: Callable[[str], bytes]
+) -> Request:
+    """As `read_request`, of a job that is read already; its relative paths start at `folder`."""
+    catalogue.extend(settings.catalogue_path)
+    read, access = _as_os_errors(read_bytes), Access(settings)
+    job_read = read_job(document)
+    problems = list(document.locate(job_read.problems))
+    recipe, trouble = None, list[Problem]()
+    if job_read.value is not None and "recipe" not in job_read.bad:
+        recipe, trouble = _read_recipe(job_read.value, folder, settings, read, access)
+    defaults = recipe.recipe.vars if recipe and recipe.recipe else {}
+    items = job_items(
+        job_read,
+        document,
+        folder=folder,
+        max_items=settings.max_items,
+        read_bytes=read,
+        access=access,
+        defaults=defaults,
+    )
+    problems += items.problems
+    problems += _host_problems(items, settings)
+    output = _output(job_read.value.output if job_read.value else ".")
+    if (objection := access.objection_to_writing(output)) is not None:
+        trouble.append(Problem("output", objection))
+    elif Path(output).is_file():
+        trouble.append(Problem("output", f"{output} is a file: name a folder"))
+    if job_read.value and job_read.value.budget and not settings.price_per_hour:
+        trouble.append(Problem("budget", "nobody knows what a run costs: set PIXELMILL_PRICE_PER_HOUR"))
+    problems += document.locate(trouble)
+    digests: dict[str, str] = {}
+    if recipe is not None:
+        digests, wrong_models = _model_digests(recipe, ModelCatalogue(settings))
+        theirs = [*recipe.problems, *wrong_models, *_unknown_variables(recipe, items)]
+        problems += _locate(theirs, recipe, document)
+        problems += _item_problems(recipe, items)
+    if problems or recipe is None or recipe.recipe is None or recipe.program is None or job_read.value is None:
+        raise InvalidInput(dict.fromkeys(problems))
+    revision = revision_of(recipe.recipe, recipe.program, items.items, digests)
+    return Request(job_read.value, recipe.recipe, recipe.program, items.items, output, digests, revision)
+
+
+def read_recipe(name: str, settings: Settings) -> tuple[Recipe, Program]:
+    """The recipe of this name with its program; whether their models are here is not asked. Raises InvalidInput."""
+    catalogue.extend(settings.catalogue_path)
+    path = find_recipe(name, settings)
+    if path is None:
+        raise InvalidInput([Problem("recipe", f"unknown recipe `{name}`{did_you_mean(name, recipe_names(settings))}")])
+    document = parse_yaml(path.read_bytes(), str(path))
+    read = _check_recipe(document, {}, settings)
+    if read.problems or read.recipe is None or read.program is None:
+        raise InvalidInput(document.locate(read.problems))
+    return read.recipe, read.program
+
+
+def open_recipe(name: str, folder: str, settings: Settings, *, read_bytes: Callable[[str], bytes]) -> Document:
+    """The file of a recipe: by name, or by a path from `folder` or a URI. Raises InvalidInput if there is none."""
+    document, problems = _open_recipe(name, folder, settings, _as_os_errors(read_bytes), Access(settings))
+    if document is None:
+        raise InvalidInput(problems)
+    return document
+
+
+def check_other_recipe(
+    document: Document,
+    items: Sequence[Item],
+    settings: Settings,
+    *,
+    overrides: Overrides,
+    model_digests: Mapping[str, str],
+    owner: str,
+) -> OtherRecipe:
+    """A recipe for these items, which `owner` has already: checked as for a new job, or InvalidInput with all mistakes.
+
+    `overrides` are set in it; models of which the digest is given need not be on this machine. Variables that the
+    recipe has defaults of and an item lacks become the item's.
+    """
+    catalogue.extend(settings.catalogue_path)
+    overridden, unknown = override_parameters(document.data, overrides.parameters)
+    overridden |= override_distinct(document.data, overrides.model_dump(mode="json", include={"distinct"}))
+    read = _check_recipe(document, overridden, settings)
+    defaults = read.recipe.vars if read.recipe is not None else {}
+    seen = [item.model_copy(update={"vars": {**defaults, **item.vars}}) for item in items]
+    places = tuple(Place(f"items[{item.index}]", owner, None) for item in items)
+    known = JobItems(tuple(seen), places, [], complete=True)
+    digests, wrong_models = _model_digests(read, ModelCatalogue(settings), model_digests)
+    problems = [*unknown]
+    for problem in (*read.problems, *wrong_models, *_unknown_variables(read, known)):
+        place = next((each for each in overridden if f"{problem.path}.".startswith((f"{each}.", f"{each}["))), None)
+        located = document.locate([problem])
+        problems += located if place is None else [Problem(overridden[place], problem.message)]
+    problems += _item_problems(read, known)
+    if problems or read.recipe is None or read.program is None:
+        raise InvalidInput(dict.fromkeys(problems))
+    revision = revision_of(read.recipe, read.program, seen, digests)
+    return OtherRecipe(read.recipe, read.program, known.items, digests, revision)
+
+
+def _as_os_errors(read_bytes: Callable[[str], bytes]) -> ReadBytes:
+    def read(uri: str) -> bytes:
+        try:
+            return read_bytes(uri)
+        except StoreError as error:
+            raise OSError(str(error)) from error
+
+    return read
+
+
+def _output(text: str) -> str:
+    return uris.resolve(text, str(Path.cwd())).rstrip("/") or "/"
+
+
+def _read_recipe(
+    job: Job, folder: str, settings: Settings, read: ReadBytes, access: Access
+) -> tuple[_RecipeRead | None, list[Problem]]:
+    """The recipe with the job's `parameters`, or none, and what is wrong with these fields of the job."""
+    document, problems = _open_recipe(job.recipe, folder, settings, read, access)
+    if document is None:
+        return None, problems
+    overridden, unknown = override_parameters(document.data, job.parameters)
+    overridden |= override_distinct(document.data, job.model_dump(mode="json", include={"distinct"}))
+    return _check_recipe(document, overridden, settings), unknown
+
+
+def _open_recipe(
+    text: str, folder: str, settings: Settings, read: ReadBytes, access: Access
+) -> tuple[Document | None, list[Problem]]:
+    try:
+        if is_recipe_path(text):
+            uri = uris.resolve(text, folder)
+            objection = access.objection_to_reading(uri) or misnamed(uris.shown(uri))
+            if objection is not None:
+                return None, [Problem("recipe", objection)]
+            return parse_yaml(read(uri), uris.shown(uri)), []
+        path = find_recipe(text, settings)
+        if path is None:
+            message = f"unknown recipe `{text}`{did_you_mean(text, recipe_names(settings))}"
+            return None, [Problem("recipe", f"{message} A path to a recipe ends in .yaml")]
+        return parse_yaml(path.read_bytes(), str(path)), []  # the operator's: no limit for jobs concerns it
+    except OSError as error:
+        return None, [Problem("recipe", f"cannot be read: {error}")]
+    except InvalidInput as error:
+        return None, list(error.problems)
+
+
+def _locate(problems: Iterable[Problem], recipe: _RecipeRead, job: Document) -> Iterator[Problem]:
+    """The recipe's problems with file and line: the job's, where it is the job that set the parameter."""
+    for problem in problems:
+        places = (place for place in recipe.overridden if f"{problem.path}.".startswith((f"{place}.", f"{place}[")))
+        place = next(places, None)
+        if place is None:
+            yield from recipe.document.locate([problem])
+        else:
+            yield from job.locate([Problem(recipe.overridden[place] + problem.path[len(place) :], problem.message)])
+
+
+def _check_recipe(document: Document, overridden: dict[str, str], settings: Settings) -> _RecipeRead:
+    stand_ins = {"name": "recipe"}
+    _, problems = take_overrides(document)
+    unknown_gates = write_out_gates(document.data, lambda name: find_gate(name, settings))
+    read = salvage(Recipe, document.data, "steps", stand_ins)
+    problems += [*document.problems, *unknown_gates, *read.problems]
+    if read.value is None:
+        return _RecipeRead(document, None, None, (), (), problems, overridden)
+    listed = document.data["steps"]
+    unread = [name for place, entry in enumerate(listed) if place not in read.kept for name in _ids_in(entry)]
+    checked = compile_recipe(read.value, positions=read.kept, unread=unread)
+    problems += checked.problems
+    program = None if problems else checked.program
+    return _RecipeRead(document, read.value, program, checked.conditions, checked.steps, problems, overridden)
+
+
+def _ids_in(entry: Any) -> Iterator[str | None]:
+    """The ids of an entry that could not be read and of all in it; None for a step without one."""
+    if isinstance(entry, dict):
+        if "step" in entry or not entry.keys() & {"steps", "cases", "require"}:
+            yield entry.get("id") if isinstance(entry.get("id"), str) else None
+        for value in entry.values():
+            if isinstance(value, list | dict):
+                yield from (name for name in _ids_in(value) if name is not None)
+    elif isinstance(entry, list):
+        for each in entry:
+            yield from _ids_in(each)
+    else:
+        yield None
+
+
+def _model_digests(
+    recipe: _RecipeRead, models: ModelCatalogue, known: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], list[Problem]]:
+    digests: dict[str, str] = {}
+    problems = []
+    for path, resolved in recipe.resolved:
+        field = f"{path}.model" if "model" in type(resolved.step).model_fields else path
+        for ref in resolved.step.model_refs():
+            if known is not None and str(ref) in known:
+                digests[str(ref)] = known[str(ref)]
+                continue
+            reason = models.available(ref)
+            try:
+                if reason is None and str(ref) not in digests:
+                    digests[str(ref)] = models.digest(ref)
+            except (UnknownModel, OSError) as error:
+                reason = f"its files cannot be read: {error}"
+            if reason is not None:
+                problems.append(Problem(field, reason))
+    return digests, problems
+
+
+def _unknown_variables(recipe: _RecipeRead, items: JobItems) -> Iterator[Problem]:
+    """Variables in conditions that no item has: more likely misspelled than never true."""
+    if not items.complete:
+        return
+    known = tuple(variables_of(items.items))
+    for path, condition in recipe.conditions:
+        for name in sorted(condition.names):
+            if name[0] == "vars" and name[1] not in known:
+                hint = did_you_mean(name[1], known)
+                yield Problem(path, f"no item has the variable `{name[1]}`{hint}; give it in the job's `vars`")
+
+
+def _host_problems(items: JobItems, settings: Settings) -> Iterator[Problem]:
+    """Hosts of input files that may not be asked, each where it is named first."""
+    first: dict[str, tuple[Place, ItemFile]] = {}
+    for item, place in zip(items.items, items.places, strict=True):
+        for field in _ITEM_FILES:
+            uri = getattr(item, field)
+            if uri is not None and uris.is_web(uri):
+                with suppress(ValueError):  # said already
+                    address = WebAddress.parse(uri)
+                    if address.ip is None:
+                        first.setdefault(address.host, (place, field))
+    if not first:
+        return
+    from storage.inputs.web_hosts import host_objections  # only for those who read from the web
+
+    for host, objection in host_objections(first, private=settings.input_private_hosts).items():
+        place, field = first[host]
+        yield place.problem(field, objection)
+
+
+_ITEM_FILES: tuple[ItemFile, ...] = ("image", "mask")
+
+
+def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
+    """What each step finds wrong with the items that may visit it, and conditions that cannot be evaluated."""
+    problems: dict[Problem, None] = {}
+    if recipe.program is None:
+        return []
+    prospect = Prospect(recipe.program)
+    told: dict[str, Place] = {}  # by step
+    for item, place in zip(items.items, items.places, strict=True):
+        visits = prospect.of(item)
+        for mistake in visits.mistakes:
+            for problem in recipe.document.locate([mistake]):
+                problems.setdefault(problem)
+        has_image = False  # or may have one
+        for visit, surely in visits.visits:
+            if visit.step.makes_image:
+                has_image = True
+            elif not has_image and surely:
+                message = (
+                    f"the step `{visit.step_id}` needs an image, but the item visits no step that makes one before"
+                )
+                problems.setdefault(place.problem("", message))
+            if told.get(visit.step_id) is not place:
+                told[visit.step_id] = place
+                for message in visit.step.item_problems(item):
+                    problems.setdefault(place.problem("", f"{message} (step `{visit.step_id}`, item `{item.name}`)"))
+        if not visits.visits and not visits.mistakes:
+            message = f"the item `{item.name}` visits no step: every `when` of the recipe is false for it"
+            problems.setdefault(place.problem("", message))
+    return list(problems)
+
+
+def revision_of(recipe: Recipe, program: Program, items: Sequence[Item], digests: dict[str, str]) -> str:
+    """SHA-256 over what decides the images; names and descriptions of recipes do not.
+
+    Of input files on this machine it takes size and time of change: a touched file plans the job anew, and the
+    artefacts' fingerprints then tell whether its content is another. Files that are gone say nothing.
+    """
+    plan = {
+        "program": [describe_operation(each) for each in program.operations],
+        "keep": recipe.keep,
+        "models": digests,
+    }
+    if recipe.distinction is not None:
+        plan["distinct"] = recipe.distinction.model_dump(mode="json")
+    digest = hashlib.sha256(json.dumps(plan, sort_keys=True, separators=(",", ":")).encode())
+    stamps: dict[str, str] = {}
+    for item in items:
+        digest.update(b"\n" + item.model_dump_json().encode())
+        for uri in (item.image, item.mask):
+            if uri is not None:
+                digest.update(stamps.setdefault(uri, _stamp(uri)).encode())
+    return digest.hexdigest()
+
+
+def _stamp(uri: str) -> str:
+    if uris.is_remote(uri):
+        return ""
+    try:
+        status = Path(uri).stat()
+    except FileNotFoundError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"

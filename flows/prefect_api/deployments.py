@@ -1,0 +1,155 @@
+"""The work pools and deployments of Pixelmill, in Prefect."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from configs.job.deployment import Deployment, Schedule, deployments
+from configs.settings.settings import Settings
+from gpu_worker.monitor.installed import installed_version
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.workers.base import BaseWorker
+
+BURST_POOL = "bursts"  # parent flows need no device: an ordinary process worker runs them
+Queue = Literal["interactive", "bulk"]
+QUEUES: Mapping[Queue, int] = {"interactive": 1, "bulk": 2}  # priorities; 1 is served first
+SHARD = Deployment(
+    name="shard",
+    flow="flows.burst.shard.shard",
+    description="A part of a burst. Bursts start it; there is nothing to start here.",
+    pool="gpu",
+    queue="bulk",
+)
+
+
+class Deployed(NamedTuple):
+    """What became of a deployment."""
+
+    name: str  # flow/deployment
+    change: Literal["created", "updated", "unchanged"]
+
+
+def all_deployments(settings: Settings) -> tuple[Deployment, ...]:
+    """Those of the files, the forms of all recipes, and what bursts need. Raises InvalidInput."""
+    return (SHARD, *deployments(settings))
+
+
+def entrypoint_of(deployment: Deployment) -> str:
+    """Dotted path of the deployment's flow, importable wherever Pixelmill is installed."""
+    return deployment.flow or f"flows.forms.make_images.{deployment.identifier}"
+
+
+def pool_of(deployment: Deployment, settings: Settings) -> str:
+    """Name of the work pool that the deployment's runs go to."""
+    return settings.work_pool if deployment.pool == "gpu" else BURST_POOL
+
+
+def ensure_pool_and_deployments(settings: Settings, wanted: Iterable[Deployment] = (SHARD,)) -> list[Deployed]:
+    """Creates what is missing of the work pools, their queues and the deployments, and brings deployments up to date.
+
+    A pool that exists keeps its settings, and a deployment that exists its schedules: they are people's by then. No
+    pool limits its runs: a worker takes one at a time, and that is the limit. Flows are imported to learn their names
+    and parameters, which loads no torch. Raises ValueError if the GPU pool exists with another type.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.workers.process import ProcessWorker
+
+    from gpu_worker.process.prefect_worker import PixelmillWorker
+
+    with get_client(sync_client=True) as client:
+        _ensure_pool(client, settings.work_pool, PixelmillWorker)
+        for queue, priority in QUEUES.items():
+            _ensure_queue(client, settings.work_pool, queue, priority)
+        _ensure_pool(client, BURST_POOL, ProcessWorker)
+        return [_deploy(client, deployment, settings) for deployment in wanted]
+
+
+def _ensure_pool(client: "SyncPrefectClient", name: str, worker: "type[BaseWorker[Any, Any, Any]]") -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    wanted = WorkPoolCreate(name=name, type=worker.type, base_job_template=worker.get_default_base_job_template())
+    with suppress(ObjectAlreadyExists):
+        client.create_work_pool(wanted)
+    kind = client.read_work_pool(name).type
+    if kind != worker.type:
+        raise ValueError(
+            f"The work pool {name!r} exists with type {kind!r}, not {worker.type!r}: delete it "
+            f"(`prefect work-pool delete {name}`), or choose another one (PIXELMILL_WORK_POOL)."
+        )
+
+
+def _ensure_queue(client: "SyncPrefectClient", pool: str, name: str, priority: int) -> None:
+    from prefect.exceptions import ObjectAlreadyExists
+
+    with suppress(ObjectAlreadyExists):
+        client.create_work_queue(name, priority=priority, work_pool_name=pool)
+
+
+def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Settings) -> Deployed:
+    from prefect.exceptions import ObjectNotFound
+    from prefect.flows import load_flow_from_entrypoint
+    from prefect.utilities.callables import parameter_schema
+
+    # With dots alone, Prefect imports the module and pulls no code: the package is installed where a worker runs.
+    flow: Any = load_flow_from_entrypoint(entrypoint_of(deployment), use_placeholder_flow=False)
+    name = f"{flow.name}/{deployment.name}"
+    wanted: dict[str, Any] = {
+        "entrypoint": entrypoint_of(deployment),
+        "work_pool_name": pool_of(deployment, settings),
+        "work_queue_name": deployment.queue,
+        "description": deployment.description or flow.description or "",
+        "version": installed_version(),
+        "parameters": deployment.parameters,
+        "parameter_openapi_schema": parameter_schema(flow.fn).model_dump(exclude_unset=True),
+        "enforce_parameter_schema": True,
+        "tags": ["pixelmill", *deployment.tags],
+    }
+    try:
+        known = client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        schedules = [_schedule(schedule) for schedule in deployment.schedules]
+        client.create_deployment(
+            client.create_flow_from_name(flow.name), deployment.name, schedules=schedules, **wanted
+        )
+        return Deployed(name, "created")
+    if all(_is_same(getattr(known, field), value) for field, value in wanted.items()):
+        return Deployed(name, "unchanged")
+    # Prefect drops the schedules of a deployment that is created again, unless it is told them.
+    client.create_deployment(known.flow_id, deployment.name, schedules=_schedules_of(known), **wanted)
+    return Deployed(name, "updated")
+
+
+def _is_same(known: Any, wanted: Any) -> bool:
+    # The pool's own queue is called `default` where none is asked for.
+    return known == wanted or (wanted is None and known == "default") or (not known and not wanted)
+
+
+def _schedule(schedule: Schedule) -> "DeploymentScheduleCreate":
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
+
+    return DeploymentScheduleCreate(
+        schedule=CronSchedule(cron=schedule.cron, timezone=schedule.timezone),
+        active=schedule.active,
+        parameters=schedule.parameters,
+    )
+
+
+def _schedules_of(known: "DeploymentResponse") -> "list[DeploymentScheduleCreate]":
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+
+    return [
+        DeploymentScheduleCreate(
+            schedule=each.schedule,
+            active=each.active,
+            max_scheduled_runs=each.max_scheduled_runs,
+            parameters=each.parameters,
+            slug=each.slug,
+        )
+        for each in known.schedules
+    ]

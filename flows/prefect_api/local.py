@@ -1,0 +1,136 @@
+"""What one command needs around a burst: a Prefect server, the deployments, and a worker, for as long as it runs."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from configs.settings.private_files import own_folder
+from configs.settings.settings import Settings
+from flows.prefect_api.deployments import ensure_pool_and_deployments
+from flows.prefect_api.server import is_own, local_server
+from gpu_worker.monitor.installed import MISSING, can_compute
+
+SHORT_LIFE_SECONDS = 60.0  # a process that ends sooner may have something wrong that a restart won't mend
+LONGEST_PAUSE_SECONDS = 30.0  # between its starts then
+END_SECONDS = 15.0
+LOOK_SECONDS = 10.0  # between looks whether the pool still has a worker; its server knows no sooner than in 25 s
+
+Say = Callable[[str], None]
+
+
+class NoWorker(Exception):
+    """Nobody can compute the images; the message says what to change."""
+
+
+@contextmanager
+def fleet(settings: Settings, say: Say) -> Iterator[str]:
+    """A Prefect API with our work pools and deployments, and at least one worker. Yields the API's URL.
+
+    With an API of the user's own (`PREFECT_API_URL`) the workers of its pool do the work, and one is started here only
+    while the pool has none. A server started here has no other worker. What was started here ends with the context.
+
+    Raises NoWorker where neither a fleet nor this installation could do the work.
+    """
+    from prefect.logging.handlers import APILogHandler
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.prefect_api.workers_online import workers_online
+
+    theirs = bool(PREFECT_API_URL.value())
+    if not theirs:
+        if not can_compute():
+            raise NoWorker(MISSING)
+        say("starting the Prefect server")
+    with local_server(settings) as api_url:
+        # Heartbeats are for automations, which a server of our own does not run; a flow run waits for them at its end.
+        quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_own(api_url, settings) else {}
+        with temporary_settings({PREFECT_API_URL: api_url}, set_defaults=quiet):
+            ensure_pool_and_deployments(settings)
+            here = can_compute()
+            needed = (lambda: here and not workers_online(settings.work_pool)) if theirs else (lambda: True)
+            with worker_process(settings, api_url, needed=needed, say=say):
+                try:
+                    yield api_url
+                finally:
+                    APILogHandler().flush()  # Prefect sends logs seconds later: to a server that has ended by then
+
+
+@contextmanager
+def worker_process(
+    settings: Settings, api_url: str, *, needed: Callable[[], bool] = lambda: True, say: Say | None = None
+) -> Iterator[None]:
+    """A worker beside this process, from when it is needed until the end. Its log is in the home folder."""
+    environment = os.environ | {"PREFECT_API_URL": api_url}
+    command = [sys.executable, "-m", "flows.cli.main", "worker", "start", "--pool", settings.work_pool]
+    command += ["--parent", str(os.getpid())]
+    with supervised(command, environment, settings.home / "logs" / "worker.log", needed=needed, say=say):
+        yield
+
+
+@contextmanager
+def supervised(
+    command: list[str],
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    needed: Callable[[], bool] = lambda: True,
+    say: Say | None = None,
+) -> Iterator[None]:
+    """Keeps the command running while it is needed and the context lasts; it ends with this process, even a killed one.
+
+    The command's first word is the path of a program. One that ends is started again, at growing intervals while it
+    lives but shortly; `say` then hears of it.
+    """
+    own_folder(log.parent)
+    ending = threading.Event()
+    changing = threading.Lock()
+    running: list[subprocess.Popen[bytes]] = []
+    # A worker or a server that was left behind would go on with settings of then, at a port that the next one needs.
+    tied = [sys.executable, "-m", "gpu_worker.monitor.parent_death", str(os.getpid()), *command]
+
+    def start() -> bool:
+        with changing, log.open("ab") as output:
+            if ending.is_set():
+                return False
+            running[:] = [
+                subprocess.Popen(
+                    tied, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                )
+            ]
+        return True
+
+    def watch() -> None:
+        short_lives = 0
+        while not ending.is_set():
+            while not needed():
+                if ending.wait(LOOK_SECONDS):
+                    return
+            if not start():
+                return
+            started = time.monotonic()
+            status = running[0].wait()
+            short_lives = short_lives + 1 if time.monotonic() - started < SHORT_LIFE_SECONDS else 0
+            if short_lives > 1:
+                if say is not None and not ending.is_set():
+                    say(f"a process keeps ending (status {status}) and is started again: see {log}")
+                ending.wait(min(LONGEST_PAUSE_SECONDS, 2.0 ** (short_lives - 2)))
+
+    thread = threading.Thread(target=watch, name="supervisor", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        with changing:
+            ending.set()
+        for process in running:
+            process.terminate()
+            try:
+                process.wait(timeout=END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        thread.join()

@@ -1,0 +1,305 @@
+"""A Prefect API for one command: the user's own, or a real server on SQLite that ends with its last user."""
+
+import fcntl
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from configs.settings.private_files import own_folder
+from configs.settings.settings import Settings
+from storage.ledger.holder import process_start
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+STARTS = 3  # of a server that is killed while it starts
+START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
+LOG_TAIL_LINES = 15
+# What SQLite and Alembic say of a file that is damaged, or that a newer Prefect has brought up to date.
+_UNUSABLE = re.compile(r"file is not a database|database disk image is malformed|Can't locate revision identified by")
+
+# What serves schedules, automations or housekeeping of months: nothing that a command waits for. `up` has them all.
+_UNUSED_SERVICES = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "TRIGGERS", "REPOSSESSOR", "CLEANUP_RECONCILER")
+
+
+class ServerError(Exception):
+    """There is no Prefect API to talk to; the message says what to do."""
+
+
+@contextmanager
+def local_server(
+    settings: Settings, *, port: int | None = None, ui: bool = False, start_seconds: float = START_SECONDS
+) -> Iterator[str]:
+    """Yields the URL of a Prefect API (`…/api`) that answers.
+
+    `PREFECT_API_URL`, from the environment or the active profile, comes first. Otherwise a server for
+    `settings.home` is joined or started on 127.0.0.1, on `port` or a free one. One that dies is started again, at the
+    same address. It ends with its last user, even if all of them are killed. Its database is
+    `home/prefect/prefect.db`, its log `home/logs/server.log`.
+
+    Raises ServerError: the API does not answer, the server did not start within `start_seconds`, or one of this home
+    runs already that does not fit `port` and `ui`.
+    """
+    if own := configured_api_url():
+        _require_answer(own)
+        yield own
+        return
+    home = settings.home.expanduser().resolve()
+    folder = home / "prefect"
+    own_folder(folder)
+    with _locked(folder / "start.lock", fcntl.LOCK_EX) as starting, _locked(folder / "users.lock", fcntl.LOCK_SH):
+        server = _running_server(folder)
+        if server is None:
+            server = _start(home, folder, port=port, ui=ui, seconds=start_seconds)
+        elif (port is not None and server.port != port) or (ui and not server.ui):
+            raise ServerError(
+                f"A Prefect server for {home} runs already at {server.url}, on another port or without the UI: "
+                "end the command that uses it, or give this one a home of its own (PIXELMILL_HOME)."
+            )
+        fcntl.flock(starting, fcntl.LOCK_UN)
+        with _kept_alive(server, home, folder, start_seconds):
+            yield server.url
+
+
+def is_own(url: str, settings: Settings) -> bool:
+    """Whether the API at `url` is of a server that Pixelmill started for `settings.home`."""
+    server = _noted_server(settings.home.expanduser().resolve() / "prefect")
+    return server is not None and server.url == url.rstrip("/")
+
+
+@contextmanager
+def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> Iterator[None]:
+    """Starts the server again when it dies. Of several users one does; the others find it running."""
+    ending = threading.Event()
+
+    def watch() -> None:
+        pid = server.pid
+        while not ending.wait(LOOK_SECONDS):
+            if _lives(pid):
+                continue
+            try:
+                with _locked(folder / "start.lock", fcntl.LOCK_EX):
+                    if ending.is_set():
+                        return
+                    found = _running_server(folder)
+                    if found is None:
+                        logger.warning("the Prefect server is gone: starting it again")
+                        found = _start(home, folder, port=server.port, ui=server.ui, seconds=seconds)
+                    pid = found.pid
+            except ServerError as error:
+                logger.warning("the Prefect server could not be started again, trying on: %s", error)
+
+    thread = threading.Thread(target=watch, name="server-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+def _lives(pid: int) -> bool:
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # a child that is dead but not buried would seem to live
+    return bool(process_start(pid))
+
+
+class _Server(NamedTuple):
+    pid: int
+    port: int
+    ui: bool
+    start: str  # as `process_start` gives it
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+
+def require_port(port: int) -> None:
+    """Raises ServerError if nobody can listen at this port of 127.0.0.1 now, as somebody does."""
+    with socket.socket() as listener:
+        _bind(listener, port)
+
+
+def _bind(listener: socket.socket, port: int) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise ServerError(f"Port {port} cannot be used ({error.strerror}): choose another one.") from error
+
+
+def require_api() -> None:
+    """Raises ServerError unless a Prefect API is configured, and answers."""
+    url = configured_api_url()
+    if url is None:
+        raise ServerError(
+            "PREFECT_API_URL is not set: set it to the address of a Prefect API, as http://host:4200/api."
+        )
+    _require_answer(url)
+
+
+def configured_api_url() -> str | None:
+    """The Prefect API of the environment or the active profile, if there is one. Asks nobody."""
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url
+
+
+def _require_answer(url: str) -> None:
+    error = _health_problem(url, timeout=10)
+    if error is not None:
+        raise ServerError(
+            f"The Prefect API at {url} does not answer ({error}). Start it, correct PREFECT_API_URL "
+            "(environment or Prefect profile), or unset it: Pixelmill then starts a server of its own."
+        )
+
+
+def _health_problem(url: str, timeout: float) -> str | None:
+    try:
+        # Neither proxies nor redirects: the address is a server's own.
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=timeout):  # noqa: S310 - http(s) by settings
+            return None
+    except urllib.error.HTTPError as error:
+        # Behind a login an API may guard even this page: it does answer.
+        return None if error.code in (401, 403) else f"HTTP {error.code}"
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+@contextmanager
+def _locked(path: Path, operation: int) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _running_server(folder: Path) -> _Server | None:
+    """The server that this home's file names, if it really is there."""
+    server = _noted_server(folder)
+    return server if server is not None and _health_problem(server.url, timeout=5) is None else None
+
+
+def _noted_server(folder: Path) -> _Server | None:
+    """The server that this home's file names, if its process lives; it may not answer yet, or no longer."""
+    try:
+        document: dict[str, Any] = json.loads((folder / "server.json").read_text())
+        server = _Server(int(document["pid"]), int(document["port"]), bool(document["ui"]), str(document["start"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # Numbers of processes come again, and another home's server may listen at the port by now.
+    return server if server.start and process_start(server.pid) == server.start else None
+
+
+class _ServerKilled(ServerError):
+    """The server's process was ended by a signal while it started: nothing is wrong with it that is known."""
+
+
+def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
+    """Starts a server and waits until it answers; one that is killed meanwhile is started again."""
+    for _ in range(STARTS - 1):
+        try:
+            return _start_once(home, folder, port=port, ui=ui, seconds=seconds)
+        except _ServerKilled as killed:
+            logger.warning("starting the Prefect server again: %s", str(killed).partition("\n")[0])
+    return _start_once(home, folder, port=port, ui=ui, seconds=seconds)
+
+
+def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
+    """The caller holds both locks."""
+    log = home / "logs" / "server.log"
+    own_folder(log.parent)
+    # Bound here and inherited there: no other process can take a free port in between.
+    with socket.socket() as listener:
+        _bind(listener, port or 0)
+        number = int(listener.getsockname()[1])
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "flows.prefect_api.server_process",
+                    str(listener.fileno()),
+                    str(folder / "users.lock"),
+                ],
+                env=os.environ | _server_environment(folder, number, ui=ui),
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for its users, who then release it
+            )
+    server = _Server(process.pid, number, ui, process_start(process.pid))
+    try:
+        _wait_until_healthy(server, process, log, _database(folder), seconds)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    state = folder / "server.json.new"
+    state.write_text(json.dumps(server._asdict()))
+    state.replace(folder / "server.json")
+    return server
+
+
+def _wait_until_healthy(
+    server: _Server, process: subprocess.Popen[bytes], log: Path, database: Path, seconds: float
+) -> None:
+    deadline = time.monotonic() + seconds
+    while (status := process.poll()) is None and time.monotonic() < deadline:
+        if _health_problem(server.url, timeout=1) is None:
+            return
+        time.sleep(0.05)
+    what = f"did not answer within {seconds:.0f} s" if status is None else f"ended with status {status}"
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+    if unusable := _UNUSABLE.search(tail):
+        raise ServerError(
+            f"The Prefect server {what}: its database {database} cannot be used ({unusable[0]}). Put back a copy, or "
+            "move the file away, with those beside it that end in -wal and -shm: the ledger has the jobs, lost are "
+            f"past flow runs and what was set in the UI, schedules too. The server's log: {log}."
+        )
+    kind = _ServerKilled if status is not None and status < 0 else ServerError
+    raise kind(f"The Prefect server {what}. The end of its log, {log}:\n{tail}")
+
+
+def _database(folder: Path) -> Path:
+    return folder / "prefect.db"
+
+
+def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
+    return {
+        "PREFECT_HOME": str(folder),  # its own profile: the user's speaks to other servers
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_database(folder)}",
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        # By default a page of any origin may use the API, from any browser on this machine.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": os.environ.get(
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS", f"http://127.0.0.1:{port},http://localhost:{port}"
+        ),
+        "PREFECT_SERVER_UI_ENABLED": str(ui),
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": str(ui),  # a second of the start that only forms of the UI need
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # By default the recorder of task runs falls behind, and then drops events.
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": str(ui),  # what only the UI shows: who did what when
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+        **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": str(ui) for service in _UNUSED_SERVICES},
+    }

@@ -1,0 +1,199 @@
+"""Bring a job under another recipe: what is decided is recorded at once, what has to be computed is run.
+
+Whatever interrupts it, doing it again ends right: finals are published before the ledger names them and removed after
+it has forgotten them, and the ledger changes in one transaction.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from configs.settings.settings import Settings
+from flows.prefect_api.local import Say
+from flows.regate.recipe import NewRecipe
+from flows.regate.redecision import Change, Redecision, Standing
+from flows.regate.regate import Decided, decide
+from flows.report.report import Summary
+from flows.verify.finals import stray_finals
+from flows.verify.read_back import READERS
+from flows.verify.repair import refuse_living_shards, remove_copies
+from storage.ledger.job_lease import job_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import (
+    ArtefactRecord,
+    ItemEnd,
+    ItemState,
+    JobRecord,
+    JobStatus,
+    OtherWay,
+    Outcome,
+    StepEntry,
+)
+from storage.objects.artefacts import ArtefactStore, MissingObject
+from storage.objects.keys import job_key
+
+Run = Callable[[JobRecord], Summary]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was decided, and what became of it. `summary` None: the job was as the recipe has it already."""
+
+    decided: Decided
+    summary: Summary | None = None
+    former_recipe: str | None = None  # where the recipe until now is kept
+    removed: int = 0  # finals that are finals no longer; their images stay as artefacts
+
+
+def apply(
+    job_id: str,
+    wanted: NewRecipe,
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    run: Run,
+    say: Say | None = None,
+    tell: Callable[[Decided], object] | None = None,
+) -> Applied:
+    """Redoes the items that come out otherwise, and no others.
+
+    `tell` hears what was decided before the ledger changes. `run` brings the job to its end; where no item is pending
+    by then, that takes no worker. Raises InvalidInput before
+    anything is changed, JobIsRunning while somebody works at the job, and StoreError.
+    """
+    with job_lease(job_id, ledger, say=say):
+        refuse_living_shards(job_id, ledger, "regate")
+        decided = _publish(job_id, wanted, ledger, settings)
+        if tell is not None:
+            tell(decided)
+        if decided.is_applied:
+            return Applied(decided)
+        job, store = decided.job, decided.store
+        former = None
+        if job.recipe != decided.new.recipe:
+            former = store.uri(_keep_recipe(job, store))
+        open_or_changed = [each for each in decided.items if each.change is not Change.UNCHANGED]
+        after = ledger.change_recipe(
+            job,
+            recipe=decided.new.recipe,
+            overrides=decided.own.overrides,
+            revision=decided.new.revision,
+            model_digests=decided.new.model_digests,
+            variables={
+                each.item.index: each.item.vars
+                for each in decided.items
+                if each.item.vars != each.report.record.item.vars
+            },
+            ways=[_other_way(each) for each in open_or_changed],
+        )
+        removed = _remove_finals(open_or_changed, store)
+        if job.status is JobStatus.RUNNING:  # it was interrupted, perhaps right here
+            removed += _remove_strays(after, ledger, store)
+        return Applied(decided, run(after), former, removed)
+
+
+def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> Decided:
+    """Decides, and publishes the new finals. Images that the store has lost are forgotten: they have to be made."""
+    while True:
+        decided = decide(job_id, wanted, ledger, settings)
+        store = decided.store
+        new = [pair for each in decided.changed for pair in _new_finals(each)]
+        with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-regate") as pool:
+            found = pool.map(partial(_publish_one, store), *zip(*new, strict=True)) if new else ()
+            lost = [artefact for artefact in found if artefact is not None]
+        store.sync()
+        if not lost:
+            return decided
+        ledger.forget_artefacts(store.root, [artefact.fingerprint for artefact in lost])
+
+
+def _new_finals(each: Redecision) -> Iterable[tuple[str, ArtefactRecord]]:
+    for visit_id, key in each.finals.items():
+        artefact = each.ways[visit_id]
+        assert artefact is not None, "a final is an image that is there"
+        if each.before.finals.get(key) != artefact.fingerprint:
+            yield key, artefact
+
+
+def _publish_one(store: ArtefactStore, key: str, artefact: ArtefactRecord) -> ArtefactRecord | None:
+    """The artefact, if the store has lost it."""
+    try:
+        store.publish(artefact.key, key, content_type=artefact.content_type)
+    except MissingObject:
+        return artefact
+    return None
+
+
+def _keep_recipe(job: JobRecord, store: ArtefactStore) -> str:
+    """Keeps the job's recipe beside its manifest, as a file that `--recipe` takes. Returns its key."""
+    key = job_key(job.name, f"recipes/{job.revision[:16]}.yaml")
+    recipe = job.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    # Whatever the job sets itself by the time that this is read, it must not be set here.
+    recipe["overrides"] = job.overrides.model_dump(mode="json", exclude_defaults=True) if job.overrides else None
+    head = f"# The recipe of {job.id} up to its run {job.run}. JSON, which YAML contains.\n"
+    text = head + json.dumps(recipe, indent=2, ensure_ascii=False) + "\n"
+    store.replace(key, text.encode(), content_type="application/yaml")
+    return key
+
+
+def _other_way(each: Redecision) -> OtherWay:
+    index = each.item.index
+    entries = {
+        visit_id: StepEntry(index, Outcome.SKIPPED if artefact is None else Outcome.REUSED, artefact=artefact)
+        for visit_id, artefact in each.certain_ways.items()
+    }
+    if not each.change.is_settled:
+        return OtherWay(index, entries, None)
+    standing = each.standing
+    assert standing is not None, "what is settled has an end"
+    if standing.error_step is not None and (standing.state is ItemState.FAILED or each.computes):
+        failed = (entry for entry in each.report.steps.values() if entry.outcome is Outcome.FAILED)
+        same = next((entry for entry in failed if entry.error == standing.error), None)
+        entries[standing.error_step] = same or StepEntry(index, Outcome.FAILED, error=standing.error)
+    return OtherWay(index, entries, _end(index, each, standing))
+
+
+def _end(index: int, each: Redecision, standing: Standing) -> ItemEnd:
+    return ItemEnd(
+        index=index,
+        state=standing.state,
+        finals=each.finals,
+        error=standing.error,
+        error_step=standing.error_step,
+        warnings=standing.warnings,
+        refused_image=standing.refused_image,
+        refused_by=standing.refused_by,
+    )
+
+
+def _remove_finals(changed: Sequence[Redecision], store: ArtefactStore) -> int:
+    """Removes what is no final any more, once its image is sure to stay as an artefact. Returns how many."""
+    gone = [
+        (key, entry.artefact)
+        for each in changed
+        for visit_id, key in each.report.record.finals.items()
+        if key not in each.finals.values()
+        and (entry := each.report.steps.get(visit_id)) is not None
+        and entry.artefact is not None
+    ]
+    with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-regate") as pool:
+        list(pool.map(lambda pair: _remove(store, *pair), gone))
+    return len(gone)
+
+
+def _remove(store: ArtefactStore, key: str, artefact: ArtefactRecord) -> None:
+    if not store.exists(artefact.key):
+        with suppress(MissingObject):
+            store.publish(key, artefact.key, content_type=artefact.content_type)
+            store.sync()
+    store.delete(key)
+
+
+def _remove_strays(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> int:
+    """Finals that an earlier try had no time to remove, or published before it could record them."""
+    known = {key for record in ledger.items(job.id) for key in record.finals.values()}
+    strays = [finding.key for finding in stray_finals(job, store, known, ()) if finding.key is not None]
+    return remove_copies(strays, ledger, store)

@@ -1,0 +1,306 @@
+"""A job's items decided again under another recipe, from what is stored: without images and without a device."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import islice
+
+from configs.documents.item import Item
+from configs.recipe.recipe import DISTINCT, Distinct
+from flows.regate.recall import Memory
+from flows.regate.redecision import Change, Redecision, Standing
+from gpu_worker.monitor.failures import describe
+from gpu_worker.walk.distinct import Finished, Repetition, repetitions
+from gpu_worker.walk.foresight import FindArtefacts, Foreseen, Foresight, Recall, foresee
+from gpu_worker.walk.item_path import NO_IMAGE, ItemError, ItemPath
+from gpu_worker.walk.step_mark import DigestFile
+from steps.recipe.program import Program, Visit
+from storage.ledger.finals import final_keys
+from storage.ledger.records import ArtefactRecord, ItemReport, ItemState, JobRecord, Outcome, StepEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Reviews:
+    """What people decided: name of an item -> fingerprints of images that they accepted, and that they rejected.
+
+    No gate rejects an accepted image. An item in quarantine with a rejected one stays there while it is made of it.
+    """
+
+    accepted: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    rejected: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What became of an item on its way."""
+
+    path: ItemPath
+    ways: dict[str, ArtefactRecord | None] = field(default_factory=dict)
+    computes: dict[str, str] = field(default_factory=dict)
+    undecided: list[str] = field(default_factory=list)
+    unmeasured: dict[str, list[str]] = field(default_factory=dict)
+    failed: tuple[str, str] | None = None  # visit id, error
+    certain: int | None = None  # how many of its ways do not depend on what is missing; None: nothing is
+
+    def add(self, visit: Visit, seen: Foreseen) -> None:
+        match seen.foresight:
+            case Foresight.COMPUTE:
+                self._miss()
+                self.computes[visit.id] = self.path.made[visit.id]
+            case Foresight.REUSE:
+                self.ways[visit.id] = seen.artefact
+                for fact in sorted(seen.unmeasured):
+                    self._miss()
+                    self.unmeasured.setdefault(fact, []).append(visit.id)
+            case Foresight.SKIP:
+                if self.path.rejected is None and not visit.is_again:
+                    self.ways[visit.id] = None
+            case Foresight.UNDECIDED:
+                self._miss()
+                self.undecided.append(visit.id)
+            case Foresight.FAIL:
+                assert seen.error is not None
+                self.fail(visit.id, seen.error)
+
+    @property
+    def certain_ways(self) -> dict[str, ArtefactRecord | None]:
+        return dict(islice(self.ways.items(), self.certain))
+
+    def _miss(self) -> None:
+        """What comes from here on may not come: what is missing may put an end to it."""
+        self.certain = len(self.ways) if self.certain is None else self.certain
+
+    def fail(self, visit_id: str, error: Exception) -> None:
+        self.failed = (visit_id, str(error) if isinstance(error, ItemError) else describe(error))
+
+
+def regate(
+    job: JobRecord,
+    reports: Sequence[ItemReport],
+    items: Sequence[Item],
+    *,
+    old: Program,
+    new: Program,
+    new_job: JobRecord,
+    reviews: Reviews,
+    find_artefacts: FindArtefacts,
+    digest_file: DigestFile,
+    files_as_before: Callable[[Item], bool],
+) -> list[Redecision]:
+    """Every item of the job under the program `new`, in the job's order.
+
+    `items` are those of the reports as the new recipe sees them, `new_job` the job with its recipe and models. One
+    look-up a visit over all items; an image counts as known whichever job made it. Where `files_as_before` says so,
+    the input files of an item are taken to be those that its images were made of, and are not read.
+    """
+    walk = _Walk(find_artefacts, cache(digest_file))
+    recall = None
+    if any(item.image or item.mask for item in items):
+        recall = Memory(job, reports, old, files_as_before).recall
+    traces = walk.through(
+        [ItemPath(item, new, reviews.accepted.get(item.name, frozenset())) for item in items],
+        new,
+        new_job.model_digests,
+        recall,
+    )
+    stuck = [report for report in reports if _has_failed(report)]
+    before = walk.through(
+        [ItemPath(each.record.item, old, reviews.accepted.get(each.record.item.name, frozenset())) for each in stuck],
+        old,
+        job.model_digests,
+        recall,
+    )
+    attempts = {report.record.item.index: _attempt(trace) for report, trace in zip(stuck, before, strict=True)}
+    redecisions = [
+        _redecide(report, trace, new_job, reviews, attempts.get(report.record.item.index))
+        for report, trace in zip(reports, traces, strict=True)
+    ]
+    rule = new_job.recipe.distinction
+    return redecisions if rule is None else _told_apart(redecisions, rule, reviews)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    find_artefacts: FindArtefacts
+    digest_file: DigestFile
+
+    def through(
+        self, paths: Sequence[ItemPath], program: Program, model_digests: Mapping[str, str], recall: Recall | None
+    ) -> list[_Trace]:
+        traces = [_Trace(path) for path in paths]
+        by_path = {id(trace.path): trace for trace in traces}
+        walk = foresee(
+            paths,
+            program.visits,
+            model_digests=model_digests,
+            find_artefacts=self.find_artefacts,
+            digest_file=self.digest_file,
+            recall=recall,
+        )
+        for visit, foreseen in walk:
+            for seen in foreseen:
+                by_path[id(seen.path)].add(visit, seen)
+        for trace in traces:
+            if trace.failed is None:
+                try:
+                    trace.path.finish()
+                except ItemError as error:
+                    trace.fail(program.visits[-1].id, error)
+        return traces
+
+
+def _has_failed(report: ItemReport) -> bool:
+    """Whether it ended at a step that could not make its image: that step would not make it now either."""
+    return any(entry.outcome is Outcome.FAILED for entry in report.steps.values())
+
+
+def _attempt(trace: _Trace) -> str | None:
+    """What a step would have to make next; None: nothing is missing."""
+    return next(iter(trace.computes.values()), None)
+
+
+def _redecide(report: ItemReport, trace: _Trace, job: JobRecord, reviews: Reviews, failed_at: str | None) -> Redecision:
+    record, path = report.record, trace.path
+    before = _standing(report)
+
+    def told(
+        change: Change,
+        standing: Standing | None,
+        finals: Mapping[str, str] | None = None,
+        expected: ItemState | None = None,
+    ) -> Redecision:
+        return Redecision(
+            item=path.item,
+            before=before,
+            change=change,
+            standing=standing,
+            ways=trace.ways,
+            certain_ways=trace.certain_ways,
+            finals=finals or {},
+            computes=trace.computes,
+            undecided=tuple(trace.undecided),
+            unmeasured={fact: tuple(visit_ids) for fact, visit_ids in trace.unmeasured.items()},
+            report=report,
+            expected=standing.state if standing is not None else expected,
+        )
+
+    if record.state is ItemState.PENDING:
+        return told(Change.PENDING, None)
+    rejected = reviews.rejected.get(path.item.name, frozenset())
+    if record.state is ItemState.QUARANTINED and rejected.intersection(made for _, made in path.images()):
+        return told(Change.UNCHANGED, before)
+    if failed_at is not None and failed_at == _attempt(trace):
+        still = replace(before, error_step=next(iter(trace.computes)))
+        return told(_change(before, still, report, trace.certain_ways), still)
+    if trace.computes:
+        return told(Change.TO_RUN, None, expected=_expected(trace))
+    if trace.unmeasured:
+        return told(Change.TO_MEASURE, None, expected=_expected(trace))
+    standing, finals = _ending(trace, job)
+    return told(_change(before, standing, report, trace.ways), standing, finals)
+
+
+def _standing(report: ItemReport) -> Standing:
+    """How the item ended, as the ledger has it; without finals whose artefacts it has lost."""
+    record, finals = report.record, {}
+    for visit_id, key in record.finals.items():
+        entry = report.steps.get(visit_id)
+        if entry is not None and entry.artefact is not None:
+            finals[key] = entry.artefact.fingerprint
+    return Standing(
+        record.state,
+        record.error,
+        record.error_step,
+        finals,
+        record.warnings,
+        record.refused_image,
+        record.refused_by,
+    )
+
+
+def _expected(trace: _Trace) -> ItemState | None:
+    """How an item ends of whose way something is missing, if that decides nothing."""
+    if trace.failed is not None:
+        return ItemState.FAILED
+    if trace.path.rejected is not None:
+        return ItemState.QUARANTINED
+    return None if trace.path.undecided else ItemState.DONE
+
+
+def _ending(trace: _Trace, job: JobRecord) -> tuple[Standing, dict[str, str]]:
+    """How an item ends of whose way everything is known, and its finals by visit id."""
+    path = trace.path
+    if trace.failed is not None:
+        step, error = trace.failed
+        return Standing(ItemState.FAILED, error, step), {}
+    if path.rejected is not None:
+        gate, step_id, reason = path.rejected
+        image = path.fingerprint
+        return Standing(ItemState.QUARANTINED, reason, step_id, refused_image=image, refused_by=gate), {}
+    images = dict(path.images())
+    if not images:
+        return Standing(ItemState.FAILED, NO_IMAGE), {}
+    artefacts = {visit_id: artefact for visit_id in images if (artefact := trace.ways.get(visit_id)) is not None}
+    finals = final_keys(job, path.item.name, ((visit_id, artefact.key) for visit_id, artefact in artefacts.items()))
+    made = {key: images[visit_id] for visit_id, key in finals.items()}
+    return Standing(ItemState.DONE, finals=made, warnings=tuple(path.warnings)), finals
+
+
+def _told_apart(redecisions: Sequence[Redecision], rule: Distinct, reviews: Reviews) -> list[Redecision]:
+    """With what the recipe says of images that repeat an earlier one: as far as they are there, as at a job's end."""
+    finished = [
+        _finished(each, reviews)
+        for each in redecisions
+        if each.change.is_settled and each.standing is not None and each.standing.state is ItemState.DONE
+    ]
+    found = repetitions(rule, finished)
+    return [
+        each if (repetition := found.get(each.item.index)) is None else _repeating(each, repetition, rule)
+        for each in redecisions
+    ]
+
+
+def _finished(each: Redecision, reviews: Reviews) -> Finished:
+    last = each.ways[next(reversed(list(each.finals)))]
+    assert last is not None, "a final is an image that is there"
+    likeness = last.facts.get("likeness")
+    accepted = last.fingerprint in reviews.accepted.get(each.item.name, frozenset())
+    return Finished(each.item.index, each.item.name, likeness if isinstance(likeness, str) else None, accepted)
+
+
+def _repeating(each: Redecision, repetition: Repetition, rule: Distinct) -> Redecision:
+    assert each.standing is not None, "only items that are done were compared"
+    if rule.on_fail == "warn":
+        standing, finals = replace(each.standing, warnings=(*each.standing.warnings, repetition.reason)), each.finals
+    else:
+        last = each.ways[next(reversed(list(each.finals)))]
+        assert last is not None, "a final is an image that is there"
+        standing = Standing(
+            ItemState.QUARANTINED,
+            repetition.reason,
+            DISTINCT,
+            warnings=each.standing.warnings,
+            refused_image=last.fingerprint,
+            refused_by=DISTINCT,
+        )
+        finals = {}
+    change = _change(each.before, standing, each.report, each.ways)
+    return replace(each, change=change, standing=standing, finals=finals, expected=standing.state)
+
+
+def _change(before: Standing, after: Standing, report: ItemReport, ways: Mapping[str, ArtefactRecord | None]) -> Change:
+    if before.state is not after.state:
+        return Change(after.state.value)
+    if before.finals != after.finals:
+        return Change.OTHER_FINALS
+    new = {visit_id: artefact.fingerprint if artefact is not None else None for visit_id, artefact in ways.items()}
+    return Change.UNCHANGED if before == after and _way(report.steps) == new else Change.OTHER_RECORD
+
+
+def _way(entries: Mapping[str, StepEntry]) -> dict[str, str | None]:
+    """Visit id -> fingerprint, None where the step was skipped."""
+    return {
+        visit_id: entry.artefact.fingerprint if entry.artefact is not None else None
+        for visit_id, entry in entries.items()
+        if entry.outcome is not Outcome.FAILED
+    }

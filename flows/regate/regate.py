@@ -1,0 +1,121 @@
+"""A job's items under another recipe, from what the ledger and the store hold. Changes nothing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from configs.documents.item import Item
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.uris import is_remote
+from configs.settings.settings import Settings
+from flows.job.request import OtherRecipe, revision_of
+from flows.regate.recipe import NewRecipe, Own, read_new_recipe
+from flows.regate.redecide import Reviews, regate
+from flows.regate.redecision import Change, Redecision
+from gpu_worker.walk.foresight import FindArtefacts
+from steps.recipe import resolve_program
+from steps.recipe.program import Program
+from storage.inputs.sources import read_item_file
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import sha256_hex
+from storage.objects.open_store import open_store
+
+ENDED = (JobStatus.DONE, JobStatus.INCOMPLETE)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A job, another recipe, and what that makes of each item."""
+
+    job: JobRecord
+    new: OtherRecipe
+    own: Own
+    store: ArtefactStore
+    items: tuple[Redecision, ...]
+
+    @property
+    def new_job(self) -> JobRecord:
+        """The job as it will be."""
+        return replace(
+            self.job,
+            recipe=self.new.recipe,
+            model_digests=self.new.model_digests,
+            overrides=self.own.overrides,
+        )
+
+    @property
+    def changed(self) -> list[Redecision]:
+        """The items that come out otherwise, as far as they had come to an end."""
+        return [each for each in self.items if each.change not in (Change.UNCHANGED, Change.PENDING)]
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether the job is as the recipe would have it, and has come to its end."""
+        same = self.job.recipe == self.new.recipe and self.job.model_digests == self.new.model_digests
+        seen = all(each.item.vars == each.report.record.item.vars for each in self.items)
+        return same and seen and self.job.status in ENDED and not self.changed
+
+
+def decide(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> Decided:
+    """Every item of the job under another recipe. Raises InvalidInput with every mistake, StoreError, LookupError.
+
+    Input files of items are taken to be as they were when the job ran, if their sizes and times of change are, and are
+    not read then.
+    """
+    job = ledger.job(job_id)
+    reports = list(ledger.item_reports(job.id))
+    if len(reports) != job.total:
+        message = (
+            f"the ledger has lost {job.total - len(reports)} of the job's {job.total} items: "
+            "`pixelmill run` with its job file brings them back"
+        )
+        raise InvalidInput([Problem(job.id, message)])
+    items = [report.record.item for report in reports]
+    new, own = read_new_recipe(job, items, wanted, settings)
+    old = resolve_program(job.recipe)
+    store = open_store(job.output, settings)
+    redecided = regate(
+        job,
+        reports,
+        new.items,
+        old=old,
+        new=new.program,
+        new_job=replace(job, recipe=new.recipe, model_digests=new.model_digests),
+        reviews=Reviews(ledger.accepted_images(job.id), ledger.rejected_images(job.id)),
+        find_artefacts=_known_first(reports, partial(ledger.find_artefacts, store.root)),
+        digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
+        files_as_before=_files_as_before(job, old, items),
+    )
+    return Decided(job, new, own, store, tuple(redecided))
+
+
+def _known_first(reports: Sequence[ItemReport], find: FindArtefacts) -> FindArtefacts:
+    """Asks only for what the reports do not tell: mostly nothing."""
+    told = {
+        entry.artefact.fingerprint: entry.artefact
+        for report in reports
+        for entry in report.steps.values()
+        if entry.artefact is not None
+    }
+
+    def find_others(fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
+        others = [fingerprint for fingerprint in fingerprints if fingerprint not in told]
+        if others:
+            told.update(find(others))
+        return told
+
+    return find_others
+
+
+def _files_as_before(job: JobRecord, old: Program, items: Sequence[Item]) -> Callable[[Item], bool]:
+    """Of an item whose files are gone nobody knows better."""
+    untouched = revision_of(job.recipe, old, items, dict(job.model_digests)) == job.revision
+
+    def as_before(item: Item) -> bool:
+        files = [uri for uri in (item.image, item.mask) if uri is not None]
+        return untouched or not all(is_remote(uri) or Path(uri).is_file() for uri in files)
+
+    return as_before

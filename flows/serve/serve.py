@@ -1,0 +1,193 @@
+"""`pixelmill serve`: galleries and images of all jobs over HTTP, from whichever store they lie in, and metrics."""
+
+import mimetypes
+import threading
+from collections.abc import Awaitable, Callable
+from html import escape
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from configs.settings.settings import Settings
+from flows.burst.revive import revive_forever
+from flows.prefect_api.served_hosts import OnlyForThisMachine, is_loopback
+from flows.report.links import root_id
+from flows.report.report import GALLERY_NAME
+from flows.serve.fleet_metrics import CONTENT_TYPE, render_fleet_metrics
+from flows.serve.review_api import MAX_BODY, ReviewApi
+from gpu_worker.monitor.logs import use_logs
+from storage.ledger.database import LedgerError
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
+from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
+from storage.objects.open_store import open_store
+
+_ARTEFACTS = "artefacts"
+_UNCHANGING = "public, max-age=31536000, immutable"  # an artefact's key is its fingerprint
+_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+
+
+def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False) -> Starlette:
+    """Serves the folders of the ledger's jobs, and the artefacts beside them; nothing else of a store.
+
+    `/` lists the jobs, `/files/STORE/JOB/…` are a job's files, `/reviews/JOB` is for its review page, `/healthz` says
+    whether the ledger answers, and `/metrics` tells Prometheus how much work waits. `listens_here`: at a loopback
+    address, where decisions can be taken.
+    """
+    files = _Files(ledger, settings)
+    reviews = ReviewApi(ledger, settings, listens_here=listens_here)
+
+    def index(_: Request) -> Response:
+        return HTMLResponse(_index(ledger), headers=_HEADERS)
+
+    def file(request: Request) -> Response:
+        return files.answer(request.path_params["store"], request.path_params["key"])
+
+    def health(_: Request) -> Response:
+        try:
+            ledger.jobs()
+        except LedgerError as error:
+            return PlainTextResponse(f"{error}\n", status_code=503)
+        return PlainTextResponse("ok\n")
+
+    def metrics(_: Request) -> Response:
+        try:
+            return Response(render_fleet_metrics(ledger), media_type=CONTENT_TYPE)
+        except LedgerError as error:
+            return PlainTextResponse(f"{error}\n", status_code=503)
+
+    async def decide(request: Request) -> Response:
+        if (refusal := reviews.refusal(request)) is not None:
+            return refusal
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY:
+                return PlainTextResponse("too long\n", status_code=413)
+        return await run_in_threadpool(reviews.decide, request, body)
+
+    return Starlette(
+        routes=[
+            Route("/", _in_a_thread(index)),
+            Route("/healthz", _in_a_thread(health)),
+            Route("/metrics", _in_a_thread(metrics)),
+            Route("/files/{store}/{key:path}", _in_a_thread(file)),
+            Route("/reviews/{job}", _in_a_thread(reviews.state), methods=["GET"]),
+            Route("/reviews/{job}", decide, methods=["POST"]),
+        ]
+    )
+
+
+def serve(ledger: Ledger, settings: Settings, *, host: str, port: int, revive: bool = False) -> None:
+    """Serves until SIGINT or SIGTERM. `revive`: looks after jobs meanwhile whose bursts are gone."""
+    import uvicorn
+
+    app: ASGIApp = create_app(ledger, settings, listens_here=is_loopback(host))
+    if is_loopback(host):
+        app = OnlyForThisMachine(app, behind=[settings.gallery_url])
+    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
+    use_logs(settings)  # after uvicorn has set up its own
+    ending = threading.Event()
+    if revive:
+        # Here, as the threads that would load it otherwise, for jobs and for decisions, meet in Python's import locks.
+        import prefect.client.orchestration  # noqa: F401
+
+        threading.Thread(target=revive_forever, args=(ledger, ending), name="reviver", daemon=True).start()
+    try:
+        server.run()
+    finally:
+        ending.set()
+
+
+class _Files:
+    """The files that may be seen. What the ledger says is remembered until somebody asks for what it did not know."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self._ledger, self._settings = ledger, settings
+        self._stores: dict[str, tuple[ArtefactStore, set[str]]] = {}  # root id -> store, names of jobs
+
+    def answer(self, store_id: str, key: str) -> Response:
+        store = self._store(store_id, key.partition("/")[0])
+        if store is None:
+            return _not_found()
+        try:
+            data = store.get(key)
+        except MissingObject:
+            return _no_gallery() if key.endswith(f"/{GALLERY_NAME}") else _not_found()
+        except StoreError as error:
+            # Also for keys that no object can have; what the message names is what was asked for.
+            return PlainTextResponse(f"{error}\n", status_code=503 if error.retryable else 404, headers=_HEADERS)
+        kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
+        caching = _UNCHANGING if key.startswith(f"{_ARTEFACTS}/") else "no-cache"
+        return Response(data, media_type=kind, headers={**_HEADERS, "cache-control": caching})
+
+    def _store(self, store_id: str, folder: str) -> ArtefactStore | None:
+        if not self._knows(store_id, folder):
+            self._read_jobs()
+        return self._stores[store_id][0] if self._knows(store_id, folder) else None
+
+    def _knows(self, store_id: str, folder: str) -> bool:
+        return store_id in self._stores and (folder == _ARTEFACTS or folder in self._stores[store_id][1])
+
+    def _read_jobs(self) -> None:
+        for job in self._ledger.jobs():
+            identifier = root_id(job.output)
+            if identifier not in self._stores:
+                self._stores[identifier] = (open_store(job.output, self._settings), set())
+            self._stores[identifier][1].add(job.name)
+
+
+def _not_found() -> Response:
+    return PlainTextResponse("no job has such a file\n", status_code=404, headers=_HEADERS)
+
+
+def _no_gallery() -> Response:
+    """The list links each job's, also of one that runs or was cancelled in its midst."""
+    text = (
+        "This job has no gallery here: one is written when a run of it ends.\n"
+        "One that was deleted is written again by `pixelmill verify JOB --repair`.\n"
+    )
+    return PlainTextResponse(text, status_code=404, headers=_HEADERS)
+
+
+def _in_a_thread(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await run_in_threadpool(answer, request)
+
+    return endpoint
+
+
+def _index(ledger: Ledger) -> str:
+    rows = "".join(_row(job) for job in ledger.jobs())
+    table = f"<table><tr><th>job<th>status<th>images<th>started</tr>{rows}</table>" if rows else "<p>No jobs yet.</p>"
+    return _PAGE.replace("TABLE", table)
+
+
+def _row(job: JobRecord) -> str:
+    address = f"/files/{root_id(job.output)}/{quote(job.name)}/{GALLERY_NAME}"
+    cells = (
+        f'<a href="{escape(address)}">{escape(job.name)}</a>',
+        escape(job.status.value),
+        f"{job.total:,}",
+        f"{job.started_at:%Y-%m-%d %H:%M}",
+    )
+    return "<tr>" + "".join(f"<td>{cell}" for cell in cells) + "</tr>"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Pixelmill: jobs</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #24292f }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #d8dee4 }
+</style>
+<h1>Jobs</h1>
+TABLE
+</html>
+"""

@@ -1,0 +1,204 @@
+"""Verify a job: reads every image back from the store, and compares ledger, store and manifest with each other."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from flows.report.report import build_summary
+from flows.verify.finals import expected_finals, program_of, stray_finals
+from flows.verify.findings import Finding, Findings, Kind, LostArtefact
+from flows.verify.manifest import ManifestCheck
+from flows.verify.pages import wrong_pages
+from flows.verify.read_back import Fault, ReadBack
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import (
+    ArtefactRecord,
+    ItemReport,
+    ItemState,
+    JobRecord,
+    JobStatus,
+    Outcome,
+    Progress,
+    StepEntry,
+)
+from storage.objects.artefacts import ArtefactStore, StoreError
+
+SLICE = 100  # items whose objects are read together, and after which progress is told
+
+Advance = Callable[[int], None]  # told how many more items are verified
+
+
+class JobWentOn(Exception):
+    """The job changed while it was being verified: the findings would be of two states."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What reading everything back came to."""
+
+    job: JobRecord
+    progress: Progress
+    findings: Findings
+    artefacts: int  # read back; once each, whoever shares them
+    finals: int  # likewise
+    bytes: int
+    complete: bool  # False: the job has not ended, manifest, report and gallery were not looked at
+
+    @property
+    def sound(self) -> bool:
+        return not self.findings.total
+
+
+def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bool, advance: Advance) -> Verification:
+    """Reads back every artefact and every final of the job. Memory: some 500 bytes for each item.
+
+    `running`: somebody works at the job now; it is verified as far as the ledger says it is. Raises StoreError where
+    the store refuses, or seems to be another one than the job was written to, and JobWentOn.
+    """
+    job = ledger.job(job_id)
+    complete = not running and job.status in (JobStatus.DONE, JobStatus.INCOMPLETE)
+    with ReadBack(store) as read_back:
+        check = _Check(job, store, read_back)
+        manifest = ManifestCheck(store, job) if complete else None
+        reports = ledger.item_reports(job_id)
+        while some := list(islice(reports, SLICE)):
+            check.add(some)
+            if manifest is not None:
+                for report in some:
+                    check.tell(manifest.compare(report))
+            advance(len(some))
+    progress = ledger.progress(job_id)
+    check.tell(stray_finals(job, store, check.finals, check.open_names))
+    check.tell(_wrong_job(job, progress, complete))
+    if manifest is not None:
+        check.tell(manifest.finish())
+        check.tell(wrong_pages(job, build_summary(ledger, job, store, run=job.run), store))
+    now = ledger.job(job_id)
+    if not running and (now.run, now.status) != (job.run, job.status):
+        raise JobWentOn(f"{job_id} went on while it was being verified: verify it again")
+    return Verification(
+        job=job,
+        progress=progress,
+        findings=check.findings,
+        artefacts=check.artefacts,
+        finals=check.finals_read,
+        bytes=read_back.bytes,
+        complete=complete,
+    )
+
+
+def _wrong_job(job: JobRecord, progress: Progress, complete: bool) -> Iterator[Finding]:
+    if progress.total != job.total:
+        message = f"the ledger has {progress.total} of the job's {job.total} items: `pixelmill run` its job file again"
+        yield Finding(Kind.MISSING_ITEM, message)
+    if not complete:
+        return
+    if progress.pending:
+        message = f"the job is said to be {job.status.value}, but {progress.pending} items are pending"
+        yield Finding(Kind.WRONG_STATUS, message)
+    elif (job.status is JobStatus.DONE) != (progress.done == progress.total):
+        message = f"the job is said to be {job.status.value}, and {progress.done} of {progress.total} items are done"
+        yield Finding(Kind.WRONG_STATUS, message)
+
+
+class _Check:
+    """Looks at items in the job's order."""
+
+    def __init__(self, job: JobRecord, store: ArtefactStore, read_back: ReadBack) -> None:
+        self._job, self._store, self._read_back = job, store, read_back
+        self._program = program_of(job)
+        self._steps = [step.id for step in job.recipe.leaves]
+        self.findings = Findings()
+        self.finals: set[str] = set()  # keys that belong to done items
+        self.open_names: set[str] = set()  # of items that have not ended: whatever lies under them is replaced
+        self.artefacts = self.finals_read = 0
+
+    def tell(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self.findings.add(finding)
+            if finding.kind is Kind.STRAY_FINAL and finding.key is not None:
+                self.findings.damage.stray.append(finding.key)
+
+    def add(self, reports: list[ItemReport]) -> None:
+        artefacts = {entry.artefact.key: entry.artefact for entry in _entries(reports) if entry.artefact}
+        finals = {key: image for report in reports for key, image in self._finals(report).items()}
+        before = self._read_back.objects
+        lost = self._read_back.read({key: artefact.sha256 for key, artefact in artefacts.items()})
+        self.artefacts += self._read_back.objects - before
+        before = self._read_back.objects
+        lost_finals = self._read_back.read({key: artefact.sha256 for key, artefact in finals.items()})
+        self.finals_read += self._read_back.objects - before
+        if Fault.MISSING in lost.values():
+            self._refuse_empty_store()
+        for report in reports:
+            self._judge(report, lost)
+            self._judge_finals(report, lost_finals, lost)
+
+    def _finals(self, report: ItemReport) -> Mapping[str, ArtefactRecord]:
+        """Keys of the item's finals, with the images that they should show."""
+        entries = ((key, report.steps.get(step)) for step, key in report.record.finals.items())
+        return {key: entry.artefact for key, entry in entries if entry is not None and entry.artefact is not None}
+
+    def _refuse_empty_store(self) -> None:
+        """An unmounted disk or a wrong prefix has lost nothing."""
+        if next(iter(self._store.list("")), None) is None:
+            raise StoreError(f"{self._store.root} holds nothing at all: mount it or bring it back, then verify again.")
+
+    def _judge(self, report: ItemReport, lost: Mapping[str, Fault]) -> None:
+        record, damage = report.record, self.findings.damage
+        for entry in report.steps.values():
+            artefact = entry.artefact
+            if artefact is None or artefact.key not in lost:
+                continue
+            damage.items.setdefault(record.item.index, set()).add(artefact.fingerprint)
+            if artefact.fingerprint in damage.artefacts:
+                continue  # told with the first item that visited it
+            damaged = lost[artefact.key] is Fault.DAMAGED
+            damage.artefacts[artefact.fingerprint] = LostArtefact(artefact, damaged)
+            kind = Kind.DAMAGED_ARTEFACT if damaged else Kind.MISSING_ARTEFACT
+            message = "its bytes are not those that were stored" if damaged else "it is not in the store"
+            self.findings.add(Finding(kind, f"{artefact.key}: {message}", record.item.name, artefact.key))
+        if record.state is ItemState.PENDING:
+            self.open_names.add(record.item.name)
+        elif record.state is ItemState.DONE and (finding := self._incomplete(report)) is not None:
+            damage.incomplete.add(record.item.index)
+            self.open_names.add(record.item.name)
+            self.findings.add(finding)
+
+    def _incomplete(self, report: ItemReport) -> Finding | None:
+        """What the ledger lacks of a done item; the first thing only, for the others follow from it."""
+        name = report.record.item.name
+        for step in self._steps:
+            entry = report.steps.get(step)
+            if entry is None or entry.outcome is Outcome.FAILED:
+                said = "has failed at" if entry else "has no outcome of"
+                return Finding(Kind.MISSING_OUTCOME, f"the item is done, and yet {said} step {step!r}", name)
+            if entry.outcome is not Outcome.SKIPPED and entry.artefact is None:
+                return Finding(Kind.UNKNOWN_ARTEFACT, f"the ledger has lost the artefact of step {step!r}", name)
+        expected = expected_finals(self._job, report, self._program)
+        if not expected or report.record.finals != expected:
+            message = f"its finals are {dict(report.record.finals)} in the ledger, and should be {expected}"
+            return Finding(Kind.NO_FINAL, message, name)
+        return None
+
+    def _judge_finals(self, report: ItemReport, lost_finals: Mapping[str, Fault], lost: Mapping[str, Fault]) -> None:
+        if report.record.state is not ItemState.DONE:
+            return
+        damage, name = self.findings.damage, report.record.item.name
+        self.finals.update(report.record.finals.values())
+        for key, artefact in self._finals(report).items():
+            fault = lost_finals.get(key)
+            if fault is None:
+                if artefact.key in lost:
+                    damage.copies[artefact.fingerprint] = key
+                continue
+            damage.finals[key] = artefact
+            missing = fault is Fault.MISSING
+            kind = Kind.MISSING_FINAL if missing else Kind.DAMAGED_FINAL
+            message = "it is not in the store" if missing else "its bytes are not those of its artefact"
+            self.findings.add(Finding(kind, f"{key}: {message}", name, key))
+
+
+def _entries(reports: Iterable[ItemReport]) -> Iterator[StepEntry]:
+    for report in reports:
+        yield from report.steps.values()
