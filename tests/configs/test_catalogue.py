@@ -103,7 +103,7 @@ def test_what_cannot_be_imported_is_named(write, target):
 @pytest.mark.parts
 def test_a_process_reads_the_files_of_its_environment(write):
     path = write("steps:\n  blur: steps.contract:Step\n")
-    code = "from configs import catalogue; print(catalogue.load_step('blur').__name__)"
+    code = "from configs.catalogues import catalogue; print(catalogue.load_step('blur').__name__)"
     environment = {"PIXELMILL_CATALOGUE_PATH": str(path), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "Step"

@@ -20,9 +20,9 @@ CONFIGS = (
 RESOLVE = """
 from configs.recipe.recipe import Recipe
 from steps.recipe import resolve_program
-from configs.catalogues.catalogue import names
+from configs.catalogues.catalogue import load_step, names
 for name in names("steps"):
-    __import__("configs.catalogues.catalogue").catalogue.load_step(name)
+    load_step(name)
 resolve_program(Recipe.model_validate({"name": "r", "steps": [{"id": "a", "step": "load"}]}))
 """
 

@@ -46,7 +46,9 @@ def test_the_block_blocks(tmp_path: Path) -> None:
 
 
 def test_everything_that_flows_are_made_of_can_be_imported_and_nobody_asks_for_torch(tmp_path: Path) -> None:
-    modules = sorted(f"flows.{path.stem}" for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
+    files = (path.relative_to(ROOT) for path in (ROOT / "flows").rglob("*.py") if path.stem != "__init__")
+    modules = sorted(".".join(file.with_suffix("").parts) for file in files)
+    assert "flows.burst.burst" in modules
     done = run(f"import {', '.join(modules)}, gpu_worker.process.prefect_worker\nprint(asked_for)", tmp_path)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 

@@ -146,7 +146,7 @@ def test_results_can_be_measured(step: Step, context: Context) -> None:
 @pytest.mark.parts
 def test_importing_all_steps_and_engines_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from configs import catalogue\n"
+        "import sys; from configs.catalogues import catalogue\n"
         "[catalogue.load_step(name) for name in catalogue.names('steps')]\n"
         "[catalogue.load_engine(name) for name in catalogue.names('engines')]\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
