@@ -10,7 +10,7 @@ BIN := .venv/bin
 PACKAGES := configs steps storage gpu_worker flows starter
 LOCK := --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11
 
-.PHONY: help install demo test test-unit test-parts test-e2e test-slow fleet-test lint starter-eval bench gates-bench chaos lock clean
+.PHONY: help install demo test test-unit test-parts test-e2e test-slow fleet-test lint docs starter-eval bench gates-bench chaos lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -55,11 +55,15 @@ test-slow: install ## the tests that `make test` leaves out: benchmarks at their
 fleet-test: install ## prove docker/compose.yaml natively, with kills (needs PostgreSQL's and Redis's servers; ITEMS=2000)
 	@UV="$(abspath $(shell command -v $(UV)))" $(BIN)/python -m tests.fleet $(if $(ITEMS),--items $(ITEMS))
 
-lint: install ## format, lint, types and layers
+lint: install ## format, lint, types, layers and generated tables
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m docs.tables --check
+
+docs: install ## write the generated tables of the docs, and prefect.yaml
+	@$(BIN)/python -m docs.tables
 
 starter-eval: install ## measure the starter models against their bars
 	@$(BIN)/python -m starter.evaluate

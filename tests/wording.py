@@ -112,9 +112,9 @@ def files(folder: Path, suffix: str) -> list[Path]:
 
 
 def _documented(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    documentable = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
-        documentable = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documentable and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, documentable) and ast.get_docstring(node, clean=False) is not None:
             yield node
 
 

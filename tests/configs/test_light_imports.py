@@ -15,7 +15,7 @@ CONFIGS = (
     "catalogues.catalogue", "catalogues.digests", "catalogues.models", "conditions", "documents.fields",
     "documents.text", "documents.uris", "documents.validation", "documents.yaml_source", "job.grid", "job.items",
     "job.job", "job.job_items", "job.tables", "recipe.files", "recipe.recipe", "settings.settings",
-    "settings.settings_table", "settings.warm_windows",
+    "settings.warm_windows",
 )  # fmt: skip
 RESOLVE = """
 from configs.recipe.recipe import Recipe

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from configs.job.deployment import Deployment, Schedule
 from configs.settings.settings import Settings
+from docs.tables import PREFECT_YAML, prefect_yaml
 from flows.prefect_api.deployments import SHARD, all_deployments, ensure_pool_and_deployments, entrypoint_of
-from flows.prefect_api.prefect_yaml import PAGE, prefect_yaml
 
 pytestmark = pytest.mark.e2e
 
@@ -83,10 +83,10 @@ def test_forms_have_words_bounds_and_order(prefect_api: str) -> None:
 
 
 def test_prefects_own_command_deploys_the_same(prefect_api: str, tmp_path: Path) -> None:
-    assert PAGE.read_text(encoding="utf-8") == prefect_yaml(Settings())
+    assert PREFECT_YAML.read_text(encoding="utf-8") == prefect_yaml(Settings())
     ensure_pool_and_deployments(Settings(), all_deployments(Settings()))
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PAGE)]
-    done = subprocess.run(command, cwd=PAGE.parent, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_YAML)]
+    done = subprocess.run(command, cwd=PREFECT_YAML.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     again = ensure_pool_and_deployments(Settings(), all_deployments(Settings()))
     assert {each.name: each.change for each in again if each.change != "unchanged"} == {}
@@ -102,7 +102,7 @@ def test_our_own_flows_load_no_torch() -> None:
 def test_prefect_takes_the_example_of_an_automation(prefect_api: str, tmp_path: Path) -> None:
     block = Webhook(url=SecretStr("https://chat.example/hook"))
     identifier = block.save(f"chat-{uuid4().hex[:8]}")
-    example = PAGE.parent / "docs" / "examples" / "tell-when-a-burst-fails.yaml"
+    example = PREFECT_YAML.parent / "docs" / "examples" / "tell-when-a-burst-fails.yaml"
     automation = tmp_path / "automation.yaml"
     automation.write_text(example.read_text(encoding="utf-8").replace("WEBHOOK_BLOCK_ID", str(identifier)))
     command = [sys.executable, "-m", "prefect", "automation", "create", "--from-file", str(automation)]

@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from steps.facts import ALWAYS, FACTS, IMAGE_FACTS, measure
-from steps.facts.page import PAGE, facts_tables, with_tables
 from tests.steps import images
 
 UNHURRIED = settings(max_examples=50, deadline=None)  # whichever call is the first imports what measures
@@ -82,12 +81,6 @@ def test_what_is_always_measured() -> None:
 def test_an_unknown_fact_names_the_nearest() -> None:
     with pytest.raises(LookupError, match="unknown fact `sharpnes`; did you mean `sharpness`"):
         measure(images.disc(32), ["sharpnes"])
-
-
-def test_the_page_has_the_tables_of_the_catalogue() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert page == with_tables(page), "run: python -m steps.facts.page"
-    assert all(facts_tables().count(f"\n| `{name}` |") == 1 for name in FACTS)
 
 
 @pytest.mark.parts
