@@ -42,7 +42,7 @@ def _of_store(bench: Bench, place: Rig, store: str) -> Iterator[Measures]:
     for number, size in enumerate(ORDER):
         run = place.run(place.job(f"null-{size}-{number}", counts[size], seed=number + 2))
         runs[size].append(run)
-        bench.say(f"  {store}, {counts[size]:,} items: {run.seconds:.1f} s, CPU {rounded(run.cpu)}")
+        bench.log(f"  {store}, {counts[size]:,} items: {run.seconds:.1f} s, CPU {rounded(run.cpu)}")
     bench.details[store] = {
         size: [{"items": counts[size], "seconds": run.seconds, "cpu": run.cpu} for run in some]
         for size, some in runs.items()

@@ -45,7 +45,7 @@ def measure(bench: Bench) -> Iterator[Measures]:
                     finished.append(run.seconds)
                     used = run.cpu
                 cpu[who].append(used)
-                bench.say(f"  {who}: {count / seconds[who][-1]:.2f} images/s, CPU {rounded(used)}")
+                bench.log(f"  {who}: {count / seconds[who][-1]:.2f} images/s, CPU {rounded(used)}")
         finally:
             bare.close()
     bench.details.update(items=count, seconds=seconds, seconds_with_finish=finished, cpu=cpu)

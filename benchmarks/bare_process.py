@@ -22,7 +22,7 @@ from configs.settings.settings import Settings, load_settings
 from flows.job.plan import read_plan_request
 from gpu_worker.device.device import choose_device
 from gpu_worker.walk.item_path import ItemPath
-from steps.contract import Frame, Relief, Step, StepContext
+from steps.contract import Frame, MemoryFallback, Step, StepContext
 from steps.facts import measure
 from steps.recipe.program import Program, Visit
 
@@ -30,7 +30,7 @@ from steps.recipe.program import Program, Visit
 class BareContext:
     """A StepContext that loads a model when it is first asked for, and keeps it."""
 
-    relief = Relief.NONE
+    relief = MemoryFallback.NONE
 
     def __init__(self, settings: Settings) -> None:
         self.device = choose_device(settings.device).torch

@@ -50,7 +50,7 @@ def measure(bench: Bench) -> Iterator[Measures]:
     with rig(bench.folder, store="folder") as place:
         place.warm_up()
         run = place.run(place.job("branching", 0, recipe=RECIPES / "branching.yaml", items=items), may_quarantine=True)
-        bench.say(f"  {count:,} items in {run.seconds:.1f} s")
+        bench.log(f"  {count:,} items in {run.seconds:.1f} s")
         store = FolderStore(bench.folder / "out")
         found = {
             report.record.item.name: list(differences(report, expected[report.record.item.name], store))
@@ -58,7 +58,7 @@ def measure(bench: Bench) -> Iterator[Measures]:
         }
     different = {name: texts for name, texts in found.items() if texts}
     for name, texts in list(different.items())[:SHOWN]:
-        bench.say(f"  {name}: {'; '.join(texts)}")
+        bench.log(f"  {name}: {'; '.join(texts)}")
     bench.details.update(items=count, seconds=run.seconds, cpu=run.cpu, differences=different)
     bench.details["ways"] = Counter(" ".join(way.visits) for way in expected.values()).most_common()
     yield {"paths_compared": len(found), "differences": len(different) + count - len(found)}

@@ -29,7 +29,7 @@ class Bench:
         """A number of items at this scale."""
         return max(least, round(full * self.scale))
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Progress, on standard error."""
         print(text, file=sys.stderr, flush=True)
 

@@ -39,7 +39,7 @@ def measure(bench: Bench) -> Iterator[Measures]:
             told = {
                 facts: f"{same[-1]['seconds']:.2f} s ({same[-1]['cpu']:.2f} of CPU)" for facts, same in turns.items()
             }
-            bench.say(f"  {told[True]} with facts, {told[False]} without")
+            bench.log(f"  {told[True]} with facts, {told[False]} without")
     finally:
         process.close()
     for facts, same in turns.items():

@@ -37,7 +37,7 @@ def measure(bench: Bench) -> Iterator[Measures]:
         with rig(bench.folder / store, store=store) as place:
             job = place.job("finished", count, recipe=RECIPES / "null-model.yaml")
             first = place.run(job)
-            bench.say(f"  {store}, {count:,} items made in {first.seconds:.1f} s")
+            bench.log(f"  {store}, {count:,} items made in {first.seconds:.1f} s")
             if not first.document["model_loads"]:
                 raise BenchmarkFailed("the first run loaded no model: the second one proves nothing")
             yield from _commands(bench, place, job, store, count)

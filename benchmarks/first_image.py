@@ -20,7 +20,7 @@ from benchmarks.resident import BenchmarkFailed
 from benchmarks.rig import Rig, clean_environment, rig
 from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import StepEntry
+from storage.ledger.records import StepOutcome
 
 COLD_TIMES = 2
 WARM_TIMES = 5
@@ -92,7 +92,7 @@ def _first_image(ledger: Ledger, name: str, started: float) -> tuple[float, floa
     return _stored_at(first) - started, first.seconds
 
 
-def _stored_at(entry: StepEntry) -> float:
+def _stored_at(entry: StepOutcome) -> float:
     return entry.artefact.created_at.timestamp() if entry.artefact else float("inf")
 
 

@@ -85,7 +85,7 @@ def _take_turns(bench: Bench, setting: Setting, place: Rig, bare: Resident, reci
             with setting.load() as samples:
                 seconds[who].append(run_until_stored(place, job)[0])
             loads.append(samples)
-        bench.say(f"  {who}: {setting.items / seconds[who][-1]:.3f} images/s")
+        bench.log(f"  {who}: {setting.items / seconds[who][-1]:.3f} images/s")
     bench.details.update(items=setting.items, seconds=seconds, device_load=loads)
     yield {f"{who}_images_per_s": setting.items * len(taken) / sum(taken) for who, taken in seconds.items()}
     yield {"ours_over_bare": sum(seconds["bare"]) / sum(seconds["ours"]), "device_busy": min(map(busy_share, loads))}

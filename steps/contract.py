@@ -51,7 +51,7 @@ class StepResult:
     encoding: Encoding = field(default_factory=Encoding)
 
 
-class Relief(IntEnum):
+class MemoryFallback(IntEnum):
     """What a step does to need less of the device's memory, weakest first; each includes those before it.
 
     The image stays the one that was asked for, so no relief is part of a fingerprint.
@@ -71,7 +71,7 @@ class StepContext(Protocol):
         ...
 
     @property
-    def relief(self) -> Relief:
+    def relief(self) -> MemoryFallback:
         """What to do against a lack of memory: NONE, or one of the step's own `reliefs`."""
         ...
 
@@ -128,7 +128,7 @@ class Step(BaseModel):
         """Frames with equal keys may share a micro-batch. The default lets each frame run alone."""
         return frame.item.index
 
-    def reliefs(self, context: StepContext) -> Collection[Relief]:  # noqa: ARG002
+    def reliefs(self, context: StepContext) -> Collection[MemoryFallback]:  # noqa: ARG002
         """What `run` can do where a frame alone does not fit the device's memory. The default is nothing."""
         return ()
 

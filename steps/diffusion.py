@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from configs.catalogues.model_spec import ModelRef
 from configs.documents.item import MAX_SEED, Item
-from steps.contract import Frame, Relief, Step, StepContext
+from steps.contract import Frame, MemoryFallback, Step, StepContext
 from steps.template import MAX_PROMPT, Template, fill, filled_length, placeholders, unknown_placeholders
 
 Task = Literal["text_to_image", "image_to_image", "inpaint"]
@@ -42,7 +42,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ImageRequest:
     """One image to compute. `image` (RGB) and `mask` (L, 255: paint) have the sampling's size."""
 
     prompt: str
@@ -71,12 +71,16 @@ class DiffusionModel(Protocol):
         ...
 
     @property
-    def reliefs(self) -> Collection[Relief]:
+    def reliefs(self) -> Collection[MemoryFallback]:
         """What `paint` can do against a lack of memory."""
         ...
 
     def paint(
-        self, task: Task, requests: Sequence[Request], sampling: Sampling, relief: Relief = Relief.NONE
+        self,
+        task: Task,
+        requests: Sequence[ImageRequest],
+        sampling: Sampling,
+        relief: MemoryFallback = MemoryFallback.NONE,
     ) -> list[Image.Image]:
         """One RGB image per request, in order, each the same whatever its neighbors are."""
         ...
@@ -116,7 +120,7 @@ class DiffusionStep(Step):
         return (ModelRef(self.model, "diffusion"),)
 
     @override
-    def reliefs(self, context: StepContext) -> Collection[Relief]:
+    def reliefs(self, context: StepContext) -> Collection[MemoryFallback]:
         model: DiffusionModel = context.model(self.model_refs()[0])
         return model.reliefs
 
@@ -161,9 +165,9 @@ class DiffusionStep(Step):
         parameters |= {"prompt": "{prompt}", "seed_offset": 0}
         return parameters, {name: identity[name] for name in fields if name in identity}
 
-    def request(self, item: Item, image: Image.Image | None = None, mask: Image.Image | None = None) -> Request:
+    def request(self, item: Item, image: Image.Image | None = None, mask: Image.Image | None = None) -> ImageRequest:
         """What to compute for the item."""
-        return Request(self._prompt(item), self._negative_prompt(item), self._seed(item), image, mask)
+        return ImageRequest(self._prompt(item), self._negative_prompt(item), self._seed(item), image, mask)
 
     def _prompt(self, item: Item) -> str:
         return fill(self.prompt, item)

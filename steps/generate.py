@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from configs.documents.item import Item, ItemFile
-from steps.contract import Frame, Relief, StepContext, StepResult
+from steps.contract import Frame, MemoryFallback, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, Sampling, painted_steps
 from steps.pixels.alpha import flatten
 from steps.pixels.color import Color, rgb
@@ -79,12 +79,12 @@ class Generate(DiffusionStep):
             for frame, image in zip(frames, images, strict=True)
         ]
 
-    def _from_noise(self, frames: Sequence[Frame], model: DiffusionModel, relief: Relief) -> list[Image.Image]:
+    def _from_noise(self, frames: Sequence[Frame], model: DiffusionModel, relief: MemoryFallback) -> list[Image.Image]:
         width, height = model.default_size
         sampling = self._sampling(self.width or width, self.height or height)
         return model.paint("text_to_image", [self.request(frame.item) for frame in frames], sampling, relief)
 
-    def _from_images(self, frames: Sequence[Frame], model: DiffusionModel, relief: Relief) -> list[Image.Image]:
+    def _from_images(self, frames: Sequence[Frame], model: DiffusionModel, relief: MemoryFallback) -> list[Image.Image]:
         starts = [self._prepared(frame) for frame in frames]
         padded = [pad_to_multiple(start, model.size_multiple) for start in starts]
         requests = [self.request(frame.item, image) for frame, image in zip(frames, padded, strict=True)]

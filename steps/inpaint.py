@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from configs.documents.item import Item, ItemFile
 from steps.contract import Fact, Frame, StepContext, StepResult
-from steps.diffusion import DiffusionModel, DiffusionStep, Request, Sampling, painted_steps
+from steps.diffusion import DiffusionModel, DiffusionStep, ImageRequest, Sampling, painted_steps
 from steps.pixels import masks
 from steps.pixels.alpha import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
 from steps.pixels.sizes import crop, pad_to_multiple, padded_size
@@ -127,7 +127,7 @@ class Inpaint(DiffusionStep):
         sampling = Sampling(self.steps, self.guidance, width, height, self.strength, self.scheduler)
         return model.paint("inpaint", requests, sampling, context.relief)
 
-    def _masked_request(self, frame: Frame, work: _Work, model: DiffusionModel) -> Request:
+    def _masked_request(self, frame: Frame, work: _Work, model: DiffusionModel) -> ImageRequest:
         image = pad_to_multiple(self._start(work), model.size_multiple)
         weight = np.asarray(pad_to_multiple(Image.fromarray(work.weight), model.size_multiple))
         mask = masks.to_blocks(weight > 0, model.latent_block)

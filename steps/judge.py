@@ -11,7 +11,7 @@ from typing_extensions import override
 from configs.catalogues.model_spec import ModelRef
 from configs.documents.item import Item
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
-from steps.judging import DIGITS, MEASURES, Batch, Measure, MeasureName
+from steps.judging import DIGITS, MEASURES, Batch, JudgeMeasure, MeasureName
 from steps.pixels.alpha import flatten
 from steps.pixels.color import Color, rgb
 from steps.pixels.palette import palette_distance
@@ -130,7 +130,7 @@ class Judge(Step):
             StepResult(image, _finite(frame, known)) for frame, image, known in zip(frames, images, facts, strict=True)
         ]
 
-    def _measures(self) -> list[Measure]:
+    def _measures(self) -> list[JudgeMeasure]:
         return [MEASURES[name] for name in self.measure]
 
     def _reads_prompt(self) -> bool:

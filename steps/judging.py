@@ -28,7 +28,7 @@ class Match(NamedTuple):
     color: float | None
 
 
-class Line(NamedTuple):
+class RecognizedLine(NamedTuple):
     """A line of text in an image, or a part of one, and how sure its reader is, 0 … 1."""
 
     text: str
@@ -69,7 +69,7 @@ class NsfwModel(Protocol):
 class TextModel(Protocol):
     """What engines of the role `text` return."""
 
-    def read(self, images: Sequence[Image.Image]) -> list[list[Line]]:
+    def read(self, images: Sequence[Image.Image]) -> list[list[RecognizedLine]]:
         """The lines of each RGB image, in reading order."""
         ...
 
@@ -130,7 +130,7 @@ def _read(batch: Batch) -> list[Facts]:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class JudgeMeasure:
     """One entry of a judge's `measure`. `take` gives the facts of each image of a batch, in order."""
 
     roles: tuple[Role, ...]
@@ -139,8 +139,8 @@ class Measure:
     reads_prompt: bool = False
 
 
-MEASURES: Mapping[MeasureName, Measure] = {
-    "classifier": Measure(
+MEASURES: Mapping[MeasureName, JudgeMeasure] = {
+    "classifier": JudgeMeasure(
         ("classifier",),
         {
             "object_match": "Share that the classifier gives to the object that the prompt names, 0 … 1; left out "
@@ -152,7 +152,7 @@ MEASURES: Mapping[MeasureName, Measure] = {
         _classified,
         reads_prompt=True,
     ),
-    "clip": Measure(
+    "clip": JudgeMeasure(
         ("clip",),
         {
             "clip_score": "Cosine of the angle between image and prompt, -1 … 1; what is a good one depends on the "
@@ -161,17 +161,17 @@ MEASURES: Mapping[MeasureName, Measure] = {
         _aligned,
         reads_prompt=True,
     ),
-    "aesthetic": Measure(
+    "aesthetic": JudgeMeasure(
         ("clip", "aesthetic"),
         {"aesthetic": "Predicted rating by people, of LAION's predictors about 1 (poor) … 10 (splendid)."},
         _rated,
     ),
-    "nsfw": Measure(
+    "nsfw": JudgeMeasure(
         ("nsfw",),
         {"nsfw": "Share that the model gives to not being safe for work, 0 … 1 (surely not safe)."},
         _screened,
     ),
-    "text": Measure(
+    "text": JudgeMeasure(
         ("text",),
         {
             "text": f"The lines of text in the image, joined by spaces; the first {MAX_TEXT} characters.",

@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from configs.catalogues.model_spec import ModelRef
-from steps.contract import Frame, Relief, Step, StepContext, StepResult
+from steps.contract import Frame, MemoryFallback, Step, StepContext, StepResult
 from steps.pixels.alpha import bleed
 from steps.pixels.sizes import checked_size, crop, pad_to
 from steps.side_by_side import side_by_side
@@ -61,8 +61,8 @@ class Upscale(Step):
         return frame.image.size if frame.image else None
 
     @override
-    def reliefs(self, context: StepContext) -> Collection[Relief]:
-        reliefs: Collection[Relief] = context.model(self.model_refs()[0]).reliefs
+    def reliefs(self, context: StepContext) -> Collection[MemoryFallback]:
+        reliefs: Collection[MemoryFallback] = context.model(self.model_refs()[0]).reliefs
         return reliefs
 
     @override
@@ -72,14 +72,14 @@ class Upscale(Step):
             return side_by_side(lambda frame: StepResult(self._upscaled(frame, shared, relief)), frames)
         return [StepResult(self._upscaled(frame, shared, relief)) for frame in frames]
 
-    def _upscaled(self, frame: Frame, shared: Any, relief: Relief) -> Image.Image:
+    def _upscaled(self, frame: Frame, shared: Any, relief: MemoryFallback) -> Image.Image:
         image = frame.image
         if image is None:
             raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
         # Over the same weights: it keeps its tiles, and the image that it works on, in itself.
-        upscaler = shared.on_cpu() if relief >= Relief.OFFLOAD else copy(shared)
+        upscaler = shared.on_cpu() if relief >= MemoryFallback.OFFLOAD else copy(shared)
         upscaler.tile_size, upscaler.tile_pad = self.tile, self.tile_pad
-        if relief >= Relief.TILE:
+        if relief >= MemoryFallback.TILE:
             upscaler.tile_size, upscaler.tile_pad = self._relief_tiles(image, upscaler)
         scale = self.scale or upscaler.scale
         size = checked_size(round(image.width * scale), round(image.height * scale))

@@ -38,7 +38,7 @@ class Arena:
     random: Random
     items: int  # of one job
     kills: int  # in all
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
     def scene(self, name: str, **options: Any) -> Scene:
         """A new job in a folder of its own, with `options` as of Scene; to be used as a context manager."""

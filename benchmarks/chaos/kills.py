@@ -41,7 +41,7 @@ class Kills:
                     findings.wrong.append(f"job {number}: {stuck}")
                     continue
                 findings.add(check(scene), f"job {number}")
-            arena.say(f"job {number}: {len(targets)} kills to come, {len(findings.wrong)} wrong")
+            arena.log(f"job {number}: {len(targets)} kills to come, {len(findings.wrong)} wrong")
         return findings
 
 

@@ -36,7 +36,7 @@ class TwoStarts:
                     findings.add(check(scene, none_twice=True), place)
                 except Stuck as stuck:
                     findings.wrong.append(f"{place}: {stuck}")
-            arena.say(f"{place}: {len(findings.wrong)} wrong")
+            arena.log(f"{place}: {len(findings.wrong)} wrong")
         return findings
 
     def _start_twice(self, scene: Scene, shared: dict[str, str], arena: Arena, findings: Findings) -> None:

@@ -32,7 +32,7 @@ class TwoWorkers:
                     findings.add(check(scene, none_twice=not first_dies), place)
                 except Stuck as stuck:
                     findings.wrong.append(f"{place}: {stuck}")
-            arena.say(f"{place}: {len(findings.wrong)} wrong")
+            arena.log(f"{place}: {len(findings.wrong)} wrong")
         return findings
 
     def _run_job(self, scene: Scene, arena: Arena, findings: Findings, *, first_dies: bool) -> None:

@@ -47,9 +47,9 @@ def run_trial(seed: int, *, sound: int, of_each: int, folder: Path, settings: Se
     makers = _Makers(Store(folder), Workshop(settings))
     rng = np.random.default_rng([seed, 1])
     generated = round(sound * GENERATED_SHARE)
-    say(f"{sound} sound pictures")
+    log(f"{sound} sound pictures")
     pictures = makers.sound(sound - generated, generated, seed * SEEDS_APART, rng)
-    say(f"{2 * of_each} pictures to plant defects in")
+    log(f"{2 * of_each} pictures to plant defects in")
     fresh = makers.sound(
         2 * of_each - (2 * of_each) // 4, (2 * of_each) // 4, seed * SEEDS_APART + SEEDS_APART // 2, rng
     )
@@ -57,7 +57,7 @@ def run_trial(seed: int, *, sound: int, of_each: int, folder: Path, settings: Se
     planted: list[Picture] = []
     kinds: list[str | None] = [None] * len(pictures)
     for number, (kind, defect) in enumerate(DEFECTS.items()):
-        say(f"{of_each} with: {kind}")
+        log(f"{of_each} with: {kind}")
         own = np.random.default_rng([seed, 2, number])
         pool = pictures if kind == "duplicate" else fresh
         pool = [each for each in pool if each.is_large] if defect.only_large else pool
@@ -65,7 +65,7 @@ def run_trial(seed: int, *, sound: int, of_each: int, folder: Path, settings: Se
         chosen += own.integers(len(pool), size=of_each - len(chosen)).tolist()
         planted += [defect.plant(pool[index], own, bench) for index in chosen]
         kinds += [kind] * of_each
-    say("gates")
+    log("gates")
     every = [*pictures, *planted]
     cases = _judged(every, kinds, Gates(settings))
     return Trial(seed, tuple(cases), makers.generated, makers.unsound)
@@ -151,6 +151,6 @@ class _Supplies:
         return self._makers.drawn(wanted) if picture.origin == "drawn" else self._makers.generated_one(wanted)
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Progress, on standard error."""
     print(f"  … {text}", file=sys.stderr, flush=True)

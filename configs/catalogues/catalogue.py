@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from configs.documents.yaml_source import Document, child, describe, parse_yaml
+from configs.reporting import PixelmillError
 from configs.settings.settings import load_settings
 
 Kind = Literal["steps", "engines"]
@@ -22,11 +23,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-class UnknownName(LookupError):
+class UnknownName(PixelmillError, LookupError):
     """The catalogue has no such entry. The message names the nearest."""
 
 
-class BrokenEntry(Exception):
+class BrokenEntry(PixelmillError):
     """The entry is there, but what it names cannot be imported."""
 
 

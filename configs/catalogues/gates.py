@@ -14,18 +14,19 @@ from configs.documents.fields import Text, not_blank
 from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from configs.documents.validation import check
 from configs.documents.yaml_source import Document, child, parse_yaml
+from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 
 BUILT_IN = Path(__file__).parents[1] / "data" / "gates"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
-class UnknownGate(LookupError):
+class UnknownGate(PixelmillError, LookupError):
     """No file has a gate of this name. The message names the nearest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class NamedGate:
     """A named condition. `this` in `require` is the step that lists the gate: `facts.this.sharpness`."""
 
     name: str
@@ -34,7 +35,7 @@ class Gate:
     description: str
 
 
-def find_gate(name: str, settings: Settings) -> Gate:
+def find_gate(name: str, settings: Settings) -> NamedGate:
     """The gate of this name. Raises UnknownGate, or InvalidInput with every mistake of every file of gates."""
     gates = _gates(settings)
     if name not in gates:
@@ -70,7 +71,7 @@ class _Entry(BaseModel):
     description: Text = Field(default="", description="For people.")
 
 
-class _File(BaseModel):
+class _GateFile(BaseModel):
     """A file of gates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +79,7 @@ class _File(BaseModel):
     gates: dict[Annotated[str, AfterValidator(_named)], _Entry] = Field(min_length=1)
 
 
-def _gates(settings: Settings) -> Mapping[str, Gate]:
+def _gates(settings: Settings) -> Mapping[str, NamedGate]:
     places = (*(path.expanduser().absolute() for path in settings.gates_path), BUILT_IN)
     return _read_all(tuple(tuple((path, *_stamp(path)) for path in _files(place)) for place in places))
 
@@ -98,12 +99,12 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @cache
-def _read_all(places: tuple[tuple[tuple[Path, int, int], ...], ...]) -> Mapping[str, Gate]:
+def _read_all(places: tuple[tuple[tuple[Path, int, int], ...], ...]) -> Mapping[str, NamedGate]:
     """Of two places with a gate of one name the first counts; in one place no name may stand twice."""
-    gates: dict[str, Gate] = {}
+    gates: dict[str, NamedGate] = {}
     problems: list[Problem] = []
     for place in places:
-        found: dict[str, tuple[Gate, Path]] = {}
+        found: dict[str, tuple[NamedGate, Path]] = {}
         for path, _, _ in place:
             try:
                 document = parse_yaml(path.read_bytes(), str(path))
@@ -127,11 +128,11 @@ def _read_all(places: tuple[tuple[tuple[Path, int, int], ...], ...]) -> Mapping[
     return gates
 
 
-def _read(document: Document) -> tuple[list[Gate], list[Problem]]:
-    file, problems = check(_File, document.data)
+def _read(document: Document) -> tuple[list[NamedGate], list[Problem]]:
+    file, problems = check(_GateFile, document.data)
     return list(_gates_of(file)) if file is not None else [], [*document.problems, *problems]
 
 
-def _gates_of(file: _File) -> Iterator[Gate]:
+def _gates_of(file: _GateFile) -> Iterator[NamedGate]:
     for name, entry in file.gates.items():
-        yield Gate(name, entry.require, entry.because, entry.description)
+        yield NamedGate(name, entry.require, entry.because, entry.description)

@@ -10,12 +10,13 @@ from configs.catalogues.model_spec import ModelPart, ModelRef, ModelSpec
 from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from configs.documents.validation import check
 from configs.documents.yaml_source import parse_yaml
+from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 
 BUILT_IN = Path(__file__).parents[1] / "data" / "models"
 
 
-class UnknownModel(LookupError):
+class UnknownModel(PixelmillError, LookupError):
     """No file describes this model, or it has no such part. The message names the nearest."""
 
 

@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from configs.catalogues.gates import Gate, UnknownGate
+from configs.catalogues.gates import NamedGate, UnknownGate
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.yaml_source import child
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def write_out_gates(recipe: Any, find: Callable[[str], Gate]) -> list[Problem]:
+def write_out_gates(recipe: Any, find: Callable[[str], NamedGate]) -> list[Problem]:
     """Puts condition and reason in place of each name in the `require` of a recipe as read from its file.
 
     `find` raises UnknownGate, or InvalidInput where a file of gates has mistakes. Returns what is wrong.

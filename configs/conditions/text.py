@@ -8,6 +8,7 @@ from typing import Any
 from configs.conditions.operators import OPERATORS
 from configs.documents.item import Item
 from configs.documents.problems import did_you_mean
+from configs.reporting import PixelmillError
 
 MAX_LENGTH = 500  # characters
 _MAX_NODES = 200
@@ -23,7 +24,7 @@ STEP_NAMES = ("visited", "attempts", "passed")
 CONSTANTS = {"true": True, "false": False, "null": None}
 
 
-class ConditionError(ValueError):
+class ConditionError(PixelmillError, ValueError):
     """The expression is not a condition, or its values cannot be compared. The message says what to change."""
 
 

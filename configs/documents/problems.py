@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from configs.reporting import PixelmillError
+
 MAX_PROBLEMS = 500
 _MAX_WORD = 200  # characters
 _MAX_NAMES = 1_000  # that a misspelled one is compared with
@@ -27,7 +29,7 @@ class Problem:
         return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
-class InvalidInput(Exception):
+class InvalidInput(PixelmillError):
     """The input was refused and nothing was written. Carries every problem found, not only the first.
 
     Of more than MAX_PROBLEMS it carries the first, and how many there are: nobody reads a million lines, and every one

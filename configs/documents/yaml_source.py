@@ -81,7 +81,7 @@ def parse_yaml(data: bytes, file: str) -> Document:
         message = f"the file has {len(data):,} bytes, more than {MAX_BYTES:,}: put the items into a table"
         raise InvalidInput([Problem("", message, file)])
     text = _decode(data, file)
-    builder = _Builder(file)
+    builder = _DocumentBuilder(file)
     try:
         for event in YAML(typ="safe").parse(text):
             builder.take(event)
@@ -136,7 +136,7 @@ def _syntax_problem(error: YAMLError, text: str, file: str) -> Problem:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenNode:
     """A list or mapping whose end has not been seen."""
 
     value: Any
@@ -149,13 +149,13 @@ class _Open:
 
 
 @dataclass(slots=True)
-class _Builder:
+class _DocumentBuilder:
     file: str
     lines: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     documents: list[Any] = field(default_factory=list)
     guessed: set[str] = field(default_factory=set)
-    _stack: list[_Open] = field(default_factory=list)
+    _stack: list[_OpenNode] = field(default_factory=list)
     _anchors: dict[str, tuple[Any, int, int]] = field(default_factory=dict)  # value, nodes, characters
     _nodes: int = 0
     _characters: int = 0
@@ -269,7 +269,7 @@ class _Builder:
             self._problem(path, f"the tag `{tag}` is not supported", event)
         if len(self._stack) >= MAX_DEPTH:
             raise self._fatal(path, f"nested deeper than {MAX_DEPTH} levels", event)
-        self._stack.append(_Open(value, path, event.anchor, self._nodes - 1, self._characters))
+        self._stack.append(_OpenNode(value, path, event.anchor, self._nodes - 1, self._characters))
 
     def _on_MappingStartEvent(self, event: Any) -> None:
         self._open(event, {}, "map")

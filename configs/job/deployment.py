@@ -31,11 +31,11 @@ def _check_template(text: str) -> str:
 Identifier = Annotated[str, AfterValidator(_check_identifier)]
 
 
-class _Part(BaseModel):
+class _DeploymentPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Option(_Part):
+class Option(_DeploymentPart):
     """What one option of a choice does to the job."""
 
     prompt: Annotated[Text, AfterValidator(_check_template)] = Field(
@@ -46,7 +46,7 @@ class Option(_Part):
     )
 
 
-class Choice(_Part):
+class Choice(_DeploymentPart):
     """A drop-down list. The first option is the default."""
 
     title: Text
@@ -54,14 +54,14 @@ class Choice(_Part):
     options: dict[str, Option] = Field(min_length=2)
 
 
-class Label(_Part):
+class Label(_DeploymentPart):
     """How a variable of the recipe appears in the form."""
 
     title: Text
     description: Text = ""
 
 
-class Schedule(_Part):
+class Schedule(_DeploymentPart):
     """When the deployment starts by itself."""
 
     cron: str = Field(description="Five fields: minute, hour, day of month, month, day of week.")
@@ -70,7 +70,7 @@ class Schedule(_Part):
     parameters: dict[str, Any] = Field(default_factory=dict, description="Other than the deployment's.")
 
 
-class Deployment(_Part):
+class Deployment(_DeploymentPart):
     """Either `flow`, a flow of Pixelmill's, or `recipe`, for which a form is made."""
 
     name: Name

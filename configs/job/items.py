@@ -29,7 +29,7 @@ class Place(NamedTuple):
         return f"line {self.line} of {self.file}" if self.line else self.file
 
 
-class Draft(NamedTuple):
+class ItemDraft(NamedTuple):
     """An entry, where it was written, and the folders that its files may be relative to, best first."""
 
     entry: ItemEntry
@@ -77,7 +77,7 @@ def derive_seed(base: int, name: str, number: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def name_drafts(drafts: Sequence[Draft]) -> tuple[list[str], list[Problem]]:
+def name_drafts(drafts: Sequence[ItemDraft]) -> tuple[list[str], list[Problem]]:
     """A name for each draft, and the names that collide.
 
     Without a name of its own, a draft is called by the words of its prompt, or its image's file name, or its number;
@@ -105,7 +105,7 @@ def name_drafts(drafts: Sequence[Draft]) -> tuple[list[str], list[Problem]]:
     return names, problems
 
 
-def _free_name(draft: Draft, number: int, taken: dict[str, Place], counters: dict[str, int]) -> str:
+def _free_name(draft: ItemDraft, number: int, taken: dict[str, Place], counters: dict[str, int]) -> str:
     entry = draft.entry
     stem = slug(entry.prompt) if entry.prompt else slug(uris.stem_of(entry.image)) if entry.image else ""
     stem = stem or f"item-{number:06d}"
@@ -118,7 +118,7 @@ def _free_name(draft: Draft, number: int, taken: dict[str, Place], counters: dic
 
 
 def make_items(
-    drafts: Sequence[Draft],
+    drafts: Sequence[ItemDraft],
     names: Sequence[str],
     *,
     seed: int,
@@ -155,7 +155,7 @@ def make_items(
     return items, problems
 
 
-def _find_files(draft: Draft, files: Files) -> tuple[dict[str, str | None], list[Problem]]:
+def _find_files(draft: ItemDraft, files: Files) -> tuple[dict[str, str | None], list[Problem]]:
     found: dict[str, str | None] = {"image": draft.entry.image, "mask": draft.entry.mask}
     problems = []
     for field, text in found.items():

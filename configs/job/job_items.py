@@ -9,7 +9,7 @@ from configs.documents.problems import Problem
 from configs.documents.validation import Salvaged
 from configs.documents.yaml_source import Document
 from configs.job.grid import Kind, expand_grid, grid_problems, grid_size
-from configs.job.items import Draft, Place, make_items, name_drafts
+from configs.job.items import ItemDraft, Place, make_items, name_drafts
 from configs.job.job import Grid, ItemEntry, Job
 from configs.job.tables import read_table
 from configs.settings.access import Access
@@ -78,7 +78,7 @@ def job_items(
     return JobItems(tuple(items), places, problems, complete)
 
 
-def _drafts(source: _Source) -> Iterator[Draft]:
+def _drafts(source: _Source) -> Iterator[ItemDraft]:
     job = source.job
     both: tuple[tuple[Kind, Grid | None], ...] = (("matrix", job.matrix), ("zip", job.zip))
     grids = [(kind, grid) for kind, grid in both if grid is not None]
@@ -97,7 +97,7 @@ def _drafts(source: _Source) -> Iterator[Draft]:
         yield from _grid_drafts(source, kind, grid)
 
 
-def _within_memory(drafts: Iterator[Draft], source: _Source) -> Iterator[Draft]:
+def _within_memory(drafts: Iterator[ItemDraft], source: _Source) -> Iterator[ItemDraft]:
     """Up to the draft that makes too much text: a few lines of templates, or of a table, can stand for gigabytes."""
     characters = 0
     for draft in drafts:
@@ -117,15 +117,15 @@ def _characters(entry: ItemEntry) -> int:
 _LIMIT = "make it smaller, or raise PIXELMILL_MAX_ITEMS"
 
 
-def _listed_drafts(source: _Source) -> Iterator[Draft]:
+def _listed_drafts(source: _Source) -> Iterator[ItemDraft]:
     assert isinstance(source.job.items, tuple)
     for position, entry in zip(source.read.kept, source.job.items, strict=True):
         path = f"items[{position}]"
         place = Place(path, source.document.file, source.document.line(path))
-        yield Draft(entry, place, (source.folder,))
+        yield ItemDraft(entry, place, (source.folder,))
 
 
-def _table_drafts(source: _Source, text: str, room: int) -> Iterator[Draft]:
+def _table_drafts(source: _Source, text: str, room: int) -> Iterator[ItemDraft]:
     uri = uris.resolve(text, source.folder)
     if (objection := source.access.objection_to_reading(uri)) is not None:
         source.complain("items", objection)
@@ -140,10 +140,10 @@ def _table_drafts(source: _Source, text: str, room: int) -> Iterator[Draft]:
     source.problems += problems
     folders = tuple(dict.fromkeys((source.folder, uris.folder_of(uri))))
     for row in rows:
-        yield Draft(row.entry, Place("", name, row.line), folders)
+        yield ItemDraft(row.entry, Place("", name, row.line), folders)
 
 
-def _grid_drafts(source: _Source, kind: Kind, grid: Grid) -> Iterator[Draft]:
+def _grid_drafts(source: _Source, kind: Kind, grid: Grid) -> Iterator[ItemDraft]:
     problems = grid_problems(grid, kind, source.job.vars)
     if "vars" in source.read.bad:  # what a template may name is not known
         problems = [problem for problem in problems if "no variable of the job" not in problem.message]
@@ -155,4 +155,4 @@ def _grid_drafts(source: _Source, kind: Kind, grid: Grid) -> Iterator[Draft]:
         if isinstance(made, list):
             source.problems += source.document.locate(made)
         else:
-            yield Draft(made, place, (source.folder,))
+            yield ItemDraft(made, place, (source.folder,))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.documents.fields import MAX_TEXT
+from configs.reporting import PixelmillError
 
 MAX_GROUP_BYTES = 512_000_000  # of one row group, unpacked, as the file itself tells it
 MAX_DICTIONARY_BYTES = 512_000_000  # of the different texts of one column, as they turn out to be
@@ -13,7 +14,7 @@ _BATCH_ROWS = 1_000
 _THRIFT_BYTES, _THRIFT_ENTRIES = 16_000_000, 1_000_000  # of the file's description of itself
 
 
-class UnreadableTable(Exception):
+class UnreadableTable(PixelmillError):
     """The message says why; `row` is the last that could be read, or 1."""
 
     def __init__(self, message: str, column: str = "", row: int = 1) -> None:

@@ -23,7 +23,7 @@ _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?")
 _BOOLS = {"true": True, "false": False}
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """An item of a table. `line` is the line it begins in (CSV, JSONL) or its number from 1 (Parquet)."""
 
     line: int
@@ -42,7 +42,7 @@ class _Mistake(Exception):
 _Raw = tuple[int, dict[str, Any] | _Mistake]
 
 
-def read_table(data: bytes, file: str, limit: int) -> tuple[list[Row], list[Problem]]:
+def read_table(data: bytes, file: str, limit: int) -> tuple[list[TableRow], list[Problem]]:
     """The rows of a table, whose format its name tells (.csv, .jsonl, .ndjson, .parquet), and every mistake.
 
     Fields of an item have their names; all other columns become variables. Reading stops after `limit` rows, and after
@@ -52,7 +52,7 @@ def read_table(data: bytes, file: str, limit: int) -> tuple[list[Row], list[Prob
     reader = _READERS.get(suffix)
     if reader is None:
         return [], [Problem("", f"an item table must be one of {', '.join(_READERS)}", file)]
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     problems: list[Problem] = []
     count = 0
     try:
@@ -70,12 +70,12 @@ def read_table(data: bytes, file: str, limit: int) -> tuple[list[Row], list[Prob
     return rows, problems
 
 
-def _take(line: int, raw: dict[str, Any] | _Mistake, file: str, rows: list[Row], problems: list[Problem]) -> None:
+def _take(line: int, raw: dict[str, Any] | _Mistake, file: str, rows: list[TableRow], problems: list[Problem]) -> None:
     if isinstance(raw, _Mistake):
         problems.append(Problem(raw.path, raw.message, file, raw.line))
         return
     try:
-        rows.append(Row(line, ItemEntry.model_validate(raw, strict=True)))
+        rows.append(TableRow(line, ItemEntry.model_validate(raw, strict=True)))
     except ValidationError as error:
         problems += [
             Problem(each.path.removeprefix("vars."), each.message, file, line)

@@ -19,7 +19,7 @@ class _Form(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Check(_Form):
+class RequirementSpec(_Form):
     """One condition that an image has to meet."""
 
     that: Expression
@@ -39,7 +39,7 @@ class OnFail(_Form):
         default_factory=dict,
         description="Step id -> parameter -> its values at the first, second … retry; the last one stays.",
     )
-    repair: tuple["Entry", ...] = Field(default=(), description="Steps that mend the image; the gate looks again.")
+    repair: tuple["RecipeNode", ...] = Field(default=(), description="Steps that mend the image; the gate looks again.")
     then: Verdict = Field(default="quarantine", description="What becomes of an item that still does not meet it.")
 
 
@@ -52,7 +52,8 @@ def _kind_of_check(value: Any) -> str:
 
 
 Checks = tuple[
-    Annotated[Annotated[str, Tag("text")] | Annotated[Check, Tag("check")], Discriminator(_kind_of_check)], ...
+    Annotated[Annotated[str, Tag("text")] | Annotated[RequirementSpec, Tag("check")], Discriminator(_kind_of_check)],
+    ...,
 ]
 Failing = Annotated[
     Annotated[Verdict, Tag("verdict")] | Annotated[OnFail, Tag("plan")], Discriminator(_kind_of_failing)
@@ -76,7 +77,7 @@ class RecipeStep(BaseModel):
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="Names the step in conditions and in reports.")
     step: str = Field(description="A step of the catalogue.")
     when: Expression | None = Field(default=None, description="Condition under which an item visits the step.")
-    otherwise: tuple["Entry", ...] = Field(
+    otherwise: tuple["RecipeNode", ...] = Field(
         default=(), alias="else", description="Steps for the items that do not visit it."
     )
     facts: tuple[str, ...] = Field(default=(), description="Facts to measure that no condition names.")
@@ -94,8 +95,8 @@ class Group(_Form):
 
     id: str | None = None
     when: Expression
-    steps: tuple["Entry", ...] = Field(min_length=1)
-    otherwise: tuple["Entry", ...] = Field(default=(), alias="else")
+    steps: tuple["RecipeNode", ...] = Field(min_length=1)
+    otherwise: tuple["RecipeNode", ...] = Field(default=(), alias="else")
 
 
 class Switch(_Form):
@@ -103,8 +104,8 @@ class Switch(_Form):
 
     id: str | None = None
     switch: Expression
-    cases: dict[str, tuple["Entry", ...]] = Field(min_length=1)
-    default: tuple["Entry", ...] = Field(description="For all other values; [] for nothing.")
+    cases: dict[str, tuple["RecipeNode", ...]] = Field(min_length=1)
+    default: tuple["RecipeNode", ...] = Field(description="For all other values; [] for nothing.")
 
 
 class Repeat(_Form):
@@ -113,7 +114,7 @@ class Repeat(_Form):
     id: str | None = None
     repeat: int = Field(ge=2, le=MAX_TIMES, description="How often at most, the first time included.")
     until: Expression
-    steps: tuple["Entry", ...] = Field(min_length=1)
+    steps: tuple["RecipeNode", ...] = Field(min_length=1)
     start: Literal["same", "previous"] = Field(
         default="same", description="Each time from the image before the loop, or from the time before."
     )
@@ -127,7 +128,7 @@ class BestOf(_Form):
     id: str | None = None
     best_of: int = Field(ge=2, le=MAX_TIMES)
     by: Expression
-    steps: tuple["Entry", ...] = Field(min_length=1)
+    steps: tuple["RecipeNode", ...] = Field(min_length=1)
     seed: Literal["new", "same"] = "new"
     change: Changes = Field(default_factory=dict)
 
@@ -149,7 +150,7 @@ def _kind_of_entry(value: Any) -> str:
 
 
 # The tags are no names of fields: pydantic puts them into the places of mistakes.
-Entry = Annotated[
+RecipeNode = Annotated[
     Annotated[RecipeStep, Tag("RecipeStep")]
     | Annotated[Group, Tag("Group")]
     | Annotated[Switch, Tag("Switch")]
@@ -191,7 +192,7 @@ class Recipe(BaseModel):
     name: Name
     description: Text = ""
     vars: Vars = Field(default_factory=dict, description="Defaults of the variables that its conditions read.")
-    steps: tuple[Entry, ...] = Field(min_length=1, max_length=64)
+    steps: tuple[RecipeNode, ...] = Field(min_length=1, max_length=64)
     keep: tuple[str, ...] = Field(default=(), description="Ids of the steps whose images are final.")
     facts: tuple[str, ...] = Field(default=(), description="Facts to measure on every image that no condition names.")
     distinct: Distinction = Field(
@@ -211,7 +212,7 @@ class Recipe(BaseModel):
         return tuple(leaves_of(self.steps))
 
 
-def leaves_of(entries: Iterable[Entry]) -> Iterator[RecipeStep]:
+def leaves_of(entries: Iterable[RecipeNode]) -> Iterator[RecipeStep]:
     """The steps in these entries, those in branches included."""
     for entry in entries:
         if isinstance(entry, RecipeStep):
@@ -220,7 +221,7 @@ def leaves_of(entries: Iterable[Entry]) -> Iterator[RecipeStep]:
             yield from leaves_of(inner)
 
 
-def _lists(entry: Entry) -> Iterator[tuple[Entry, ...]]:
+def _lists(entry: RecipeNode) -> Iterator[tuple[RecipeNode, ...]]:
     """The lists within an entry, in the order an item comes to them."""
     if isinstance(entry, Group | Repeat | BestOf):
         yield entry.steps

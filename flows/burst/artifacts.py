@@ -24,7 +24,7 @@ from flows.report.report import (
     format_cost,
     format_seconds,
 )
-from flows.report.ways import Ways, attempt_rows, gate_rows, reason_rows, warning_title
+from flows.report.ways import GateStats, attempt_rows, gate_rows, reason_rows, warning_title
 from storage.ledger.records import JobRecord, StepCounts
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import job_key
@@ -120,7 +120,7 @@ def _steps(summary: Summary) -> str:
     return table(headers, rows)
 
 
-def _ways(ways: Ways) -> list[str]:
+def _ways(ways: GateStats) -> list[str]:
     parts = []
     if ways.gates:
         parts.append("## Gates\n\n" + table(*gate_rows(ways)))

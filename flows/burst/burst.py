@@ -88,7 +88,7 @@ def _begin_or_go_on(
 
 
 def _after_review(known: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
-    with job_lease(known.id, ledger, say=get_run_logger().info) as held:
+    with job_lease(known.id, ledger, log=get_run_logger().info) as held:
         job = ledger.job(known.id)
         if job.status in (JobStatus.CANCELLED, JobStatus.FAILED):  # somebody else has run it meanwhile, to that end
             return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
@@ -105,14 +105,14 @@ def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
 
 def _go_on(wanted: str, ledger: Ledger, settings: Settings) -> Summary:
     job_id = job_named(wanted, ledger, field="job_id").id
-    with job_lease(job_id, ledger, say=get_run_logger().info) as held:
+    with job_lease(job_id, ledger, log=get_run_logger().info) as held:
         return run_burst(ledger.job(job_id), ledger, settings, held)
 
 
 def _begin(path: str, ledger: Ledger, settings: Settings) -> Summary:
     with chdir(settings.working_folder or Path.cwd()):
         request = read_plan_request(path, settings)
-    with job_lease(job_identity(request, settings), ledger, say=get_run_logger().info) as held:
+    with job_lease(job_identity(request, settings), ledger, log=get_run_logger().info) as held:
         begun = start_job(request, ledger, settings)
         del request  # the ledger has the items
         ledger.reset_items(begun.id, states=[ItemState.FAILED])

@@ -14,7 +14,7 @@ from gpu_worker.walk.distinct import OPENING, Finished, Repetition, likeness_of,
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemEnd, ItemRecord, ItemReport, ItemState, JobRecord
+from storage.ledger.records import ArtefactRecord, ItemRecord, ItemReport, ItemResult, ItemState, JobRecord
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store
 
@@ -85,7 +85,7 @@ def _ended(job: JobRecord, program: Program, report: ItemReport) -> _Ended | Non
     )
 
 
-def _warned(ended: Sequence[_Ended], found: Mapping[int, Repetition]) -> Iterator[ItemEnd]:
+def _warned(ended: Sequence[_Ended], found: Mapping[int, Repetition]) -> Iterator[ItemResult]:
     for one in ended:
         record = one.record
         index = record.item.index
@@ -95,7 +95,7 @@ def _warned(ended: Sequence[_Ended], found: Mapping[int, Repetition]) -> Iterato
             yield replace(_as_it_is(record), warnings=tuple(warnings))
 
 
-def _sorted_out(ended: Sequence[_Ended], found: Mapping[int, Repetition], store: ArtefactStore) -> Iterator[ItemEnd]:
+def _sorted_out(ended: Sequence[_Ended], found: Mapping[int, Repetition], store: ArtefactStore) -> Iterator[ItemResult]:
     """The store goes first: a row that says done has its images, and what is interrupted here is made good later."""
     for one in ended:
         record = one.record
@@ -103,7 +103,7 @@ def _sorted_out(ended: Sequence[_Ended], found: Mapping[int, Repetition], store:
         if repetition is None and record.state is ItemState.QUARANTINED:
             for key, artefact in one.images.items():
                 store.publish(artefact.key, key, content_type=artefact.content_type)
-            yield ItemEnd(record.item.index, ItemState.DONE, one.finals, warnings=record.warnings)
+            yield ItemResult(record.item.index, ItemState.DONE, one.finals, warnings=record.warnings)
         elif repetition is not None and record.error != repetition.reason:
             for key in record.finals.values():
                 store.delete(key)
@@ -118,8 +118,8 @@ def _sorted_out(ended: Sequence[_Ended], found: Mapping[int, Repetition], store:
             )
 
 
-def _as_it_is(record: ItemRecord) -> ItemEnd:
-    return ItemEnd(
+def _as_it_is(record: ItemRecord) -> ItemResult:
+    return ItemResult(
         record.item.index,
         record.state,
         record.finals,

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from configs.documents.problems import InvalidInput, Problem
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemState, Review, Verdict
+from storage.ledger.records import ItemState, Review, ReviewVerdict
 
 Wanted = Mapping[str, str | None]  # item -> fingerprint of the image that the person saw; None: the one that it has now
 
 
-class Decided(NamedTuple):
+class ReviewOutcome(NamedTuple):
     """What was recorded, and how many items of the job wait still."""
 
     items: tuple[str, ...]
@@ -20,8 +20,14 @@ class Decided(NamedTuple):
 
 
 def decide(
-    job_id: str, wanted: Wanted | None, verdict: Verdict, *, reason: str | None, reviewer: str | None, ledger: Ledger
-) -> Decided:
+    job_id: str,
+    wanted: Wanted | None,
+    verdict: ReviewVerdict,
+    *,
+    reason: str | None,
+    reviewer: str | None,
+    ledger: Ledger,
+) -> ReviewOutcome:
     """Records the verdict about the images of these items; None: of all that wait.
 
     A decision can be changed as long as the item is quarantined. Raises InvalidInput with every mistake, and then
@@ -38,11 +44,11 @@ def decide(
     now = datetime.now(UTC)
     reviews = [Review(name, image, verdict, reason or None, reviewer, now) for name, image in chosen.items()]
     ledger.add_reviews(job_id, reviews)
-    return Decided(tuple(chosen), ledger.count_waiting(job_id))
+    return ReviewOutcome(tuple(chosen), ledger.count_waiting(job_id))
 
 
 def _problems(
-    job_id: str, wanted: Wanted, refused: Mapping[str, tuple[str, Verdict | None]], ledger: Ledger
+    job_id: str, wanted: Wanted, refused: Mapping[str, tuple[str, ReviewVerdict | None]], ledger: Ledger
 ) -> list[Problem]:
     if not wanted:
         return [Problem("items", "name at least one, or all that wait (`--all`)")]

@@ -8,19 +8,19 @@ from rich.text import Text
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings
-from flows.burst.review import Decided, decide
+from flows.burst.review import ReviewOutcome, decide
 from flows.burst.review_wait import nudge
 from flows.pages.review_page import refresh_review_page
 from flows.report.answer import Answer
 from flows.report.report import EXIT_DONE
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, JobStatus, Verdict
+from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict
 
 
 def decide_command(
     job: JobRecord,
     items: Sequence[str],
-    verdict: Verdict,
+    verdict: ReviewVerdict,
     *,
     everything: bool,
     reason: str | None,
@@ -53,7 +53,9 @@ def login_name() -> str:
         return "unknown"
 
 
-def _said(job: JobRecord, decided: Decided, verdict: Verdict, goes_on: bool | None, ledger: Ledger) -> RenderableType:
+def _said(
+    job: JobRecord, decided: ReviewOutcome, verdict: ReviewVerdict, goes_on: bool | None, ledger: Ledger
+) -> RenderableType:
     if not decided.items:
         return Text(f"Nothing of {job.name} waits for a decision.")
     lines = [
@@ -68,8 +70,8 @@ def _said(job: JobRecord, decided: Decided, verdict: Verdict, goes_on: bool | No
         )
     elif decided.waiting and ledger.waits(job.id):
         lines.append("A burst waits for the others, then goes on.")
-    elif verdict is Verdict.ACCEPTED and ledger.job(job.id).status is JobStatus.RUNNING:
+    elif verdict is ReviewVerdict.ACCEPTED and ledger.job(job.id).status is JobStatus.RUNNING:
         lines.append("The job runs: it takes them on at its end.")
-    elif verdict is Verdict.ACCEPTED:
+    elif verdict is ReviewVerdict.ACCEPTED:
         lines.append(f"`pixelmill resume {job.id}` takes them on.")
     return Group(*(Text(line) for line in lines))

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from configs.job.at_review import AtReview
 from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, JobStatus, Verdict, Wait
+from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict, Wait
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> No
         return
     verdicts = [verdict for _, verdict in ledger.refused_images(job.id).values()]
     waiting = verdicts.count(None)
-    if not waiting and Verdict.ACCEPTED not in verdicts:  # one that was accepted in the last moment has to go on
+    if not waiting and ReviewVerdict.ACCEPTED not in verdicts:  # one that was accepted in the last moment has to go on
         return
     now = datetime.now(UTC)
     wait = Wait(str(run.id), job.id, now, now + timedelta(seconds=settings.review_timeout))

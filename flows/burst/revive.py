@@ -18,7 +18,7 @@ from storage.ledger.database import LedgerError
 from storage.ledger.lease import PATIENCE_SECONDS
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus, Lease
-from storage.ledger.silent_jobs import SilentJobs
+from storage.ledger.silent_jobs import OrphanedJobs
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ BURST_DEPLOYMENT = "burst/burst"
 REVIVED = "revived"  # tag of a burst that goes on in the place of one whose process is gone
 
 
-class Standing(Enum):
+class FlowRunPhase(Enum):
     """Of a flow run that was started, and has not taken its job yet."""
 
     WAITING = auto()  # for a worker to take it
@@ -45,7 +45,7 @@ class Bursts(Protocol):
         """The id of its flow run. The same key starts one flow run however often it comes."""
         ...
 
-    def standing(self, run: str) -> Standing: ...
+    def standing(self, run: str) -> FlowRunPhase: ...
 
 
 class _Revival(NamedTuple):
@@ -57,12 +57,12 @@ class _Revival(NamedTuple):
     vain: int  # revivals in a row, this one included, that ended no item before the next
 
 
-class Reviver:
+class BurstSupervisor:
     """Looks after the running jobs of a ledger. Several of them at once, on any machines, start no burst twice."""
 
     def __init__(self, ledger: Ledger, bursts: Bursts, clock: Callable[[], float] = time.monotonic) -> None:
         self._ledger, self._bursts, self._clock = ledger, bursts, clock
-        self._silent = SilentJobs(clock)
+        self._silent = OrphanedJobs(clock)
         self._revivals: dict[str, _Revival] = {}
 
     def look(self) -> list[str]:
@@ -87,9 +87,9 @@ class Reviver:
         if waited <= AGAIN_SECONDS * 2 ** (last.vain - 1) and waited <= START_SECONDS:
             return False
         standing = self._bursts.standing(last.run)
-        if standing is Standing.WAITING:
+        if standing is FlowRunPhase.WAITING:
             self._revivals[job_id] = last._replace(at=self._clock())
-        return standing is Standing.ENDED or (standing is Standing.STARTING and waited > START_SECONDS)
+        return standing is FlowRunPhase.ENDED or (standing is FlowRunPhase.STARTING and waited > START_SECONDS)
 
     def _revive(self, job_id: str, lease: Lease | None) -> bool:
         pending = self._ledger.progress(job_id).pending
@@ -131,7 +131,7 @@ class BurstDeployment:
         logger.info("%s: flow run %s", job_id, run.name)
         return str(run.id)
 
-    def standing(self, run: str) -> Standing:
+    def standing(self, run: str) -> FlowRunPhase:
         from prefect.client.orchestration import get_client
 
         from flows.prefect_api.shard_runs import has_ended, read_runs
@@ -140,8 +140,8 @@ class BurstDeployment:
         with get_client(sync_client=True) as client:
             found = read_runs(client, [identifier]).get(identifier)
         if found is None or found.state is None or has_ended(found):
-            return Standing.ENDED
-        return Standing.WAITING if found.state.is_scheduled() else Standing.STARTING
+            return FlowRunPhase.ENDED
+        return FlowRunPhase.WAITING if found.state.is_scheduled() else FlowRunPhase.STARTING
 
 
 def revive_forever(ledger: Ledger, ending: threading.Event) -> None:
@@ -149,7 +149,7 @@ def revive_forever(ledger: Ledger, ending: threading.Event) -> None:
 
     Whatever fails meanwhile is logged once and tried again.
     """
-    reviver = Reviver(ledger, BurstDeployment())
+    reviver = BurstSupervisor(ledger, BurstDeployment())
     trouble: str | None = None
     while not ending.wait(LOOK_SECONDS):
         try:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from configs.reporting import Log, PixelmillError
 from configs.settings.settings import Settings
 from flows.burst.distinct import settle_repetitions
 from flows.job.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.job.retried import Retried, retry_items
 from flows.pages.finish import finish_job
-from flows.prefect_api.local import Say, fleet
+from flows.prefect_api.local import fleet
 from flows.report.report import Summary, build_summary
 from storage.ledger.job_lease import JobTakenOver, job_lease
 from storage.ledger.ledger import Ledger
@@ -18,47 +19,47 @@ from storage.objects.open_store import open_store
 Watch = Callable[[JobRecord], None]  # told once which job runs, so that it can show progress
 
 
-class NotFinished(Exception):
+class NotFinished(PixelmillError):
     """All items have ended, but what speaks of the whole job could not be written; the message says why."""
 
 
-def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, say: Say, watch: Watch) -> Summary:
+def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, log: Log, watch: Watch) -> Summary:
     """Makes what the job file asks for and is not there yet; items that failed before are tried again.
 
     Raises InvalidInput before anything is written.
     """
     request = read_plan_request(path, settings)
-    with job_lease(job_identity(request, settings), ledger, say=say):
+    with job_lease(job_identity(request, settings), ledger, log=log):
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items
         ledger.reset_items(job.id, states=[ItemState.FAILED])
-        return run_pending(job, ledger, settings, say, watch)
+        return run_pending(job, ledger, settings, log, watch)
 
 
-def resume_job(identifier: str, ledger: Ledger, settings: Settings, *, say: Say, watch: Watch) -> Summary:
+def resume_job(identifier: str, ledger: Ledger, settings: Settings, *, log: Log, watch: Watch) -> Summary:
     """Goes on with the items that have not reached their end, and with those that people have accepted."""
-    return _continue(identifier, None, ledger, settings, say, watch)
+    return _continue(identifier, None, ledger, settings, log, watch)
 
 
 def retry_job(
-    identifier: str, which: Retried, ledger: Ledger, settings: Settings, *, say: Say, watch: Watch
+    identifier: str, which: Retried, ledger: Ledger, settings: Settings, *, log: Log, watch: Watch
 ) -> Summary:
     """Tries these items again, and whatever is pending."""
-    return _continue(identifier, which, ledger, settings, say, watch)
+    return _continue(identifier, which, ledger, settings, log, watch)
 
 
 def _continue(
-    identifier: str, which: Retried | None, ledger: Ledger, settings: Settings, say: Say, watch: Watch
+    identifier: str, which: Retried | None, ledger: Ledger, settings: Settings, log: Log, watch: Watch
 ) -> Summary:
     known = ledger.job(identifier)
-    with job_lease(known.id, ledger, say=say):
+    with job_lease(known.id, ledger, log=log):
         job = continue_job(known, ledger, settings)
         if which is not None:
             retry_items(job.id, which, ledger)
-        return run_pending(job, ledger, settings, say, watch)
+        return run_pending(job, ledger, settings, log, watch)
 
 
-def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, watch: Watch) -> Summary:
+def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, log: Log, watch: Watch) -> Summary:
     """Brings a job that has begun a run to its end; without pending items it takes neither server nor worker."""
     progress = ledger.progress(job.id)
     if not progress.pending:
@@ -68,7 +69,7 @@ def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, say: Say, wa
         ledger.set_job_status(job.id, status)
         return finish_job(ledger.job(job.id), ledger, settings)
     try:
-        with fleet(settings, say):
+        with fleet(settings, log):
             watch(job)
             from prefect.exceptions import CancelledRun, FailedRun
 

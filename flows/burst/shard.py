@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from configs.documents.problems import InvalidInput
+from configs.reporting import PixelmillError
 from configs.settings.settings import load_settings
 from flows.burst.artifacts import publish_branches
 from gpu_worker.device.runtime import get_runtime
@@ -22,11 +23,11 @@ from storage.objects.artefacts import StoreError
 from storage.objects.open_store import open_store
 
 
-class OtherLedger(Exception):
+class OtherLedger(PixelmillError):
     """The worker does not look where the burst writes; the message says what to set."""
 
 
-class RecipeNotKnown(Exception):
+class RecipeNotKnown(PixelmillError):
     """What the job's recipe names is not installed where the worker is; the message says what to do."""
 
 
@@ -58,7 +59,7 @@ def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
     try:
         if (reason := objection()) is not None:
             return Cancelled(message=f"Nothing was done: {reason}.")
-        with lease(shard_lease(job_id, shard), ledger, wait=True, objection=objection, say=logger.info) as held:
+        with lease(shard_lease(job_id, shard), ledger, wait=True, objection=objection, log=logger.info) as held:
             return _run_shard(ledger.job(job_id), shard, ledger, held)
     except LeaseTaken as taken:
         return Cancelled(message=f"Nothing was done: {taken}, and the job is over.")

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 from flows.report.links import served_address
 from flows.report.report import GALLERY_NAME, Summary
@@ -25,7 +26,7 @@ TIMEOUT_SECONDS = 10.0
 _FINISHED = frozenset({JobStatus.DONE, JobStatus.INCOMPLETE})
 
 
-class WebhookError(Exception):
+class WebhookError(PixelmillError):
     """Nobody took the message; says what the last answer was."""
 
 

@@ -45,8 +45,8 @@ def accept(
     answer, job = _decide("accepted", job_id, items, everything, reason, by, json)
     if resume and answer.document["items"] and answer.document["burst"] != "resumed":
         open_console(stderr=True).print(answer.text, highlight=False)
-        with session(json) as (settings, ledger, console), progress(ledger, console) as (say, watch):
-            summary = resume_job(job, ledger, settings, say=say, watch=watch)
+        with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
+            summary = resume_job(job, ledger, settings, log=log, watch=watch)
         finish(summary, json)
     show(answer, json)
 
@@ -114,7 +114,7 @@ def regate(
     """Decide a job's items again under another recipe, from what was measured, and show what changes."""
     from flows.cli.regate_command import regate_command
 
-    with session(json) as (settings, ledger, console), progress(ledger, console) as (say, watch):
+    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
         answer = regate_command(
             find_job(ledger, job_id).id,
             recipe,
@@ -123,7 +123,7 @@ def regate(
             settings,
             applies=apply,
             fail_on_change=fail_on_change,
-            say=say,
+            log=log,
             watch=watch,
         )
     show(answer, json)
@@ -161,14 +161,14 @@ def _decide(
 ) -> "tuple[Answer, str]":
     """Records what a person decided. Returns what there is to say, and the job's id."""
     from flows.burst.review_command import decide_command
-    from storage.ledger.records import Verdict
+    from storage.ledger.records import ReviewVerdict
 
     with session(json) as (settings, ledger, _):
         job = find_job(ledger, wanted)
         answer = decide_command(
             job,
             items or [],
-            Verdict(verdict),
+            ReviewVerdict(verdict),
             everything=everything,
             reason=reason,
             by=by,

@@ -11,7 +11,7 @@ from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from flows.explain.document import explanation_document
 from flows.explain.explain import Explainer
 from flows.explain.explained import Explanation
-from flows.explain.lines import Line, Tone, lines_of
+from flows.explain.lines import ExplanationLine, Tone, lines_of
 from flows.report.answer import Answer
 from flows.report.report import EXIT_DONE, format_cost, format_seconds
 from storage.ledger.ledger import Ledger
@@ -85,7 +85,7 @@ def _head(explanation: Explanation) -> list[RenderableType]:
     return lines
 
 
-def _line(line: Line) -> RenderableType:
+def _line(line: ExplanationLine) -> RenderableType:
     mark, style, quiet = _STYLES[line.tone]
     text = Text(line.text, style)
     if line.detail:

@@ -39,8 +39,8 @@ def run(job: JobFile, json: AsJson = False) -> None:
     """Make the images of a job file; what exists already is not made again."""
     from flows.burst.run_job import run_job
 
-    with session(json) as (settings, ledger, console), progress(ledger, console) as (say, watch):
-        summary = run_job(job, ledger, settings, say=say, watch=watch)
+    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
+        summary = run_job(job, ledger, settings, log=log, watch=watch)
     finish(summary, json)
 
 
@@ -63,8 +63,8 @@ def resume(job_id: JobId, json: AsJson = False) -> None:
     """Go on with a job that was interrupted; nothing that was recorded is done again."""
     from flows.burst.run_job import resume_job
 
-    with session(json) as (settings, ledger, console), progress(ledger, console) as (say, watch):
-        summary = resume_job(find_job(ledger, job_id).id, ledger, settings, say=say, watch=watch)
+    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
+        summary = resume_job(find_job(ledger, job_id).id, ledger, settings, log=log, watch=watch)
     finish(summary, json)
 
 
@@ -80,8 +80,8 @@ def retry(
     from flows.burst.run_job import retry_job
 
     which = _retried(only)
-    with session(json) as (settings, ledger, console), progress(ledger, console) as (say, watch):
-        summary = retry_job(find_job(ledger, job_id).id, which, ledger, settings, say=say, watch=watch)
+    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
+        summary = retry_job(find_job(ledger, job_id).id, which, ledger, settings, log=log, watch=watch)
     finish(summary, json)
 
 

@@ -37,7 +37,7 @@ def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
         disable=not console.is_terminal,
     )
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         console.print(text, highlight=False, style="dim")
 
     def follow(job: JobRecord) -> None:
@@ -49,7 +49,7 @@ def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
             text = _describe(job, ledger.step_counts(job.id, job.run))
             bar.update(task, completed=now.total - now.pending, description=text)
             if not console.is_terminal:
-                say(f"{text}: {now.total - now.pending} of {now.total} items")
+                log(f"{text}: {now.total - now.pending} of {now.total} items")
             pause = max(shortest, (time.monotonic() - began) / READ_SHARE)
 
     def watch(job: JobRecord) -> None:
@@ -58,7 +58,7 @@ def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
 
     with bar:
         try:
-            yield say, watch
+            yield log, watch
         finally:
             stop.set()
             for thread in threads:

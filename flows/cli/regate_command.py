@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from configs.documents.problems import InvalidInput, Problem
+from configs.reporting import Log
 from configs.settings.settings import Settings
 from flows.burst.run_job import Watch, run_pending
 from flows.cli.regate_report import describe_regate, regate_document
-from flows.prefect_api.local import Say
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe
 from flows.regate.regate import decide
@@ -25,7 +25,7 @@ def regate_command(
     *,
     applies: bool,
     fail_on_change: bool,
-    say: Say,
+    log: Log,
     watch: Watch,
 ) -> Answer:
     """Decides the job again, and brings it under the recipe if it `applies`.
@@ -42,8 +42,8 @@ def regate_command(
             wanted,
             ledger,
             settings,
-            run=lambda job: run_pending(job, ledger, settings, say, watch),
-            say=say,
+            run=lambda job: run_pending(job, ledger, settings, log, watch),
+            log=log,
         )
         status = _status_after(applied, ledger)
     else:

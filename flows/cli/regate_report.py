@@ -9,8 +9,8 @@ from rich.text import Text
 
 from flows.regate.apply import Applied
 from flows.regate.recipe import recipe_changes
-from flows.regate.redecision import Change, Redecision, Standing, needs_of, unmeasured_of
-from flows.regate.regate import Decided
+from flows.regate.redecision import Change, ItemStanding, Reevaluation, needs_of, unmeasured_of
+from flows.regate.regate import RegatePlan
 from flows.regate.words import (
     HEADERS,
     applied_lines,
@@ -56,7 +56,7 @@ def regate_document(applied: Applied, *, asked: bool) -> dict[str, Any]:
     }
 
 
-def _own_document(decided: Decided) -> dict[str, Any]:
+def _own_document(decided: RegatePlan) -> dict[str, Any]:
     own = decided.own
     return {
         "kept": own.kept.model_dump(mode="json", exclude_none=True),
@@ -65,7 +65,7 @@ def _own_document(decided: Decided) -> dict[str, Any]:
     }
 
 
-def _change_document(each: Redecision) -> dict[str, Any]:
+def _change_document(each: Reevaluation) -> dict[str, Any]:
     return {
         "index": each.item.index,
         "item": each.item.name,
@@ -79,7 +79,7 @@ def _change_document(each: Redecision) -> dict[str, Any]:
     }
 
 
-def _standing_document(standing: Standing) -> dict[str, Any]:
+def _standing_document(standing: ItemStanding) -> dict[str, Any]:
     return {
         "state": standing.state.value,
         "step": standing.error_step,
@@ -112,7 +112,7 @@ def describe_regate(applied: Applied, *, asked: bool) -> RenderableType:
     return Group(*parts)
 
 
-def _table(decided: Decided) -> Table:
+def _table(decided: RegatePlan) -> Table:
     changed = len(decided.changed)
     more = f" (the first {LISTED} of {changed:,}; --json has all)" if changed > LISTED else ""
     title = Text(f"What changes{more}", "bold")

@@ -19,7 +19,7 @@ from flows.cli.reproduce_report import (
 )
 from flows.cli.stage_progress import stages
 from flows.report.answer import Answer
-from flows.reproduce.reproduce import Verdict, reproduce
+from flows.reproduce.reproduce import ReproductionResult, reproduce
 from gpu_worker.monitor.logs import use_logs
 
 
@@ -32,12 +32,14 @@ def reproduce_command(
     """
     use_logs(settings, quiet=True)
     try:
-        with stages(console) as say:
-            done = reproduce(image, inputs=inputs, tolerance=tolerance, save=save, settings=settings, say=say)
+        with stages(console) as log:
+            done = reproduce(image, inputs=inputs, tolerance=tolerance, save=save, settings=settings, log=log)
     except InvalidInput as refusal:
         for problem in refusal.problems:
             console.print(Text(str(problem)), soft_wrap=True)
-        return Answer(refusal_document(shown(image), refusal), describe_refusal(), exit_status(Verdict.CANNOT))
+        return Answer(
+            refusal_document(shown(image), refusal), describe_refusal(), exit_status(ReproductionResult.CANNOT)
+        )
     except KeyboardInterrupt:
         raise typer.Abort from None  # there is no job that could go on
     return Answer(reproduction_document(done), describe_reproduction(done), exit_status(done.verdict))

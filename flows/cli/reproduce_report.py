@@ -9,20 +9,25 @@ from rich.text import Text
 from configs.documents.problems import InvalidInput
 from flows.reproduce.pixel_difference import PixelDifference
 from flows.reproduce.rebuild_plan import Difference, legible
-from flows.reproduce.reproduce import Reproduction, Verdict
-from storage.images.png_recipe import StepMark
+from flows.reproduce.reproduce import Reproduction, ReproductionResult
+from storage.images.png_recipe import Provenance
 
-_EXIT_STATUS = {Verdict.IDENTICAL: 0, Verdict.WITHIN_TOLERANCE: 0, Verdict.DIFFERENT: 1, Verdict.CANNOT: 2}
+_EXIT_STATUS = {
+    ReproductionResult.IDENTICAL: 0,
+    ReproductionResult.WITHIN_TOLERANCE: 0,
+    ReproductionResult.DIFFERENT: 1,
+    ReproductionResult.CANNOT: 2,
+}
 _STYLES = {
-    Verdict.IDENTICAL: "bold green",
-    Verdict.WITHIN_TOLERANCE: "bold green",
-    Verdict.DIFFERENT: "bold red",
-    Verdict.CANNOT: "bold red",
+    ReproductionResult.IDENTICAL: "bold green",
+    ReproductionResult.WITHIN_TOLERANCE: "bold green",
+    ReproductionResult.DIFFERENT: "bold red",
+    ReproductionResult.CANNOT: "bold red",
 }
 _DIGEST_SHOWN = 12  # digits
 
 
-def exit_status(verdict: Verdict) -> int:
+def exit_status(verdict: ReproductionResult) -> int:
     """0: the same, as far as was asked; 1: different; 2: it could not be found out."""
     return _EXIT_STATUS[verdict]
 
@@ -30,7 +35,7 @@ def exit_status(verdict: Verdict) -> int:
 def refusal_document(image: str, refusal: InvalidInput) -> dict[str, Any]:
     """As `reproduction_document`, of an image that could not be made again."""
     errors = [{"path": problem.path, "message": problem.message, "place": problem.file} for problem in refusal.problems]
-    return {"image": image, "verdict": Verdict.CANNOT.value, "errors": errors}
+    return {"image": image, "verdict": ReproductionResult.CANNOT.value, "errors": errors}
 
 
 def reproduction_document(done: Reproduction) -> dict[str, Any]:
@@ -67,13 +72,13 @@ def reproduction_document(done: Reproduction) -> dict[str, Any]:
     }
 
 
-def _step(mark: StepMark) -> dict[str, Any]:
+def _step(mark: Provenance) -> dict[str, Any]:
     return {"step": mark.step, "version": mark.version, "fingerprint": mark.fingerprint}
 
 
 def describe_refusal() -> RenderableType:
     """For a person, who is told the reasons elsewhere."""
-    return Text(Verdict.CANNOT.value, _STYLES[Verdict.CANNOT])
+    return Text(ReproductionResult.CANNOT.value, _STYLES[ReproductionResult.CANNOT])
 
 
 def describe_reproduction(done: Reproduction) -> RenderableType:
@@ -85,7 +90,7 @@ def describe_reproduction(done: Reproduction) -> RenderableType:
         lines.append(_channels(done.pixels))
     if done.differences:
         lines.append(_table(done.differences))
-    elif done.verdict is not Verdict.IDENTICAL and done.recipe.made_with:
+    elif done.verdict is not ReproductionResult.IDENTICAL and done.recipe.made_with:
         lines.append(Text(f"  {_NOTHING_KNOWN}"))
     if not done.recipe.made_with:
         lines.append(Text("  The image does not say with which versions and on which device it was made.", "dim"))

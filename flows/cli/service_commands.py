@@ -31,7 +31,7 @@ def up(
 
     with session(json=False, quiet=False) as (settings, _, console):
         serve_forever(
-            settings, port=port, gallery_port=gallery_port, say=lambda text: console.print(text, highlight=False)
+            settings, port=port, gallery_port=gallery_port, log=lambda text: console.print(text, highlight=False)
         )
 
 

@@ -36,7 +36,7 @@ def stages(console: Console) -> Iterator[Callable[[str], None]]:
                     console.print(Text(current, "dim"))
                 changed.wait_for(lambda: over or begun != seen)  # noqa: B023
 
-    def say(stage: str) -> None:
+    def log(stage: str) -> None:
         nonlocal current, begun
         with changed:
             current, begun = stage, begun + 1
@@ -47,7 +47,7 @@ def stages(console: Console) -> Iterator[Callable[[str], None]]:
     watcher = threading.Thread(target=show, name="stages", daemon=True)
     watcher.start()
     try:
-        yield say
+        yield log
     finally:
         with changed:
             over = True

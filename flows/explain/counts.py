@@ -6,9 +6,9 @@ Bounded, however many items there are: counts by gate and step, and the first fe
 from collections import Counter
 from dataclasses import dataclass, field
 
-from flows.explain.explained import Check, Explanation, Gated
+from flows.explain.explained import Explanation, Gated, RequirementResult
 from flows.explain.outline import outline
-from flows.report.ways import MAX_WARNINGS, GateSummary, ItemWarning, Ways, WhyNot
+from flows.report.ways import MAX_WARNINGS, GateStats, GateSummary, ItemWarning, WhyNot
 from storage.ledger.records import JobRecord
 
 MAX_GATES = 100
@@ -54,11 +54,11 @@ class WayCounts:
             self._warned += [ItemWarning(item=record.item.name, message=text) for text in record.warnings[:room]]
 
     @property
-    def ways(self) -> Ways:
+    def ways(self) -> GateStats:
         """What has been counted so far."""
         again = {step: counts for step, counts in self._attempts.items() if max(counts) > 1}
         gates = sorted(self._gates.items(), key=lambda gate: self._order[gate[0]])[:MAX_GATES]
-        return Ways(
+        return GateStats(
             gates=tuple(_summary(place, tally) for place, tally in gates),
             attempts={
                 step: tuple(counts[number] for number in range(1, max(counts) + 1)) for step, counts in again.items()
@@ -77,7 +77,7 @@ def _outcome(gate: Gated) -> str:
     return "retried" if gate.attempts else "passed"
 
 
-def _reason(check: Check) -> str:
+def _reason(check: RequirementResult) -> str:
     words = [word for word in (check.gate, check.because) if word]
     return f"{': '.join(words)}: {check.text}" if words else check.text
 

@@ -4,8 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.documents.uris import shown
-from flows.explain.explained import Branched, Check, Chosen, Explanation, Gated, Looped, Node, Switched, Visited
-from storage.ledger.records import ArtefactRecord, Review, StepEntry
+from flows.explain.explained import (
+    Branched,
+    Chosen,
+    Explanation,
+    Gated,
+    Looped,
+    Node,
+    RequirementResult,
+    Switched,
+    Visited,
+)
+from storage.ledger.records import ArtefactRecord, Review, StepOutcome
 
 
 def explanation_document(explanation: Explanation) -> dict[str, Any]:
@@ -151,7 +161,7 @@ def _gated(node: Gated) -> dict[str, Any]:
     }
 
 
-def _checks(checks: Sequence[Check]) -> list[dict[str, Any]]:
+def _checks(checks: Sequence[RequirementResult]) -> list[dict[str, Any]]:
     return [
         {"condition": one.text, "gate": one.gate, "because": one.because, "met": one.met, "seen": dict(one.seen)}
         for one in checks
@@ -179,7 +189,7 @@ def _chosen(node: Chosen) -> dict[str, Any]:
     }
 
 
-def _recorded(visit: str, entry: StepEntry) -> Mapping[str, Any]:
+def _recorded(visit: str, entry: StepOutcome) -> Mapping[str, Any]:
     return {
         "visit": visit,
         "outcome": entry.outcome.value,

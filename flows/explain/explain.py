@@ -11,24 +11,24 @@ from flows.explain.explained import (
     Attempt,
     Branched,
     Candidate,
-    Check,
     Chosen,
     Explanation,
     Gated,
     Looped,
     Node,
     Repaired,
+    RequirementResult,
     Standing,
     Switched,
     Turn,
     Visited,
 )
-from flows.explain.outline import Frame, Frames, Inside, Spot, outline
+from flows.explain.outline import Frames, Inside, ListFrame, Spot, outline
 from flows.explain.replay import replay
 from gpu_worker.walk.item_path import ItemPath, Noted
 from steps.recipe import resolve_program
-from steps.recipe.program import Decide, Operation, Pick, Program, Reject, Return, Score, Select, Test, Visit, Warn
-from storage.ledger.records import ItemReport, JobRecord, Outcome, Review, StepEntry
+from steps.recipe.program import Check, Decide, Operation, Pick, Program, Reject, Return, Score, Select, Visit, Warn
+from storage.ledger.records import ItemReport, JobRecord, Outcome, Review, StepOutcome
 
 
 class Explainer:
@@ -56,7 +56,7 @@ class Explainer:
         accepted = frozenset(review.fingerprint for review in reviews if review.accepted)
         notes: list[Noted] = []
         path = replay(report.record.item, self.program, report.steps, accepted=accepted, notes=notes, stop_at_gap=True)
-        builder = _Builder(self._outline, self.program, report, path)
+        builder = _ExplanationBuilder(self._outline, self.program, report, path)
         for noted in notes:
             builder.add(noted)
         builder.mark_what_counts()
@@ -68,7 +68,7 @@ class Explainer:
         return Explanation(self._job, report, tuple(builder.way), unplaced, reviews)
 
 
-class _Open:
+class _OpenList:
     """A list of nodes that the way is in. `frame` None: an attempt of the gate at `place`, in the list `base`."""
 
     __slots__ = ("attempt", "base", "frame", "place", "way")
@@ -76,7 +76,7 @@ class _Open:
     def __init__(
         self,
         way: list[Node],
-        frame: Frame | None = None,
+        frame: ListFrame | None = None,
         *,
         attempt: Attempt | None = None,
         place: str = "",
@@ -85,7 +85,7 @@ class _Open:
         self.way, self.frame, self.attempt, self.place, self.base = way, frame, attempt, place, base
 
 
-class _Builder:
+class _ExplanationBuilder:
     """Puts noted operations, one after the other, where they belong.
 
     The operations of a program are a straight line; what the recipe's author wrote as branches and loops is found again
@@ -97,7 +97,7 @@ class _Builder:
         self._makers: dict[str, list[str]] = {}  # fingerprint -> visits that made it, the newest last
         self._final = {visit.id for visit in path.visited.values()}
         self._attempts = Counter[str]()
-        self._stack: list[_Open] = []
+        self._stack: list[_OpenList] = []
         self._rejection = ""
         self.way: list[Node] = []
         self.visits: dict[str, Visited] = {}
@@ -159,7 +159,7 @@ class _Builder:
         spot = self._outline[place]
         met = noted.outcome if isinstance(noted.outcome, bool) else None
         if word == "until":
-            self._enter((*spot.frames, Frame(Inside.LOOP, place)), place)
+            self._enter((*spot.frames, ListFrame(Inside.LOOP, place)), place)
             turn = self._loop(place, spot).turns[-1]
             turn.seen, turn.met = noted.seen, met
             del self._stack[-1:]  # the next time has a list of its own
@@ -173,10 +173,10 @@ class _Builder:
         self._enter(self._outline[place].frames, place)
         self._current.append(Switched(place, operation.value.text, noted.seen, str(noted.outcome) or None))
 
-    def _test(self, noted: Noted, operation: Test) -> None:
+    def _test(self, noted: Noted, operation: Check) -> None:
         place = operation.place.rpartition(".")[0]
         checks = tuple(
-            Check(one.condition.text, one.gate, one.because, met, _of(noted.seen, one.condition))
+            RequirementResult(one.condition.text, one.gate, one.because, met, _of(noted.seen, one.condition))
             for one, met in zip(operation.requirements, noted.met, strict=True)
         )
         met = noted.outcome if isinstance(noted.outcome, bool) else None
@@ -239,12 +239,12 @@ class _Builder:
             start = plan.start if isinstance(plan, OnFail) else None
             attempt = Attempt(len(gate.attempts) + 2, start or gate.name)
             gate.attempts.append(attempt)
-            self._stack.append(_Open(attempt.way, attempt=attempt, place=place, base=spot.frames))
+            self._stack.append(_OpenList(attempt.way, attempt=attempt, place=place, base=spot.frames))
 
     def _score(self, noted: Noted, operation: Score) -> None:
         place = operation.place.rpartition(".")[0]
         spot = self._outline[place]
-        self._enter((*spot.frames, Frame(Inside.CHOICE, place)), place)
+        self._enter((*spot.frames, ListFrame(Inside.CHOICE, place)), place)
         candidate = self._choice(place, spot, operation.by.text).candidates[-1]
         candidate.scored, candidate.seen = True, noted.seen
         candidate.value = None if noted.outcome == "None" else float(str(noted.outcome))
@@ -281,7 +281,7 @@ class _Builder:
             common += 1
         del self._stack[start + common :]
         for frame in expected[common:]:
-            self._stack.append(_Open(self._list_in(frame), frame))
+            self._stack.append(_OpenList(self._list_in(frame), frame))
 
     def _attempt_around(self, frames: Frames, place: str) -> tuple[int, Frames]:
         """Where in the stack the innermost attempt begins that goes on there, and the way from it. Leaves others."""
@@ -294,7 +294,7 @@ class _Builder:
             del self._stack[position:]
         return 0, frames
 
-    def _is_in(self, opened: _Open, frames: Frames, place: str) -> bool:
+    def _is_in(self, opened: _OpenList, frames: Frames, place: str) -> bool:
         """Whether the attempt goes on there: it makes entries of its list anew up to the gate's own."""
         depth = len(opened.base)
         if frames[:depth] != opened.base:
@@ -303,7 +303,7 @@ class _Builder:
         # Else it is what a loop decides at the end of the list.
         return sibling.frames == opened.base and sibling.number <= self._outline[opened.place].number
 
-    def _list_in(self, frame: Frame) -> list[Node]:
+    def _list_in(self, frame: ListFrame) -> list[Node]:
         """The list of the node that was added last, or that begins here."""
         spot = self._outline[frame.place]
         if frame.kind is Inside.LOOP:
@@ -356,20 +356,20 @@ class _Builder:
         return self._current[-1] if self._current else None
 
 
-_ADD: Mapping[type, Callable[[_Builder, Noted, Any], None]] = {
-    Visit: _Builder._visit,
-    Decide: _Builder._decide,
-    Select: _Builder._select,
-    Test: _Builder._test,
-    Reject: _Builder._reject,
-    Warn: _Builder._warn,
-    Return: _Builder._return,
-    Score: _Builder._score,
-    Pick: _Builder._pick,
+_ADD: Mapping[type, Callable[[_ExplanationBuilder, Noted, Any], None]] = {
+    Visit: _ExplanationBuilder._visit,
+    Decide: _ExplanationBuilder._decide,
+    Select: _ExplanationBuilder._select,
+    Check: _ExplanationBuilder._test,
+    Reject: _ExplanationBuilder._reject,
+    Warn: _ExplanationBuilder._warn,
+    Return: _ExplanationBuilder._return,
+    Score: _ExplanationBuilder._score,
+    Pick: _ExplanationBuilder._pick,
 }
 
 
-def _standing(entry: StepEntry | None, visited: bool) -> Standing:
+def _standing(entry: StepOutcome | None, visited: bool) -> Standing:
     if visited and entry is not None:
         return "reused" if entry.outcome is Outcome.REUSED else "computed"
     outcome = None if entry is None else entry.outcome

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from storage.ledger.records import ItemReport, JobRecord, Review, StepEntry
+from storage.ledger.records import ItemReport, JobRecord, Review, StepOutcome
 
 Verdict = Literal["passed", "warned", "quarantined", "dropped", "accepted"]
 Standing = Literal["computed", "reused", "failed", "waiting", "lost"]
@@ -30,7 +30,7 @@ class Visited:
     attempt: int
     name: str  # in the catalogue
     standing: Standing
-    entry: StepEntry | None
+    entry: StepOutcome | None
     seed: int
     new_seed: bool  # another one than the item's
     changed: Mapping[str, Any]
@@ -66,7 +66,7 @@ class Switched:
 
 
 @dataclass(slots=True)
-class Check:
+class RequirementResult:
     """One requirement of a gate, and what it saw."""
 
     text: str
@@ -83,7 +83,7 @@ class Attempt:
     number: int
     start: str  # the step that it began with
     way: "list[Node]" = field(default_factory=list)
-    checks: tuple[Check, ...] = ()
+    checks: tuple[RequirementResult, ...] = ()
     met: bool | None = None
 
 
@@ -92,7 +92,7 @@ class Repaired:
     """Steps that mend the image, and what the gate then found."""
 
     way: "list[Node]" = field(default_factory=list)
-    checks: tuple[Check, ...] = ()
+    checks: tuple[RequirementResult, ...] = ()
     met: bool | None = None
 
 
@@ -107,7 +107,7 @@ class Gated:
     name: str
     of: str | None
     tries: int  # that the recipe allows, the first included
-    checks: tuple[Check, ...]
+    checks: tuple[RequirementResult, ...]
     met: bool | None
     attempts: list[Attempt] = field(default_factory=list)
     repair: Repaired | None = None
@@ -169,7 +169,7 @@ class Explanation:
     job: JobRecord
     report: ItemReport
     way: tuple[Node, ...]
-    unplaced: Mapping[str, StepEntry]  # by visit id
+    unplaced: Mapping[str, StepOutcome]  # by visit id
     reviews: tuple[Review, ...] = ()
     problems: tuple[str, ...] = ()
 

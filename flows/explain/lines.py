@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 from flows.explain.explained import (
     Attempt,
     Branched,
-    Check,
     Chosen,
     Explanation,
     Gated,
     Looped,
     Node,
     Repaired,
+    RequirementResult,
     Switched,
     Visited,
 )
 from flows.report.report import format_seconds
-from storage.ledger.records import ItemState, Review, StepEntry
+from storage.ledger.records import ItemState, Review, StepOutcome
 
 
 class Tone(StrEnum):
@@ -30,7 +30,7 @@ class Tone(StrEnum):
     WARN = "warn"
 
 
-class Line(NamedTuple):
+class ExplanationLine(NamedTuple):
     """`visit`: of the image that the line is about."""
 
     depth: int
@@ -40,18 +40,20 @@ class Line(NamedTuple):
     visit: str | None = None
 
 
-def lines_of(explanation: Explanation) -> list[Line]:
+def lines_of(explanation: Explanation) -> list[ExplanationLine]:
     """The whole way, and how it ended."""
     found = [*_way(explanation.way, 0, explanation)]
-    found += [Line(0, Tone.BAD, "the recipe cannot be followed here", problem) for problem in explanation.problems]
     found += [
-        Line(0, Tone.ASIDE, visit, f"{_recorded(entry)}; the ledger has it, the way does not lead there")
+        ExplanationLine(0, Tone.BAD, "the recipe cannot be followed here", problem) for problem in explanation.problems
+    ]
+    found += [
+        ExplanationLine(0, Tone.ASIDE, visit, f"{_recorded(entry)}; the ledger has it, the way does not lead there")
         if not explanation.problems
-        else Line(0, Tone.STEP, visit, _recorded(entry), visit)
+        else ExplanationLine(0, Tone.STEP, visit, _recorded(entry), visit)
         for visit, entry in explanation.unplaced.items()
         if entry.error is None or entry.error != explanation.report.record.error
     ]
-    found += [Line(0, Tone.WARN, "warning", warning) for warning in explanation.report.record.warnings]
+    found += [ExplanationLine(0, Tone.WARN, "warning", warning) for warning in explanation.report.record.warnings]
     found += [_reviewed(review, explanation) for review in explanation.reviews]
     return [*found, *_end(explanation)]
 
@@ -65,7 +67,7 @@ def shown_value(value: Any) -> str:
     return repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _way(way: Iterable[Node], depth: int, explanation: Explanation) -> Iterator[Line]:
+def _way(way: Iterable[Node], depth: int, explanation: Explanation) -> Iterator[ExplanationLine]:
     for node in way:
         match node:
             case Visited():
@@ -74,7 +76,7 @@ def _way(way: Iterable[Node], depth: int, explanation: Explanation) -> Iterator[
                 yield _branched(node, depth)
                 yield from _way(node.way, depth + 1, explanation)
             case Switched():
-                yield Line(depth, Tone.CHOICE, f"switch {node.text}", _case(node))
+                yield ExplanationLine(depth, Tone.CHOICE, f"switch {node.text}", _case(node))
                 yield from _way(node.way, depth + 1, explanation)
             case Gated():
                 yield from _gated(node, depth, explanation)
@@ -90,7 +92,7 @@ def _case(node: Switched) -> str:
     return node.case if node.text in node.seen else f"{node.case}{_brackets(node.seen)}"
 
 
-def _visited(node: Visited, depth: int, explanation: Explanation) -> Line:
+def _visited(node: Visited, depth: int, explanation: Explanation) -> ExplanationLine:
     words = [node.name] if node.name != node.step else []
     words.append(_standing(node, explanation))
     if node.new_seed:
@@ -100,7 +102,7 @@ def _visited(node: Visited, depth: int, explanation: Explanation) -> Line:
     if made and not node.counts:
         words.append("set aside")
     tone = Tone.BAD if node.standing == "failed" else Tone.STEP if node.counts or not made else Tone.ASIDE
-    return Line(depth, tone, node.label, " · ".join(words), node.visit if made else None)
+    return ExplanationLine(depth, tone, node.label, " · ".join(words), node.visit if made else None)
 
 
 def _standing(node: Visited, explanation: Explanation) -> str:
@@ -117,27 +119,27 @@ def _standing(node: Visited, explanation: Explanation) -> str:
     )
 
 
-def _branched(node: Branched, depth: int) -> Line:
+def _branched(node: Branched, depth: int) -> ExplanationLine:
     subject = f"{node.of} when {node.text}" if node.of else f"when {node.text}"
     if node.met is None:
-        return Line(depth, Tone.CHOICE, subject, "cannot be told yet")
+        return ExplanationLine(depth, Tone.CHOICE, subject, "cannot be told yet")
     answer = "yes" if node.met else "no, not visited" if node.of else "no"
-    return Line(depth, Tone.CHOICE, subject, f"{answer}{_brackets(node.seen)}")
+    return ExplanationLine(depth, Tone.CHOICE, subject, f"{answer}{_brackets(node.seen)}")
 
 
-def _gated(node: Gated, depth: int, explanation: Explanation) -> Iterator[Line]:
+def _gated(node: Gated, depth: int, explanation: Explanation) -> Iterator[ExplanationLine]:
     good = node.verdict == "passed"
     warned = node.verdict in ("warned", "accepted")
     tone = Tone.GOOD if good else Tone.WARN if warned else Tone.BAD if node.verdict else Tone.CHOICE
-    yield Line(depth, tone, f"gate {node.name}", _verdict(node))
+    yield ExplanationLine(depth, tone, f"gate {node.name}", _verdict(node))
     yield from _checks(node.checks, depth + 1)
     for attempt in node.attempts:
         text = f"attempt {attempt.number} of {node.tries}"
-        yield Line(depth + 1, Tone.CHOICE, text, f"again from {attempt.start}{_result(attempt)}")
+        yield ExplanationLine(depth + 1, Tone.CHOICE, text, f"again from {attempt.start}{_result(attempt)}")
         yield from _way(attempt.way, depth + 2, explanation)
         yield from _checks(attempt.checks, depth + 2)
     if node.repair is not None:
-        yield Line(depth + 1, Tone.CHOICE, "repair", _result(node.repair).removeprefix(": "))
+        yield ExplanationLine(depth + 1, Tone.CHOICE, "repair", _result(node.repair).removeprefix(": "))
         yield from _way(node.repair.way, depth + 2, explanation)
         yield from _checks(node.repair.checks, depth + 2)
 
@@ -161,65 +163,69 @@ def _result(attempt: Attempt | Repaired) -> str:
     return "" if attempt.met is None else ": met" if attempt.met else ": not met"
 
 
-def _checks(checks: Iterable[Check], depth: int) -> Iterator[Line]:
+def _checks(checks: Iterable[RequirementResult], depth: int) -> Iterator[ExplanationLine]:
     for one in checks:
         tone = Tone.CHOICE if one.met is None else Tone.GOOD if one.met else Tone.BAD
         text = f"{one.gate}: {one.text}" if one.gate else one.text
         because = one.because if one.because and one.met is False else ""
-        yield Line(depth, tone, text, f"{because}{_brackets(one.seen)}".strip())
+        yield ExplanationLine(depth, tone, text, f"{because}{_brackets(one.seen)}".strip())
 
 
-def _looped(node: Looped, depth: int, explanation: Explanation) -> Iterator[Line]:
+def _looped(node: Looped, depth: int, explanation: Explanation) -> Iterator[ExplanationLine]:
     times = len(node.turns)
     ended = "ended by its condition" if node.turns and node.turns[-1].met else "its condition never held"
     detail = f"{times} of {node.most} times, {ended}" if node.turns[-1].met is not None else f"time {times}"
-    yield Line(depth, Tone.CHOICE, f"repeat until {node.text}", detail)
+    yield ExplanationLine(depth, Tone.CHOICE, f"repeat until {node.text}", detail)
     for turn in node.turns:
         met = "" if turn.met is None else f"{'yes' if turn.met else 'no'}{_brackets(turn.seen)}"
-        yield Line(depth + 1, Tone.CHOICE, f"time {turn.number}", met)
+        yield ExplanationLine(depth + 1, Tone.CHOICE, f"time {turn.number}", met)
         yield from _way(turn.way, depth + 2, explanation)
 
 
-def _chosen(node: Chosen, depth: int, explanation: Explanation) -> Iterator[Line]:
+def _chosen(node: Chosen, depth: int, explanation: Explanation) -> Iterator[ExplanationLine]:
     picked = f"candidate {node.picked}" if node.picked is not None else "none yet"
     if node.picked is None and len(node.candidates) == node.most and node.candidates[-1].dropped is not None:
         picked = "no candidate was left"
-    yield Line(depth, Tone.CHOICE, f"best of {node.most} by {node.text}", picked)
+    yield ExplanationLine(depth, Tone.CHOICE, f"best of {node.most} by {node.text}", picked)
     for candidate in node.candidates:
         won = candidate.number == node.picked
         if candidate.dropped is not None:
-            yield Line(depth + 1, Tone.BAD, f"candidate {candidate.number}", f"out: {candidate.dropped}")
+            yield ExplanationLine(depth + 1, Tone.BAD, f"candidate {candidate.number}", f"out: {candidate.dropped}")
         else:
             value = shown_value(candidate.value) if candidate.scored else "not compared yet"
             tone = Tone.GOOD if won else Tone.ASIDE if candidate.scored else Tone.CHOICE
-            yield Line(depth + 1, tone, f"candidate {candidate.number}", f"{value}, picked" if won else value)
+            yield ExplanationLine(
+                depth + 1, tone, f"candidate {candidate.number}", f"{value}, picked" if won else value
+            )
         yield from _way(candidate.way, depth + 2, explanation)
 
 
-def _reviewed(review: Review, explanation: Explanation) -> Line:
+def _reviewed(review: Review, explanation: Explanation) -> ExplanationLine:
     by = f" by {review.reviewer}" if review.reviewer else ""
     reason = f": {review.reason}" if review.reason else ""
     entries = explanation.report.steps.items()
     of = [visit for visit, entry in entries if entry.artefact and entry.artefact.fingerprint == review.fingerprint]
     image = explanation.label(of[-1]) if of else f"an image that this run did not make, {review.fingerprint[:12]}"
     detail = f"{image},{by} on {review.reviewed_at:%Y-%m-%d %H:%M}{reason}"
-    return Line(0, Tone.GOOD if review.accepted else Tone.BAD, "accepted" if review.accepted else "rejected", detail)
+    return ExplanationLine(
+        0, Tone.GOOD if review.accepted else Tone.BAD, "accepted" if review.accepted else "rejected", detail
+    )
 
 
-def _end(explanation: Explanation) -> Iterator[Line]:
+def _end(explanation: Explanation) -> Iterator[ExplanationLine]:
     record = explanation.report.record
     at = f" at {explanation.label(record.error_step)}" if record.error_step else ""
     match record.state:
         case ItemState.DONE:
             for visit, key in record.finals.items():
-                yield Line(0, Tone.GOOD, f"final: {explanation.label(visit)}", key, visit)
+                yield ExplanationLine(0, Tone.GOOD, f"final: {explanation.label(visit)}", key, visit)
         case ItemState.PENDING:
-            yield Line(0, Tone.CHOICE, "not at its end yet")
+            yield ExplanationLine(0, Tone.CHOICE, "not at its end yet")
         case _:
-            yield Line(0, Tone.BAD, f"{record.state.value}{at}", record.error or "no reason was recorded")
+            yield ExplanationLine(0, Tone.BAD, f"{record.state.value}{at}", record.error or "no reason was recorded")
 
 
-def _recorded(entry: StepEntry) -> str:
+def _recorded(entry: StepOutcome) -> str:
     if entry.error:
         return f"{entry.outcome.value}: {entry.error}"
     return f"{entry.outcome.value} in {format_seconds(entry.seconds)}" if entry.seconds else entry.outcome.value

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from configs.documents.yaml_source import child
-from configs.recipe.recipe import BestOf, Entry, Gate, Group, OnFail, Recipe, RecipeStep, Repeat, Switch
+from configs.recipe.recipe import BestOf, Gate, Group, OnFail, Recipe, RecipeNode, RecipeStep, Repeat, Switch
 
 
 class Inside(Enum):
@@ -18,7 +18,7 @@ class Inside(Enum):
     REPAIR = auto()
 
 
-class Frame(NamedTuple):
+class ListFrame(NamedTuple):
     """A list of steps within an entry. `label` tells apart the lists of one entry."""
 
     kind: Inside
@@ -26,20 +26,20 @@ class Frame(NamedTuple):
     label: bool | str = True
 
 
-Frames = tuple[Frame, ...]
+Frames = tuple[ListFrame, ...]
 
 
 class Spot(NamedTuple):
     """An entry with the lists that it is in, outermost first, and its number in the last."""
 
-    entry: Entry
+    entry: RecipeNode
     frames: Frames
     number: int
 
     def inside(self, place: str) -> Frames:
         """The lists that what the entry itself does is in: its own condition is one."""
         has_condition = isinstance(self.entry, RecipeStep | Gate) and self.entry.when is not None
-        return (*self.frames, Frame(Inside.BRANCH, place)) if has_condition else self.frames
+        return (*self.frames, ListFrame(Inside.BRANCH, place)) if has_condition else self.frames
 
 
 def outline(recipe: Recipe) -> dict[str, Spot]:
@@ -47,7 +47,7 @@ def outline(recipe: Recipe) -> dict[str, Spot]:
     return dict(_spots(recipe.steps, "steps", ()))
 
 
-def _spots(entries: Sequence[Entry], path: str, frames: Frames) -> Iterator[tuple[str, Spot]]:
+def _spots(entries: Sequence[RecipeNode], path: str, frames: Frames) -> Iterator[tuple[str, Spot]]:
     for number, entry in enumerate(entries):
         place = f"{path}[{number}]"
         spot = Spot(entry, frames, number)
@@ -57,18 +57,18 @@ def _spots(entries: Sequence[Entry], path: str, frames: Frames) -> Iterator[tupl
             yield from _spots(inner, at, (*around, frame))
 
 
-def _lists(entry: Entry, place: str) -> Iterator[tuple[Sequence[Entry], str, Frame]]:
+def _lists(entry: RecipeNode, place: str) -> Iterator[tuple[Sequence[RecipeNode], str, ListFrame]]:
     """The lists within an entry, with where the recipe has them."""
     if isinstance(entry, Repeat | BestOf):
         kind = Inside.LOOP if isinstance(entry, Repeat) else Inside.CHOICE
-        yield entry.steps, f"{place}.steps", Frame(kind, place)
+        yield entry.steps, f"{place}.steps", ListFrame(kind, place)
     if isinstance(entry, Group):
-        yield entry.steps, f"{place}.steps", Frame(Inside.BRANCH, place)
+        yield entry.steps, f"{place}.steps", ListFrame(Inside.BRANCH, place)
     if isinstance(entry, Group | RecipeStep):
-        yield entry.otherwise, f"{place}.else", Frame(Inside.BRANCH, place, False)
+        yield entry.otherwise, f"{place}.else", ListFrame(Inside.BRANCH, place, False)
     if isinstance(entry, Switch):
         for name, steps in entry.cases.items():
-            yield steps, child(f"{place}.cases", name), Frame(Inside.CASE, place, name)
-        yield entry.default, f"{place}.default", Frame(Inside.CASE, place, "")
+            yield steps, child(f"{place}.cases", name), ListFrame(Inside.CASE, place, name)
+        yield entry.default, f"{place}.default", ListFrame(Inside.CASE, place, "")
     if isinstance(entry, RecipeStep | Gate) and isinstance(entry.on_fail, OnFail):
-        yield entry.on_fail.repair, f"{place}.on_fail.repair", Frame(Inside.REPAIR, place)
+        yield entry.on_fail.repair, f"{place}.on_fail.repair", ListFrame(Inside.REPAIR, place)

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from configs.documents.item import Item
 from gpu_worker.walk.item_path import ItemError, ItemPath, Noted
 from steps.recipe.program import Program
-from storage.images.png_recipe import StepMark
-from storage.ledger.records import StepEntry
+from storage.images.png_recipe import Provenance
+from storage.ledger.records import StepOutcome
 
 
 def replay(
     item: Item,
     program: Program,
-    entries: Mapping[str, StepEntry],
+    entries: Mapping[str, StepOutcome],
     *,
     accepted: frozenset[str] = frozenset(),
     notes: list[Noted] | None = None,
@@ -45,5 +45,5 @@ def replay(
     return path
 
 
-def _mark(step: str, fingerprint: str) -> StepMark:
-    return StepMark(step=step, version=0, identity={}, models={}, inputs=(), fingerprint=fingerprint)
+def _mark(step: str, fingerprint: str) -> Provenance:
+    return Provenance(step=step, version=0, identity={}, models={}, inputs=(), fingerprint=fingerprint)

@@ -15,7 +15,7 @@ from configs.documents.yaml_source import Document
 from configs.job.at_review import AtReview
 from configs.job.deployment import PROMPT, Deployment
 from configs.settings.settings import Settings
-from flows.job.request import Request, check_request, read_recipe
+from flows.job.request import JobRequest, check_request, read_recipe
 
 FORM_FILE = "the form"  # in the place of a file's name
 NEW_SEED = -1
@@ -119,7 +119,7 @@ def form_request(
     *,
     folder: str,
     read_bytes: Callable[[str], bytes],
-) -> tuple[Request, dict[str, Any]]:
+) -> tuple[JobRequest, dict[str, Any]]:
     """The checked request of a filled-in form, and the job as its file would say it.
 
     Relative paths start at `folder`. Raises InvalidInput with every mistake, by the fields of the form.

@@ -25,7 +25,7 @@ from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
 from flows.forms.image_form import ImageForm, Stamp, form_request, image_form
 from flows.job.plan import job_identity, make_plan, start_job
-from flows.job.request import Request
+from flows.job.request import JobRequest
 from flows.report.report import Summary
 from storage.inputs.sources import read_uri
 from storage.ledger.job_lease import job_lease
@@ -97,7 +97,7 @@ def _stamp(name: str) -> Stamp:
     return Stamp(name=f"{name}-{when}{identifier.rpartition('-')[2][:4]}", seed=seed)
 
 
-def _keep_job_file(request: Request, document: dict[str, Any], settings: Settings) -> None:
+def _keep_job_file(request: JobRequest, document: dict[str, Any], settings: Settings) -> None:
     """Without signatures in addresses: who may see the images may not see more than they show."""
     from ruamel.yaml import YAML
 

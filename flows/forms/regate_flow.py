@@ -19,7 +19,7 @@ from flows.forms.regate_page import publish_regate
 from flows.regate.apply import Applied, apply
 from flows.regate.changes import read_changes, text_lines
 from flows.regate.recipe import NewRecipe
-from flows.regate.regate import Decided, decide
+from flows.regate.regate import RegatePlan, decide
 from flows.regate.words import outcome
 from flows.report.report import Summary
 from storage.ledger.job_lease import job_lease
@@ -80,15 +80,15 @@ def _recipe(text: str, settings: Settings) -> str | None:
 
 
 def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> Summary | State[Any]:
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         get_run_logger().info("%s", text)
 
-    def tell(decided: Decided) -> None:
-        say(f"{decided.job.id}: {outcome(decided)}")
+    def tell(decided: RegatePlan) -> None:
+        log(f"{decided.job.id}: {outcome(decided)}")
         if not decided.is_applied:
             publish_regate(Applied(decided), settings, asked=True)
 
-    with job_lease(job_id, ledger, say=say) as held:
+    with job_lease(job_id, ledger, log=log) as held:
         applied = apply(
             job_id,
             wanted,

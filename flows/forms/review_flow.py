@@ -19,10 +19,10 @@ from flows.pages.review_page import refresh_review_page
 from flows.report.report import Summary
 from storage.ledger.job_lease import job_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, JobStatus, Verdict
+from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict
 
 ALL = "all"
-_VERDICTS = {"accept": Verdict.ACCEPTED, "reject": Verdict.REJECTED}
+_VERDICTS = {"accept": ReviewVerdict.ACCEPTED, "reject": ReviewVerdict.REJECTED}
 
 
 class ReviewForm(JobForm):
@@ -72,7 +72,7 @@ def _review(form: ReviewForm, ledger: Ledger, settings: Settings) -> Summary | S
     refresh_review_page(job, ledger, settings)
     if nudge(job.id, ledger):
         return _listed(job, ledger, settings, f"{done} The burst that waited for this goes on.")
-    if not (form.resume and decided.items and verdict is Verdict.ACCEPTED):
+    if not (form.resume and decided.items and verdict is ReviewVerdict.ACCEPTED):
         return _listed(job, ledger, settings, done)
     drop_ended(ledger)
     if ledger.waits(job.id):

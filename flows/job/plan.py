@@ -10,7 +10,7 @@ from configs.documents.item import Item
 from configs.documents.problems import InvalidInput, Problem
 from configs.recipe.overrides import Overrides
 from configs.settings.settings import Settings
-from flows.job.request import Request, read_request
+from flows.job.request import JobRequest, read_request
 from gpu_worker.walk.foresight import Forecast, forecast
 from storage.inputs.sources import read_item_file, read_uri
 from storage.ledger.ledger import Ledger
@@ -26,7 +26,7 @@ def job_id(name: str, root: str) -> str:
     return f"{name}-{sha256_hex(place.encode())[:6]}"
 
 
-def job_identity(request: Request, settings: Settings) -> str:
+def job_identity(request: JobRequest, settings: Settings) -> str:
     """The id of the job that the request describes."""
     return job_id(request.job.name, open_store(request.output, settings).root)
 
@@ -41,18 +41,18 @@ class Plan:
     """A checked job that has not begun: nothing was written for it."""
 
     job_id: str
-    request: Request
+    request: JobRequest
     store: ArtefactStore
     done: int  # items whose finals exist already under this revision
     steps: dict[str, Forecast]  # what the other items need, by step id
 
 
-def read_plan_request(job: str | Path, settings: Settings) -> Request:
+def read_plan_request(job: str | Path, settings: Settings) -> JobRequest:
     """The checked job file. Raises InvalidInput with every mistake."""
     return read_request(job, settings, read_bytes=partial(read_uri, settings=settings))
 
 
-def make_plan(request: Request, ledger: Ledger, settings: Settings) -> Plan:
+def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
     """Compares the request with what the ledger and the store hold."""
     store = open_store(request.output, settings)
     identifier = job_id(request.job.name, store.root)
@@ -77,7 +77,7 @@ def make_plan(request: Request, ledger: Ledger, settings: Settings) -> Plan:
     return Plan(identifier, request, store, len(done), steps)
 
 
-def start_job(request: Request, ledger: Ledger, settings: Settings) -> JobRecord:
+def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRecord:
     """Begins a run of the job in the ledger; items whose finals are gone from the store become pending again.
 
     A job whose recipe, items or models changed starts anew: its former finals are removed (their artefacts stay, so

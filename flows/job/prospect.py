@@ -8,9 +8,9 @@ from configs.documents.item import Item
 from configs.documents.problems import Problem
 from gpu_worker.walk.item_path import ItemPath, MistakenCondition
 from steps.recipe.program import Program, Visit
-from storage.images.png_recipe import StepMark
+from storage.images.png_recipe import Provenance
 
-_SOME_IMAGE = StepMark(step="", version=0, identity={}, models={}, inputs=(), fingerprint="")
+_SOME_IMAGE = Provenance(step="", version=0, identity={}, models={}, inputs=(), fingerprint="")
 
 
 @dataclass(frozen=True, slots=True)

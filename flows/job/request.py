@@ -34,7 +34,7 @@ from storage.objects.artefacts import StoreError
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class JobRequest:
     """A job that can run: nothing in it is wrong, as far as can be known before work starts."""
 
     job: Job
@@ -68,7 +68,7 @@ class _RecipeRead:
     overridden: dict[str, str]  # path of a parameter in the document -> in the job that set it
 
 
-def read_request(job: str | Path, settings: Settings, *, read_bytes: Callable[[str], bytes]) -> Request:
+def read_request(job: str | Path, settings: Settings, *, read_bytes: Callable[[str], bytes]) -> JobRequest:
     """Reads and checks a job file (a path or a URI) and all that it names, without loading any model.
 
     `read_bytes` gives the bytes at a path or a URI. Raises InvalidInput with every mistake found.
@@ -83,7 +83,7 @@ def read_request(job: str | Path, settings: Settings, *, read_bytes: Callable[[s
 
 def check_request(
     document: Document, folder: str, settings: Settings, *, read_bytes: Callable[[str], bytes]
-) -> Request:
+) -> JobRequest:
     """As `read_request`, of a job that is read already; its relative paths start at `folder`."""
     catalogue.extend(settings.catalogue_path)
     read, access = _as_os_errors(read_bytes), Access(settings)
@@ -121,7 +121,7 @@ def check_request(
     if problems or recipe is None or recipe.recipe is None or recipe.program is None or job_read.value is None:
         raise InvalidInput(dict.fromkeys(problems))
     revision = revision_of(recipe.recipe, recipe.program, items.items, digests)
-    return Request(job_read.value, recipe.recipe, recipe.program, items.items, output, digests, revision)
+    return JobRequest(job_read.value, recipe.recipe, recipe.program, items.items, output, digests, revision)
 
 
 def read_recipe(name: str, settings: Settings) -> tuple[Recipe, Program]:

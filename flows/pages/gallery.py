@@ -23,14 +23,14 @@ from configs.documents.uris import shown
 from configs.recipe.recipe import RecipeStep
 from flows.explain.explain import Explainer
 from flows.explain.explained import Explanation, Visited
-from flows.explain.lines import Line, lines_of
+from flows.explain.lines import ExplanationLine, lines_of
 from flows.pages.page_parts import digest, source, store_data, templates
 from flows.report.contact_sheet import last_final
 from flows.report.report import GALLERY_NAME, Summary
 from steps.recipe import resolve_program
 from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepEntry
+from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import job_key, sha256_hex
 
@@ -231,7 +231,7 @@ def _number(visit: str, visited: Mapping[str, Visited]) -> int:
     return visited[visit].attempt if visit in visited else int(visit.partition("~")[2])
 
 
-def _way_row(line: Line) -> list[Any]:
+def _way_row(line: ExplanationLine) -> list[Any]:
     """[depth, tone, text, detail, visit], without what is empty at its end."""
     row = [line.depth, line.tone.value, line.text, line.detail, line.visit]
     while not row[-1] and len(row) > 3:
@@ -239,7 +239,7 @@ def _way_row(line: Line) -> list[Any]:
     return row
 
 
-def _step_row(job: JobRecord, entry: StepEntry | None, visited: Visited | None) -> list[Any] | None:
+def _step_row(job: JobRecord, entry: StepOutcome | None, visited: Visited | None) -> list[Any] | None:
     """[outcome, seconds, error] and, where there is an artefact, [link, width, height, bytes, fingerprint, facts].
 
     Then, where the way is known, the visit that made the image that went in, and whether the item went on from it.
@@ -263,7 +263,7 @@ def _step_row(job: JobRecord, entry: StepEntry | None, visited: Visited | None) 
     return row
 
 
-def _artefact_link(job: JobRecord, entry: StepEntry) -> str | None:
+def _artefact_link(job: JobRecord, entry: StepOutcome) -> str | None:
     """None for an artefact in another store: no relative link leads there."""
     artefact = entry.artefact
     return relative_link(job.name, artefact.key) if artefact and artefact.root == job.output else None

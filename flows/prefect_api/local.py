@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from configs.reporting import Log, PixelmillError
 from configs.settings.private_files import own_folder
 from configs.settings.settings import Settings
 from flows.prefect_api.deployments import ensure_pool_and_deployments
@@ -20,15 +21,13 @@ LONGEST_PAUSE_SECONDS = 30.0  # between its starts then
 END_SECONDS = 15.0
 LOOK_SECONDS = 10.0  # between looks whether the pool still has a worker; its server knows no sooner than in 25 s
 
-Say = Callable[[str], None]
 
-
-class NoWorker(Exception):
+class NoWorker(PixelmillError):
     """Nobody can compute the images; the message says what to change."""
 
 
 @contextmanager
-def fleet(settings: Settings, say: Say) -> Iterator[str]:
+def fleet(settings: Settings, log: Log) -> Iterator[str]:
     """A Prefect API with our work pools and deployments, and at least one worker. Yields the API's URL.
 
     With an API of the user's own (`PREFECT_API_URL`) the workers of its pool do the work, and one is started here only
@@ -45,7 +44,7 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
     if not theirs:
         if not can_compute():
             raise NoWorker(MISSING)
-        say("starting the Prefect server")
+        log("starting the Prefect server")
     with local_server(settings) as api_url:
         # Heartbeats are for automations, which a server of our own does not run; a flow run waits for them at its end.
         quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_own(api_url, settings) else {}
@@ -53,7 +52,7 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
             ensure_pool_and_deployments(settings)
             here = can_compute()
             needed = (lambda: here and not workers_online(settings.work_pool)) if theirs else (lambda: True)
-            with worker_process(settings, api_url, needed=needed, say=say):
+            with worker_process(settings, api_url, needed=needed, log=log):
                 try:
                     yield api_url
                 finally:
@@ -62,13 +61,13 @@ def fleet(settings: Settings, say: Say) -> Iterator[str]:
 
 @contextmanager
 def worker_process(
-    settings: Settings, api_url: str, *, needed: Callable[[], bool] = lambda: True, say: Say | None = None
+    settings: Settings, api_url: str, *, needed: Callable[[], bool] = lambda: True, log: Log | None = None
 ) -> Iterator[None]:
     """A worker beside this process, from when it is needed until the end. Its log is in the home folder."""
     environment = os.environ | {"PREFECT_API_URL": api_url}
     command = [sys.executable, "-m", "flows.cli.main", "worker", "start", "--pool", settings.work_pool]
     command += ["--parent", str(os.getpid())]
-    with supervised(command, environment, settings.home / "logs" / "worker.log", needed=needed, say=say):
+    with supervised(command, environment, settings.home / "logs" / "worker.log", needed=needed, log=log):
         yield
 
 
@@ -76,17 +75,17 @@ def worker_process(
 def supervised(
     command: list[str],
     environment: Mapping[str, str],
-    log: Path,
+    log_file: Path,
     *,
     needed: Callable[[], bool] = lambda: True,
-    say: Say | None = None,
+    log: Log | None = None,
 ) -> Iterator[None]:
     """Keeps the command running while it is needed and the context lasts; it ends with this process, even a killed one.
 
     The command's first word is the path of a program. One that ends is started again, at growing intervals while it
     lives but shortly; `say` then hears of it.
     """
-    own_folder(log.parent)
+    own_folder(log_file.parent)
     ending = threading.Event()
     changing = threading.Lock()
     running: list[subprocess.Popen[bytes]] = []
@@ -94,7 +93,7 @@ def supervised(
     tied = [sys.executable, "-m", "gpu_worker.monitor.parent_death", str(os.getpid()), *command]
 
     def start() -> bool:
-        with changing, log.open("ab") as output:
+        with changing, log_file.open("ab") as output:
             if ending.is_set():
                 return False
             running[:] = [
@@ -116,8 +115,8 @@ def supervised(
             status = running[0].wait()
             short_lives = short_lives + 1 if time.monotonic() - started < SHORT_LIFE_SECONDS else 0
             if short_lives > 1:
-                if say is not None and not ending.is_set():
-                    say(f"a process keeps ending (status {status}) and is started again: see {log}")
+                if log is not None and not ending.is_set():
+                    log(f"a process keeps ending (status {status}) and is started again: see {log_file}")
                 ending.wait(min(LONGEST_PAUSE_SECONDS, 2.0 ** (short_lives - 2)))
 
     thread = threading.Thread(target=watch, name="supervisor", daemon=True)

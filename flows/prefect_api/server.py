@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from configs.reporting import PixelmillError
 from configs.settings.private_files import own_folder
 from configs.settings.settings import Settings
 from storage.ledger.holder import process_start
@@ -34,7 +35,7 @@ _UNUSABLE = re.compile(r"file is not a database|database disk image is malformed
 _UNUSED_SERVICES = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "TRIGGERS", "REPOSSESSOR", "CLEANUP_RECONCILER")
 
 
-class ServerError(Exception):
+class ServerError(PixelmillError):
     """There is no Prefect API to talk to; the message says what to do."""
 
 

@@ -20,6 +20,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling
 
+from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 from flows.prefect_api.deployments import Queue
 from storage.ledger.records import JobRecord
@@ -40,7 +41,7 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-class ShardRefused(Exception):
+class ShardRefused(PixelmillError):
     """Prefect does not take shards; the message says what to do."""
 
 

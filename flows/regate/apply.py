@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from configs.reporting import Log
 from configs.settings.settings import Settings
-from flows.prefect_api.local import Say
 from flows.regate.recipe import NewRecipe
-from flows.regate.redecision import Change, Redecision, Standing
-from flows.regate.regate import Decided, decide
+from flows.regate.redecision import Change, ItemStanding, Reevaluation
+from flows.regate.regate import RegatePlan, decide
 from flows.report.report import Summary
 from flows.verify.finals import stray_finals
 from flows.verify.read_back import READERS
@@ -24,13 +24,13 @@ from storage.ledger.job_lease import job_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,
-    ItemEnd,
+    ItemResult,
     ItemState,
     JobRecord,
     JobStatus,
-    OtherWay,
     Outcome,
-    StepEntry,
+    Rerecord,
+    StepOutcome,
 )
 from storage.objects.artefacts import ArtefactStore, MissingObject
 from storage.objects.keys import job_key
@@ -42,7 +42,7 @@ Run = Callable[[JobRecord], Summary]
 class Applied:
     """What was decided, and what became of it. `summary` None: the job was as the recipe has it already."""
 
-    decided: Decided
+    decided: RegatePlan
     summary: Summary | None = None
     former_recipe: str | None = None  # where the recipe until now is kept
     removed: int = 0  # finals that are finals no longer; their images stay as artefacts
@@ -55,8 +55,8 @@ def apply(
     settings: Settings,
     *,
     run: Run,
-    say: Say | None = None,
-    tell: Callable[[Decided], object] | None = None,
+    log: Log | None = None,
+    tell: Callable[[RegatePlan], object] | None = None,
 ) -> Applied:
     """Redoes the items that come out otherwise, and no others.
 
@@ -64,7 +64,7 @@ def apply(
     by then, that takes no worker. Raises InvalidInput before
     anything is changed, JobIsRunning while somebody works at the job, and StoreError.
     """
-    with job_lease(job_id, ledger, say=say):
+    with job_lease(job_id, ledger, log=log):
         refuse_living_shards(job_id, ledger, "regate")
         decided = _publish(job_id, wanted, ledger, settings)
         if tell is not None:
@@ -95,7 +95,7 @@ def apply(
         return Applied(decided, run(after), former, removed)
 
 
-def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> Decided:
+def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:
     """Decides, and publishes the new finals. Images that the store has lost are forgotten: they have to be made."""
     while True:
         decided = decide(job_id, wanted, ledger, settings)
@@ -110,7 +110,7 @@ def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings)
         ledger.forget_artefacts(store.root, [artefact.fingerprint for artefact in lost])
 
 
-def _new_finals(each: Redecision) -> Iterable[tuple[str, ArtefactRecord]]:
+def _new_finals(each: Reevaluation) -> Iterable[tuple[str, ArtefactRecord]]:
     for visit_id, key in each.finals.items():
         artefact = each.ways[visit_id]
         assert artefact is not None, "a final is an image that is there"
@@ -139,25 +139,25 @@ def _keep_recipe(job: JobRecord, store: ArtefactStore) -> str:
     return key
 
 
-def _other_way(each: Redecision) -> OtherWay:
+def _other_way(each: Reevaluation) -> Rerecord:
     index = each.item.index
     entries = {
-        visit_id: StepEntry(index, Outcome.SKIPPED if artefact is None else Outcome.REUSED, artefact=artefact)
+        visit_id: StepOutcome(index, Outcome.SKIPPED if artefact is None else Outcome.REUSED, artefact=artefact)
         for visit_id, artefact in each.certain_ways.items()
     }
     if not each.change.is_settled:
-        return OtherWay(index, entries, None)
+        return Rerecord(index, entries, None)
     standing = each.standing
     assert standing is not None, "what is settled has an end"
     if standing.error_step is not None and (standing.state is ItemState.FAILED or each.computes):
         failed = (entry for entry in each.report.steps.values() if entry.outcome is Outcome.FAILED)
         same = next((entry for entry in failed if entry.error == standing.error), None)
-        entries[standing.error_step] = same or StepEntry(index, Outcome.FAILED, error=standing.error)
-    return OtherWay(index, entries, _end(index, each, standing))
+        entries[standing.error_step] = same or StepOutcome(index, Outcome.FAILED, error=standing.error)
+    return Rerecord(index, entries, _end(index, each, standing))
 
 
-def _end(index: int, each: Redecision, standing: Standing) -> ItemEnd:
-    return ItemEnd(
+def _end(index: int, each: Reevaluation, standing: ItemStanding) -> ItemResult:
+    return ItemResult(
         index=index,
         state=standing.state,
         finals=each.finals,
@@ -169,7 +169,7 @@ def _end(index: int, each: Redecision, standing: Standing) -> ItemEnd:
     )
 
 
-def _remove_finals(changed: Sequence[Redecision], store: ArtefactStore) -> int:
+def _remove_finals(changed: Sequence[Reevaluation], store: ArtefactStore) -> int:
     """Removes what is no final any more, once its image is sure to stay as an artefact. Returns how many."""
     gone = [
         (key, entry.artefact)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from configs.catalogues.gates import Gate, UnknownGate
+from configs.catalogues.gates import NamedGate, UnknownGate
 from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from configs.documents.validation import check
 from configs.documents.yaml_source import child, parse_yaml
@@ -23,7 +23,7 @@ _GATE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChangeLine:
     """One line of what is changed. `label` is how its origin is called, such as `--set`."""
 
     text: str
@@ -39,17 +39,17 @@ class Line:
 class Changes:
     """What the lines say: what a job could set itself, and what else is to be another in the recipe."""
 
-    lines: tuple[Line, ...] = ()
+    lines: tuple[ChangeLine, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)
 
-    def line_of(self, place: str) -> Line | None:
+    def line_of(self, place: str) -> ChangeLine | None:
         """The last line that set this place (`base`: any parameter of it)."""
         return next((line for line in reversed(self.lines) if f"{line.place}.".startswith(f"{place}.")), None)
 
 
 def read_changes(texts: Sequence[str], label: str) -> tuple[Changes, list[Problem]]:
     """The lines, their values read as YAML; and what is wrong with the others."""
-    lines: list[Line] = []
+    lines: list[ChangeLine] = []
     problems: list[Problem] = []
     for text in texts:
         place, equals, value = text.partition("=")
@@ -64,7 +64,7 @@ def read_changes(texts: Sequence[str], label: str) -> tuple[Changes, list[Proble
             problems += [Problem(f"{label} {text}", each.message) for each in error.problems]
             continue
         problems += [Problem(f"{label} {text}", each.message) for each in document.problems]
-        lines.append(Line(text, label, place, document.data["value"]))
+        lines.append(ChangeLine(text, label, place, document.data["value"]))
     parameters: dict[str, dict[str, Any]] = {}
     for line in lines:
         step, dot, name = line.place.partition(".")
@@ -82,14 +82,14 @@ def read_changes(texts: Sequence[str], label: str) -> tuple[Changes, list[Proble
 
 
 def change_recipe(
-    recipe: dict[str, Any], changes: Changes, find_gate: Callable[[str], Gate]
-) -> tuple[dict[str, Line], list[Problem]]:
+    recipe: dict[str, Any], changes: Changes, find_gate: Callable[[str], NamedGate]
+) -> tuple[dict[str, ChangeLine], list[Problem]]:
     """Sets conditions and gates in the recipe as read from its file.
 
     Returns the path in the recipe -> the line that set it, and what cannot be set.
     """
     entries = {entry["id"]: (path, entry) for path, entry in _entries(recipe.get("steps"), "steps")}
-    places: dict[str, Line] = {}
+    places: dict[str, ChangeLine] = {}
     problems = []
     for line in changes.lines:
         step, _, name = line.place.partition(".")
@@ -122,7 +122,7 @@ def _entries(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _entries(inner, child(path, place))
 
 
-def _set(entry: dict[str, Any], name: str, value: Any, find_gate: Callable[[str], Gate]) -> str:
+def _set(entry: dict[str, Any], name: str, value: Any, find_gate: Callable[[str], NamedGate]) -> str:
     """Returns what was set, as a path in the entry. Raises LookupError, whose message goes on from the step's name."""
     if name in _OF_RECIPE:
         entry[name] = [value] if name == "require" and isinstance(value, str | dict) else value
@@ -156,7 +156,7 @@ def _gate_name(check: Any) -> str | None:
     return check if isinstance(check, str) and _GATE_NAME.fullmatch(check) else None
 
 
-def _check(former: Any, value: Any, find_gate: Callable[[str], Gate]) -> Any:
+def _check(former: Any, value: Any, find_gate: Callable[[str], NamedGate]) -> Any:
     """Another condition keeps the words that are said of an image that does not meet it."""
     if not isinstance(value, str) or _GATE_NAME.fullmatch(value):
         return value

@@ -6,11 +6,11 @@ from configs.documents.item import Item
 from flows.explain.replay import replay
 from gpu_worker.walk.item_path import ItemPath
 from steps.recipe.program import Program, Visit
-from storage.images.png_recipe import StepMark
+from storage.images.png_recipe import Provenance
 from storage.ledger.records import ItemReport, JobRecord
 
 
-class Memory:
+class ProvenanceCache:
     """The marks of the steps that read an item's files, from its way under the recipe until now."""
 
     def __init__(
@@ -24,7 +24,7 @@ class Memory:
         self._reports = {report.record.item.index: report for report in reports}
         self._ways: dict[int, list[tuple[Visit, Item, str | None, str]]] = {}
 
-    def recall(self, path: ItemPath, visit: Visit) -> StepMark | None:
+    def recall(self, path: ItemPath, visit: Visit) -> Provenance | None:
         """The mark of a visit that the item has made before: the same step, parameters, models and input image."""
         item = visit.item(path.item)
         if not visit.step.item_files(item) or not self._files_as_before(path.item):
@@ -36,7 +36,7 @@ class Memory:
                 and earlier.step.identity(seen) == visit.step.identity(item)
                 and all(models.values())
             ):
-                return StepMark(
+                return Provenance(
                     step=visit.name,
                     version=visit.step.version,
                     identity={},

@@ -17,7 +17,7 @@ from configs.recipe.overrides import Overrides, take_overrides
 from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
 from flows.job.request import OtherRecipe, check_other_recipe, open_recipe
-from flows.regate.changes import DISTINCT, Changes, Line, change_recipe, read_changes
+from flows.regate.changes import DISTINCT, ChangeLine, Changes, change_recipe, read_changes
 from steps.contract import Step
 from storage.inputs.sources import read_uri
 from storage.ledger.records import JobRecord
@@ -193,7 +193,7 @@ def _with_gates_by_name(value: Any) -> Any:
     return [_with_gates_by_name(each) for each in value] if isinstance(value, list) else value
 
 
-def _about_change(problem: Problem, changes: Changes, places: Mapping[str, Line]) -> Problem:
+def _about_change(problem: Problem, changes: Changes, places: Mapping[str, ChangeLine]) -> Problem:
     """A problem of what was changed in the words of who changed it."""
     line = next(
         (line for place, line in places.items() if f"{problem.path}.".startswith((f"{place}.", f"{place}["))), None

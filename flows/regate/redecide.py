@@ -7,16 +7,16 @@ from itertools import islice
 
 from configs.documents.item import Item
 from configs.recipe.recipe import DISTINCT, Distinct
-from flows.regate.recall import Memory
-from flows.regate.redecision import Change, Redecision, Standing
+from flows.regate.recall import ProvenanceCache
+from flows.regate.redecision import Change, ItemStanding, Reevaluation
 from gpu_worker.monitor.failures import describe
 from gpu_worker.walk.distinct import Finished, Repetition, repetitions
-from gpu_worker.walk.foresight import FindArtefacts, Foreseen, Foresight, Recall, foresee
+from gpu_worker.walk.foresight import FindArtefacts, PredictedStep, Prediction, Recall, foresee
 from gpu_worker.walk.item_path import NO_IMAGE, ItemError, ItemPath
 from gpu_worker.walk.step_mark import DigestFile
 from steps.recipe.program import Program, Visit
 from storage.ledger.finals import final_keys
-from storage.ledger.records import ArtefactRecord, ItemReport, ItemState, JobRecord, Outcome, StepEntry
+from storage.ledger.records import ArtefactRecord, ItemReport, ItemState, JobRecord, Outcome, StepOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +42,23 @@ class _Trace:
     failed: tuple[str, str] | None = None  # visit id, error
     certain: int | None = None  # how many of its ways do not depend on what is missing; None: nothing is
 
-    def add(self, visit: Visit, seen: Foreseen) -> None:
+    def add(self, visit: Visit, seen: PredictedStep) -> None:
         match seen.foresight:
-            case Foresight.COMPUTE:
+            case Prediction.COMPUTE:
                 self._miss()
                 self.computes[visit.id] = self.path.made[visit.id]
-            case Foresight.REUSE:
+            case Prediction.REUSE:
                 self.ways[visit.id] = seen.artefact
                 for fact in sorted(seen.unmeasured):
                     self._miss()
                     self.unmeasured.setdefault(fact, []).append(visit.id)
-            case Foresight.SKIP:
+            case Prediction.SKIP:
                 if self.path.rejected is None and not visit.is_again:
                     self.ways[visit.id] = None
-            case Foresight.UNDECIDED:
+            case Prediction.UNDECIDED:
                 self._miss()
                 self.undecided.append(visit.id)
-            case Foresight.FAIL:
+            case Prediction.FAIL:
                 assert seen.error is not None
                 self.fail(visit.id, seen.error)
 
@@ -86,7 +86,7 @@ def regate(
     find_artefacts: FindArtefacts,
     digest_file: DigestFile,
     files_as_before: Callable[[Item], bool],
-) -> list[Redecision]:
+) -> list[Reevaluation]:
     """Every item of the job under the program `new`, in the job's order.
 
     `items` are those of the reports as the new recipe sees them, `new_job` the job with its recipe and models. One
@@ -96,7 +96,7 @@ def regate(
     walk = _Walk(find_artefacts, cache(digest_file))
     recall = None
     if any(item.image or item.mask for item in items):
-        recall = Memory(job, reports, old, files_as_before).recall
+        recall = ProvenanceCache(job, reports, old, files_as_before).recall
     traces = walk.through(
         [ItemPath(item, new, reviews.accepted.get(item.name, frozenset())) for item in items],
         new,
@@ -159,17 +159,19 @@ def _attempt(trace: _Trace) -> str | None:
     return next(iter(trace.computes.values()), None)
 
 
-def _redecide(report: ItemReport, trace: _Trace, job: JobRecord, reviews: Reviews, failed_at: str | None) -> Redecision:
+def _redecide(
+    report: ItemReport, trace: _Trace, job: JobRecord, reviews: Reviews, failed_at: str | None
+) -> Reevaluation:
     record, path = report.record, trace.path
     before = _standing(report)
 
     def told(
         change: Change,
-        standing: Standing | None,
+        standing: ItemStanding | None,
         finals: Mapping[str, str] | None = None,
         expected: ItemState | None = None,
-    ) -> Redecision:
-        return Redecision(
+    ) -> Reevaluation:
+        return Reevaluation(
             item=path.item,
             before=before,
             change=change,
@@ -200,14 +202,14 @@ def _redecide(report: ItemReport, trace: _Trace, job: JobRecord, reviews: Review
     return told(_change(before, standing, report, trace.ways), standing, finals)
 
 
-def _standing(report: ItemReport) -> Standing:
+def _standing(report: ItemReport) -> ItemStanding:
     """How the item ended, as the ledger has it; without finals whose artefacts it has lost."""
     record, finals = report.record, {}
     for visit_id, key in record.finals.items():
         entry = report.steps.get(visit_id)
         if entry is not None and entry.artefact is not None:
             finals[key] = entry.artefact.fingerprint
-    return Standing(
+    return ItemStanding(
         record.state,
         record.error,
         record.error_step,
@@ -227,26 +229,26 @@ def _expected(trace: _Trace) -> ItemState | None:
     return None if trace.path.undecided else ItemState.DONE
 
 
-def _ending(trace: _Trace, job: JobRecord) -> tuple[Standing, dict[str, str]]:
+def _ending(trace: _Trace, job: JobRecord) -> tuple[ItemStanding, dict[str, str]]:
     """How an item ends of whose way everything is known, and its finals by visit id."""
     path = trace.path
     if trace.failed is not None:
         step, error = trace.failed
-        return Standing(ItemState.FAILED, error, step), {}
+        return ItemStanding(ItemState.FAILED, error, step), {}
     if path.rejected is not None:
         gate, step_id, reason = path.rejected
         image = path.fingerprint
-        return Standing(ItemState.QUARANTINED, reason, step_id, refused_image=image, refused_by=gate), {}
+        return ItemStanding(ItemState.QUARANTINED, reason, step_id, refused_image=image, refused_by=gate), {}
     images = dict(path.images())
     if not images:
-        return Standing(ItemState.FAILED, NO_IMAGE), {}
+        return ItemStanding(ItemState.FAILED, NO_IMAGE), {}
     artefacts = {visit_id: artefact for visit_id in images if (artefact := trace.ways.get(visit_id)) is not None}
     finals = final_keys(job, path.item.name, ((visit_id, artefact.key) for visit_id, artefact in artefacts.items()))
     made = {key: images[visit_id] for visit_id, key in finals.items()}
-    return Standing(ItemState.DONE, finals=made, warnings=tuple(path.warnings)), finals
+    return ItemStanding(ItemState.DONE, finals=made, warnings=tuple(path.warnings)), finals
 
 
-def _told_apart(redecisions: Sequence[Redecision], rule: Distinct, reviews: Reviews) -> list[Redecision]:
+def _told_apart(redecisions: Sequence[Reevaluation], rule: Distinct, reviews: Reviews) -> list[Reevaluation]:
     """With what the recipe says of images that repeat an earlier one: as far as they are there, as at a job's end."""
     finished = [
         _finished(each, reviews)
@@ -260,7 +262,7 @@ def _told_apart(redecisions: Sequence[Redecision], rule: Distinct, reviews: Revi
     ]
 
 
-def _finished(each: Redecision, reviews: Reviews) -> Finished:
+def _finished(each: Reevaluation, reviews: Reviews) -> Finished:
     last = each.ways[next(reversed(list(each.finals)))]
     assert last is not None, "a final is an image that is there"
     likeness = last.facts.get("likeness")
@@ -268,14 +270,14 @@ def _finished(each: Redecision, reviews: Reviews) -> Finished:
     return Finished(each.item.index, each.item.name, likeness if isinstance(likeness, str) else None, accepted)
 
 
-def _repeating(each: Redecision, repetition: Repetition, rule: Distinct) -> Redecision:
+def _repeating(each: Reevaluation, repetition: Repetition, rule: Distinct) -> Reevaluation:
     assert each.standing is not None, "only items that are done were compared"
     if rule.on_fail == "warn":
         standing, finals = replace(each.standing, warnings=(*each.standing.warnings, repetition.reason)), each.finals
     else:
         last = each.ways[next(reversed(list(each.finals)))]
         assert last is not None, "a final is an image that is there"
-        standing = Standing(
+        standing = ItemStanding(
             ItemState.QUARANTINED,
             repetition.reason,
             DISTINCT,
@@ -288,7 +290,9 @@ def _repeating(each: Redecision, repetition: Repetition, rule: Distinct) -> Rede
     return replace(each, change=change, standing=standing, finals=finals, expected=standing.state)
 
 
-def _change(before: Standing, after: Standing, report: ItemReport, ways: Mapping[str, ArtefactRecord | None]) -> Change:
+def _change(
+    before: ItemStanding, after: ItemStanding, report: ItemReport, ways: Mapping[str, ArtefactRecord | None]
+) -> Change:
     if before.state is not after.state:
         return Change(after.state.value)
     if before.finals != after.finals:
@@ -297,7 +301,7 @@ def _change(before: Standing, after: Standing, report: ItemReport, ways: Mapping
     return Change.UNCHANGED if before == after and _way(report.steps) == new else Change.OTHER_RECORD
 
 
-def _way(entries: Mapping[str, StepEntry]) -> dict[str, str | None]:
+def _way(entries: Mapping[str, StepOutcome]) -> dict[str, str | None]:
     """Visit id -> fingerprint, None where the step was skipped."""
     return {
         visit_id: entry.artefact.fingerprint if entry.artefact is not None else None

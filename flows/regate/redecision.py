@@ -30,7 +30,7 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ItemStanding:
     """How an item ends, as far as that is known. `finals`: key -> fingerprint."""
 
     state: ItemState
@@ -43,7 +43,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Redecision:
+class Reevaluation:
     """An item under the new recipe.
 
     `ways` are its steps: visit id -> the image it has there already, None where it skips the step; to all but the
@@ -54,9 +54,9 @@ class Redecision:
 
     item: Item  # as the new recipe sees it
     report: ItemReport  # as the ledger has it
-    before: Standing
+    before: ItemStanding
     change: Change
-    standing: Standing | None
+    standing: ItemStanding | None
     ways: Mapping[str, ArtefactRecord | None]
     certain_ways: Mapping[str, ArtefactRecord | None]
     finals: Mapping[str, str] = field(default_factory=dict)  # visit id -> final key
@@ -82,7 +82,7 @@ class StepNeed:
     undecided: int = 0
 
 
-def needs_of(redecisions: Iterable[Redecision], new: Program) -> dict[str, StepNeed]:
+def needs_of(redecisions: Iterable[Reevaluation], new: Program) -> dict[str, StepNeed]:
     """What the items that change need computed, by visit id in recipe order."""
     computed: dict[str, set[str]] = {}
     undecided = Counter[str]()
@@ -99,7 +99,7 @@ def needs_of(redecisions: Iterable[Redecision], new: Program) -> dict[str, StepN
     }
 
 
-def unmeasured_of(redecisions: Iterable[Redecision]) -> dict[str, int]:
+def unmeasured_of(redecisions: Iterable[Reevaluation]) -> dict[str, int]:
     """Fact -> number of images on which the new recipe asks for it and nobody has measured it."""
     images: dict[str, set[str]] = {}
     for each in redecisions:

@@ -12,7 +12,7 @@ from configs.settings.settings import Settings
 from flows.job.request import OtherRecipe, revision_of
 from flows.regate.recipe import NewRecipe, Own, read_new_recipe
 from flows.regate.redecide import Reviews, regate
-from flows.regate.redecision import Change, Redecision
+from flows.regate.redecision import Change, Reevaluation
 from gpu_worker.walk.foresight import FindArtefacts
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
@@ -27,14 +27,14 @@ ENDED = (JobStatus.DONE, JobStatus.INCOMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class RegatePlan:
     """A job, another recipe, and what that makes of each item."""
 
     job: JobRecord
     new: OtherRecipe
     own: Own
     store: ArtefactStore
-    items: tuple[Redecision, ...]
+    items: tuple[Reevaluation, ...]
 
     @property
     def new_job(self) -> JobRecord:
@@ -47,7 +47,7 @@ class Decided:
         )
 
     @property
-    def changed(self) -> list[Redecision]:
+    def changed(self) -> list[Reevaluation]:
         """The items that come out otherwise, as far as they had come to an end."""
         return [each for each in self.items if each.change not in (Change.UNCHANGED, Change.PENDING)]
 
@@ -59,7 +59,7 @@ class Decided:
         return same and seen and self.job.status in ENDED and not self.changed
 
 
-def decide(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> Decided:
+def decide(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:
     """Every item of the job under another recipe. Raises InvalidInput with every mistake, StoreError, LookupError.
 
     Input files of items are taken to be as they were when the job ran, if their sizes and times of change are, and are
@@ -89,7 +89,7 @@ def decide(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
         digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
         files_as_before=_files_as_before(job, old, items),
     )
-    return Decided(job, new, own, store, tuple(redecided))
+    return RegatePlan(job, new, own, store, tuple(redecided))
 
 
 def _known_first(reports: Sequence[ItemReport], find: FindArtefacts) -> FindArtefacts:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from flows.regate.apply import Applied
 from flows.regate.recipe import recipe_changes
-from flows.regate.redecision import Change, Redecision, needs_of, unmeasured_of
-from flows.regate.regate import Decided
+from flows.regate.redecision import Change, Reevaluation, needs_of, unmeasured_of
+from flows.regate.regate import RegatePlan
 from flows.report.report import format_seconds
 
 LISTED_DIFFERENCES = 20  # of recipes
@@ -29,7 +29,7 @@ COUNTED = {
 HEADERS = ("item", "was", "becomes", "at", "why")
 
 
-class Row(NamedTuple):
+class ChangeRow(NamedTuple):
     """An item that changes, as HEADERS name it."""
 
     item: str
@@ -39,7 +39,7 @@ class Row(NamedTuple):
     why: str
 
 
-def outcome(decided: Decided) -> str:
+def outcome(decided: RegatePlan) -> str:
     """How many items stay as they are."""
     unchanged = sum(each.change is Change.UNCHANGED for each in decided.items)
     if unchanged == len(decided.items):
@@ -51,7 +51,7 @@ def items(count: int) -> str:
     return f"{count:,} item" if count == 1 else f"{count:,} items"
 
 
-def recipe_lines(decided: Decided) -> list[tuple[str, str]]:
+def recipe_lines(decided: RegatePlan) -> list[tuple[str, str]]:
     """Where the recipes differ and how; of many differences the first."""
     changes = recipe_changes(decided.job.recipe, decided.new.recipe)
     if not changes:
@@ -64,7 +64,7 @@ def recipe_lines(decided: Decided) -> list[tuple[str, str]]:
     return lines
 
 
-def own_lines(decided: Decided) -> list[str]:
+def own_lines(decided: RegatePlan) -> list[str]:
     """What became of the parameters that the job had set itself."""
     own = decided.own
     lines = []
@@ -86,7 +86,7 @@ def own_lines(decided: Decided) -> list[str]:
     return lines
 
 
-def count_lines(decided: Decided) -> list[str]:
+def count_lines(decided: RegatePlan) -> list[str]:
     """How many items change in which way, and what `apply` would have to compute."""
     counts = Counter(each.change for each in decided.items)
     lines = [f"{words}: {counts[change]:,}" for change, words in COUNTED.items() if counts[change]]
@@ -102,14 +102,14 @@ def count_lines(decided: Decided) -> list[str]:
     return lines
 
 
-def rows(decided: Decided, limit: int) -> list[Row]:
+def rows(decided: RegatePlan, limit: int) -> list[ChangeRow]:
     """The items that change, the first of them, by the way in which they do."""
     order = list(COUNTED)
     changed = sorted(decided.changed, key=lambda each: order.index(each.change))
     return [_row(each) for each in changed[:limit]]
 
 
-def needs_steps(decided: Decided) -> bool:
+def needs_steps(decided: RegatePlan) -> bool:
     """Whether applying it runs or measures anything."""
     return any(not each.change.is_settled for each in decided.items)
 
@@ -135,9 +135,9 @@ def run_line(applied: Applied) -> tuple[str, str] | None:
     )
 
 
-def _row(each: Redecision) -> Row:
+def _row(each: Reevaluation) -> ChangeRow:
     after = each.standing
-    return Row(
+    return ChangeRow(
         each.item.name,
         each.before.state.value,
         each.expected.value if each.expected is not None else "?",
@@ -151,7 +151,7 @@ def _value(value: Any) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
-def _why(each: Redecision) -> str:
+def _why(each: Reevaluation) -> str:
     parts = []
     if each.computes:
         parts.append(f"to compute: {_some(each.computes)}")

@@ -4,14 +4,14 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from configs.documents.problems import InvalidInput
-from flows.report.ways import Ways, ways_sections
+from flows.report.ways import GateStats, ReportPart, ways_sections
 from storage.ledger.finals import step_of
 from storage.ledger.records import ItemState, JobRecord, JobStatus
 from storage.objects.artefacts import ArtefactStore, StoreError
@@ -31,11 +31,7 @@ EXIT_ERROR = 1
 EXIT_INCOMPLETE = 3
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ItemCounts(_Part):
+class ItemCounts(ReportPart):
     """How many items the job has, and how they stand."""
 
     total: int = 0
@@ -46,7 +42,7 @@ class ItemCounts(_Part):
     waiting: int = Field(default=0, description="Of the quarantined: those about which a person may decide.")
 
 
-class StepSummary(_Part):
+class StepSummary(ReportPart):
     """How many images this run computed and reused at one step, and how many items skipped it and failed there.
 
     Every attempt of an item counts.
@@ -60,7 +56,7 @@ class StepSummary(_Part):
     cost: float = Field(default=0.0, description="What that time cost, by PIXELMILL_PRICE_PER_HOUR of the workers.")
 
 
-class Failure(_Part):
+class Failure(ReportPart):
     """An item that failed or was quarantined."""
 
     item: str = Field(description="The item's name.")
@@ -69,7 +65,7 @@ class Failure(_Part):
     message: str
 
 
-class SummaryError(_Part):
+class SummaryError(ReportPart):
     """A mistake that refused the input (`path` says where in the document), or what stopped the job (path `job`)."""
 
     path: str
@@ -77,7 +73,7 @@ class SummaryError(_Part):
     place: str | None = Field(default=None, exclude=True, description="File and line, for the terminal.")
 
 
-class Summary(_Part):
+class Summary(ReportPart):
     """The public account of a run. `model_dump_json()` is a stable interface: add fields, never rename them."""
 
     job: str | None = Field(description="The job's id; null when the input was refused before there was a job.")
@@ -93,11 +89,11 @@ class Summary(_Part):
     seconds: float = Field(default=0.0, description="Wall time of the run, up to now while it lasts.")
     errors: tuple[SummaryError, ...] = ()
     failures: tuple[Failure, ...] = Field(default=(), description=f"The first {MAX_FAILURES}, in the job's order.")
-    ways: Ways | None = Field(default=None, description="Null until the run has ended.")
+    ways: GateStats | None = Field(default=None, description="Null until the run has ended.")
 
 
 def build_summary(
-    ledger: "Ledger", job: JobRecord, store: ArtefactStore, *, run: int | None, ways: Ways | None = None
+    ledger: "Ledger", job: JobRecord, store: ArtefactStore, *, run: int | None, ways: GateStats | None = None
 ) -> Summary:
     """The state of `job` now. `run` limits the counts of steps and model loads to that run; None: all runs together.
 
@@ -208,7 +204,7 @@ def _uri_if_written(store: ArtefactStore, job: JobRecord, name: str) -> str | No
         return None
 
 
-def _kept_ways(store: ArtefactStore, job: JobRecord, now: Summary) -> Ways | None:
+def _kept_ways(store: ArtefactStore, job: JobRecord, now: Summary) -> GateStats | None:
     """Of the report that was kept when the job came to the state that it is in."""
     if job.finished_at is None:
         return None

@@ -12,18 +12,18 @@ SHOWN_WARNINGS = 20
 SHOWN_REASONS = 3  # of a gate
 
 
-class _Part(BaseModel):
+class ReportPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class WhyNot(_Part):
+class WhyNot(ReportPart):
     """Why images were not let pass at first, and how many for this reason."""
 
     reason: str
     images: int
 
 
-class GateSummary(_Part):
+class GateSummary(ReportPart):
     """How many images a gate tested, and what became of them. An item that a loop sends through it counts each time."""
 
     gate: str
@@ -42,14 +42,14 @@ class GateSummary(_Part):
     reasons: tuple[WhyNot, ...] = Field(default=(), description="The most frequent ones, at most 10.")
 
 
-class ItemWarning(_Part):
+class ItemWarning(ReportPart):
     """What a gate had to say of an item that it let pass."""
 
     item: str
     message: str
 
 
-class Ways(_Part):
+class GateStats(ReportPart):
     """Which ways the items took: known once a run has ended."""
 
     gates: tuple[GateSummary, ...] = Field(default=(), description="In the order of the recipe, the first 100.")
@@ -62,7 +62,7 @@ class Ways(_Part):
     warned: tuple[ItemWarning, ...] = Field(default=(), description=f"The first {MAX_WARNINGS}, in the job's order.")
 
 
-def gate_rows(ways: Ways) -> tuple[list[str], list[list[str]]]:
+def gate_rows(ways: GateStats) -> tuple[list[str], list[list[str]]]:
     """Headers and rows of a table for people."""
     headers = ["gate", "tested", "passed", "after a retry", "after a repair", "warned", "rejected"]
     rows = []
@@ -79,13 +79,13 @@ def gate_rows(ways: Ways) -> tuple[list[str], list[list[str]]]:
     return headers, rows
 
 
-def reason_rows(ways: Ways) -> tuple[list[str], list[list[str]]]:
+def reason_rows(ways: GateStats) -> tuple[list[str], list[list[str]]]:
     """Likewise: why images were not let pass at first, the most frequent reasons of each gate."""
     rows = [[gate.gate, f"{one.images:,}", one.reason] for gate in ways.gates for one in gate.reasons[:SHOWN_REASONS]]
     return ["gate", "images", "why not at first"], rows
 
 
-def attempt_rows(ways: Ways) -> list[str]:
+def attempt_rows(ways: GateStats) -> list[str]:
     """For each step that was made more than once, how many items took how many attempts."""
     return [
         f"{step}: " + ", ".join(f"{_times(number)}: {items:,}" for number, items in enumerate(made, 1) if items)
@@ -93,14 +93,14 @@ def attempt_rows(ways: Ways) -> list[str]:
     ]
 
 
-def warning_title(ways: Ways, shown: int) -> str:
+def warning_title(ways: GateStats, shown: int) -> str:
     """What stands above the warnings that are shown."""
     items = "1 item" if ways.warned_items == 1 else f"{ways.warned_items:,} items"
     more = f", the first {shown} of {ways.warnings:,} warnings" if ways.warnings > shown else ""
     return f"Warnings: {items}{more}"
 
 
-def ways_sections(ways: Ways) -> list[RenderableType]:
+def ways_sections(ways: GateStats) -> list[RenderableType]:
     """For the terminal. Names and messages are printed as they are."""
     parts: list[RenderableType] = []
     if ways.gates:

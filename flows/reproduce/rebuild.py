@@ -15,7 +15,7 @@ from gpu_worker.monitor.failures import BrokenInstallation, DeviceLost, describe
 from steps.contract import Frame, StepResult
 from storage.images.image_formats import UnreadableImage, UnwritableImage
 from storage.images.images import EncodedImage, decode, encode
-from storage.images.png_recipe import ImageRecipe, StepMark
+from storage.images.png_recipe import ImageRecipe, Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,16 @@ def rebuild(
     runtime: WorkerRuntime,
     *,
     max_pixels: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Rebuilt:
     """Runs the plan's steps. `files`: SHA-256 -> bytes of the input files; `say` is told of each stage as it begins.
 
     No image on the way may have more than `max_pixels`. Raises CannotRebuild where a step, a model or the device fails.
     """
-    worker = _Rebuild(plan, files, runtime, max_pixels, say)
+    worker = _Rebuild(plan, files, runtime, max_pixels, log)
     file: EncodedImage | None = None
     image: Image.Image | None = None
-    marks: tuple[StepMark, ...] = ()
+    marks: tuple[Provenance, ...] = ()
     recipe = ImageRecipe(())
     for number, planned in enumerate(plan.steps, 1):
         marks = (*marks, planned.here)
@@ -53,7 +53,7 @@ def rebuild(
             # As the worker does: only PNG surely gives back the pixels that it was given.
             if is_last or result.encoding.format != "png":
                 recipe = ImageRecipe(marks, runtime.made_with(planned.visit.step))
-                say(f"{planned.label}: encoding")
+                log(f"{planned.label}: encoding")
                 file = _encoded(result, recipe)
                 image = decode(file.data, max_pixels=max_pixels)
         except _FAILURES as error:
@@ -80,7 +80,7 @@ class _Rebuild:
     files: Mapping[str, bytes]
     runtime: WorkerRuntime
     max_pixels: int
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
     def run(self, planned: PlannedStep, image: Image.Image | None) -> StepResult:
         step = planned.visit.step
@@ -89,9 +89,9 @@ class _Rebuild:
         }
         with self.runtime.context() as context:
             for ref in step.model_refs():
-                self.say(f"{planned.label}: loading {ref}")
+                self.log(f"{planned.label}: loading {ref}")
                 context.model(ref)
-            self.say(planned.label)
+            self.log(planned.label)
             (outcome,) = run_in_batches(
                 step,
                 [Frame(planned.item, image, inputs)],

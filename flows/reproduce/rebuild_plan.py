@@ -19,10 +19,10 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.documents.validation import check
 from gpu_worker.monitor.failures import describe
 from gpu_worker.walk.item_path import ItemPath
-from gpu_worker.walk.step_mark import mark_step
+from gpu_worker.walk.step_mark import provenance_of
 from steps.contract import Step
 from steps.recipe.program import Program, Visit
-from storage.images.png_recipe import ImageRecipe, StepMark
+from storage.images.png_recipe import ImageRecipe, Provenance
 from storage.objects.keys import fingerprint
 
 MAX_STEPS = 256  # a recipe has 64 at most, some of which may have run more than once
@@ -52,8 +52,8 @@ class PlannedStep:
 
     visit: Visit
     item: Item
-    then: StepMark
-    here: StepMark
+    then: Provenance
+    here: Provenance
     files: Mapping[ItemFile, str]  # SHA-256
 
     @property
@@ -106,7 +106,7 @@ class _Planner:
     differences: list[Difference] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    def check_chain(self, marks: Sequence[StepMark]) -> None:
+    def check_chain(self, marks: Sequence[Provenance]) -> None:
         """Whether the text is one that Pixelmill wrote, as far as it can prove that."""
         if not marks:
             self._refuse("steps", "the image names no step that made it")
@@ -128,7 +128,7 @@ class _Planner:
                 self._refuse(place, message)
             before = mark.fingerprint
 
-    def add(self, number: int, mark: StepMark) -> None:
+    def add(self, number: int, mark: Provenance) -> None:
         place = _label(number, mark)
         found = self._step(mark, place)
         if found is None:
@@ -157,12 +157,12 @@ class _Planner:
             return
         visit = Visit(id=place, step_id=place, name=mark.step, step=step)
         so_far = ItemPath(item, Program(()), marks=tuple(planned.here for planned in self.steps))
-        here = mark_step(so_far, visit, self.digests, lambda digest: digest)
+        here = provenance_of(so_far, visit, self.digests, lambda digest: digest)
         if mark.version != step.version:
             self._differ("version", place, str(mark.version), str(step.version))
         self.steps.append(PlannedStep(visit, item, mark, here, files))
 
-    def _step(self, mark: StepMark, place: str) -> tuple[Step, Item] | None:
+    def _step(self, mark: Provenance, place: str) -> tuple[Step, Item] | None:
         """The step, and the item without its files."""
         try:
             kind = load_step(mark.step)
@@ -190,7 +190,7 @@ class _Planner:
             else:  # the version that made the image did not know it, or this one does without it
                 self._differ("parameter", f"{place}.{name}", was, now)
 
-    def _find_models(self, step: Step, mark: StepMark, place: str) -> bool:
+    def _find_models(self, step: Step, mark: Provenance, place: str) -> bool:
         """Takes up the digests of the step's models. Returns whether all are here."""
         refs = step.model_refs()
         if refs and not self.can_compute:
@@ -233,11 +233,11 @@ class _Planner:
             self.differences.append(difference)
 
 
-def _label(number: int, mark: StepMark) -> str:
+def _label(number: int, mark: Provenance) -> str:
     return f"step {number} ({legible(mark.step)[:60]})"
 
 
-def _true_fingerprint(mark: StepMark) -> str | None:
+def _true_fingerprint(mark: Provenance) -> str | None:
     """None for values that no fingerprint can be made of, such as NaN or half a character."""
     try:
         return fingerprint(

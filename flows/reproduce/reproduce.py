@@ -1,6 +1,6 @@
 """Makes an image again from what its file says of itself, and finds out whether it is the same."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +10,7 @@ from PIL import Image
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import resolve, shown
+from configs.reporting import Log
 from configs.settings.settings import Settings
 from flows.reproduce.pixel_difference import PixelDifference, pixel_difference
 from flows.reproduce.rebuild import Rebuilt, rebuild
@@ -25,10 +26,8 @@ from storage.objects.artefacts import ContentConflict, StoreError
 from storage.objects.folder_store import FolderStore
 from storage.objects.keys import sha256_hex
 
-Say = Callable[[str], None]
 
-
-class Verdict(StrEnum):
+class ReproductionResult(StrEnum):
     IDENTICAL = "identical"
     WITHIN_TOLERANCE = "within tolerance"
     DIFFERENT = "different"
@@ -41,7 +40,7 @@ class Reproduction:
 
     image: str
     recipe: ImageRecipe
-    verdict: Verdict
+    verdict: ReproductionResult
     tolerance: int
     size: tuple[int, int]
     rebuilt: Rebuilt
@@ -58,7 +57,7 @@ class _Original(NamedTuple):
 
 
 def reproduce(
-    image: str, *, inputs: Sequence[str], tolerance: int, save: Path | None, settings: Settings, say: Say
+    image: str, *, inputs: Sequence[str], tolerance: int, save: Path | None, settings: Settings, log: Log
 ) -> Reproduction:
     """Reads the image (a path or URI), makes it again on this machine, and compares. `tolerance` is 0 … 255.
 
@@ -66,21 +65,21 @@ def reproduce(
     InvalidInput with every mistake at once before anything is computed, CannotRebuild where computing fails; then
     nothing was written.
     """
-    say("reading")
+    log("reading")
     problems: list[Problem] = []
     original = _read_original(image, settings, problems)
     files = _read_inputs(inputs, settings, problems)
     if save is not None:
         problems += _objections(save, original)
-    plan = _plan(image, original, files, settings, problems, say)
+    plan = _plan(image, original, files, settings, problems, log)
     if problems or original is None or plan is None:
         raise InvalidInput(problems)
     data = {digest: content for digest, (_, content) in files.items()}
     try:
-        rebuilt = rebuild(plan, data, get_runtime(settings), max_pixels=settings.max_pixels, say=say)
+        rebuilt = rebuild(plan, data, get_runtime(settings), max_pixels=settings.max_pixels, log=log)
     except CannotRebuild as reasons:
         raise CannotRebuild(_in_file(reasons.problems, image)) from reasons
-    say("comparing")
+    log("comparing")
     pixels = pixel_difference(original.image, rebuilt.image)
     return Reproduction(
         image=shown(image),
@@ -147,11 +146,11 @@ def _plan(
     files: Mapping[str, object],
     settings: Settings,
     problems: list[Problem],
-    say: Say,
+    log: Log,
 ) -> RebuildPlan | None:
     if original is None:
         return None
-    say("looking for its models")
+    log("looking for its models")
     try:
         return plan_rebuild(
             original.recipe, get_runtime(settings).catalogue, files=files.keys(), can_compute=can_compute()
@@ -165,12 +164,12 @@ def _in_file(problems: Iterable[Problem], image: str) -> list[Problem]:
     return [replace(problem, file=shown(image)) for problem in problems]
 
 
-def _verdict(pixels: PixelDifference | None, tolerance: int) -> Verdict:
+def _verdict(pixels: PixelDifference | None, tolerance: int) -> ReproductionResult:
     if pixels is None:
-        return Verdict.DIFFERENT
+        return ReproductionResult.DIFFERENT
     if not pixels.differing:
-        return Verdict.IDENTICAL
-    return Verdict.WITHIN_TOLERANCE if pixels.worst <= tolerance else Verdict.DIFFERENT
+        return ReproductionResult.IDENTICAL
+    return ReproductionResult.WITHIN_TOLERANCE if pixels.worst <= tolerance else ReproductionResult.DIFFERENT
 
 
 def _environment_differences(then: ImageRecipe, here: ImageRecipe) -> list[Difference]:

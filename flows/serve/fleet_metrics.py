@@ -16,7 +16,7 @@ from typing_extensions import override
 from gpu_worker.monitor.metric_table import Metric
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import Fleet, ItemState, JobStatus, Progress, ShardState
-from storage.ledger.silent_jobs import SilentJobs
+from storage.ledger.silent_jobs import OrphanedJobs
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # Counting a million items takes 0.2 s. It is repeated after 50 times as long as it took: at most 2 % of a core.
@@ -70,10 +70,10 @@ class FleetWatch:
     _progress: Progress | None = None
     _count_again_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _silent: SilentJobs = field(init=False)
+    _silent: OrphanedJobs = field(init=False)
 
     def __post_init__(self) -> None:
-        self._silent = SilentJobs(self.clock)
+        self._silent = OrphanedJobs(self.clock)
 
     def look(self, ledger: Ledger) -> "FleetLook":
         """Asks the ledger. Raises its errors."""

@@ -21,7 +21,7 @@ from flows.burst.review_wait import nudge
 from flows.pages.review_page import decision_row
 from flows.prefect_api.served_hosts import LOOPBACK_NAMES
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import Verdict
+from storage.ledger.records import ReviewVerdict
 
 MAX_BODY = 32 * 2**20  # a hundred thousand names with their fingerprints
 _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store"}
@@ -30,7 +30,7 @@ _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer
 class _Decision(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    verdict: Verdict
+    verdict: ReviewVerdict
     items: dict[str, str]  # name -> fingerprint of the image that was seen
     reason: str = Field(default="", max_length=2000)
 
@@ -90,7 +90,7 @@ class ReviewApi:
         message = f"{len(decided.items):,} {wanted.verdict.value}; {decided.waiting:,} wait still."
         if goes_on is not False:
             message += " The burst that waited goes on."
-        elif wanted.verdict is Verdict.ACCEPTED and not self._ledger.waits(job_id):
+        elif wanted.verdict is ReviewVerdict.ACCEPTED and not self._ledger.waits(job_id):
             message += f" `pixelmill resume {job_id}` takes them on."
         return _answer({"message": message, "items": list(decided.items), "waiting": decided.waiting})
 

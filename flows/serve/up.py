@@ -9,17 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+from configs.reporting import Log
 from configs.settings.private_files import own_folder
 from configs.settings.settings import Settings, variable_of
 from flows.prefect_api.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
-from flows.prefect_api.local import Say, supervised, worker_process
+from flows.prefect_api.local import supervised, worker_process
 from flows.prefect_api.server import ServerError, local_server, require_port
 from gpu_worker.monitor.logs import prefect_environment
 
 LOOK_SECONDS = 0.5
 
 
-def serve_forever(settings: Settings, *, port: int, gallery_port: int, say: Say) -> None:
+def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log) -> None:
     """Runs until SIGINT or SIGTERM; what it started ends with it. All of it listens at 127.0.0.1 only.
 
     Raises InvalidInput, before anything is started, for deployments with mistakes; ServerError where a port is taken,
@@ -33,25 +34,25 @@ def serve_forever(settings: Settings, *, port: int, gallery_port: int, say: Say)
         signal.signal(number, lambda number, _: signals.append(number))
     with ExitStack() as stack:
         stack.enter_context(_only_one(settings))
-        say("starting the Prefect server")
+        log("starting the Prefect server")
         api_url = stack.enter_context(local_server(settings, port=port, ui=True))
         stack.enter_context(temporary_settings({PREFECT_API_URL: api_url}))
         ensure_pool_and_deployments(settings, wanted)
         # Only now: the galleries of an `up` that was killed a moment ago have ended meanwhile.
         require_port(gallery_port)
-        say("starting the workers")
+        log("starting the workers")
         galleries = settings.gallery_url or f"http://127.0.0.1:{gallery_port}"
         environment = {**os.environ, "PREFECT_API_URL": api_url, variable_of("gallery_url"): galleries}
-        stack.enter_context(worker_process(settings, api_url, say=say))
-        stack.enter_context(_burst_worker(settings, environment, say))
-        stack.enter_context(_gallery_server(settings, environment, gallery_port, say))
-        say(f"ready: {api_url.removesuffix('/api')} (Ctrl-C stops it)")
-        say(f"galleries: {galleries}; logs: {settings.home / 'logs'}")
+        stack.enter_context(worker_process(settings, api_url, log=log))
+        stack.enter_context(_burst_worker(settings, environment, log))
+        stack.enter_context(_gallery_server(settings, environment, gallery_port, log))
+        log(f"ready: {api_url.removesuffix('/api')} (Ctrl-C stops it)")
+        log(f"galleries: {galleries}; logs: {settings.home / 'logs'}")
         # Neither an event, whose lock the handler would need, nor a wait without an end: a signal that comes just
         # before it would be seen with the next one only.
         while not signals:
             time.sleep(LOOK_SECONDS)
-        say("stopping")
+        log("stopping")
 
 
 @contextmanager
@@ -69,18 +70,18 @@ def _only_one(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _burst_worker(settings: Settings, environment: Mapping[str, str], say: Say) -> AbstractContextManager[None]:
+def _burst_worker(settings: Settings, environment: Mapping[str, str], log: Log) -> AbstractContextManager[None]:
     """Bursts need no device: an ordinary process worker of Prefect runs them, each in a process of its own."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", BURST_POOL, "--type", "process"]
     # The worker gives each run a temporary folder.
     folder = settings.working_folder or Path.cwd()
     own = {"PREFECT_WORKER_QUERY_SECONDS": "2", variable_of("working_folder"): str(folder)}
     environment = {**environment, **prefect_environment(settings), **own}
-    return supervised(command, environment, settings.home / "logs" / "burst-worker.log", say=say)
+    return supervised(command, environment, settings.home / "logs" / "burst-worker.log", log=log)
 
 
 def _gallery_server(
-    settings: Settings, environment: Mapping[str, str], port: int, say: Say
+    settings: Settings, environment: Mapping[str, str], port: int, log: Log
 ) -> AbstractContextManager[None]:
     command = [sys.executable, "-m", "flows.cli.main", "serve", "--port", str(port), "--revive"]
-    return supervised(command, environment, settings.home / "logs" / "galleries.log", say=say)
+    return supervised(command, environment, settings.home / "logs" / "galleries.log", log=log)

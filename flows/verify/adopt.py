@@ -17,6 +17,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
+from configs.reporting import PixelmillError
 from flows.verify.read_back import READERS
 from gpu_worker.shard.new_artefact import MAX_ADOPTED_PIXELS
 from steps.contract import Fact, Step
@@ -24,7 +25,7 @@ from steps.facts import measure
 from storage.images.image_formats import FORMATS, FormatTraits, UnreadableImage, open_image, reading_errors
 from storage.images.images import decode
 from storage.images.manifest import manifest_keys
-from storage.images.png_recipe import StepMark, read_recipe
+from storage.images.png_recipe import Provenance, read_recipe
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
@@ -45,7 +46,7 @@ class Adoption(NamedTuple):
     left: Counter[str]
 
 
-class NotAdoptable(Exception):
+class NotAdoptable(PixelmillError):
     """The message says why."""
 
 
@@ -109,7 +110,7 @@ class _Adopter:
             created_at=datetime.now(UTC),
         )
 
-    def _facts(self, mark: StepMark, measured: Facts, *, exact: bool) -> Facts:
+    def _facts(self, mark: Provenance, measured: Facts, *, exact: bool) -> Facts:
         try:
             step: type[Step] = load_step(mark.step)
         except (UnknownName, BrokenEntry) as error:
@@ -141,7 +142,7 @@ def _whole_image(key: str, data: bytes) -> tuple[Image.Image, FormatTraits]:
     return decode(data, max_pixels=MAX_ADOPTED_PIXELS), traits
 
 
-def _last_mark(key: str, data: bytes) -> StepMark:
+def _last_mark(key: str, data: bytes) -> Provenance:
     """What made the image, if that is what its key says."""
     recipe = read_recipe(data)
     if recipe is None or not recipe.steps:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
 
+from configs.reporting import PixelmillError
 from flows.verify.findings import Finding, Kind
 from storage.images.manifest import flat_row, manifest_keys, manifest_row
 from storage.ledger.records import ItemReport, JobRecord
@@ -13,7 +14,7 @@ from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObjec
 Row = dict[str, Any]
 
 
-class UnreadableManifest(Exception):
+class UnreadableManifest(PixelmillError):
     """The file is no manifest."""
 
 
@@ -24,8 +25,8 @@ class ManifestCheck:
         self._store = store
         keys = manifest_keys(job.name)
         self._files = [
-            _File(keys.jsonl, _jsonl_rows, lambda row: row, store),
-            _File(keys.parquet, _parquet_rows, flat_row, store),
+            _ManifestFile(keys.jsonl, _jsonl_rows, lambda row: row, store),
+            _ManifestFile(keys.parquet, _parquet_rows, flat_row, store),
         ]
 
     def compare(self, report: ItemReport) -> Iterator[Finding]:
@@ -40,7 +41,7 @@ class ManifestCheck:
             yield from file.finish()
 
 
-class _File:
+class _ManifestFile:
     """One file, read in step with the ledger. What cannot be read is one finding, and nothing more is compared."""
 
     def __init__(

@@ -19,17 +19,14 @@ from storage.ledger.records import (
     JobStatus,
     Outcome,
     Progress,
-    StepEntry,
+    StepOutcome,
 )
+from storage.ledger.regate import JobChanged
 from storage.objects.artefacts import ArtefactStore, StoreError
 
 SLICE = 100  # items whose objects are read together, and after which progress is told
 
 Advance = Callable[[int], None]  # told how many more items are verified
-
-
-class JobWentOn(Exception):
-    """The job changed while it was being verified: the findings would be of two states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bo
     """Reads back every artefact and every final of the job. Memory: some 500 bytes for each item.
 
     `running`: somebody works at the job now; it is verified as far as the ledger says it is. Raises StoreError where
-    the store refuses, or seems to be another one than the job was written to, and JobWentOn.
+    the store refuses, or seems to be another one than the job was written to, and JobChanged.
     """
     job = ledger.job(job_id)
     complete = not running and job.status in (JobStatus.DONE, JobStatus.INCOMPLETE)
@@ -75,7 +72,7 @@ def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bo
         check.tell(wrong_pages(job, build_summary(ledger, job, store, run=job.run), store))
     now = ledger.job(job_id)
     if not running and (now.run, now.status) != (job.run, job.status):
-        raise JobWentOn(f"{job_id} went on while it was being verified: verify it again")
+        raise JobChanged(f"{job_id} went on while it was being verified: verify it again")
     return Verification(
         job=job,
         progress=progress,
@@ -199,6 +196,6 @@ class _Check:
             self.findings.add(Finding(kind, f"{key}: {message}", name, key))
 
 
-def _entries(reports: Iterable[ItemReport]) -> Iterator[StepEntry]:
+def _entries(reports: Iterable[ItemReport]) -> Iterator[StepOutcome]:
     for report in reports:
         yield from report.steps.values()

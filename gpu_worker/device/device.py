@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from configs.reporting import PixelmillError
+
 DeviceKind = Literal["cuda", "mps", "cpu"]
 MEGABYTE = 2**20
 
 
-class DeviceUnavailable(Exception):
+class DeviceUnavailable(PixelmillError):
     """The device that the settings ask for is not there."""
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from configs.reporting import PixelmillError
 from gpu_worker.device import telemetry
 from gpu_worker.device.model_pool import ModelLoadError
 from gpu_worker.device.relief import Relieved, does_not_fit, stronger, strongest_offered
-from gpu_worker.device.working_sizes import MemoryKey, Rung, WorkingSizes, memory_key
+from gpu_worker.device.working_sizes import BatchPlan, BatchSizeCache, MemoryKey, memory_key
 from gpu_worker.monitor.failures import (
     BrokenInstallation,
     DeviceLost,
@@ -20,7 +21,7 @@ from gpu_worker.monitor.failures import (
     is_device_lost,
     is_out_of_memory,
 )
-from steps.contract import Frame, Relief, Step, StepContext, StepResult
+from steps.contract import Frame, MemoryFallback, Step, StepContext, StepResult
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ MODES = ("RGB", "RGBA")
 NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 
 
-class InvalidResult(Exception):
+class InvalidResult(PixelmillError):
     """A step broke its contract: it is the step that needs mending, not the item."""
 
 
@@ -62,7 +63,7 @@ def run_in_batches(
     name: str | None = None,
     model_digests: Mapping[str, str] = NO_DIGESTS,
     free_memory: Callable[[], bool] = lambda: False,
-    sizes: WorkingSizes | None = None,
+    sizes: BatchSizeCache | None = None,
 ) -> Iterator[BatchOutcome]:
     """Computes the frames in micro-batches of at most `limit` with equal batch keys; every frame is in one outcome.
 
@@ -75,7 +76,7 @@ def run_in_batches(
     Raises ModelLoadError, BrokenInstallation and DeviceLost, which concern all frames to come, and the errors of the
     ledger of `sizes`.
     """
-    sizes = WorkingSizes() if sizes is None else sizes
+    sizes = BatchSizeCache() if sizes is None else sizes
     worker = _MicroBatches(step, context, limit, name or type(step).__name__, free_memory, sizes)
     waiting: deque[tuple[Frame, ...]] = deque(_group(step, frames))
     while waiting:
@@ -108,19 +109,19 @@ class _MicroBatches:
         limit: int,
         label: str,
         free_memory: Callable[[], bool],
-        sizes: WorkingSizes,
+        sizes: BatchSizeCache,
     ) -> None:
         self._step, self._context, self._limit, self._label = step, context, limit, label
         self._free_memory, self._sizes = free_memory, sizes
         self._has_freed = False
 
-    def start(self, key: MemoryKey) -> Rung:
+    def start(self, key: MemoryKey) -> BatchPlan:
         rung = self._sizes.start(key, self._limit)
         return rung._replace(relief=strongest_offered(rung.relief, self._step, self._context))
 
-    def compute(self, batch: tuple[Frame, ...], key: MemoryKey, relief: Relief) -> BatchOutcome | None:
+    def compute(self, batch: tuple[Frame, ...], key: MemoryKey, relief: MemoryFallback) -> BatchOutcome | None:
         """None: to be halved."""
-        rung = Rung(len(batch), relief)
+        rung = BatchPlan(len(batch), relief)
         outcome = self._attempt(batch, key, rung)
         if isinstance(outcome, _Failure) and outcome.out_of_memory:
             known_before = self._sizes.did_not_fit(key, rung)
@@ -136,7 +137,7 @@ class _MicroBatches:
         return outcome
 
     def _relieve(
-        self, batch: tuple[Frame, ...], key: MemoryKey, tried: Relief, failure: _Failure, *, free: bool
+        self, batch: tuple[Frame, ...], key: MemoryKey, tried: MemoryFallback, failure: _Failure, *, free: bool
     ) -> BatchOutcome:
         """The one frame again, under stronger and stronger reliefs. `free`: with other models off the device first."""
         reliefs = stronger(tried, self._step, self._context)
@@ -146,7 +147,7 @@ class _MicroBatches:
         for relief in ([tried] if freed else []) + reliefs:
             if relief > tried:
                 telemetry.relief_tried(self._label, relief)
-            outcome = self._attempt(batch, key, Rung(1, relief))
+            outcome = self._attempt(batch, key, BatchPlan(1, relief))
             if isinstance(outcome, BatchOutcome):
                 if freed:
                     self._sizes.look_up(key)  # there is more room now than there was
@@ -169,7 +170,7 @@ class _MicroBatches:
     def _device(self) -> str:
         return self._sizes.device if self._step.model_refs() else "this machine"
 
-    def _attempt(self, batch: tuple[Frame, ...], key: MemoryKey, rung: Rung) -> BatchOutcome | _Failure:
+    def _attempt(self, batch: tuple[Frame, ...], key: MemoryKey, rung: BatchPlan) -> BatchOutcome | _Failure:
         outcome = _run(self._step, self._label, batch, Relieved(self._context, rung.relief))
         if isinstance(outcome, BatchOutcome):
             self._sizes.worked(key, rung, self._limit)

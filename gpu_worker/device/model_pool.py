@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from configs.catalogues.model_spec import ModelPart, ModelRef
+from configs.reporting import PixelmillError
 from gpu_worker.device import telemetry
 from gpu_worker.device.device import MEGABYTE, Device, held_mb, release_cached
 from gpu_worker.monitor.failures import is_out_of_memory
@@ -28,7 +29,7 @@ class Parts(Protocol):
     def part(self, ref: ModelRef) -> ModelPart: ...
 
 
-class ModelLoadError(Exception):
+class ModelLoadError(PixelmillError):
     """A model could not be loaded. Concerns the worker, not the item that happened to need the model first."""
 
     def __init__(self, ref: ModelRef, message: str) -> None:

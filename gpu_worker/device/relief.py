@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.catalogues.model_spec import ModelRef
-from steps.contract import Relief, Step, StepContext
+from steps.contract import MemoryFallback, Step, StepContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Relieved:
     """A StepContext under another relief. Nobody else's context changes."""
 
     context: StepContext
-    relief: Relief
+    relief: MemoryFallback
 
     @property
     def device(self) -> str:
@@ -23,21 +23,21 @@ class Relieved:
         return self.context.model(ref)
 
 
-def strongest_offered(wanted: Relief, step: Step, context: StepContext) -> Relief:
+def strongest_offered(wanted: MemoryFallback, step: Step, context: StepContext) -> MemoryFallback:
     """The relief wanted, or the strongest below it that the step has here: another worker may have had more."""
-    if wanted is Relief.NONE:
+    if wanted is MemoryFallback.NONE:
         return wanted
-    return max((relief for relief in step.reliefs(context) if relief <= wanted), default=Relief.NONE)
+    return max((relief for relief in step.reliefs(context) if relief <= wanted), default=MemoryFallback.NONE)
 
 
-def stronger(than: Relief, step: Step, context: StepContext) -> list[Relief]:
+def stronger(than: MemoryFallback, step: Step, context: StepContext) -> list[MemoryFallback]:
     """The reliefs that are left to try, in order."""
     return sorted(relief for relief in set(step.reliefs(context)) if relief > than)
 
 
-def does_not_fit(label: str, device: str, tried: Collection[Relief], error: str) -> str:
+def does_not_fit(label: str, device: str, tried: Collection[MemoryFallback], error: str) -> str:
     """What to tell of an item for which nothing helped."""
-    measures = {Relief.TILE: "in tiles", Relief.OFFLOAD: "with all that can wait kept off the device"}
+    measures = {MemoryFallback.TILE: "in tiles", MemoryFallback.OFFLOAD: "with all that can wait kept off the device"}
     ways = ["alone", *(measures[relief] for relief in sorted(tried) if relief in measures)]
     return (
         f"{label}: the image does not fit in the memory of {device}, even {' and '.join(ways)}. Make it smaller "

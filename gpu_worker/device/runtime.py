@@ -15,7 +15,7 @@ from configs.settings.settings import Settings
 from gpu_worker.device.device import Device, choose_device
 from gpu_worker.device.made_with import made_with
 from gpu_worker.device.model_pool import ModelLoadError, ModelPool, OnLoad
-from steps.contract import Relief, Step, StepContext
+from steps.contract import MemoryFallback, Step, StepContext
 from storage.ledger.ledger import Ledger
 
 
@@ -117,8 +117,8 @@ class _Context:
         return self._runtime.device.torch
 
     @property
-    def relief(self) -> Relief:
-        return Relief.NONE
+    def relief(self) -> MemoryFallback:
+        return MemoryFallback.NONE
 
     def model(self, ref: ModelRef) -> Any:
         if ref not in self._handles:

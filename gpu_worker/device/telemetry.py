@@ -19,8 +19,8 @@ from configs.settings.warm_windows import WarmWindows
 from gpu_worker.device.device import MEGABYTE, Device, held_mb
 from gpu_worker.monitor.cold_start import cold_start
 from gpu_worker.monitor.metric_table import SECONDS_BUCKETS, TABLE
-from steps.contract import Relief
-from storage.ledger.records import ItemEnd, ItemState, Outcome, StepEntry
+from steps.contract import MemoryFallback
+from storage.ledger.records import ItemResult, ItemState, Outcome, StepOutcome
 from storage.objects.retries import retries
 
 
@@ -121,7 +121,7 @@ def work_begins(steps: Iterable[str], models: Iterable[ModelRef]) -> None:
         _load_seconds.labels(str(ref))
 
 
-def step_recorded(step: str, rows: Sequence[StepEntry], ends: Iterable[ItemEnd]) -> None:
+def step_recorded(step: str, rows: Sequence[StepOutcome], ends: Iterable[ItemResult]) -> None:
     """The ledger has these outcomes of a step, by its name in the catalogue, and these ends of items."""
     for outcome, count in Tally(row.outcome for row in rows).items():
         _images.labels(step, outcome.value).inc(count)
@@ -154,7 +154,7 @@ def memory_freed(step: str) -> None:
     _reliefs.labels(step, "free").inc()
 
 
-def relief_tried(step: str, relief: Relief) -> None:
+def relief_tried(step: str, relief: MemoryFallback) -> None:
     _reliefs.labels(step, relief.name.lower()).inc()
 
 

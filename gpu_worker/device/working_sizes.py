@@ -14,27 +14,31 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from steps.contract import Frame, Relief, Step
+from steps.contract import Frame, MemoryFallback, Step
 from storage.ledger.records import BatchSize
 
 PATIENCE = 64  # micro-batches: a failed try costs about one, so that tries stay below 2 % of the work
 STALE = timedelta(days=1)
 
 
-class Rung(NamedTuple):
+class BatchPlan(NamedTuple):
     """How many frames to compute together, under which relief; under any but NONE it is one."""
 
     size: int
-    relief: Relief = Relief.NONE
+    relief: MemoryFallback = MemoryFallback.NONE
 
-    def is_above(self, other: "Rung") -> bool:
+    def is_above(self, other: "BatchPlan") -> bool:
         return (self.relief, -self.size) < (other.relief, -other.size)
 
-    def next_up(self) -> "Rung":
-        return Rung(2 * self.size) if self.relief is Relief.NONE else Rung(1, Relief(self.relief - 1))
+    def next_up(self) -> "BatchPlan":
+        return (
+            BatchPlan(2 * self.size)
+            if self.relief is MemoryFallback.NONE
+            else BatchPlan(1, MemoryFallback(self.relief - 1))
+        )
 
-    def next_size_down(self) -> "Rung":
-        return Rung(max(1, self.size // 2), self.relief)
+    def next_size_down(self) -> "BatchPlan":
+        return BatchPlan(max(1, self.size // 2), self.relief)
 
 
 class MemoryKey(NamedTuple):
@@ -67,13 +71,13 @@ def memory_key(step: Step, frame: Frame, model_digests: Mapping[str, str]) -> Me
 class _Standing:
     """Where a kind of work stands on the ladder."""
 
-    rung: Rung
-    recorded: Rung | None = None
+    rung: BatchPlan
+    recorded: BatchPlan | None = None
     successes: int = 0  # full micro-batches on this rung since it was reached
     patience: int = PATIENCE
 
 
-class WorkingSizes:
+class BatchSizeCache:
     """The rungs on which work stands that did not fit as it came. Work that always fits is never in here.
 
     Safe to share between threads. Its methods raise the ledger's errors.
@@ -86,17 +90,17 @@ class WorkingSizes:
         self._standings: dict[MemoryKey, _Standing] = {}
         self._lock = threading.Lock()
 
-    def start(self, key: MemoryKey, limit: int) -> Rung:
+    def start(self, key: MemoryKey, limit: int) -> BatchPlan:
         """The rung to begin with: the one that worked last, the next one up when it is time to try that, or `limit`."""
         with self._lock:
             self._read(key)
             standing = self._standings.get(key)
             if standing is None:
-                return Rung(limit)
+                return BatchPlan(limit)
             rung = standing.rung.next_up() if standing.successes >= standing.patience else standing.rung
             return rung._replace(size=min(limit, rung.size))
 
-    def worked(self, key: MemoryKey, rung: Rung, limit: int) -> None:
+    def worked(self, key: MemoryKey, rung: BatchPlan, limit: int) -> None:
         """A micro-batch of this size was computed."""
         with self._lock:
             standing = self._standings.get(key)
@@ -108,7 +112,7 @@ class WorkingSizes:
                     self._record(key, standing)
             elif rung.is_above(standing.rung):
                 standing.rung, standing.successes, standing.patience = rung, PATIENCE, PATIENCE
-                if rung.relief is Relief.NONE and rung.size >= limit:
+                if rung.relief is MemoryFallback.NONE and rung.size >= limit:
                     self._forget(key, standing)
                 else:
                     self._record(key, standing)
@@ -116,7 +120,7 @@ class WorkingSizes:
                 standing.rung, standing.successes = rung, 0
                 self._record(key, standing)
 
-    def did_not_fit(self, key: MemoryKey, rung: Rung) -> bool:
+    def did_not_fit(self, key: MemoryKey, rung: BatchPlan) -> bool:
         """A micro-batch of this size ran out of memory. Whether it was but a try of a rung above the one known."""
         with self._lock:
             standing = self._standings.setdefault(key, _Standing(rung))
@@ -147,7 +151,7 @@ class WorkingSizes:
         self._device = self._device_name()
         stale = datetime.now(UTC) - STALE
         for digest, known in self._ledger.batch_sizes(self._device).items():
-            rung = Rung(known.size, Relief(min(known.relief, max(Relief))))
+            rung = BatchPlan(known.size, MemoryFallback(min(known.relief, max(MemoryFallback))))
             successes = PATIENCE if known.recorded_at < stale else 0
             self._standings[MemoryKey(digest, True)] = _Standing(rung, rung, successes)
 

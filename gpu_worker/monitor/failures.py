@@ -4,6 +4,7 @@ import re
 import sys
 import traceback
 
+from configs.reporting import PixelmillError
 from configs.settings.redaction import without_secrets
 
 # What allocators without an exception type of their own say: torch on CPU and MPS, onnxruntime, OpenCV, CUDA libraries.
@@ -20,11 +21,11 @@ _DEVICE_LOST = re.compile(
 _MAX_TRACEBACK = 20_000  # characters: the ledger keeps one for each failed item
 
 
-class DeviceLost(Exception):
+class DeviceLost(PixelmillError):
     """The device fails every call from now on. The process has to end and the shard has to start again elsewhere."""
 
 
-class BrokenInstallation(Exception):
+class BrokenInstallation(PixelmillError):
     """This worker's Python lacks a package: it is the worker that needs mending, not the items."""
 
     def __init__(self, error: ImportError) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from configs.reporting import PixelmillError
 from gpu_worker.process.child_figures import ChildReports
-from gpu_worker.process.warm_child import ABANDON_SIGNAL, Birth
+from gpu_worker.process.warm_child import ABANDON_SIGNAL, ChildSpec
 from gpu_worker.process.worker_metrics import WorkerMetrics
 
 FIRST_RESTART_SECONDS = 1.0
@@ -32,7 +33,7 @@ _SIGNAL_HINTS = {
 }
 
 
-class ChildEnded(Exception):
+class ChildEnded(PixelmillError):
     """The child is gone in the midst of a flow run. `status` as of subprocess: negative is the number of a signal."""
 
     def __init__(self, status: int) -> None:
@@ -53,7 +54,7 @@ def describe_end(status: int) -> str:
     return f"The worker's process was ended by signal {name}" + (f" ({hint})." if hint else ".")
 
 
-class WarmChild:
+class WorkerChild:
     """A running child process. `environment` is the whole environment it was started with."""
 
     def __init__(
@@ -72,9 +73,9 @@ class WarmChild:
     @classmethod
     async def start(
         cls, environment: Mapping[str, str], *, worker: str = "", reports: ChildReports | None = None
-    ) -> "WarmChild":
+    ) -> "WorkerChild":
         """Starts a child without waiting until it is ready. It tells its figures to `reports`."""
-        birth = Birth(time.monotonic(), worker=worker, figures=reports is not None)
+        birth = ChildSpec(time.monotonic(), worker=worker, figures=reports is not None)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -181,10 +182,10 @@ class ChildKeeper:
         self._environment = dict(environment)
         self._logger, self._metrics = logger, metrics
         self._ready = asyncio.Event()
-        self._child: WarmChild | None = None
+        self._child: WorkerChild | None = None
 
     @property
-    def child(self) -> WarmChild | None:
+    def child(self) -> WorkerChild | None:
         """The child of this moment, whether it is ready or not."""
         return self._child
 
@@ -217,13 +218,13 @@ class ChildKeeper:
                 self._metrics.child_ended()
                 await asyncio.shield(child.stop())
 
-    async def _start(self) -> WarmChild:
+    async def _start(self) -> WorkerChild:
         reports = self._metrics.figures.open() if self._metrics.is_wanted else None
-        child = await WarmChild.start(self._environment, worker=self._metrics.worker, reports=reports)
+        child = await WorkerChild.start(self._environment, worker=self._metrics.worker, reports=reports)
         self._metrics.child_started(child.pid)
         return child
 
-    async def _serve(self, child: WarmChild) -> None:
+    async def _serve(self, child: WorkerChild) -> None:
         problem = await child.ready()
         if problem is not None:
             self._logger.error("%s", problem)
@@ -237,7 +238,7 @@ class ChildKeeper:
         """Waits until a child takes flow runs."""
         await self._ready.wait()
 
-    async def ready_child(self, environment: Mapping[str, str]) -> WarmChild:
+    async def ready_child(self, environment: Mapping[str, str]) -> WorkerChild:
         """A child that takes flow runs and was started with `environment`, if need be in the place of another."""
         while True:
             await self._ready.wait()

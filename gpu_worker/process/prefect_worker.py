@@ -27,7 +27,7 @@ from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings, load_settings
 from gpu_worker.monitor.log_fields import shared_fields
 from gpu_worker.monitor.logs import use_logs
-from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WarmChild
+from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild
 from gpu_worker.process.pool_queue import watch_pool_queue
 from gpu_worker.process.worker_metrics import WorkerMetrics
 from gpu_worker.process.worker_settings import check_worker_settings
@@ -259,7 +259,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         finally:
             self._idle.set()
 
-    async def _supervise(self, child: WarmChild, flow_run: "FlowRun", environment: Mapping[str, str]) -> None:
+    async def _supervise(self, child: WorkerChild, flow_run: "FlowRun", environment: Mapping[str, str]) -> None:
         stopping = anyio.Event()
         result = None
         self._metrics.run_begins()
@@ -278,7 +278,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             # A state that the flow run has reached already stays: the API refuses this one then.
             await self._propose_crashed_state(flow_run, problem)
 
-    async def _stop_if_cancelled(self, flow_run_id: UUID, child: WarmChild, stopping: anyio.Event) -> None:
+    async def _stop_if_cancelled(self, flow_run_id: UUID, child: WorkerChild, stopping: anyio.Event) -> None:
         """Stops the child when somebody cancels or deletes the flow run, and reports it as cancelled.
 
         By asking, not by Prefect's websocket of events: that loses what is cancelled while it reconnects.

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from prefect.flows import Flow
 
     from configs.settings.settings import Settings
-    from gpu_worker.process.warmth import Warmth
+    from gpu_worker.process.warmth import ModelPreloader
 
 ABANDON_SIGNAL = signal.SIGUSR1
 PROBLEM_CHARACTERS = 4000  # keeps a reply, escaped, far below the 64 KiB that the parent reads as a line
@@ -51,7 +51,7 @@ Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class ChildSpec:
     """What the parent knows of a child that it starts."""
 
     spawned: float  # time.monotonic(), which all processes of a machine share
@@ -75,7 +75,7 @@ def main() -> int:
     born = time.monotonic()  # only the standard library is imported so far
     replies = Replies()
     end_with_parent(int(sys.argv[1]), signal.SIGKILL)
-    birth = Birth(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else Birth(born)
+    birth = ChildSpec(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else ChildSpec(born)
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_read_requests, args=(requests,), name="requests", daemon=True).start()
 
@@ -92,7 +92,7 @@ def main() -> int:
 
 
 def _live(
-    birth: Birth, born: float, settings: "Settings", requests: "queue.SimpleQueue[Message]", replies: "Replies"
+    birth: ChildSpec, born: float, settings: "Settings", requests: "queue.SimpleQueue[Message]", replies: "Replies"
 ) -> int:
     import prefect.flow_engine  # noqa: F401 - seconds that the first flow run need not wait
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -103,12 +103,12 @@ def _live(
     from gpu_worker.monitor.cold_start import cold_start
     from gpu_worker.monitor.logs import use_logs
     from gpu_worker.process.child_report import Reporter
-    from gpu_worker.process.warmth import Warmth
+    from gpu_worker.process.warmth import ModelPreloader
 
     use_logs(settings, prints=True)  # again, as Prefect has set up logging meanwhile
 
     cold_start.begin(birth.spawned, born)
-    warmth = Warmth(settings, get_runtime(settings))
+    warmth = ModelPreloader(settings, get_runtime(settings))
     telemetry.watch_warm_windows(warmth.windows)
     # A shard makes many small objects that last as long as a chunk: collecting after every 700 of them costs a tenth.
     # What a flow run leaves is collected after it; modules, which stay, need not be looked at (models may have to go).
@@ -142,7 +142,7 @@ class Replies:
             self._pipe.flush()
 
 
-def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, warmth: "Warmth") -> None:
+def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, warmth: "ModelPreloader") -> None:
     """Until told to shut down, or until a flow run was abandoned."""
     from gpu_worker.monitor.cold_start import cold_start
     from gpu_worker.monitor.log_fields import shared_fields
@@ -290,7 +290,7 @@ def _forget_modules(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _next_request(requests: "queue.SimpleQueue[Message]", warmth: "Warmth") -> Message:
+def _next_request(requests: "queue.SimpleQueue[Message]", warmth: "ModelPreloader") -> Message:
     while True:
         try:
             return requests.get(timeout=warmth.pause)

@@ -50,7 +50,7 @@ class WarmModels(Protocol):
     def evict_idle(self, seconds: float, keep: Collection[ModelRef] = ()) -> Collection[ModelRef]: ...
 
 
-class Warmth:
+class ModelPreloader:
     """The dials `keep_warm`, `warm_windows` and `idle_timeout` of one process.
 
     Within a window the models of `keep_warm` are loaded before work comes and stay, others leave after

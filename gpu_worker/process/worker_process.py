@@ -48,23 +48,23 @@ def start_worker(
     )
 
     use_logs(settings)
-    say = logger.info if settings.log_format == "json" else _print
+    log = logger.info if settings.log_format == "json" else _print
 
     async def serve() -> None:
         worker = PixelmillWorker(pool, name=name or _default_name(), settings=settings, needs_metrics=parent is None)
-        working = asyncio.ensure_future(worker.start(with_healthcheck=with_healthcheck, printer=say))
-        _end_on_signals(working, worker, say)
+        working = asyncio.ensure_future(worker.start(with_healthcheck=with_healthcheck, printer=log))
+        _end_on_signals(working, worker, log)
         await working
 
     if not PREFECT_API_URL.value():
-        say("PREFECT_API_URL is not set: start a server (`pixelmill up`) and set it to the server's address.")
+        log("PREFECT_API_URL is not set: start a server (`pixelmill up`) and set it to the server's address.")
         return 2
     patience = {PREFECT_WORKER_QUERY_SECONDS: QUERY_SECONDS, PREFECT_WORKER_HEARTBEAT_SECONDS: HEARTBEAT_SECONDS}
     with temporary_settings(set_defaults=patience):
         try:
             asyncio.run(serve())
         except (KeyboardInterrupt, asyncio.CancelledError):
-            say("The worker has stopped.")
+            log("The worker has stopped.")
     return 0
 
 
@@ -73,7 +73,7 @@ def _default_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-def _end_on_signals(working: "asyncio.Future[None]", worker: PixelmillWorker, say: Callable[[str], object]) -> None:
+def _end_on_signals(working: "asyncio.Future[None]", worker: PixelmillWorker, log: Callable[[str], object]) -> None:
     """Has SIGINT and SIGTERM end the worker. A cancellation can get lost in a library's task: it is then repeated."""
     loop = asyncio.get_running_loop()
 
@@ -83,7 +83,7 @@ def _end_on_signals(working: "asyncio.Future[None]", worker: PixelmillWorker, sa
             loop.call_later(CANCEL_AGAIN_SECONDS, cancel)
 
     def end() -> None:
-        say("The worker is stopping.")
+        log("The worker is stopping.")
         cancel()
         loop.call_later(HARD_END_SECONDS, os._exit, 1)  # its child ends with it
 

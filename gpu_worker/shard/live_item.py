@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from gpu_worker.shard.writer import End, Written
+from gpu_worker.shard.writer import PendingResult, Written
 from gpu_worker.walk.item_path import NO_IMAGE, ItemPath, Rejection
 from steps.contract import Fact
 from steps.recipe.program import Visit
-from storage.images.png_recipe import StepMark
+from storage.images.png_recipe import Provenance
 from storage.ledger.records import ItemState
 
 Facts = Future[Mapping[str, Fact]]
@@ -26,7 +26,7 @@ class Made:
 
 
 @dataclass(slots=True)
-class LiveItem:
+class RunningItem:
     """A path with its images. `alive` until the item has ended or waits for another round."""
 
     path: ItemPath
@@ -51,7 +51,7 @@ class LiveItem:
         """The image that the item has now."""
         return self.written[self.path.fingerprint] if self.path.fingerprint is not None else None
 
-    def visit(self, visit: Visit, mark: StepMark, made: Made) -> None:
+    def visit(self, visit: Visit, mark: Provenance, made: Made) -> None:
         self.path.visit(visit, mark, None)
         self.measuring[visit.id] = made.facts
         self.written[mark.fingerprint] = made.written
@@ -65,24 +65,24 @@ class LiveItem:
             self.path.facts[visit_id] = facts.result()
             del self.measuring[visit_id]
 
-    def end(self) -> End:
+    def end(self) -> PendingResult:
         """How the item ends when no step is left."""
         images = {visit_id: self.written[fingerprint] for visit_id, fingerprint in self.path.images()}
         if not images:
-            return End(self.path.item.name, ItemState.FAILED, error=NO_IMAGE)
-        return End(self.path.item.name, ItemState.DONE, images, warnings=tuple(self.path.warnings))
+            return PendingResult(self.path.item.name, ItemState.FAILED, error=NO_IMAGE)
+        return PendingResult(self.path.item.name, ItemState.DONE, images, warnings=tuple(self.path.warnings))
 
-    def refused(self, rejection: Rejection) -> End:
+    def refused(self, rejection: Rejection) -> PendingResult:
         """By a gate: a person may accept the image that the item has."""
         end = self.failed(rejection.step_id, rejection.reason, quarantined=True)
         return replace(end, refused_image=self.path.fingerprint, refused_by=rejection.gate)
 
-    def failed(self, step_id: str | None, error: str, *, quarantined: bool = False) -> End:
+    def failed(self, step_id: str | None, error: str, *, quarantined: bool = False) -> PendingResult:
         """`quarantined`: another try as things are would fail as well."""
         self.alive = False
         self.drop_image()
         state = ItemState.QUARANTINED if quarantined else ItemState.FAILED
-        return End(self.path.item.name, state, error=error, error_step=step_id)
+        return PendingResult(self.path.item.name, state, error=error, error_step=step_id)
 
 
 @dataclass(slots=True)
@@ -90,8 +90,8 @@ class Chunk:
     """Items that go through a step together: one task run per step."""
 
     label: str
-    items: list[LiveItem]
+    items: list[RunningItem]
 
     @property
-    def alive(self) -> list[LiveItem]:
+    def alive(self) -> list[RunningItem]:
         return [item for item in self.items if item.alive]

@@ -12,17 +12,17 @@ from PIL import Image
 from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.monitor.failures import describe, full_traceback
 from gpu_worker.monitor.log_fields import log_fields
-from gpu_worker.shard.live_item import Chunk, LiveItem, Made
+from gpu_worker.shard.live_item import Chunk, Made, RunningItem
 from gpu_worker.shard.new_artefact import NewArtefact
 from gpu_worker.shard.shard_work import ShardWork
 from gpu_worker.shard.step_facts import StepFacts, known_facts
 from gpu_worker.shard.step_frames import StepFrames
-from gpu_worker.shard.writer import End, Entry, Unit, Written, known, pixel_bytes
+from gpu_worker.shard.writer import PendingOutcome, PendingResult, RecordBatch, Written, known, pixel_bytes
 from gpu_worker.walk.item_path import ItemError, Rejection
-from gpu_worker.walk.step_mark import JobMismatch, mark_step
+from gpu_worker.walk.step_mark import JobMismatch, provenance_of
 from steps.contract import Fact, Frame, StepResult
 from steps.recipe.program import Visit
-from storage.images.png_recipe import ImageRecipe, StepMark
+from storage.images.png_recipe import ImageRecipe, Provenance
 from storage.ledger.records import Outcome, StepCounts
 from storage.objects.artefacts import DamagedObject, MissingObject, StoreError
 
@@ -31,11 +31,11 @@ MAX_KEPT_BYTES = 2**30  # of decoded pixels, that a chunk keeps for its next ste
 
 
 @dataclass(frozen=True, slots=True)
-class _Traveler:
+class _PendingItem:
     """An item that goes through the step, and what its image will be known by."""
 
-    live: LiveItem
-    mark: StepMark
+    live: RunningItem
+    mark: Provenance
 
 
 class ChunkStep:
@@ -46,7 +46,7 @@ class ChunkStep:
         self._frames = StepFrames(work, visit, self._fail_with)
         self._facts = StepFacts(work, visit)
         self._is_last = visit.id == work.program.visits[-1].id
-        self._unit: Unit = work.writer.open_unit(visit.id, visit.name)
+        self._unit: RecordBatch = work.writer.open_batch(visit.id, visit.name)
         self._counts = dict.fromkeys(Outcome, 0)
         self._seconds = 0.0
 
@@ -81,7 +81,7 @@ class ChunkStep:
         return StepCounts(**counts, seconds=self._seconds)
 
     # -- who goes through the step ---------------------------------------------------------------------------------
-    def _branch(self) -> list[LiveItem]:
+    def _branch(self) -> list[RunningItem]:
         wanted = []
         for live in self._chunk.alive:
             wants = self._wants(live)
@@ -91,7 +91,7 @@ class ChunkStep:
                 self._add(live, Outcome.SKIPPED)
         return wanted
 
-    def _wants(self, live: LiveItem) -> bool | None:
+    def _wants(self, live: RunningItem) -> bool | None:
         """Whether the item goes through the step; None if it has come to its end before."""
         try:
             if self._work.program.asks_before(self._visit) and not _settled(live):
@@ -118,24 +118,24 @@ class ChunkStep:
             if live.path.rejected is not None:
                 self._quarantine(live, live.path.rejected)
             else:
-                self._unit.add(Entry(live.path.item.index, None, artefact=live.last, end=live.end()))
+                self._unit.add(PendingOutcome(live.path.item.index, None, artefact=live.last, end=live.end()))
                 live.alive = False
                 live.drop_image()
 
-    def _quarantine(self, live: LiveItem, rejection: Rejection) -> None:
+    def _quarantine(self, live: RunningItem, rejection: Rejection) -> None:
         """By a gate. The image stays in the store, for people to look at."""
         logger.info("quarantined by %s: %s", rejection.gate, rejection.reason, extra={"item": live.path.item.name})
         last = live.last
-        self._unit.add(Entry(live.path.item.index, None, artefact=last, end=live.refused(rejection)))
+        self._unit.add(PendingOutcome(live.path.item.index, None, artefact=last, end=live.refused(rejection)))
 
-    def _mark(self, lives: Iterable[LiveItem]) -> list[_Traveler]:
+    def _mark(self, lives: Iterable[RunningItem]) -> list[_PendingItem]:
         lives = list(lives)
         self._frames.fetch_files(lives)
         travelers = []
         for live in lives:
             try:
-                mark = mark_step(live.path, self._visit, self._work.job.model_digests, self._work.inputs.digest)
-                travelers.append(_Traveler(live, mark))
+                mark = provenance_of(live.path, self._visit, self._work.job.model_digests, self._work.inputs.digest)
+                travelers.append(_PendingItem(live, mark))
             except JobMismatch:
                 raise
             except Exception as error:
@@ -143,13 +143,13 @@ class ChunkStep:
         return travelers
 
     # -- what exists already ---------------------------------------------------------------------------------------
-    def _reuse(self, travelers: list[_Traveler]) -> dict[str, list[_Traveler]]:
+    def _reuse(self, travelers: list[_PendingItem]) -> dict[str, list[_PendingItem]]:
         """Settles the travelers whose image exists; returns the others by fingerprint."""
         made = self._work.made
         unknown = list({traveler.mark.fingerprint for traveler in travelers} - made.keys())
         for fingerprint, artefact in self._work.ledger.find_artefacts(self._work.root, unknown).items():
             made[fingerprint] = Made(known(artefact), known_facts(artefact.facts), None)
-        to_compute: dict[str, list[_Traveler]] = {}
+        to_compute: dict[str, list[_PendingItem]] = {}
         for traveler in travelers:
             fingerprint = traveler.mark.fingerprint
             if fingerprint in made:
@@ -160,7 +160,7 @@ class ChunkStep:
         return to_compute
 
     # -- what has to be computed -----------------------------------------------------------------------------------
-    def _compute(self, waiting: dict[str, list[_Traveler]]) -> None:
+    def _compute(self, waiting: dict[str, list[_PendingItem]]) -> None:
         """Computes one item a fingerprint; the others of its group reuse its image, or try themselves if it failed."""
         while waiting:
             leaders = {travelers[0].live.path.item.index: travelers[0] for travelers in waiting.values()}
@@ -173,13 +173,13 @@ class ChunkStep:
                 elif followers:
                     waiting[fingerprint] = followers
 
-    def _compute_leaders(self, travelers: dict[int, _Traveler]) -> dict[str, Made]:
+    def _compute_leaders(self, travelers: dict[int, _PendingItem]) -> dict[str, Made]:
         made: dict[str, Made] = {}
         for frames in self._frames.read([traveler.live for traveler in travelers.values()]):
             made.update(self._compute_frames(frames, travelers))
         return made
 
-    def _compute_frames(self, frames: list[Frame], travelers: dict[int, _Traveler]) -> dict[str, Made]:
+    def _compute_frames(self, frames: list[Frame], travelers: dict[int, _PendingItem]) -> dict[str, Made]:
         made: dict[str, Made] = {}
         work, step = self._work, self._visit.step
         work.runtime.check_models(step.model_refs(), work.job.model_digests)
@@ -201,7 +201,7 @@ class ChunkStep:
                 made.update(self._accept(outcome, travelers))
         return made
 
-    def _accept(self, outcome: BatchOutcome, travelers: dict[int, _Traveler]) -> dict[str, Made]:
+    def _accept(self, outcome: BatchOutcome, travelers: dict[int, _PendingItem]) -> dict[str, Made]:
         if outcome.error is not None:
             for frame in outcome.frames:
                 live = travelers[frame.item.index].live
@@ -216,7 +216,7 @@ class ChunkStep:
             self._pass_on(traveler, made[fingerprint], Outcome.COMPUTED, outcome.seconds)
         return made
 
-    def _write(self, traveler: _Traveler, frame: Frame, result: StepResult) -> Made:
+    def _write(self, traveler: _PendingItem, frame: Frame, result: StepResult) -> Made:
         if self._visit.step.keeps_image:
             assert traveler.live.last is not None
             judged = _judged(traveler.live.last, traveler.mark.fingerprint, self._visit.name, result.facts)
@@ -244,15 +244,15 @@ class ChunkStep:
         return kept + pixel_bytes(image) <= MAX_KEPT_BYTES
 
     # -- outcomes --------------------------------------------------------------------------------------------------
-    def _pass_on(self, traveler: _Traveler, made: Made, outcome: Outcome, seconds: float = 0.0) -> None:
+    def _pass_on(self, traveler: _PendingItem, made: Made, outcome: Outcome, seconds: float = 0.0) -> None:
         traveler.live.visit(self._visit, traveler.mark, made)
         self._add(traveler.live, outcome, seconds=seconds, made=made)
 
-    def _fail_with(self, live: LiveItem, error: Exception) -> None:
+    def _fail_with(self, live: RunningItem, error: Exception) -> None:
         message = str(error) if isinstance(error, ItemError) else describe(error)
         self._fail(live, message, full_traceback(error))
 
-    def _fail(self, live: LiveItem, error: str, traceback: str | None = None, *, quarantined: bool = False) -> None:
+    def _fail(self, live: RunningItem, error: str, traceback: str | None = None, *, quarantined: bool = False) -> None:
         end = live.failed(self._visit.id, error, quarantined=quarantined)
         about = {"item": live.path.item.name, "trace": traceback}
         logger.warning("item %s: %s", "quarantined" if quarantined else "failed", error, extra=about)
@@ -260,29 +260,29 @@ class ChunkStep:
 
     def _add(
         self,
-        live: LiveItem,
+        live: RunningItem,
         outcome: Outcome,
         *,
         seconds: float = 0.0,
         made: Made | None = None,
         error: str | None = None,
         traceback: str | None = None,
-        end: End | None = None,
+        end: PendingResult | None = None,
     ) -> None:
         written = made.written if made else None
         self._counts[outcome] += 1
         cost = self._work.price(seconds)
-        self._unit.add(Entry(live.path.item.index, outcome, seconds, written, error, traceback, end, cost))
+        self._unit.add(PendingOutcome(live.path.item.index, outcome, seconds, written, error, traceback, end, cost))
 
 
-def _may_want(live: LiveItem, visit: Visit) -> bool:
+def _may_want(live: RunningItem, visit: Visit) -> bool:
     try:
         return live.path.wants(visit) is not False
     except ItemError:
         return False  # it fails there, which takes no step
 
 
-def _settled(live: LiveItem) -> bool:
+def _settled(live: RunningItem) -> bool:
     """Whether the facts of the item's images are there. Raises ItemError, and StoreError if the store fails."""
     try:
         live.settle_facts()

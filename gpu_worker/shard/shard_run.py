@@ -10,18 +10,19 @@ from types import TracebackType
 from typing import Self
 
 from configs.documents.item import Item
+from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 from gpu_worker.device import telemetry
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.monitor.failures import describe
 from gpu_worker.monitor.log_fields import shared_fields
 from gpu_worker.shard.inputs import Inputs
-from gpu_worker.shard.live_item import Chunk, LiveItem
+from gpu_worker.shard.live_item import Chunk, RunningItem
 from gpu_worker.shard.losses import Losses
 from gpu_worker.shard.run_chunk import ChunkStep
 from gpu_worker.shard.shard_work import ShardWork
-from gpu_worker.shard.writer import End, Entry, Writer
-from gpu_worker.walk.foresight import Foresight, foresee
+from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
+from gpu_worker.walk.foresight import Prediction, foresee
 from gpu_worker.walk.item_path import ItemPath
 from steps.recipe.program import Program, Visit
 from storage.inputs.sources import read_item_file
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 Pair = tuple[Chunk, Visit]
 
 
-class ShardHalted(Exception):
+class ShardHalted(PixelmillError):
     """Somebody wants the shard to stop. What was computed until then is written and recorded."""
 
 
@@ -161,7 +162,7 @@ class ShardRun:
         size = self._settings.chunk_size
         starts = range(0, len(items), size)
         return [
-            Chunk(f"{label} {number}", [LiveItem(self._path(item)) for item in items[start : start + size]])
+            Chunk(f"{label} {number}", [RunningItem(self._path(item)) for item in items[start : start + size]])
             for number, start in enumerate(starts)
         ]
 
@@ -189,10 +190,10 @@ class ShardRun:
             "the store keeps losing this item's images while the job runs: check what else deletes objects there, "
             "such as a lifecycle rule"
         )
-        unit = self._work.writer.open_unit(last.id, last.name)
+        unit = self._work.writer.open_batch(last.id, last.name)
         for item in items:
-            end = End(item.name, ItemState.FAILED, error=error, error_step=last.id)
-            unit.add(Entry(item.index, Outcome.FAILED, error=error, end=end))
+            end = PendingResult(item.name, ItemState.FAILED, error=error, error_step=last.id)
+            unit.add(PendingOutcome(item.index, Outcome.FAILED, error=error, end=end))
         unit.seal()
 
     # -- fetching ahead ----------------------------------------------------------------------------------------------
@@ -221,9 +222,9 @@ class ShardRun:
         for _, foreseen in walk:
             for one in foreseen:
                 index = one.path.item.index
-                if one.foresight is Foresight.REUSE:
+                if one.foresight is Prediction.REUSE:
                     newest[index] = one.artefact
-                elif one.foresight is Foresight.COMPUTE and index not in computing:
+                elif one.foresight is Prediction.COMPUTE and index not in computing:
                     computing.add(index)
                     if (artefact := newest[index]) is not None:
                         self._work.inputs.fetch_image(artefact)
@@ -232,7 +233,7 @@ class ShardRun:
         return self._work.ledger.find_artefacts(self._work.root, fingerprints)
 
 
-def _written(live: LiveItem) -> ArtefactRecord | None:
+def _written(live: RunningItem) -> ArtefactRecord | None:
     """The item's newest image, if it has one and that is in the store by now."""
     if live.image is None and live.last is not None and live.last.done() and live.last.exception() is None:
         return live.last.result()

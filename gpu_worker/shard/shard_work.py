@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from configs.catalogues.model_spec import ModelRef
 from configs.settings.settings import Settings
 from gpu_worker.device.runtime import WorkerRuntime
-from gpu_worker.device.working_sizes import WorkingSizes
+from gpu_worker.device.working_sizes import BatchSizeCache
 from gpu_worker.shard.inputs import Inputs
 from gpu_worker.shard.live_item import Made
 from gpu_worker.shard.losses import Losses
@@ -32,10 +32,10 @@ class ShardWork:
     measurers: ThreadPoolExecutor
     keep_images: bool  # between the steps of a chunk; otherwise they are read from the store again
     made: dict[str, Made] = field(default_factory=dict)  # by fingerprint; without images
-    sizes: WorkingSizes = field(init=False)
+    sizes: BatchSizeCache = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sizes = WorkingSizes(self.ledger, lambda: self.runtime.device.name)
+        self.sizes = BatchSizeCache(self.ledger, lambda: self.runtime.device.name)
 
     def record_load(self, ref: ModelRef, seconds: float) -> None:
         """Tells the ledger that a model was loaded for this job."""

@@ -8,7 +8,7 @@ from PIL import Image
 
 from configs.documents.item import Item
 from gpu_worker.monitor.failures import describe
-from gpu_worker.shard.live_item import Facts, LiveItem, Made
+from gpu_worker.shard.live_item import Facts, Made, RunningItem
 from gpu_worker.shard.on_demand import OnDemand
 from gpu_worker.shard.shard_work import ShardWork
 from gpu_worker.shard.writer import Written
@@ -34,7 +34,7 @@ class StepFacts:
             return self._work.measurers.submit(measured)
         return OnDemand(measured)
 
-    def completed(self, live: LiveItem, made: Made) -> Made:
+    def completed(self, live: RunningItem, made: Made) -> Made:
         """What exists, once it has all facts that the recipe asks for: it may have been made for another one."""
         has_source = live.last is not None
         if not self._visit.facts or (

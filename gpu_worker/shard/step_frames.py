@@ -5,7 +5,7 @@ from functools import partial
 
 from PIL import Image
 
-from gpu_worker.shard.live_item import LiveItem
+from gpu_worker.shard.live_item import RunningItem
 from gpu_worker.shard.shard_work import ShardWork
 from gpu_worker.shard.writer import pixel_bytes
 from steps.contract import Frame
@@ -20,20 +20,20 @@ MAX_FRAME_BYTES = 2**30  # that a step is given at once
 class StepFrames:
     """Of one visit. `fail` ends an item whose own file cannot be had."""
 
-    def __init__(self, work: ShardWork, visit: Visit, fail: Callable[[LiveItem, Exception], None]) -> None:
+    def __init__(self, work: ShardWork, visit: Visit, fail: Callable[[RunningItem, Exception], None]) -> None:
         self._work, self._visit, self._fail = work, visit, fail
 
-    def fetch_files(self, lives: Iterable[LiveItem]) -> None:
+    def fetch_files(self, lives: Iterable[RunningItem]) -> None:
         """Begins to read the items' own files."""
         for live in lives:
             for location in self._locations(live):
                 self._work.inputs.fetch_file(location)
 
-    def read(self, lives: Sequence[LiveItem]) -> Iterator[list[Frame]]:
+    def read(self, lives: Sequence[RunningItem]) -> Iterator[list[Frame]]:
         """In order, in parts that fit into memory together. Without items whose image or file cannot be had."""
         return _in_bounds(self._frames(lives))
 
-    def release(self, lives: Sequence[LiveItem]) -> None:
+    def release(self, lives: Sequence[RunningItem]) -> None:
         """Lets go of what these items have been given."""
         # The newest image of an item that goes on may have been fetched for a later step.
         used = {
@@ -42,7 +42,7 @@ class StepFrames:
         locations = {location for live in lives for location in self._locations(live)}
         self._work.inputs.release(locations=locations, fingerprints=used)
 
-    def _frames(self, lives: Sequence[LiveItem]) -> Iterator[Frame]:
+    def _frames(self, lives: Sequence[RunningItem]) -> Iterator[Frame]:
         fetching: dict[int, Callable[[], Image.Image]] = {}
         for live in lives:
             if live.image is None and live.last is not None and (stored := _stored(live)) is not None:
@@ -53,7 +53,7 @@ class StepFrames:
             if frame is not None:
                 yield frame
 
-    def _frame(self, live: LiveItem, fetched: Callable[[], Image.Image] | None) -> Frame | None:
+    def _frame(self, live: RunningItem, fetched: Callable[[], Image.Image] | None) -> Frame | None:
         if not live.alive:
             return None
         try:
@@ -73,7 +73,7 @@ class StepFrames:
             return None
         return Frame(self._visit.item(item), image, files)
 
-    def _locations(self, live: LiveItem) -> list[str]:
+    def _locations(self, live: RunningItem) -> list[str]:
         item = live.path.item
         files = (getattr(item, file) for file in self._visit.step.item_files(item))
         return [location for location in files if location is not None]
@@ -94,7 +94,7 @@ def _in_bounds(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         yield part
 
 
-def _stored(live: LiveItem) -> ArtefactRecord | None:
+def _stored(live: RunningItem) -> ArtefactRecord | None:
     """The item's newest image once it is in the store. None, and no longer alive, if it could not be encoded."""
     assert live.last is not None
     try:

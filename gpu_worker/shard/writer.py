@@ -19,7 +19,7 @@ from gpu_worker.monitor.failures import BrokenInstallation, describe, full_trace
 from gpu_worker.shard.new_artefact import NewArtefact, store_artefact
 from storage.ledger.finals import final_keys
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemEnd, ItemState, JobRecord, Outcome, StepEntry
+from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, JobRecord, Outcome, StepOutcome
 from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def known(record: ArtefactRecord) -> Written:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class PendingResult:
     """How an item ends once its images are written. `images`: step id -> image, of the steps visited, in order."""
 
     name: str
@@ -54,8 +54,8 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A StepEntry whose image may still be on its way to the store. `outcome` None: the end of an item alone."""
+class PendingOutcome:
+    """A StepOutcome whose image may still be on its way to the store. `outcome` None: the end of an item alone."""
 
     index: int
     outcome: Outcome | None
@@ -63,11 +63,11 @@ class Entry:
     artefact: Written | None = None
     error: str | None = None
     traceback: str | None = None
-    end: End | None = None
+    end: PendingResult | None = None
     cost: float = 0.0
 
 
-class Unit:
+class RecordBatch:
     """The outcomes of one step over one chunk. Recorded together, after every unit that was opened before."""
 
     def __init__(self, step_id: str, step: str, writer: "Writer") -> None:
@@ -75,12 +75,12 @@ class Unit:
         self.step = step  # its name in the catalogue
         self.sealed = False
         self._writer = writer
-        self._ready: list[Entry] = []
+        self._ready: list[PendingOutcome] = []
         self._waiting = 0  # for their images to be written
         self._writing: set[int] = set()  # items whose image of this step is being written
-        self._held: dict[int, Entry] = {}  # their ends
+        self._held: dict[int, PendingOutcome] = {}  # their ends
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: PendingOutcome) -> None:
         """Hands one outcome over; an item's end after its outcome, which is recorded first. Raises the writer's error.
 
         An end may be of another image than the step's own, as of a candidate that won against it.
@@ -109,12 +109,12 @@ class Unit:
     def has_ready(self) -> bool:
         return bool(self._ready)
 
-    def take_ready(self) -> list[Entry]:
+    def take_ready(self) -> list[PendingOutcome]:
         """Removes and returns the entries whose images are written."""
         ready, self._ready = self._ready, []
         return ready
 
-    def _arrive(self, entry: Entry) -> None:
+    def _arrive(self, entry: PendingOutcome) -> None:
         with self._writer.changed:
             if entry.outcome is None and entry.index in self._writing:
                 self._held[entry.index] = entry
@@ -156,7 +156,7 @@ class Writer:
         self._store, self._ledger, self._job, self._on_lost = store, ledger, job, on_lost
         self.queue = queue
         self._waiting, self._waiting_bytes = 0, 0
-        self._units: deque[Unit] = deque()
+        self._units: deque[RecordBatch] = deque()
         self._error: BaseException | None = None
         self._halted: BaseException | None = None
         self._closing = False
@@ -182,9 +182,9 @@ class Writer:
         # The context goes along: log lines then say which item and step they are about.
         return self._threads.submit(copy_context().run, self._write, artefact, size)
 
-    def open_unit(self, step_id: str, step: str | None = None) -> Unit:
+    def open_batch(self, step_id: str, step: str | None = None) -> RecordBatch:
         """Begins the outcomes of one step over one chunk. `step`: its name in the catalogue; default: its id."""
-        unit = Unit(step_id, step or step_id, self)
+        unit = RecordBatch(step_id, step or step_id, self)
         with self.changed:
             self.check_open()
             self._units.append(unit)
@@ -302,7 +302,7 @@ class Writer:
         except Exception as error:
             self._stop(error)
 
-    def _next_batch(self, recorded_at: float) -> tuple[Unit, list[Entry], bool] | None:
+    def _next_batch(self, recorded_at: float) -> tuple[RecordBatch, list[PendingOutcome], bool] | None:
         """Waits for outcomes that can be recorded. None: there will be none."""
         with self.changed:
             while self._error is None and not (self._closing and not self._complete_ahead()):
@@ -319,9 +319,9 @@ class Writer:
         """Whether the oldest unit has all its outcomes."""
         return bool(self._units) and self._units[0].is_complete
 
-    def _record(self, unit: Unit, entries: list[Entry]) -> None:
-        rows: list[StepEntry] = []
-        ending: list[Future[ItemEnd | None]] = []
+    def _record(self, unit: RecordBatch, entries: list[PendingOutcome]) -> None:
+        rows: list[StepOutcome] = []
+        ending: list[Future[ItemResult | None]] = []
         for entry in entries:
             if entry.index in self._failed:
                 continue
@@ -337,7 +337,7 @@ class Writer:
             self._ledger.record_step(self._job.id, self._job.run, unit.step_id, rows, ends)
             telemetry.step_recorded(unit.step, rows, ends)
 
-    def _settle(self, step_id: str, entry: Entry) -> tuple[StepEntry | None, End | None]:
+    def _settle(self, step_id: str, entry: PendingOutcome) -> tuple[StepOutcome | None, PendingResult | None]:
         """The outcome as the ledger takes it. An image that could not be encoded fails its item here."""
         error = entry.artefact.exception() if entry.artefact is not None else None
         if isinstance(error, (StoreError, BrokenInstallation)):
@@ -345,7 +345,7 @@ class Writer:
         if error is not None:
             self._failed.add(entry.index)
             failure = describe(error)
-            failed = StepEntry(
+            failed = StepOutcome(
                 entry.index,
                 Outcome.FAILED,
                 entry.seconds,
@@ -353,16 +353,16 @@ class Writer:
                 traceback=full_traceback(error),
                 cost=entry.cost,
             )
-            return failed, End("", ItemState.FAILED, error=failure, error_step=step_id)
+            return failed, PendingResult("", ItemState.FAILED, error=failure, error_step=step_id)
         if entry.outcome is None:
             return None, entry.end
         artefact = entry.artefact.result() if entry.artefact is not None else None
         return (
-            StepEntry(entry.index, entry.outcome, entry.seconds, artefact, entry.error, entry.traceback, entry.cost),
+            StepOutcome(entry.index, entry.outcome, entry.seconds, artefact, entry.error, entry.traceback, entry.cost),
             entry.end,
         )
 
-    def _end(self, index: int, end: End, visits: frozenset[str]) -> ItemEnd | None:
+    def _end(self, index: int, end: PendingResult, visits: frozenset[str]) -> ItemResult | None:
         """Publishes the item's final images. None if one is gone from the store."""
         artefacts = {step_id: written.result() for step_id, written in end.images.items()}
         finals = final_keys(self._job, end.name, ((step_id, record.key) for step_id, record in artefacts.items()))
@@ -373,7 +373,7 @@ class Writer:
             except MissingObject:
                 self._on_lost(index, artefact)
                 return None
-        return ItemEnd(
+        return ItemResult(
             index,
             end.state,
             finals,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from configs.recipe.recipe import Distinct
 from steps.facts.likeness import distance_between, near_duplicates
-from storage.ledger.records import StepEntry
+from storage.ledger.records import StepOutcome
 
 OPENING = "near-duplicate of item "  # of every reason
 _DISTANCE = " (distance "
@@ -60,7 +60,7 @@ def repetitions(rule: Distinct, items: Iterable[Finished]) -> dict[int, Repetiti
     return found
 
 
-def likeness_of(visit: str, entries: Mapping[str, StepEntry]) -> str | None:
+def likeness_of(visit: str, entries: Mapping[str, StepOutcome]) -> str | None:
     """The fact `likeness` of the image that a visit made; None where it was never measured."""
     entry = entries.get(visit)
     fact = entry.artefact.facts.get("likeness") if entry is not None and entry.artefact is not None else None

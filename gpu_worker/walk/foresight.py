@@ -10,19 +10,19 @@ from functools import cache
 
 from configs.documents.item import Item
 from gpu_worker.walk.item_path import ItemError, ItemPath
-from gpu_worker.walk.step_mark import DigestFile, mark_step
+from gpu_worker.walk.step_mark import DigestFile, provenance_of
 from steps.contract import Fact
 from steps.facts import FACTS
 from steps.recipe.program import Program, Visit
-from storage.images.png_recipe import StepMark
+from storage.images.png_recipe import Provenance
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import StoreError
 
 FindArtefacts = Callable[[Sequence[str]], Mapping[str, ArtefactRecord]]
-Recall = Callable[[ItemPath, Visit], StepMark | None]  # a mark that is known already
+Recall = Callable[[ItemPath, Visit], Provenance | None]  # a mark that is known already
 
 
-class Foresight(Enum):
+class Prediction(Enum):
     """What will become of an item at a step."""
 
     COMPUTE = auto()
@@ -33,9 +33,9 @@ class Foresight(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class PredictedStep:
     path: ItemPath
-    foresight: Foresight
+    foresight: Prediction
     artefact: ArtefactRecord | None = None  # the image to reuse
     unmeasured: frozenset[str] = frozenset()  # facts that the recipe asks of it and nobody measured
     error: Exception | None = None  # why the item fails
@@ -49,7 +49,7 @@ def foresee(
     find_artefacts: FindArtefacts,
     digest_file: DigestFile,
     recall: Recall | None = None,
-) -> Iterator[tuple[Visit, list[Foreseen]]]:
+) -> Iterator[tuple[Visit, list[PredictedStep]]]:
     """Walks the paths on, visit by visit, one look-up a visit; nothing is computed. Moves the paths: pass copies.
 
     An item that is undecided at a visit stays so at every later one that it does not skip for certain; an item that
@@ -57,18 +57,18 @@ def foresee(
     """
     open_paths = list(paths)
     for visit in visits:
-        foreseen: list[Foreseen] = []
-        marked: list[tuple[ItemPath, StepMark]] = []
+        foreseen: list[PredictedStep] = []
+        marked: list[tuple[ItemPath, Provenance]] = []
         still_open: list[ItemPath] = []
         for path in open_paths:
             verdict = _prospect(path, visit, model_digests, digest_file, recall)
-            if isinstance(verdict, StepMark):
+            if isinstance(verdict, Provenance):
                 marked.append((path, verdict))
             elif isinstance(verdict, Exception):
-                foreseen.append(Foreseen(path, Foresight.FAIL, error=verdict))
+                foreseen.append(PredictedStep(path, Prediction.FAIL, error=verdict))
                 continue
             else:
-                foreseen.append(Foreseen(path, verdict))
+                foreseen.append(PredictedStep(path, verdict))
             if path.rejected is None:
                 still_open.append(path)
         open_paths = still_open
@@ -77,11 +77,11 @@ def foresee(
             artefact = known.get(mark.fingerprint)
             if artefact is None:
                 path.visit(visit, mark, None)
-                foreseen.append(Foreseen(path, Foresight.COMPUTE))
+                foreseen.append(PredictedStep(path, Prediction.COMPUTE))
                 continue
             lacking = unmeasured(visit, artefact.facts, has_source=path.fingerprint is not None)
             path.visit(visit, mark, None if lacking else artefact.facts)
-            foreseen.append(Foreseen(path, Foresight.REUSE, artefact, lacking))
+            foreseen.append(PredictedStep(path, Prediction.REUSE, artefact, lacking))
         yield visit, foreseen
 
 
@@ -95,16 +95,16 @@ def unmeasured(visit: Visit, facts: Mapping[str, Fact], *, has_source: bool) -> 
 
 def _prospect(
     path: ItemPath, visit: Visit, model_digests: Mapping[str, str], digest_file: DigestFile, recall: Recall | None
-) -> StepMark | Foresight | Exception:
+) -> Provenance | Prediction | Exception:
     try:
         wanted = path.wants(visit)
         if wanted is None:
             path.undecided = True
-            return Foresight.UNDECIDED
+            return Prediction.UNDECIDED
         if not wanted:
-            return Foresight.SKIP
+            return Prediction.SKIP
         known = recall(path, visit) if recall is not None else None
-        return known if known is not None else mark_step(path, visit, model_digests, digest_file)
+        return known if known is not None else provenance_of(path, visit, model_digests, digest_file)
     except (ItemError, StoreError) as error:
         return error
 
@@ -142,12 +142,12 @@ def forecast(
         digest_file=cache(digest_file),
     )
     for visit, foreseen in walk:
-        count = {kind: sum(one.foresight is kind for one in foreseen) for kind in Foresight}
-        computed = len({one.path.made[visit.id] for one in foreseen if one.foresight is Foresight.COMPUTE})
+        count = {kind: sum(one.foresight is kind for one in foreseen) for kind in Prediction}
+        computed = len({one.path.made[visit.id] for one in foreseen if one.foresight is Prediction.COMPUTE})
         result[visit.id] = Forecast(
             computed=computed,
-            reused=count[Foresight.REUSE] + count[Foresight.COMPUTE] - computed,
-            skipped=count[Foresight.SKIP],
-            undecided=count[Foresight.UNDECIDED],
+            reused=count[Prediction.REUSE] + count[Prediction.COMPUTE] - computed,
+            skipped=count[Prediction.SKIP],
+            undecided=count[Prediction.UNDECIDED],
         )
     return result

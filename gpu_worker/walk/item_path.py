@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, Self
 
 from configs.conditions import THIS, Condition, ConditionError, Scope, StepStanding
 from configs.documents.item import Item
+from configs.reporting import PixelmillError
 from steps.contract import Fact
 from steps.recipe.program import (
     DEFAULT,
+    Check,
     Decide,
     Guards,
     Operation,
@@ -22,17 +24,16 @@ from steps.recipe.program import (
     Save,
     Score,
     Select,
-    Test,
     Visit,
     Warn,
 )
-from storage.images.png_recipe import StepMark
+from storage.images.png_recipe import Provenance
 
 Decision = bool | str | None  # None: depends on facts that are not known yet
 NO_IMAGE = "no step made an image: every condition was false for this item; change a `when`"
 
 
-class ItemError(Exception):
+class ItemError(PixelmillError):
     """The item cannot take this step. The message says what to change."""
 
 
@@ -69,7 +70,7 @@ class Noted(NamedTuple):
 class _State(NamedTuple):
     """How far an item is, apart from what is known of it."""
 
-    marks: tuple[StepMark, ...]
+    marks: tuple[Provenance, ...]
     visited: Mapping[str, Visit]
     passed: Mapping[str, bool]
     warnings: tuple[str, ...]
@@ -93,7 +94,7 @@ class ItemPath:
     program: Program
     accepted: frozenset[str] = frozenset()
     notes: list[Noted] | None = None
-    marks: tuple[StepMark, ...] = ()  # of the steps that made the image that the item has now, in order
+    marks: tuple[Provenance, ...] = ()  # of the steps that made the image that the item has now, in order
     visited: dict[str, Visit] = field(default_factory=dict)  # step id -> its visit that counts, in order
     made: dict[str, str] = field(default_factory=dict)  # visit id -> fingerprint, of all visits, in order
     facts: dict[str, Mapping[str, Fact]] = field(default_factory=dict)  # visit id -> facts, as far as they are known
@@ -128,7 +129,7 @@ class ItemPath:
         """Takes the decisions behind the last visit. Raises ItemError."""
         self._advance(len(self.program.operations))
 
-    def visit(self, visit: Visit, mark: StepMark, facts: Mapping[str, Fact] | None, *, certain: bool = True) -> None:
+    def visit(self, visit: Visit, mark: Provenance, facts: Mapping[str, Fact] | None, *, certain: bool = True) -> None:
         """Goes through the step, or is taken to if that is not certain. `facts` None: not known (yet)."""
         if self.notes is not None:
             self.notes.append(Noted(visit, True, {}, image=self.fingerprint))
@@ -188,7 +189,7 @@ class ItemPath:
             if isinstance(operation, Return):
                 self._out = None
         met = self._met(operation.guards)
-        if met is None and not isinstance(operation, Decide | Select | Test | Warn):
+        if met is None and not isinstance(operation, Decide | Select | Check | Warn):
             self.undecided = True  # who knows what it would have changed
         return met is not False
 
@@ -221,7 +222,7 @@ class ItemPath:
         self.decisions[operation.key] = text if text in operation.cases else DEFAULT
         self._note(operation, self.decisions[operation.key], (operation.value,))
 
-    def _test(self, operation: Test) -> None:
+    def _test(self, operation: Check) -> None:
         verdict: bool | None = True
         found: list[bool | None] = []
         reasons = []
@@ -386,7 +387,7 @@ class ItemPath:
 _TAKE: Mapping[type, Callable[[ItemPath, Any], None]] = {
     Decide: ItemPath._decide,
     Select: ItemPath._select,
-    Test: ItemPath._test,
+    Check: ItemPath._test,
     Reject: ItemPath._reject,
     Warn: ItemPath._warn,
     Save: ItemPath._save,

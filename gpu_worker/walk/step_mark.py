@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Mapping
 
+from configs.reporting import PixelmillError
 from gpu_worker.walk.item_path import ItemError, ItemPath
 from steps.recipe.program import Visit
-from storage.images.png_recipe import StepMark
+from storage.images.png_recipe import Provenance
 from storage.objects.keys import fingerprint
 
 DigestFile = Callable[[str], str]  # location of an item's file -> SHA-256 of its bytes
 
 
-class JobMismatch(Exception):
+class JobMismatch(PixelmillError):
     """The job was planned with other models than these steps use. Concerns every item."""
 
 
-def mark_step(path: ItemPath, visit: Visit, model_digests: Mapping[str, str], digest_file: DigestFile) -> StepMark:
+def provenance_of(
+    path: ItemPath, visit: Visit, model_digests: Mapping[str, str], digest_file: DigestFile
+) -> Provenance:
     """What decides the image that this visit makes of this item, with its fingerprint.
 
     Raises ItemError, JobMismatch, and whatever `digest_file` and the step raise.
@@ -33,7 +36,7 @@ def mark_step(path: ItemPath, visit: Visit, model_digests: Mapping[str, str], di
         inputs.append(digest_file(location))
     identity = step.identity(item)
     models = {str(ref): _digest(str(ref), visit, model_digests) for ref in step.model_refs()}
-    return StepMark(
+    return Provenance(
         step=visit.name,
         version=step.version,
         identity=identity,

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from steps.contract import Relief
-from steps.diffusion import SCHEDULERS, Request, Sampling, SchedulerName, Task
+from steps.contract import MemoryFallback
+from steps.diffusion import SCHEDULERS, ImageRequest, Sampling, SchedulerName, Task
 from steps.engines.diffusers_relief import Placement, reliefs_of, set_tile, tiled
 from steps.engines.hugging_face import offline, silence_transformers
 from steps.side_by_side import side_by_side
@@ -112,7 +112,7 @@ class Diffusion:
         return width * self.latent_block, height * self.latent_block
 
     @property
-    def reliefs(self) -> Collection[Relief]:
+    def reliefs(self) -> Collection[MemoryFallback]:
         return reliefs_of(self._base.vae, self._device)
 
     def pipeline(self, task: Task, scheduler: SchedulerName | None = None, *, in_tiles: bool = False) -> Any:
@@ -128,7 +128,11 @@ class Diffusion:
         return pipelines[key]
 
     def paint(
-        self, task: Task, requests: Sequence[Request], sampling: Sampling, relief: Relief = Relief.NONE
+        self,
+        task: Task,
+        requests: Sequence[ImageRequest],
+        sampling: Sampling,
+        relief: MemoryFallback = MemoryFallback.NONE,
     ) -> list[Image.Image]:
         """One RGB image per request, in order.
 
@@ -142,15 +146,15 @@ class Diffusion:
         if self._device == "cpu":
             return side_by_side(lambda request: self._paint_batch(task, [request], sampling, relief)[0], requests)
         pipeline = self._pipeline_for(task, sampling, relief)
-        with self._placement.use(pipeline, offload=relief >= Relief.OFFLOAD):
+        with self._placement.use(pipeline, offload=relief >= MemoryFallback.OFFLOAD):
             return self._paint_batch(task, requests, sampling, relief)
 
     def is_truncated(self, prompt: str) -> bool:
         tokenizer = self._base.tokenizer
         return bool(len(tokenizer(prompt).input_ids) > tokenizer.model_max_length)
 
-    def _pipeline_for(self, task: Task, sampling: Sampling, relief: Relief) -> Any:
-        in_tiles = Relief.TILE in self.reliefs and relief >= Relief.TILE
+    def _pipeline_for(self, task: Task, sampling: Sampling, relief: MemoryFallback) -> Any:
+        in_tiles = MemoryFallback.TILE in self.reliefs and relief >= MemoryFallback.TILE
         pipeline = self.pipeline(task, sampling.scheduler, in_tiles=in_tiles)
         if in_tiles:
             set_tile(pipeline.vae, sampling.width, sampling.height, self.latent_block)
@@ -179,7 +183,7 @@ class Diffusion:
         return pipeline
 
     def _paint_batch(
-        self, task: Task, requests: Sequence[Request], sampling: Sampling, relief: Relief
+        self, task: Task, requests: Sequence[ImageRequest], sampling: Sampling, relief: MemoryFallback
     ) -> list[Image.Image]:
         import torch
 

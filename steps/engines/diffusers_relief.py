@@ -13,7 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from steps.contract import Relief
+from steps.contract import MemoryFallback
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +21,10 @@ _TILE = 64  # latents a side at most: 512 pixels for most autoencoders
 _TILE_MULTIPLE = 4  # latents: diffusers lets tiles overlap by a quarter, which has to be a whole number
 
 
-def reliefs_of(vae: Any, device: str) -> tuple[Relief, ...]:
+def reliefs_of(vae: Any, device: str) -> tuple[MemoryFallback, ...]:
     """What can be done for a model of this autoencoder on this device."""
-    tile = (Relief.TILE,) if hasattr(vae, "use_tiling") and hasattr(vae, "tile_latent_min_size") else ()
-    offload = (Relief.OFFLOAD,) if device != "cpu" and _has_accelerate() else ()
+    tile = (MemoryFallback.TILE,) if hasattr(vae, "use_tiling") and hasattr(vae, "tile_latent_min_size") else ()
+    offload = (MemoryFallback.OFFLOAD,) if device != "cpu" and _has_accelerate() else ()
     return (*tile, *offload)
 
 

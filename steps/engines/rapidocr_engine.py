@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from steps.judging import Line
+from steps.judging import RecognizedLine
 from steps.side_by_side import on_device
 
 # Names of weights that the package brings along -> its files that find text and that read it.
@@ -64,15 +64,15 @@ class TextReader:
     def __init__(self, engine: Any) -> None:
         self._engine = engine
 
-    def read(self, images: Sequence[Image.Image]) -> list[list[Line]]:
+    def read(self, images: Sequence[Image.Image]) -> list[list[RecognizedLine]]:
         """The lines of text in each RGB image, from top to bottom. Each image is computed alone."""
         return on_device(lambda few: [self._lines(image) for image in few], images, "cpu")
 
-    def _lines(self, image: Image.Image) -> list[Line]:
+    def _lines(self, image: Image.Image) -> list[RecognizedLine]:
         found = self._engine(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))  # it takes BGR
         if found.txts is None:
             return []
-        return [Line(text, float(share)) for text, share in zip(found.txts, found.scores, strict=True)]
+        return [RecognizedLine(text, float(share)) for text, share in zip(found.txts, found.scores, strict=True)]
 
 
 def _files(source: str, packaged: Path) -> tuple[Path, Path]:

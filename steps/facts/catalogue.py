@@ -7,10 +7,10 @@ from PIL import Image
 from configs.documents.problems import did_you_mean
 from steps.contract import Fact
 from steps.facts import colors, comparison, flaws, geometry, likeness, shape, tiles, tone
-from steps.facts.spec import FactSpec, Measure
+from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View
 
-_MEASURES: tuple[Measure, ...] = tuple(
+_MEASURES: tuple[FactMeasure, ...] = tuple(
     each for subject in (geometry, shape, tone, colors, flaws, tiles, likeness, comparison) for each in subject.MEASURES
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from steps.contract import Fact
-from steps.facts.spec import FactSpec, Measure
+from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View
 from steps.pixels.alpha import OPAQUE
 
@@ -42,7 +42,7 @@ def _dominant(view: View) -> Mapping[str, Fact]:
 
 
 MEASURES = (
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "colorfulness",
@@ -55,7 +55,7 @@ MEASURES = (
         ),
         _colorfulness,
     ),
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "dominant_color",

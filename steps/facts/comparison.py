@@ -7,7 +7,7 @@ import numpy as np
 from steps.contract import Fact
 from steps.facts.background import left_and_lost
 from steps.facts.pairs import of_one_size
-from steps.facts.spec import FactSpec, Measure
+from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View, on_gray, visible
 from steps.pixels.alpha import OPAQUE
 
@@ -34,7 +34,7 @@ def _similarity(view: View) -> Mapping[str, Fact]:
 
 
 MEASURES = (
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "difference",
@@ -49,7 +49,7 @@ MEASURES = (
         ),
         _difference,
     ),
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "similarity",
@@ -64,7 +64,7 @@ MEASURES = (
         ),
         _similarity,
     ),
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "background_left",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from steps.contract import Fact
-from steps.facts.spec import FactSpec, Measure
+from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View
 from steps.pixels.alpha import OPAQUE
 from steps.pixels.masks import Mask
@@ -70,7 +70,7 @@ def _excess_at_blocks(luma: NDArray[np.int16], subject: Mask, first: int) -> flo
 
 
 MEASURES = (
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "noise",
@@ -83,7 +83,7 @@ MEASURES = (
         ),
         _noise,
     ),
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "blocking",

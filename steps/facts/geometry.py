@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from steps.contract import Fact
-from steps.facts.spec import FactSpec, Measure
+from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View
 
 
@@ -13,7 +13,7 @@ def _frame(view: View) -> Mapping[str, Fact]:
 
 
 MEASURES = (
-    Measure(
+    FactMeasure(
         (
             FactSpec("width", int, 1, None, "Pixels."),
             FactSpec("height", int, 1, None, "Pixels."),

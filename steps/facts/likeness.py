@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from steps.contract import Fact
-from steps.facts.spec import FactSpec, Measure
+from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View, on_gray
 from steps.pixels.alpha import OPAQUE, alpha_of
 
@@ -132,7 +132,7 @@ def _vectors(likenesses: Sequence[str | None], given: Sequence[int]) -> NDArray[
 
 
 MEASURES = (
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "perceptual_hash",

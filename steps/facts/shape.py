@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from steps.contract import Fact
-from steps.facts.spec import FactSpec, Measure
+from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View
 from steps.pixels.alpha import OPAQUE
 from steps.pixels.masks import Mask, enclosed_area
@@ -64,14 +64,14 @@ def _box(view: View) -> Mapping[str, Fact]:
 
 
 MEASURES = (
-    Measure(
+    FactMeasure(
         (
             FactSpec("has_alpha", bool, None, None, "Whether any pixel is transparent in the least."),
             FactSpec("alpha_coverage", float, 0, 1, "Mean alpha, 0 (nothing to see) … 1 (opaque throughout)."),
         ),
         _alpha,
     ),
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "hole_ratio",
@@ -100,7 +100,7 @@ MEASURES = (
         ),
         _shape,
     ),
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "soft_edge",
@@ -113,7 +113,7 @@ MEASURES = (
         ),
         _soft_edge,
     ),
-    Measure(
+    FactMeasure(
         tuple(
             FactSpec(f"box_{name}", float, 0, 1, f"{meaning}, 0 … 1; {rest}")
             for name, meaning, rest in (

@@ -39,7 +39,7 @@ class FactSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class FactMeasure:
     """Facts that are found together, and the function that finds all of them."""
 
     specs: tuple[FactSpec, ...]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from steps.contract import Fact
 from steps.facts.pairs import of_one_size
-from steps.facts.spec import FactSpec, Measure
+from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View, visible
 from steps.pixels.alpha import OPAQUE
 from steps.pixels.masks import Mask
@@ -81,7 +81,7 @@ def _across_edges(pixels: NDArray[np.int16]) -> float:
 
 
 MEASURES = (
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "seam",
@@ -97,7 +97,7 @@ MEASURES = (
         ),
         _seam,
     ),
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "wrap_seam",

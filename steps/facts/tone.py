@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steps.contract import Fact
-from steps.facts.spec import FactSpec, Measure
+from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View
 from steps.pixels.alpha import OPAQUE
 
@@ -70,7 +70,7 @@ def _edge_width(view: View) -> Mapping[str, Fact]:
 
 
 MEASURES = (
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "sharpness",
@@ -92,7 +92,7 @@ MEASURES = (
         ),
         _look,
     ),
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "clipped",
@@ -120,7 +120,7 @@ MEASURES = (
         ),
         _levels,
     ),
-    Measure(
+    FactMeasure(
         (
             FactSpec(
                 "edge_width",

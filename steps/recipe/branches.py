@@ -4,10 +4,10 @@ from configs.documents.yaml_source import child
 from configs.recipe.recipe import Group, RecipeStep, Switch
 from steps.recipe.entries import Compiling, title_of
 from steps.recipe.program import DEFAULT, Select
-from steps.recipe.scope import Origin, Scope
+from steps.recipe.scope import CompileScope, Origin
 
 
-def write_group(compiling: Compiling, entry: Group, path: str, scope: Scope) -> Origin:
+def write_group(compiling: Compiling, entry: Group, path: str, scope: CompileScope) -> Origin:
     """`steps` for those who meet the condition, `else` for the others."""
     condition = compiling.conditions.read(entry.when, f"{path}.when", scope)
     if condition is None:
@@ -17,7 +17,7 @@ def write_group(compiling: Compiling, entry: Group, path: str, scope: Scope) -> 
     return met.join(compiling.write_within(entry.otherwise, f"{path}.else", scope.where(key, False)))
 
 
-def write_switch(compiling: Compiling, entry: Switch, path: str, scope: Scope) -> Origin:
+def write_switch(compiling: Compiling, entry: Switch, path: str, scope: CompileScope) -> Origin:
     """Each case for those who have its value, `default` for the others."""
     value = compiling.conditions.read(entry.switch, f"{path}.switch", scope)
     if value is None:
@@ -33,7 +33,9 @@ def write_switch(compiling: Compiling, entry: Switch, path: str, scope: Scope) -
     return default.join(*origins)
 
 
-def write_else(compiling: Compiling, entry: RecipeStep, path: str, scope: Scope, visiting: Scope) -> Origin:
+def write_else(
+    compiling: Compiling, entry: RecipeStep, path: str, scope: CompileScope, visiting: CompileScope
+) -> Origin:
     """For those whom the step's condition has turned away."""
     if not entry.otherwise:
         return scope.origin

@@ -7,11 +7,11 @@ from configs.conditions import Condition
 from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from configs.recipe.recipe import DISTINCT, Recipe
 from steps.recipe.conditions import Conditions, unknown_facts
-from steps.recipe.draft import Draft
+from steps.recipe.draft import ProgramDraft
 from steps.recipe.entries import Placed
 from steps.recipe.lists import Lists
 from steps.recipe.program import Program, ResolvedStep
-from steps.recipe.scope import Origin, Scope
+from steps.recipe.scope import CompileScope, Origin
 from steps.recipe.visits import Visits
 
 
@@ -32,12 +32,12 @@ def compile_recipe(recipe: Recipe, *, positions: Sequence[int] = (), unread: Col
     of the others (None for an entry without one), about which nothing is said.
     """
     ids = frozenset(step.id for step in recipe.leaves)
-    draft = Draft()
+    draft = ProgramDraft()
     conditions = Conditions(draft, ids, unread)
     visits = Visits(recipe, draft, conditions)
     places = positions or range(len(recipe.steps))
     entries = [Placed(entry, f"steps[{place}]") for entry, place in zip(recipe.steps, places, strict=True)]
-    Lists(draft, conditions, visits).write(entries, Scope(origin=Origin(unread=bool(unread))))
+    Lists(draft, conditions, visits).write(entries, CompileScope(origin=Origin(unread=bool(unread))))
     draft.problems += _mistakes_of_the_whole(recipe, ids, unread, visits)
     program = None if draft.problems else Program(tuple(draft.operations()))
     return Compiled(program, tuple(draft.steps), tuple(draft.conditions), list(dict.fromkeys(draft.problems)))

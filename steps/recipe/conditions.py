@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator, Sequence
 
 from configs.conditions import THIS, Condition, ConditionError
 from configs.documents.problems import Problem, did_you_mean
-from configs.recipe.recipe import Check, Gate, RecipeStep
+from configs.recipe.recipe import Gate, RecipeStep, RequirementSpec
 from steps.facts import FACTS
-from steps.recipe.draft import Draft
+from steps.recipe.draft import ProgramDraft
 from steps.recipe.program import Requirement
-from steps.recipe.scope import Scope
+from steps.recipe.scope import CompileScope
 
 
 class Conditions:
@@ -17,7 +17,7 @@ class Conditions:
     `ids` are those of all steps; `unread` those of entries that could not be read, None for one that is not known.
     """
 
-    def __init__(self, draft: Draft, ids: Collection[str], unread: Collection[str | None]) -> None:
+    def __init__(self, draft: ProgramDraft, ids: Collection[str], unread: Collection[str | None]) -> None:
         self._draft, self._ids = draft, ids
         self._knows_all_ids = None not in unread
         # Facts by step id; None: of a step that could not be read or found.
@@ -30,7 +30,7 @@ class Conditions:
         self._measured[step_id] = measured
         self._visits.setdefault(step_id, []).append(visit)
 
-    def read(self, text: str, path: str, scope: Scope) -> Condition | None:
+    def read(self, text: str, path: str, scope: CompileScope) -> Condition | None:
         """None: it has been complained of. So have names that mean nothing, but those stay in it."""
         try:
             condition = self._parsed[text] = self._parsed.get(text) or Condition.parse(text)
@@ -43,25 +43,25 @@ class Conditions:
             self._check_names(condition, path, scope)
         return condition
 
-    def requirements(self, entry: Gate | RecipeStep, path: str, scope: Scope) -> tuple[Requirement, ...]:
+    def requirements(self, entry: Gate | RecipeStep, path: str, scope: CompileScope) -> tuple[Requirement, ...]:
         """What the gate at this path asks of an image."""
         found = []
         for place, one in enumerate(entry.require):
-            form = Check(that=one) if isinstance(one, str) else one
+            form = RequirementSpec(that=one) if isinstance(one, str) else one
             where = f"{path}.require[{place}]" + ("" if isinstance(one, str) else ".that")
             condition = self.read(form.that, where, scope)
             if condition is not None:
                 found.append(Requirement(condition, form.because, form.gate))
         return tuple(found)
 
-    def _check_names(self, condition: Condition, path: str, scope: Scope) -> None:
+    def _check_names(self, condition: Condition, path: str, scope: CompileScope) -> None:
         for name in sorted(condition.names):
             if name[0] == "facts" and name[1] == THIS:
                 self._want_of_image(name, path, scope)
             elif name[0] in ("facts", "steps"):
                 self._want_of_step(name, path, scope)
 
-    def _want_of_step(self, name: tuple[str, ...], path: str, scope: Scope) -> None:
+    def _want_of_step(self, name: tuple[str, ...], path: str, scope: CompileScope) -> None:
         step, fact = name[1], name[2]
         text = f"`{'.'.join(name)}`"
         if step not in self._measured:
@@ -79,7 +79,7 @@ class Conditions:
             self._draft.complain(scope, path, f"{text}: the step `{step}` measures no `{fact}`{hint}")
         self._draft.want(self._visits.get(step, ()), fact)
 
-    def _want_of_image(self, name: tuple[str, ...], path: str, scope: Scope) -> None:
+    def _want_of_image(self, name: tuple[str, ...], path: str, scope: CompileScope) -> None:
         """A fact of the image that the item has then, whichever step made it."""
         fact, origin = name[2], scope.origin
         if not origin.makers:

@@ -7,10 +7,10 @@ from configs.conditions import Condition
 from configs.documents.problems import Problem
 from steps.facts import FACTS
 from steps.recipe.program import Decide, Operation, ResolvedStep, Visit
-from steps.recipe.scope import Scope
+from steps.recipe.scope import CompileScope
 
 
-class Draft:
+class ProgramDraft:
     """A program of which more and more is known.
 
     `steps` and `conditions` come with their paths in the document, each once, however often loops write them out.
@@ -33,7 +33,7 @@ class Draft:
         """The next one."""
         self._operations.append(operation)
 
-    def decide(self, wished: str, condition: Condition, scope: Scope, place: str) -> str:
+    def decide(self, wished: str, condition: Condition, scope: CompileScope, place: str) -> str:
         """Adds the decision whether a condition holds. Returns its name."""
         key = self.name(wished)
         self.add(Decide(key=key, condition=condition, guards=scope.guards, place=place))
@@ -44,7 +44,7 @@ class Draft:
         for visit in visits:
             self._wanted.setdefault(visit, set()).add(fact)
 
-    def complain(self, scope: Scope, path: str, message: str) -> None:
+    def complain(self, scope: CompileScope, path: str, message: str) -> None:
         """Of a mistake at this place: once, however often loops come there."""
         if not scope.is_again:
             self.problems.append(Problem(path, message))

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from configs.recipe.recipe import Gate, OnFail, RecipeStep
 from steps.recipe.entries import Compiling, title_of
-from steps.recipe.program import Reject, Test, Warn
-from steps.recipe.scope import Origin, Scope
+from steps.recipe.program import Check, Reject, Warn
+from steps.recipe.scope import CompileScope, Origin
 
 # Makes the image anew: (how-manieth attempt, from 2; for whom) -> those who have another image then.
-Redo = Callable[[int, Scope], Scope]
+Redo = Callable[[int, CompileScope], CompileScope]
 
 
-def write_lone_gate(compiling: Compiling, entry: Gate, path: str, scope: Scope, redo: Redo | None) -> Origin:
+def write_lone_gate(compiling: Compiling, entry: Gate, path: str, scope: CompileScope, redo: Redo | None) -> Origin:
     """A gate that is an entry of its own; with a condition it is for those who meet that."""
     if not scope.origin.has_image:
         compiling.draft.complain(scope, path, "no step before this gate makes an image")
@@ -24,7 +24,9 @@ def write_lone_gate(compiling: Compiling, entry: Gate, path: str, scope: Scope, 
     return write_gate(compiling, entry, path, scope, redo)
 
 
-def write_gate(compiling: Compiling, entry: Gate | RecipeStep, path: str, scope: Scope, redo: Redo | None) -> Origin:
+def write_gate(
+    compiling: Compiling, entry: Gate | RecipeStep, path: str, scope: CompileScope, redo: Redo | None
+) -> Origin:
     """Of those who are in the scope. `redo` None: nothing is made anew."""
     draft = compiling.draft
     plan = entry.on_fail if isinstance(entry.on_fail, OnFail) else OnFail(then=entry.on_fail)
@@ -50,13 +52,13 @@ def write_gate(compiling: Compiling, entry: Gate | RecipeStep, path: str, scope:
     return origin
 
 
-def _test(compiling: Compiling, entry: Gate | RecipeStep, path: str, scope: Scope) -> Scope:
+def _test(compiling: Compiling, entry: Gate | RecipeStep, path: str, scope: CompileScope) -> CompileScope:
     """Returns the scope of those who fail it."""
     name = title_of(entry)
     requirements = compiling.conditions.requirements(entry, path, scope)
     key = compiling.draft.name(f"{name}.require")
     of = entry.id if isinstance(entry, RecipeStep) else None
     compiling.draft.add(
-        Test(key=key, name=name, requirements=requirements, of=of, guards=scope.guards, place=f"{path}.require")
+        Check(key=key, name=name, requirements=requirements, of=of, guards=scope.guards, place=f"{path}.require")
     )
     return scope.where(key, False)

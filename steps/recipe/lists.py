@@ -7,16 +7,16 @@ from typing import Any
 from configs.recipe.recipe import MAX_DEPTH, BestOf, Gate, Group, RecipeStep, Repeat, Switch
 from steps.recipe.branches import write_else, write_group, write_switch
 from steps.recipe.conditions import Conditions
-from steps.recipe.draft import Draft
+from steps.recipe.draft import ProgramDraft
 from steps.recipe.entries import Compiling, Placed, title_of
 from steps.recipe.gates import Redo, write_gate, write_lone_gate
 from steps.recipe.loops import write_best_of, write_repeat
 from steps.recipe.program import Save
 from steps.recipe.retries import Retries, Start, start_of_retry
-from steps.recipe.scope import Origin, Scope
+from steps.recipe.scope import CompileScope, Origin
 from steps.recipe.visits import Visits
 
-_WRITERS: Mapping[type, Callable[[Compiling, Any, str, Scope], Origin]] = {
+_WRITERS: Mapping[type, Callable[[Compiling, Any, str, CompileScope], Origin]] = {
     Group: write_group,
     Switch: write_switch,
     Repeat: write_repeat,
@@ -27,12 +27,12 @@ _WRITERS: Mapping[type, Callable[[Compiling, Any, str, Scope], Origin]] = {
 class Lists:
     """Writes lists of entries down, and all lists within them."""
 
-    def __init__(self, draft: Draft, conditions: Conditions, visits: Visits) -> None:
+    def __init__(self, draft: ProgramDraft, conditions: Conditions, visits: Visits) -> None:
         self._visits = visits
         self._compiling = Compiling(draft, conditions, self.write)
         self._retries = Retries(self._compiling, visits)
 
-    def write(self, entries: Sequence[Placed], scope: Scope) -> Origin:
+    def write(self, entries: Sequence[Placed], scope: CompileScope) -> Origin:
         """Returns where images may come from behind the last one."""
         draft = self._compiling.draft
         if entries and scope.depth > MAX_DEPTH:
@@ -51,7 +51,7 @@ class Lists:
             scope = scope.having(self._entry(entries[place], scope, redo))
         return scope.origin
 
-    def _entry(self, placed: Placed, scope: Scope, redo: Redo | None) -> Origin:
+    def _entry(self, placed: Placed, scope: CompileScope, redo: Redo | None) -> Origin:
         entry, path = placed
         if self._visits.are_too_many:
             return scope.origin
@@ -61,7 +61,7 @@ class Lists:
             return write_lone_gate(self._compiling, entry, path, scope, redo)
         return _WRITERS[type(entry)](self._compiling, entry, path, scope)
 
-    def _step(self, entry: RecipeStep, path: str, scope: Scope, redo: Redo | None) -> Origin:
+    def _step(self, entry: RecipeStep, path: str, scope: CompileScope, redo: Redo | None) -> Origin:
         visiting = self._visits.write(entry, path, scope)
         turned_away = write_else(self._compiling, entry, path, scope, visiting)
         origin = visiting.origin

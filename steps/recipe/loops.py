@@ -5,10 +5,10 @@ from dataclasses import replace
 from configs.recipe.recipe import BestOf, Repeat
 from steps.recipe.entries import Compiling, title_of
 from steps.recipe.program import Pick, Return, Save, Score
-from steps.recipe.scope import Origin, Scope
+from steps.recipe.scope import CompileScope, Origin
 
 
-def write_repeat(compiling: Compiling, entry: Repeat, path: str, scope: Scope) -> Origin:
+def write_repeat(compiling: Compiling, entry: Repeat, path: str, scope: CompileScope) -> Origin:
     """Each time is for those for whom the condition did not hold the time before."""
     draft, name = compiling.draft, title_of(entry)
     saved = draft.name(f"before {name}")
@@ -30,7 +30,7 @@ def write_repeat(compiling: Compiling, entry: Repeat, path: str, scope: Scope) -
     return leaving[0].join(*leaving[1:])
 
 
-def write_best_of(compiling: Compiling, entry: BestOf, path: str, scope: Scope) -> Origin:
+def write_best_of(compiling: Compiling, entry: BestOf, path: str, scope: CompileScope) -> Origin:
     """Each candidate begins with the image that was there before, and ends with its value."""
     draft = compiling.draft
     key = draft.name(f"best of {title_of(entry)}")
@@ -50,7 +50,7 @@ def write_best_of(compiling: Compiling, entry: BestOf, path: str, scope: Scope) 
     return origins[0].join(*origins[1:])
 
 
-def _time(compiling: Compiling, entry: Repeat | BestOf, path: str, scope: Scope, number: int) -> Scope:
+def _time(compiling: Compiling, entry: Repeat | BestOf, path: str, scope: CompileScope, number: int) -> CompileScope:
     """Within the loop for the `number`th time, from 1."""
     loops = scope.loops.time(title_of(entry), number, new_seed=entry.seed == "new", change=entry.change)
     inner = scope.once_more(loops, number)

@@ -98,7 +98,7 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Test(Operation):
+class Check(Operation):
     """Whether the image meets all conditions of a gate. `of`: the step that the gate belongs to, if it does."""
 
     key: str
@@ -198,7 +198,7 @@ def _conditions(operation: Operation) -> list[tuple[str, Condition]]:
     match operation:
         case Decide(condition=condition) | Select(value=condition) | Score(by=condition):
             return [(operation.place, condition)]
-        case Test(requirements=requirements):
+        case Check(requirements=requirements):
             return [(f"{operation.place}[{place}]", one.condition) for place, one in enumerate(requirements)]
     return []
 

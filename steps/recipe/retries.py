@@ -8,12 +8,12 @@ from configs.recipe.recipe import Gate, OnFail, RecipeStep
 from steps.recipe.branches import write_else
 from steps.recipe.entries import Compiling, Placed, title_of
 from steps.recipe.program import Return
-from steps.recipe.scope import Origin, Scope
+from steps.recipe.scope import CompileScope, Origin
 from steps.recipe.step_classes import reads_seed
 from steps.recipe.visits import Visits
 
 
-def start_of_retry(compiling: Compiling, entries: Sequence[Placed], scope: Scope) -> int | None:
+def start_of_retry(compiling: Compiling, entries: Sequence[Placed], scope: CompileScope) -> int | None:
     """The place in the list at which a retry for its last entry's gate begins; None: there is none."""
     entry, path = entries[-1]
     if not isinstance(entry, RecipeStep | Gate) or not isinstance(entry.on_fail, OnFail) or not entry.on_fail.retry:
@@ -57,7 +57,7 @@ class Retries:
         self._compiling, self._visits = compiling, visits
         self._gates: dict[str, int] = {}  # path of a gate without an id -> which of them it is
 
-    def write(self, stretch: Sequence[Placed], start: Start, number: int, failing: Scope) -> Scope:
+    def write(self, stretch: Sequence[Placed], start: Start, number: int, failing: CompileScope) -> CompileScope:
         """Makes the image anew. `stretch`: from the step that the gate names to the one with the gate, or the gate.
 
         `number` 2 is the first retry. Returns the scope of those who come to the gate again.

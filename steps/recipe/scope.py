@@ -82,7 +82,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class CompileScope:
     """A place of a recipe, as one comes to it with all its loops written out."""
 
     guards: Guards = ()
@@ -92,18 +92,18 @@ class Scope:
     depth: int = 0  # how many branches and loops are around
     is_again: bool = False  # a loop has come here before: mistakes have been told
 
-    def where(self, decision: str, value: bool | str = True) -> "Scope":
+    def where(self, decision: str, value: bool | str = True) -> "CompileScope":
         """Of those for whom this decision comes out so."""
         return replace(self, guards=(*self.guards, Guard(decision, value)))
 
-    def having(self, origin: Origin) -> "Scope":
+    def having(self, origin: Origin) -> "CompileScope":
         """With another image."""
         return replace(self, origin=origin)
 
-    def within(self) -> "Scope":
+    def within(self) -> "CompileScope":
         """In a list of an entry of this one."""
         return replace(self, depth=self.depth + 1)
 
-    def once_more(self, loops: Loops, number: int = 2) -> "Scope":
+    def once_more(self, loops: Loops, number: int = 2) -> "CompileScope":
         """Within these loops, of which one begins its `number`th time."""
         return replace(self, loops=loops, is_again=self.is_again or number > 1)

@@ -10,11 +10,11 @@ from configs.documents.problems import Problem
 from configs.documents.validation import check
 from configs.recipe.recipe import RecipeStep
 from steps.contract import Step
-from steps.recipe.draft import Draft
-from steps.recipe.scope import Scope
+from steps.recipe.draft import ProgramDraft
+from steps.recipe.scope import CompileScope
 
 
-def make_step(entry: RecipeStep, path: str, scope: Scope, draft: Draft) -> Step | None:
+def make_step(entry: RecipeStep, path: str, scope: CompileScope, draft: ProgramDraft) -> Step | None:
     """With the parameters that the loops around give it. None: it has mistakes, of which the draft knows now."""
     try:
         kind = _class_of(entry)

@@ -5,9 +5,9 @@ from configs.recipe.recipe import Recipe, RecipeStep
 from steps.contract import Step
 from steps.facts import FACTS
 from steps.recipe.conditions import Conditions, unknown_facts
-from steps.recipe.draft import Draft
+from steps.recipe.draft import ProgramDraft
 from steps.recipe.program import ResolvedStep, Visit
-from steps.recipe.scope import Scope
+from steps.recipe.scope import CompileScope
 from steps.recipe.step_classes import make_step
 
 MAX_VISITS = 256  # with all loops written out
@@ -16,7 +16,7 @@ MAX_VISITS = 256  # with all loops written out
 class Visits:
     """Writes visits down. `first` maps the ids of steps to the paths at which they were first met."""
 
-    def __init__(self, recipe: Recipe, draft: Draft, conditions: Conditions) -> None:
+    def __init__(self, recipe: Recipe, draft: ProgramDraft, conditions: Conditions) -> None:
         self._draft, self._conditions = draft, conditions
         self._asked = (*recipe.facts, *(("likeness",) if recipe.distinction else ()))
         self._count = 0
@@ -27,7 +27,7 @@ class Visits:
         """Whether the recipe has been refused for that."""
         return self._count > MAX_VISITS
 
-    def write(self, entry: RecipeStep, path: str, scope: Scope) -> Scope:
+    def write(self, entry: RecipeStep, path: str, scope: CompileScope) -> CompileScope:
         """The step's condition and the step itself. Returns the scope of those who visit it."""
         draft = self._draft
         first = self.first.setdefault(entry.id, path)
@@ -52,7 +52,7 @@ class Visits:
         origin = scope.origin.judged(visit) if keeps_image else scope.origin.made(visit)
         return visiting.having(origin if condition is None else origin.join(scope.origin))
 
-    def _add(self, entry: RecipeStep, step: Step | None, path: str, scope: Scope) -> str:
+    def _add(self, entry: RecipeStep, step: Step | None, path: str, scope: CompileScope) -> str:
         """Returns the visit's id."""
         visit = self._draft.name(entry.id)
         self._count += 1

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from configs.reporting import PixelmillError
+
 ImageFormat = Literal["png", "webp", "jpeg", "avif"]
 
 
@@ -27,11 +29,11 @@ FORMATS: dict[ImageFormat, FormatTraits] = {
 READABLE = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 
 
-class UnreadableImage(ValueError):
+class UnreadableImage(PixelmillError, ValueError):
     """The bytes are no image that can be read; the message says why."""
 
 
-class UnwritableImage(ValueError):
+class UnwritableImage(PixelmillError, ValueError):
     """The image cannot be stored in this format; the message says what to change."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from storage.ledger.database import to_json
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, StepEntry
+from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, StepOutcome
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import job_key
 
@@ -76,7 +76,7 @@ def manifest_row(store: ArtefactStore, report: ItemReport) -> dict[str, Any]:
     }
 
 
-def _final(store: ArtefactStore, step: str, key: str, entry: StepEntry | None) -> dict[str, Any]:
+def _final(store: ArtefactStore, step: str, key: str, entry: StepOutcome | None) -> dict[str, Any]:
     artefact = entry.artefact if entry else None
     return {"step": step, "key": key, "uri": store.uri(key), **_described(artefact)}
 
@@ -86,7 +86,7 @@ def _described(artefact: ArtefactRecord | None) -> dict[str, Any]:
     return {field: getattr(artefact, field, None) for field in fields}
 
 
-def _step(step: str, entry: StepEntry) -> dict[str, Any]:
+def _step(step: str, entry: StepOutcome) -> dict[str, Any]:
     artefact = entry.artefact
     return {
         "step": step,

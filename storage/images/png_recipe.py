@@ -39,7 +39,7 @@ _DRAWING_STEPS = ("generate", "inpaint")
 
 
 @dataclass(frozen=True, slots=True)
-class StepMark:
+class Provenance:
     """One step of the chain: exactly what its fingerprint was computed from, and the fingerprint."""
 
     step: str
@@ -58,7 +58,7 @@ class ImageRecipe:
     as in files of earlier versions.
     """
 
-    steps: tuple[StepMark, ...]
+    steps: tuple[Provenance, ...]
     made_with: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -123,7 +123,7 @@ def parameters(recipe: ImageRecipe) -> str:
     return "\n".join(lines)
 
 
-def _last_drawn(recipe: ImageRecipe) -> StepMark | None:
+def _last_drawn(recipe: ImageRecipe) -> Provenance | None:
     """The last `generate`, for what followed only worked on its picture; else the last `inpaint`."""
     for step in _DRAWING_STEPS:
         for mark in reversed(recipe.steps):
@@ -132,7 +132,7 @@ def _last_drawn(recipe: ImageRecipe) -> StepMark | None:
     return None
 
 
-def _model_digest(mark: StepMark) -> str | None:
+def _model_digest(mark: Provenance) -> str | None:
     by_name = {name: digest for name, digest in mark.models.items() if name.endswith("/diffusion")}
     return next(iter((by_name or mark.models).values()), None)
 
@@ -197,7 +197,7 @@ def _to_json(recipe: ImageRecipe) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
-def _to_document(mark: StepMark) -> dict[str, Any]:
+def _to_document(mark: Provenance) -> dict[str, Any]:
     return {
         "step": mark.step,
         "version": mark.version,
@@ -219,8 +219,8 @@ def _from_json(text: str) -> ImageRecipe | None:
     return ImageRecipe(tuple(_to_mark(mark) for mark in document.steps), document.made_with)
 
 
-def _to_mark(mark: _MarkDocument) -> StepMark:
-    return StepMark(mark.step, mark.version, mark.identity, mark.models, tuple(mark.inputs), mark.fingerprint)
+def _to_mark(mark: _MarkDocument) -> Provenance:
+    return Provenance(mark.step, mark.version, mark.identity, mark.models, tuple(mark.inputs), mark.fingerprint)
 
 
 def _is_latin(text: str) -> bool:

@@ -20,8 +20,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlmodel import Session, SQLModel
 
+from configs.reporting import PixelmillError
 from configs.settings.private_files import private_file, private_folder
-from storage.ledger.migrations.upgrade import Standing, standing, upgrade
+from storage.ledger.migrations.upgrade import SchemaState, standing, upgrade
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ _T = TypeVar("_T")
 _migrating = threading.Lock()
 
 
-class LedgerError(Exception):
+class LedgerError(PixelmillError):
     """The ledger's database cannot be used; the message says what to change."""
 
 
@@ -150,9 +151,9 @@ class Database:
         with _migrating:
             with self._connectable().connect() as connection:
                 found = standing(connection)
-            if found is Standing.UNKNOWN:
+            if found is SchemaState.UNKNOWN:
                 raise LedgerError(f"The ledger {self.name} was made by a newer Pixelmill: upgrade this one.")
-            if found is Standing.CURRENT:
+            if found is SchemaState.CURRENT:
                 return
             # The write lock, or the advisory lock, makes processes that start together wait for the first of them.
             begin = self._connectable().execution_options(sqlite_begin="BEGIN IMMEDIATE")

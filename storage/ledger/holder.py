@@ -10,7 +10,7 @@ from typing import NamedTuple
 from storage.objects.keys import sha256_hex
 
 
-class Holder(NamedTuple):
+class LeaseOwner(NamedTuple):
     """A process. `machine` tells kernels and containers apart, `start` two processes that had one number in turn."""
 
     machine: str
@@ -27,25 +27,25 @@ class Holder(NamedTuple):
         return f"{self.machine.rpartition('-')[0]}, process {self.pid}"
 
 
-def this_process() -> Holder:
+def this_process() -> LeaseOwner:
     """The same for the life of the process; a forked child has its own."""
     return _process(os.getpid())
 
 
-def read_holder(text: str) -> Holder:
+def read_holder(text: str) -> LeaseOwner:
     """The inverse of `str`."""
     machine, pid, start, nonce = text.rsplit("/", 3)
-    return Holder(machine, int(pid), start, nonce)
+    return LeaseOwner(machine, int(pid), start, nonce)
 
 
-def is_dead(holder: Holder) -> bool:
+def is_dead(holder: LeaseOwner) -> bool:
     """Whether the process has surely ended. False of processes that cannot be seen from here."""
     return holder.machine == _machine() and process_start(holder.pid) != holder.start
 
 
 @cache
-def _process(pid: int) -> Holder:
-    return Holder(_machine(), pid, process_start(pid), secrets.token_hex(4))
+def _process(pid: int) -> LeaseOwner:
+    return LeaseOwner(_machine(), pid, process_start(pid), secrets.token_hex(4))
 
 
 @cache

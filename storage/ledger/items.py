@@ -9,7 +9,7 @@ from sqlmodel import Session, col
 from configs.documents.item import Item
 from storage.ledger.database import SLICE
 from storage.ledger.finals import in_order
-from storage.ledger.records import ItemEnd, ItemRecord, ItemReport, ItemState, Outcome, Progress, StepEntry
+from storage.ledger.records import ItemRecord, ItemReport, ItemResult, ItemState, Outcome, Progress, StepOutcome
 from storage.ledger.steps import end_items, entries_between, entries_of
 from storage.ledger.tables import ItemRow, JobRow, StepRunRow
 
@@ -70,7 +70,7 @@ def _reset_slice(
     return cast("CursorResult[Any]", changed).rowcount
 
 
-def revise_ends(job_id: str, run: int, ends: Sequence[ItemEnd], *, session: Session) -> None:
+def revise_ends(job_id: str, run: int, ends: Sequence[ItemResult], *, session: Session) -> None:
     current = session.scalar(select(col(JobRow.run)).where(col(JobRow.id) == job_id).with_for_update(read=True))
     if current != run:
         return
@@ -140,9 +140,9 @@ def get_report(job_id: str, index: int, order: Mapping[str, int], *, session: Se
 
 
 def _reports(
-    records: Sequence[ItemRecord], entries: Iterable[tuple[str, StepEntry]], order: Mapping[str, int]
+    records: Sequence[ItemRecord], entries: Iterable[tuple[str, StepOutcome]], order: Mapping[str, int]
 ) -> list[ItemReport]:
-    steps: dict[int, dict[str, StepEntry]] = {}
+    steps: dict[int, dict[str, StepOutcome]] = {}
     for visit, entry in sorted(entries, key=lambda pair: in_order(pair[0], order)):
         steps.setdefault(entry.index, {})[visit] = entry
     return [ItemReport(record, steps.get(record.item.index, {})) for record in records]

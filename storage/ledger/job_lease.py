@@ -3,24 +3,25 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from storage.ledger.lease import HeldLease, LeaseTaken, Say, is_abandoned, lease
+from configs.reporting import Log, PixelmillError
+from storage.ledger.lease import HeldLease, LeaseTaken, is_abandoned, lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus
 
 
-class JobIsRunning(Exception):
+class JobIsRunning(PixelmillError):
     """Another process runs the job."""
 
 
-class JobTakenOver(Exception):
+class JobTakenOver(PixelmillError):
     """The job is no longer this process's: whatever it did now would disturb the one that has it."""
 
 
 @contextmanager
-def job_lease(job_id: str, ledger: Ledger, *, say: Say | None = None) -> Iterator[HeldLease]:
+def job_lease(job_id: str, ledger: Ledger, *, log: Log | None = None) -> Iterator[HeldLease]:
     """Holds the job for this process, which may ask again. Raises JobIsRunning while another one that lives does."""
     try:
-        with lease(lease_of_job(job_id), ledger, say=say) as held:
+        with lease(lease_of_job(job_id), ledger, log=log) as held:
             yield held
     except LeaseTaken as taken:
         message = (

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from storage.ledger.holder import Holder, is_dead, read_holder, this_process
+from configs.reporting import Log, PixelmillError
+from storage.ledger.holder import LeaseOwner, is_dead, read_holder, this_process
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import Lease
 
@@ -18,13 +19,11 @@ BEAT_SECONDS = 2.0
 PATIENCE_SECONDS = 20.0
 GIVE_UP_SECONDS = 15.0
 
-Say = Callable[[str], None]
 
-
-class LeaseTaken(Exception):
+class LeaseTaken(PixelmillError):
     """Another process works at it."""
 
-    def __init__(self, name: str, holder: Holder) -> None:
+    def __init__(self, name: str, holder: LeaseOwner) -> None:
         super().__init__(f"{name} is held by {holder.place}")
         self.holder = holder
 
@@ -64,7 +63,7 @@ def lease(
     *,
     wait: bool = False,
     objection: Callable[[], str | None] = lambda: None,
-    say: Say | None = None,
+    log: Log | None = None,
 ) -> Iterator[HeldLease]:
     """Holds `name` for this process, which may ask for it again.
 
@@ -79,7 +78,7 @@ def lease(
     if outer is not None:
         yield outer
         return
-    _take(name, ledger, process, wait=wait, objection=objection, say=say)
+    _take(name, ledger, process, wait=wait, objection=objection, log=log)
     held = _held[process.pid, name] = HeldLease()
     stop = threading.Event()
     beating = threading.Thread(
@@ -110,7 +109,7 @@ _held: dict[tuple[int, str], HeldLease] = {}  # by process, so that a forked chi
 
 
 def _take(
-    name: str, ledger: Ledger, process: Holder, *, wait: bool, objection: Callable[[], str | None], say: Say | None
+    name: str, ledger: Ledger, process: LeaseOwner, *, wait: bool, objection: Callable[[], str | None], log: Log | None
 ) -> None:
     """Returns once the lease is this process's."""
     seen: Lease | None = None
@@ -131,9 +130,9 @@ def _take(
             continue
         if wait and objection() is not None:
             raise LeaseTaken(name, holder)
-        if say is not None and not told:
+        if log is not None and not told:
             told = True
-            say(f"waiting to see whether {holder.place} still works at {name}")
+            log(f"waiting to see whether {holder.place} still works at {name}")
         time.sleep(BEAT_SECONDS / 4)
 
 
@@ -144,7 +143,7 @@ def _is_gone(seen: Lease, silence: float) -> bool:
 def _beat(
     name: str,
     ledger: Ledger,
-    process: Holder,
+    process: LeaseOwner,
     held: HeldLease,
     stop: threading.Event,
     objection: Callable[[], str | None],

@@ -23,23 +23,23 @@ from storage.ledger.records import (
     ArtefactRecord,
     BatchSize,
     Fleet,
-    ItemEnd,
     ItemRecord,
     ItemReport,
+    ItemResult,
     ItemState,
     JobRecord,
     JobStatus,
     Lease,
     ModelLoads,
-    OtherWay,
     Progress,
     RefusedItem,
+    Rerecord,
     Review,
+    ReviewVerdict,
     ShardRecord,
     ShardState,
     StepCounts,
-    StepEntry,
-    Verdict,
+    StepOutcome,
     Wait,
 )
 
@@ -98,7 +98,7 @@ class Ledger:
         revision: str,
         model_digests: Mapping[str, str],
         variables: Mapping[int, Mapping[str, Any]],
-        ways: Sequence[OtherWay],
+        ways: Sequence[Rerecord],
     ) -> JobRecord:
         """Begins a run of the job under another recipe, which these items (`ways`) come out of otherwise than before.
 
@@ -142,7 +142,7 @@ class Ledger:
             lambda session: ledger_items.reset_items(job_id, states, indices, session=session), repeatable=False
         )
 
-    def revise_ends(self, job_id: str, run: int, ends: Sequence[ItemEnd]) -> None:
+    def revise_ends(self, job_id: str, run: int, ends: Sequence[ItemResult]) -> None:
         """Ends items otherwise than they have ended, also those that are done: for what a whole job has to decide.
 
         One transaction. An item that is pending by now, and a run that is no longer the newest, change nothing.
@@ -185,15 +185,15 @@ class Ledger:
         self._database.write(lambda session: ledger_steps.forget_artefacts(root, fingerprints, session=session))
 
     def record_step(
-        self, job_id: str, run: int, step_id: str, entries: Sequence[StepEntry], ends: Sequence[ItemEnd] = ()
+        self, job_id: str, run: int, step_id: str, entries: Sequence[StepOutcome], ends: Sequence[ItemResult] = ()
     ) -> None:
         """One transaction per chunk and step, called after the objects are in the store.
 
         Inserts new artefacts (an existing row with the same fingerprint stays), upserts the items' outcomes of this
-        step, and ends items; what is recorded of these at steps that are not among `ItemEnd.visits` goes. An item that
-        is DONE already stays so: a duplicate shard changes nothing. An image found again (REUSED) that this ledger saw
-        COMPUTED for the same item keeps that outcome, with its seconds. A run that is no longer the job's newest
-        changes no item: only its artefacts are kept.
+        step, and ends items; what is recorded of these at steps that are not among `ItemResult.visits` goes. An item
+        that is DONE already stays so: a duplicate shard changes nothing. An image found again (REUSED) that this
+        ledger saw COMPUTED for the same item keeps that outcome, with its seconds. A run that is no longer the job's
+        newest changes no item: only its artefacts are kept.
         """
         self._database.write(
             lambda session: ledger_steps.record_step(
@@ -251,20 +251,20 @@ class Ledger:
     def accepted_images(self, job_id: str) -> dict[str, frozenset[str]]:
         """Name of an item -> fingerprints of its images that no gate shall refuse."""
         return self._database.read(
-            lambda session: ledger_reviews.reviewed_images(job_id, Verdict.ACCEPTED, session=session)
+            lambda session: ledger_reviews.reviewed_images(job_id, ReviewVerdict.ACCEPTED, session=session)
         )
 
     def rejected_images(self, job_id: str) -> dict[str, frozenset[str]]:
         """Name of an item -> fingerprints of its images that a person rejected."""
         return self._database.read(
-            lambda session: ledger_reviews.reviewed_images(job_id, Verdict.REJECTED, session=session)
+            lambda session: ledger_reviews.reviewed_images(job_id, ReviewVerdict.REJECTED, session=session)
         )
 
     def count_waiting(self, job_id: str) -> int:
         """Items that a gate has quarantined, and about whose image nobody has decided."""
         return self._database.read(lambda session: ledger_reviews.count_waiting(job_id, session=session))
 
-    def refused_images(self, job_id: str) -> dict[str, tuple[str, Verdict | None]]:
+    def refused_images(self, job_id: str) -> dict[str, tuple[str, ReviewVerdict | None]]:
         """Name of an item that a gate has quarantined -> fingerprint of its image, and what was decided about that.
 
         In the job's order.
@@ -289,13 +289,13 @@ class Ledger:
 
     def release_accepted(self, job_id: str) -> int:
         """Makes items pending whose refused image a person has accepted. Returns how many."""
-        return self._release(job_id, Verdict.ACCEPTED)
+        return self._release(job_id, ReviewVerdict.ACCEPTED)
 
     def release_rejected(self, job_id: str) -> int:
         """Makes items pending whose refused image a person has rejected. Returns how many."""
-        return self._release(job_id, Verdict.REJECTED)
+        return self._release(job_id, ReviewVerdict.REJECTED)
 
-    def _release(self, job_id: str, verdict: Verdict) -> int:
+    def _release(self, job_id: str, verdict: ReviewVerdict) -> int:
         return self._database.write(
             lambda session: ledger_reviews.release(job_id, verdict, session=session), repeatable=False
         )

@@ -42,7 +42,7 @@ class ShardState(StrEnum):
     FAILED = "failed"
 
 
-class Verdict(StrEnum):
+class ReviewVerdict(StrEnum):
     """Of a person, about an image that a gate refused."""
 
     ACCEPTED = "accepted"
@@ -105,7 +105,7 @@ class ArtefactRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class StepEntry:
+class StepOutcome:
     """What became of one item at one step."""
 
     index: int  # of the item
@@ -118,7 +118,7 @@ class StepEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemEnd:
+class ItemResult:
     """The item has reached its end: no step is left for it."""
 
     index: int
@@ -140,14 +140,14 @@ class Review:
 
     item: str  # its name
     fingerprint: str  # of the image
-    verdict: Verdict
+    verdict: ReviewVerdict
     reason: str | None
     reviewer: str | None
     reviewed_at: datetime
 
     @property
     def accepted(self) -> bool:
-        return self.verdict is Verdict.ACCEPTED
+        return self.verdict is ReviewVerdict.ACCEPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class RefusedItem:
     """A quarantined item with the image that a gate refused, and what a person has decided about that image so far."""
 
     record: ItemRecord
-    steps: "Mapping[str, StepEntry]"  # by visit id, in the recipe's order
+    steps: "Mapping[str, StepOutcome]"  # by visit id, in the recipe's order
     review: Review | None  # None: it waits
 
 
@@ -170,12 +170,12 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class OtherWay:
+class Rerecord:
     """An item of which something else is recorded than before: its steps, and its end; None: it is pending."""
 
     index: int
-    entries: Mapping[str, StepEntry]  # visit id -> what of its way is known; all else it had is forgotten
-    end: ItemEnd | None
+    entries: Mapping[str, StepOutcome]  # visit id -> what of its way is known; all else it had is forgotten
+    end: ItemResult | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,4 +252,4 @@ class ItemReport:
     """An item with all its step outcomes and artefacts: a row of the manifest."""
 
     record: ItemRecord
-    steps: Mapping[str, StepEntry]
+    steps: Mapping[str, StepOutcome]

@@ -9,15 +9,16 @@ from sqlmodel import Session, col
 
 from configs.recipe.overrides import Overrides
 from configs.recipe.recipe import Recipe
+from configs.reporting import PixelmillError
 from storage.ledger.database import Database
 from storage.ledger.items import reset_items
 from storage.ledger.jobs import job_record, replace_shards, written_overrides
-from storage.ledger.records import JobRecord, JobStatus, OtherWay, StepEntry
+from storage.ledger.records import JobRecord, JobStatus, Rerecord, StepOutcome
 from storage.ledger.steps import end_items, forget_other_steps, upsert_outcomes
 from storage.ledger.tables import ItemRow, JobRow
 
 
-class JobWentOn(Exception):
+class JobChanged(PixelmillError):
     """The job is no longer as it was when it was decided anew; nothing was changed."""
 
 
@@ -30,14 +31,14 @@ class RecipeChange(NamedTuple):
     revision: str
     model_digests: Mapping[str, str]
     variables: Mapping[int, Mapping[str, Any]]
-    ways: Sequence[OtherWay]
+    ways: Sequence[Rerecord]
 
 
 def change_recipe(change: RecipeChange, *, session: Session, database: Database) -> JobRecord:
     job_id, now = change.job.id, datetime.now(UTC)
     row = session.get_one(JobRow, job_id, with_for_update=True)
     if (row.run, row.revision) != (change.job.run, change.job.revision):
-        raise JobWentOn(f"{job_id} went on while it was decided anew: do it again")
+        raise JobChanged(f"{job_id} went on while it was decided anew: do it again")
     row.recipe = change.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     row.overrides = written_overrides(change.overrides)
     row.revision, row.model_digests = change.revision, dict(change.model_digests)
@@ -48,7 +49,7 @@ def change_recipe(change: RecipeChange, *, session: Session, database: Database)
     # Steps that are no longer on the items' ways, and failures.
     forget_other_steps(job_id, {way.index: way.entries.keys() for way in change.ways}, session)
     reset_items(job_id, None, [way.index for way in change.ways if way.end is None], session=session)
-    by_visit: dict[str, list[StepEntry]] = {}
+    by_visit: dict[str, list[StepOutcome]] = {}
     for way in change.ways:
         for visit_id, entry in way.entries.items():
             by_visit.setdefault(visit_id, []).append(entry)

@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 from storage.ledger.database import SLICE, Database
 from storage.ledger.finals import in_order
 from storage.ledger.items import ITEM_COLUMNS, item_record, reset_items
-from storage.ledger.records import ItemState, RefusedItem, Review, StepEntry, Verdict, Wait
+from storage.ledger.records import ItemState, RefusedItem, Review, ReviewVerdict, StepOutcome, Wait
 from storage.ledger.steps import entries_of
 from storage.ledger.tables import ItemRow, ReviewRow, WaitRow
 
@@ -52,7 +52,7 @@ def find_reviews(job_id: str, *, session: Session) -> list[Review]:
     return [_review(row) for row in session.execute(query)]
 
 
-def reviewed_images(job_id: str, verdict: Verdict, *, session: Session) -> dict[str, frozenset[str]]:
+def reviewed_images(job_id: str, verdict: ReviewVerdict, *, session: Session) -> dict[str, frozenset[str]]:
     query = select(col(ReviewRow.item), col(ReviewRow.fingerprint)).where(
         col(ReviewRow.job_id) == job_id, col(ReviewRow.verdict) == verdict.value
     )
@@ -96,7 +96,7 @@ def refused_after(
     rows = list(session.execute(query))
     width = len(ITEM_COLUMNS)
     records = [item_record(row[:width]) for row in rows]
-    steps: dict[int, dict[str, StepEntry]] = {}
+    steps: dict[int, dict[str, StepOutcome]] = {}
     entries = entries_of(job_id, [record.item.index for record in records], session=session)
     for visit, entry in sorted(entries, key=lambda pair: in_order(pair[0], order)):
         steps.setdefault(entry.index, {})[visit] = entry
@@ -106,7 +106,7 @@ def refused_after(
     ]
 
 
-def refused_images(job_id: str, *, session: Session) -> dict[str, tuple[str, Verdict | None]]:
+def refused_images(job_id: str, *, session: Session) -> dict[str, tuple[str, ReviewVerdict | None]]:
     query = (
         select(col(ItemRow.name), col(ItemRow.refused_image), col(ReviewRow.verdict))
         .outerjoin(ReviewRow, _OF_THE_IMAGE)
@@ -114,11 +114,12 @@ def refused_images(job_id: str, *, session: Session) -> dict[str, tuple[str, Ver
         .order_by(col(ItemRow.index))
     )
     return {
-        name: (image, None if verdict is None else Verdict(verdict)) for name, image, verdict in session.execute(query)
+        name: (image, None if verdict is None else ReviewVerdict(verdict))
+        for name, image, verdict in session.execute(query)
     }
 
 
-def refused_with(job_id: str, verdict: Verdict, *, session: Session) -> list[int]:
+def refused_with(job_id: str, verdict: ReviewVerdict, *, session: Session) -> list[int]:
     """Items whose refused image has this verdict."""
     query = (
         select(col(ItemRow.index))
@@ -128,7 +129,7 @@ def refused_with(job_id: str, verdict: Verdict, *, session: Session) -> list[int
     return list(session.scalars(query))
 
 
-def release(job_id: str, verdict: Verdict, *, session: Session) -> int:
+def release(job_id: str, verdict: ReviewVerdict, *, session: Session) -> int:
     """Makes items pending whose refused image has this verdict. Returns how many."""
     indices = refused_with(job_id, verdict, session=session)
     return reset_items(job_id, [ItemState.QUARANTINED], indices, session=session) if indices else 0
@@ -136,7 +137,7 @@ def release(job_id: str, verdict: Verdict, *, session: Session) -> int:
 
 def reset_undecided(job_id: str, states: Sequence[ItemState], *, session: Session) -> int:
     """As `reset_items`, but spares the items whose image a person has rejected."""
-    rejected = set(refused_with(job_id, Verdict.REJECTED, session=session))
+    rejected = set(refused_with(job_id, ReviewVerdict.REJECTED, session=session))
     if not rejected:
         return reset_items(job_id, states, None, session=session)
     query = select(col(ItemRow.index)).where(
@@ -147,7 +148,7 @@ def reset_undecided(job_id: str, states: Sequence[ItemState], *, session: Sessio
 
 def _review(row: Sequence[Any]) -> Review:
     item, fingerprint, verdict, reason, reviewer, reviewed_at = row
-    return Review(item, fingerprint, Verdict(verdict), reason, reviewer, reviewed_at)
+    return Review(item, fingerprint, ReviewVerdict(verdict), reason, reviewer, reviewed_at)
 
 
 # -- bursts that wait ------------------------------------------------------------------------------------------------

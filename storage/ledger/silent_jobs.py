@@ -10,7 +10,7 @@ from storage.ledger.ledger import Ledger
 from storage.ledger.records import Lease
 
 
-class SilentJobs:
+class OrphanedJobs:
     """Tells by looking again and again: one look alone cannot know whether a lease still moves."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 
 from storage.ledger.database import SLICE, Database
 from storage.ledger.finals import step_of
-from storage.ledger.records import ArtefactRecord, ItemEnd, ItemState, Outcome, StepCounts, StepEntry
+from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, Outcome, StepCounts, StepOutcome
 from storage.ledger.tables import ArtefactRow, ItemRow, JobRow, ModelLoadRow, StepRunRow
 
 log = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ def record_step(
     job_id: str,
     run: int,
     step_id: str,
-    entries: Sequence[StepEntry],
-    ends: Sequence[ItemEnd],
+    entries: Sequence[StepOutcome],
+    ends: Sequence[ItemResult],
     *,
     session: Session,
     database: Database,
@@ -104,7 +104,7 @@ def _lock_items(job_id: str, indices: set[int], session: Session) -> set[int]:
 
 
 def upsert_outcomes(
-    job_id: str, run: int, step_id: str, entries: Sequence[StepEntry], session: Session, database: Database
+    job_id: str, run: int, step_id: str, entries: Sequence[StepOutcome], session: Session, database: Database
 ) -> None:
     if not entries:
         return
@@ -127,7 +127,7 @@ def upsert_outcomes(
     session.execute(upsert, [_outcome_row(job_id, run, step_id, entry, now) for entry in entries])
 
 
-def _outcome_row(job_id: str, run: int, step_id: str, entry: StepEntry, now: datetime) -> dict[str, Any]:
+def _outcome_row(job_id: str, run: int, step_id: str, entry: StepOutcome, now: datetime) -> dict[str, Any]:
     return {
         "job_id": job_id,
         "index": entry.index,
@@ -168,7 +168,7 @@ def forget_other_steps(job_id: str, kept: Mapping[int, Collection[str]], session
         session.connection().execute(statement, gone)
 
 
-def end_items(job_id: str, ends: Sequence[ItemEnd], *, session: Session) -> None:
+def end_items(job_id: str, ends: Sequence[ItemResult], *, session: Session) -> None:
     """Whatever they were before: the caller has locked them."""
     rows = [
         {
@@ -222,17 +222,17 @@ def cost_of_run(job_id: str, run: int, *, session: Session) -> float:
     return total
 
 
-def entries_between(job_id: str, first: int, last: int, *, session: Session) -> list[tuple[str, StepEntry]]:
+def entries_between(job_id: str, first: int, last: int, *, session: Session) -> list[tuple[str, StepOutcome]]:
     """(step id, outcome) of all items from `first` to `last`, with the artefacts that are still known."""
     return _entries(job_id, col(StepRunRow.index).between(first, last), session)
 
 
-def entries_of(job_id: str, indices: Sequence[int], *, session: Session) -> list[tuple[str, StepEntry]]:
+def entries_of(job_id: str, indices: Sequence[int], *, session: Session) -> list[tuple[str, StepOutcome]]:
     """Likewise of these items, at most a slice of them."""
     return _entries(job_id, col(StepRunRow.index).in_(indices), session)
 
 
-def _entries(job_id: str, items: ColumnElement[bool], session: Session) -> list[tuple[str, StepEntry]]:
+def _entries(job_id: str, items: ColumnElement[bool], session: Session) -> list[tuple[str, StepOutcome]]:
     same = and_(
         col(ArtefactRow.root) == col(StepRunRow.root), col(ArtefactRow.fingerprint) == col(StepRunRow.fingerprint)
     )
@@ -243,7 +243,7 @@ def _entries(job_id: str, items: ColumnElement[bool], session: Session) -> list[
         .where(col(StepRunRow.job_id) == job_id, items)
     )
     return [
-        (step_id, StepEntry(index, Outcome(outcome), seconds, _artefact(artefact), error, traceback, cost))
+        (step_id, StepOutcome(index, Outcome(outcome), seconds, _artefact(artefact), error, traceback, cost))
         for step_id, index, outcome, seconds, error, traceback, cost, *artefact in session.execute(query)
     ]
 

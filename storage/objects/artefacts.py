@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from configs.reporting import PixelmillError
 
-class StoreError(Exception):
+
+class StoreError(PixelmillError):
     """The store failed. `retryable`: the same call may succeed later; otherwise the message says what to fix."""
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:

@@ -22,7 +22,7 @@ def outcomes(tmp_path_factory) -> dict[str, Future[Findings]]:
 
     def run(fault: Fault) -> Findings:
         folder = tmp_path_factory.mktemp(fault.name)
-        return fault.run(Arena(folder, Random(f"short {fault.name}"), items=ITEMS, kills=KILLS, say=print))
+        return fault.run(Arena(folder, Random(f"short {fault.name}"), items=ITEMS, kills=KILLS, log=print))
 
     with ThreadPoolExecutor(len(FAULTS)) as pool:
         return {fault.name: pool.submit(run, fault) for fault in FAULTS}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings
-from flows.job.request import Request, read_request
+from flows.job.request import JobRequest, read_request
 
 MODEL = """\
 name: tiny
@@ -65,7 +65,7 @@ class Workspace:
     def read(self, uri: str) -> bytes:
         return self.objects[uri] if uri.startswith("s3://") else Path(uri).read_bytes()
 
-    def request(self, job: str | bytes = JOB) -> Request:
+    def request(self, job: str | bytes = JOB) -> JobRequest:
         return read_request(self.write("job.yaml", job), self.settings, read_bytes=self.read)
 
     def problems(self, job: str | bytes = JOB) -> list[Problem]:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemEnd, ItemState, JobStatus, ShardState
+from storage.ledger.records import ItemResult, ItemState, JobStatus, ShardState
 from tests.docker.cluster import KUBERNETES, Cluster, checkout, render
 from tests.flows.shells import wait_until
 from tests.storage.ledger_samples import computed, start
@@ -73,7 +73,7 @@ def test_a_shard_counts_until_its_items_have_ended(open_shards: Callable[[], int
     with closing(Ledger(ledger_url)) as ledger:
         ledger.set_shard("job-1", 0, ShardState.RUNNING, flow_run_id="first")
         assert open_shards() == 2
-        ends = [ItemEnd(index, ItemState.DONE) for index in range(3)]
+        ends = [ItemResult(index, ItemState.DONE) for index in range(3)]
         ledger.record_step("job-1", 1, "draw", [computed(index) for index in range(3)], ends)
         assert open_shards() == 1  # also before its worker says that it is done
         ledger.set_shard("job-1", 0, ShardState.DONE, flow_run_id="first")

@@ -38,10 +38,10 @@ def main() -> int:
     folder.chmod(0o755)  # users of containers must get through
     wrong: list[str] = []
     try:
-        say(f"processes are {'confined like containers' if obstacle() is None else f'not confined: {obstacle()}'}")
-        say("making the environment of the flows image from its lock")
+        log(f"processes are {'confined like containers' if obstacle() is None else f'not confined: {obstacle()}'}")
+        log("making the environment of the flows image from its lock")
         flows = make_flows_environment(folder)
-        with Stage(folder, flows, say) as stage:
+        with Stage(folder, flows, log) as stage:
             wrong = stage.play(options.items, kills=not options.no_kills)
             stage.print_table(time.monotonic() - BEGAN)
     except Exception:
@@ -57,7 +57,7 @@ def main() -> int:
     return 0
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(f"{time.monotonic() - BEGAN:6.1f} s  {text}", flush=True)
 
 

@@ -40,7 +40,7 @@ class Killer:
     """Kills one part after the other, each when those before are back, unless they take long."""
 
     kills: list[Kill]
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     wrong: list[str] = field(default_factory=list)
 
     def look(self, recorded: int, total: int) -> None:
@@ -57,7 +57,7 @@ class Killer:
         if due.is_back is None:
             return  # it has just ended by itself, or is not there yet
         due.struck_at, due.recorded = time.monotonic(), recorded
-        self.say(f"killed {due.part} with {recorded} images recorded")
+        self.log(f"killed {due.part} with {recorded} images recorded")
 
     @property
     def is_done(self) -> bool:
@@ -69,7 +69,7 @@ class Killer:
         away = time.monotonic() - kill.struck_at
         if kill.is_back():
             kill.seconds_away = away
-            self.say(f"{kill.part} is back after {away:.0f} s")
+            self.log(f"{kill.part} is back after {away:.0f} s")
         elif away > PATIENCE_SECONDS:
             kill.seconds_away = away
             self.wrong.append(f"{kill.part} was not back {away:.0f} s after it was killed")

@@ -46,9 +46,9 @@ class StartError(Exception):
 class NativeFleet:
     """Use as a context manager: at its end all that was started is gone."""
 
-    def __init__(self, services: Mapping[str, Service], folder: Path, flows: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, services: Mapping[str, Service], folder: Path, flows: Path, log: Callable[[str], None]) -> None:
         """`flows`: the virtual environment of what runs in the flows image."""
-        self._services, self._folder, self._flows, self._say = services, folder, flows, say
+        self._services, self._folder, self._flows, self._say = services, folder, flows, log
         subnet = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}"
         self.addresses = {name: f"{subnet}.{number}" for number, name in enumerate(sorted(services), start=2)}
         self.containers: dict[str, Container] = {}

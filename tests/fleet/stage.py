@@ -31,17 +31,17 @@ SAY_EVERY_SECONDS = 15.0
 class Stage:
     """Use as a context manager."""
 
-    def __init__(self, folder: Path, flows: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, flows: Path, log: Callable[[str], None]) -> None:
         """`flows`: the virtual environment of the flows image."""
-        self._say = say
+        self._say = log
         profiles = {"COMPOSE_PROFILES": "s3,second-gpu"}
         services = read_services(resolve(FILES, environment=profiles, env_file=_new_env_file(folder)))
         if unknown := strangers(list(services.values())):
             raise RuntimeError(f"no native form is known of the images {', '.join(unknown)}")
-        self._fleet = NativeFleet(services, folder, flows, say)
+        self._fleet = NativeFleet(services, folder, flows, log)
         self._environment = self._fleet.environment(OUTSIDER)
         self._witness = Witness(LedgerView(self._environment["PIXELMILL_LEDGER_URL"]))
-        self._killer = Killer([], say)
+        self._killer = Killer([], log)
         self._findings = Findings()
         self._seconds = 0.0
 

@@ -17,7 +17,7 @@ from storage.ledger.records import (
     JobRecord,
     JobStatus,
     Outcome,
-    StepEntry,
+    StepOutcome,
 )
 from tests.gpu_worker.mill import Mill
 from tests.gpu_worker.program_walk import Walk
@@ -44,7 +44,7 @@ def reported(item: Item, program: Program) -> ItemReport:
     walk = Walk(item, program)
     path = walk.path
     entries = {
-        visit.id: StepEntry(
+        visit.id: StepOutcome(
             item.index, Outcome.COMPUTED, 0.1, _artefact(path.made[visit.id], visit, walk.facts[visit.id])
         )
         for visit in program.visits

@@ -13,12 +13,12 @@ from flows.pages.finish import finish_job
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe
 from flows.regate.redecision import Change
-from flows.regate.regate import Decided, decide
+from flows.regate.regate import RegatePlan, decide
 from flows.report.report import Summary, build_summary
 from flows.verify.verify import verify_job
 from gpu_worker.shard.shard_run import ShardRun
 from steps.recipe import resolve_program
-from storage.ledger.records import ItemReport, ItemState, JobRecord, JobStatus, Review, Verdict
+from storage.ledger.records import ItemReport, ItemState, JobRecord, JobStatus, Review, ReviewVerdict
 from tests.gpu_worker.mill import JOB, Mill
 
 Document = dict[str, Any]
@@ -70,7 +70,7 @@ class RegatedJob:
         path.write_text(json.dumps(recipe))
         return NewRecipe(str(path), parameters)
 
-    def decide(self, recipe: Document | None, *parameters: str) -> Decided:
+    def decide(self, recipe: Document | None, *parameters: str) -> RegatePlan:
         return decide(JOB, self.wanted(recipe, *parameters), self.ledger, self.settings)
 
     def apply(self, recipe: Document | None, *parameters: str) -> Applied:
@@ -83,7 +83,7 @@ class RegatedJob:
             run=self.bring_to_end,
         )
 
-    def review(self, item: str, fingerprint: str, verdict: Verdict) -> None:
+    def review(self, item: str, fingerprint: str, verdict: ReviewVerdict) -> None:
         self.ledger.add_reviews(JOB, [Review(item, fingerprint, verdict, None, None, datetime.now(UTC))])
 
     def reports(self) -> list[ItemReport]:
@@ -116,6 +116,6 @@ class RegatedJob:
         ]
 
 
-def changes(decided: Decided) -> dict[str, Change]:
+def changes(decided: RegatePlan) -> dict[str, Change]:
     """The items that are not unchanged."""
     return {each.item.name: each.change for each in decided.items if each.change is not Change.UNCHANGED}

@@ -11,7 +11,7 @@ import psutil
 
 from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, Outcome, StepEntry
+from storage.ledger.records import JobRecord, Outcome, StepOutcome
 from tests.command import Pixelmill
 
 
@@ -19,7 +19,7 @@ def recorded(shell: Pixelmill, step: str = "base") -> int:
     """How many items the ledger holds an image of this step for."""
     ledger = Ledger(Settings(home=shell.home).resolved_ledger_url)
     try:
-        entries: list[StepEntry | None] = [
+        entries: list[StepOutcome | None] = [
             report.steps.get(step) for job in ledger.jobs() for report in ledger.item_reports(job.id)
         ]
         return sum(entry is not None and entry.outcome in (Outcome.COMPUTED, Outcome.REUSED) for entry in entries)

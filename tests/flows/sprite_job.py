@@ -13,14 +13,14 @@ from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, Sprite, draw_sprite
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,
-    ItemEnd,
     ItemRecord,
     ItemReport,
+    ItemResult,
     ItemState,
     JobRecord,
     JobStatus,
     Outcome,
-    StepEntry,
+    StepOutcome,
 )
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import artefact_key, final_key, sha256_hex
@@ -90,9 +90,9 @@ def record_sprite_job(ledger: Ledger, store: ArtefactStore, *, total: int, name:
     return ledger.job(job.id)
 
 
-def _end(report: ItemReport) -> ItemEnd:
+def _end(report: ItemReport) -> ItemResult:
     record = report.record
-    return ItemEnd(record.item.index, record.state, record.finals, record.error, record.error_step)
+    return ItemResult(record.item.index, record.state, record.finals, record.error, record.error_step)
 
 
 def sprite_item(index: int) -> Item:
@@ -122,7 +122,7 @@ def _report(job: JobRecord, store: ArtefactStore, item: Item, size: int) -> Item
     index = item.index
     if index % 20 == 9:
         error = "no answer from the device: out of memory at micro-batch 1 <b>bold?</b>"
-        failed = {"generate": StepEntry(index, Outcome.FAILED, error=error, traceback="File '/secret/path.py'")}
+        failed = {"generate": StepOutcome(index, Outcome.FAILED, error=error, traceback="File '/secret/path.py'")}
         return ItemReport(ItemRecord(item, 0, ItemState.FAILED, error=error, error_step="generate"), failed)
     sprite = draw_sprite(
         OBJECTS[index % len(OBJECTS)], tuple(COLORS)[index % 7], BACKGROUNDS[index % len(BACKGROUNDS)], index, size
@@ -130,7 +130,7 @@ def _report(job: JobRecord, store: ArtefactStore, item: Item, size: int) -> Item
     steps = {"generate": _entry(job, store, index, "generate", sprite.image, 0.31)}
     if index % 20 == 19:
         error = "the mask is empty: nothing was found in the foreground"
-        steps["cut_out"] = StepEntry(index, Outcome.FAILED, error=error)
+        steps["cut_out"] = StepOutcome(index, Outcome.FAILED, error=error)
         return ItemReport(ItemRecord(item, 0, ItemState.FAILED, error=error, error_step="cut_out"), steps)
     cut = _cut_out(sprite)
     steps["cut_out"] = _entry(job, store, index, "remove_background", cut, 0.08)
@@ -138,7 +138,7 @@ def _report(job: JobRecord, store: ArtefactStore, item: Item, size: int) -> Item
         error = "gate `alpha_coverage >= 0.2` not met after 3 tries"
         return ItemReport(ItemRecord(item, 0, ItemState.QUARANTINED, error=error, error_step="cut_out"), steps)
     steps["repair"] = (
-        _entry(job, store, index, "inpaint", cut, 0.2) if index % 4 == 0 else StepEntry(index, Outcome.SKIPPED)
+        _entry(job, store, index, "inpaint", cut, 0.2) if index % 4 == 0 else StepOutcome(index, Outcome.SKIPPED)
     )
     large = cut.resize((cut.width * 4, cut.height * 4), Image.Resampling.LANCZOS)
     steps["upscale"] = _entry(job, store, index, "upscale", large, 0.05)
@@ -155,7 +155,7 @@ def _cut_out(sprite: Sprite) -> Image.Image:
 
 def _entry(
     job: JobRecord, store: ArtefactStore, index: int, step: str, image: Image.Image, seconds: float
-) -> StepEntry:
+) -> StepOutcome:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     data = buffer.getvalue()
@@ -177,4 +177,4 @@ def _entry(
         created_at=NOW,
     )
     outcome = Outcome.REUSED if step == "generate" and index % 6 == 0 else Outcome.COMPUTED
-    return StepEntry(index, outcome, 0.0 if outcome is Outcome.REUSED else seconds, artefact)
+    return StepOutcome(index, outcome, 0.0 if outcome is Outcome.REUSED else seconds, artefact)

@@ -10,7 +10,7 @@ from configs.settings.settings import Settings
 from flows.burst.distinct import settle_repetitions
 from flows.burst.review import decide
 from flows.pages.finish import finish_job
-from storage.ledger.records import ItemState, Review, Verdict
+from storage.ledger.records import ItemState, Review, ReviewVerdict
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store
 from tests.flows.verified_job import IconJob
@@ -93,20 +93,20 @@ def test_one_that_comes_late_takes_its_place_in_the_order(distinct):
 def test_an_image_that_a_person_accepted_stays(distinct):
     settle(distinct)
     assert distinct.report("twin").record.refused_image == distinct.artefact("twin", "small").fingerprint
-    decide(JOB, {"twin": None}, Verdict.ACCEPTED, reason=None, reviewer=None, ledger=distinct.ledger)
+    decide(JOB, {"twin": None}, ReviewVerdict.ACCEPTED, reason=None, reviewer=None, ledger=distinct.ledger)
     assert settle(distinct) == 0
     assert states(distinct)["twin"] is ItemState.DONE and exists(distinct, "twin")
 
 
 def test_of_two_images_of_an_item_one_accepted_does_not_stand_for_the_other(distinct):
-    review = Review("twin", "another image of it", Verdict.ACCEPTED, None, None, datetime.now(UTC))
+    review = Review("twin", "another image of it", ReviewVerdict.ACCEPTED, None, None, datetime.now(UTC))
     distinct.ledger.add_reviews(JOB, [review])
     assert settle(distinct) == 1
 
 
 def test_an_accepted_repetition_goes_through_the_recipe_once_more_and_stays(distinct):
     settle(distinct)
-    decide(JOB, {"twin": None}, Verdict.ACCEPTED, reason=None, reviewer=None, ledger=distinct.ledger)
+    decide(JOB, {"twin": None}, ReviewVerdict.ACCEPTED, reason=None, reviewer=None, ledger=distinct.ledger)
     assert distinct.ledger.release_accepted(JOB) == 1
     assert distinct.run() == {}
     assert settle(distinct) == 0

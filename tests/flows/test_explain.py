@@ -24,7 +24,7 @@ from flows.explain.explained import Branched, Chosen, Explanation, Gated, Looped
 from flows.explain.lines import lines_of
 from steps.recipe import compile_recipe, resolve_program
 from steps.recipe.program import Program
-from storage.ledger.records import ItemState, Outcome, Review, Verdict
+from storage.ledger.records import ItemState, Outcome, Review, ReviewVerdict
 from tests.flows.null_jobs import NOW, brightness_of, job_of, null_job, reported
 from tests.gpu_worker.mill import Mill
 from tests.gpu_worker.null_recipes import null_steps_known, some_items
@@ -324,7 +324,9 @@ def test_an_image_that_a_person_accepted_goes_on(tmp_path: Path) -> None:
     report = mill.ledger.item_report("job", 0)
     artefact = report.steps["base"].artefact
     assert artefact is not None
-    review = Review(report.record.item.name, artefact.fingerprint, Verdict.ACCEPTED, "fine for the web", "ada", NOW)
+    review = Review(
+        report.record.item.name, artefact.fingerprint, ReviewVerdict.ACCEPTED, "fine for the web", "ada", NOW
+    )
     explanation = Explainer(mill.ledger.job("job"), [review]).explain(report)
     [gate] = explanation.gates
     assert gate.verdict == "accepted"

@@ -16,7 +16,7 @@ from flows.explain.explained import Explanation
 from flows.pages.gallery import GALLERY_NAME, GalleryFile, gallery_files, relative_link, write_gallery
 from flows.report.report import Summary
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepEntry
+from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome
 from storage.objects.folder_store import FolderStore
 from storage.objects.keys import final_key, job_key
 from tests.flows.browser import Page
@@ -163,7 +163,7 @@ def test_job_without_items_has_a_page(job: JobRecord) -> None:
 
 
 def test_step_that_left_the_recipe_is_ignored(job: JobRecord, reports: list[ItemReport]) -> None:
-    stray = {**reports[0].steps, "former": StepEntry(0, Outcome.COMPUTED)}
+    stray = {**reports[0].steps, "former": StepOutcome(0, Outcome.COMPUTED)}
     details, *_ = gallery_files(job, summary_of(job), explained(job, [replace(reports[0], steps=stray)]))
     assert len(rows(details)[0][7]) == len(RECIPE.steps)
 

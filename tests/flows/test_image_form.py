@@ -11,7 +11,7 @@ from configs.documents.problems import InvalidInput
 from configs.job.deployment import Deployment, deployments
 from configs.settings.settings import Settings
 from flows.forms.image_form import ImageForm, Stamp, form_request, image_form
-from flows.job.request import Request
+from flows.job.request import JobRequest
 
 STAMP = Stamp("icons-2026-03-01-0200-3fa9", 77)
 ICONS = Deployment.model_validate(
@@ -42,7 +42,7 @@ def form(settings: Settings) -> ImageForm:
     return image_form(ICONS, settings)
 
 
-def filled(form: ImageForm, settings: Settings, **answers: Any) -> Request:
+def filled(form: ImageForm, settings: Settings, **answers: Any) -> JobRequest:
     return form_request(
         form,
         form.model.model_validate(answers).model_dump(),

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from storage.ledger import lease as module
-from storage.ledger.holder import Holder, is_dead, read_holder, this_process
+from storage.ledger.holder import LeaseOwner, is_dead, read_holder, this_process
 from storage.ledger.job_lease import JobIsRunning, job_lease
 from storage.ledger.lease import LeaseTaken, is_abandoned, lease
 from storage.ledger.ledger import Ledger
 from tests.storage.new_ledger import new_ledger
 
-ELSEWHERE = Holder("other-12345678", 4711, "99", "abcd")
+ELSEWHERE = LeaseOwner("other-12345678", 4711, "99", "abcd")
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_dead_holder_of_this_machine_is_replaced_at_once(ledger: Ledger, other
 def test_a_silent_holder_elsewhere_is_replaced(ledger: Ledger, impatient: None) -> None:
     ledger.take_lease("work", str(ELSEWHERE))
     said: list[str] = []
-    with lease("work", ledger, say=said.append):
+    with lease("work", ledger, log=said.append):
         assert ledger.leases(["work"])["work"].holder == str(this_process())
     assert said == ["waiting to see whether other, process 4711 still works at work"]
 
@@ -125,7 +125,7 @@ def test_a_holder_elsewhere_that_beats_is_respected(ledger: Ledger, impatient: N
 def test_who_waits_gets_the_lease_when_it_is_dropped(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
     holder = name_of(other)
     ledger.take_lease("work", holder)
-    with lease("work", ledger, wait=True, say=lambda _: ledger.drop_lease("work", holder)) as held:
+    with lease("work", ledger, wait=True, log=lambda _: ledger.drop_lease("work", holder)) as held:
         assert held.lost is None
 
 

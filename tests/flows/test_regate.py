@@ -20,11 +20,11 @@ from flows.cli.regate_report import describe_regate
 from flows.regate import apply as regate_apply
 from flows.regate.apply import Applied
 from flows.regate.recipe import NewRecipe
-from flows.regate.redecision import Change, Redecision, needs_of, unmeasured_of
+from flows.regate.redecision import Change, Reevaluation, needs_of, unmeasured_of
 from flows.regate.regate import decide
 from storage.ledger.job_lease import JobIsRunning, lease_of_job
-from storage.ledger.records import ItemState, JobStatus, Verdict
-from storage.ledger.regate import JobWentOn
+from storage.ledger.records import ItemState, JobStatus, ReviewVerdict
+from storage.ledger.regate import JobChanged
 from storage.objects.keys import sha256_hex
 from tests.flows.job_template import JobTemplate
 from tests.flows.regated_job import Document, RegatedJob, changes
@@ -76,7 +76,7 @@ def states(job: RegatedJob) -> dict[str, str]:
     return {report.record.item.name: report.record.state.value for report in job.reports()}
 
 
-def one(job: RegatedJob, item: str, document: Document | None) -> Redecision:
+def one(job: RegatedJob, item: str, document: Document | None) -> Reevaluation:
     return next(each for each in job.decide(document).items if each.item.name == item)
 
 
@@ -238,7 +238,7 @@ def test_a_final_that_is_none_any_more_goes_and_its_image_stays(job: RegatedJob)
     assert {line["name"]: line["state"] for line in lines} == states(job)
 
 
-def _prints(changed: list[Redecision]) -> set[str]:
+def _prints(changed: list[Reevaluation]) -> set[str]:
     return {fingerprint for each in changed for fingerprint in each.before.finals.values()}
 
 
@@ -348,7 +348,7 @@ def test_what_a_person_accepted_stays_accepted(job: RegatedJob) -> None:
     kept = next(report for report in job.reports() if report.record.state is ItemState.DONE)
     artefact = kept.steps["base"].artefact
     assert artefact is not None
-    job.review(kept.record.item.name, artefact.fingerprint, Verdict.ACCEPTED)
+    job.review(kept.record.item.name, artefact.fingerprint, ReviewVerdict.ACCEPTED)
     job.apply(recipe("vars.size < 0"))
     assert [name for name, state in states(job).items() if state == "done"] == [kept.record.item.name]
     (warning,) = job.reports()[kept.record.item.index].record.warnings
@@ -359,7 +359,7 @@ def test_what_a_person_rejected_stays_in_quarantine(job: RegatedJob) -> None:
     first, *others = sorted(quarantined(job))
     image = next(report for report in job.reports() if report.record.item.name == first).steps["base"].artefact
     assert image is not None and others
-    job.review(first, image.fingerprint, Verdict.REJECTED)
+    job.review(first, image.fingerprint, ReviewVerdict.REJECTED)
     assert changes(job.decide(recipe())) == dict.fromkeys(others, Change.TO_RUN)
 
 
@@ -434,7 +434,7 @@ def test_a_job_that_went_on_meanwhile_is_left_alone(job: RegatedJob) -> None:
     old = job.ledger.job(JOB)
     job.apply(gate(0.5))
     before = job.outcomes()
-    with pytest.raises(JobWentOn):
+    with pytest.raises(JobChanged):
         job.ledger.change_recipe(
             old, recipe=old.recipe, overrides=None, revision="x", model_digests={}, variables={}, ways=[]
         )

@@ -17,7 +17,7 @@ from flows.job.plan import continue_job
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe
 from flows.regate.redecision import Change
-from flows.regate.regate import Decided
+from flows.regate.regate import RegatePlan
 from tests.flows.regated_job import Document, RegatedJob, changes
 from tests.gpu_worker.mill import JOB
 from tests.gpu_worker.null_recipes import null_steps_known
@@ -50,7 +50,7 @@ def job(tmp_path: Path) -> RegatedJob:
     return job_of(tmp_path, recipe(9), Overrides(parameters={"base": {"size": 9}}))
 
 
-def said(decided: Decided) -> str:
+def said(decided: RegatePlan) -> str:
     console = Console(width=200, file=io.StringIO(), color_system=None)
     console.print(describe_regate(Applied(decided), asked=False), highlight=False)
     return console.file.getvalue()  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ from flows.report.report import (
     write_report,
 )
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemEnd, ItemState, JobRecord, JobStatus
+from storage.ledger.records import ItemResult, ItemState, JobRecord, JobStatus
 from storage.objects.folder_store import FolderStore
 from storage.objects.keys import job_key
 from tests.flows.sprite_job import RECIPE, record_sprite_job, sprite_item, sprite_job
@@ -107,7 +107,7 @@ def test_places_are_null_until_written(ledger: Ledger, store: FolderStore, job: 
 
 def test_failures_are_capped(ledger: Ledger, store: FolderStore) -> None:
     job = rerun(ledger, sprite_job(store), 150)
-    ends = [ItemEnd(index, ItemState.FAILED, error="no", error_step="generate") for index in range(150)]
+    ends = [ItemResult(index, ItemState.FAILED, error="no", error_step="generate") for index in range(150)]
     ledger.record_step(job.id, 1, "generate", [], ends)
     summary = build_summary(ledger, job, store, run=1)
     assert (len(summary.failures), summary.items.failed) == (MAX_FAILURES, 150)

@@ -17,7 +17,7 @@ from flows.explain.counts import WayCounts
 from flows.explain.explain import Explainer
 from flows.pages.finish import finish_job
 from flows.report.report import REPORT_NAME, Summary, build_summary, render_summary
-from flows.report.ways import MAX_WARNINGS, GateSummary, ItemWarning, Ways, WhyNot
+from flows.report.ways import MAX_WARNINGS, GateStats, GateSummary, ItemWarning, WhyNot
 from storage.ledger.records import ItemState, JobStatus
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
@@ -144,7 +144,7 @@ def test_the_terminal_shows_gates_attempts_and_warnings(summary: Summary) -> Non
 
 
 def test_a_straight_job_says_nothing_of_gates() -> None:
-    text = printed(Summary(job="j", status=JobStatus.DONE, ways=Ways()))
+    text = printed(Summary(job="j", status=JobStatus.DONE, ways=GateStats()))
     assert "gate" not in text
     assert "more than once" not in text
 

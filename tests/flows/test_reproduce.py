@@ -12,7 +12,7 @@ from PIL import Image
 from configs.documents.problems import InvalidInput
 from flows.cli.reproduce_report import describe_reproduction, exit_status, reproduction_document
 from flows.reproduce.rebuild_plan import CannotRebuild
-from flows.reproduce.reproduce import Reproduction, Verdict, reproduce
+from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduce
 from steps.contract import StepResult
 from steps.transform import Pad
 from storage.images.images import encode
@@ -27,7 +27,7 @@ def original(tmp_path: Path) -> Path:
 
 
 def again(
-    image: Path, *inputs: Path, tolerance: int = 0, save: Path | None = None, say: Any = None, **settings: object
+    image: Path, *inputs: Path, tolerance: int = 0, save: Path | None = None, log: Any = None, **settings: object
 ) -> Reproduction:
     return reproduce(
         str(image),
@@ -35,7 +35,7 @@ def again(
         tolerance=tolerance,
         save=save,
         settings=settings_for(image.parent, **settings),
-        say=say or (lambda stage: None),
+        log=log or (lambda stage: None),
     )
 
 
@@ -61,7 +61,7 @@ def rewritten(image: Path, recipe: ImageRecipe | None = None, pixel: tuple[int, 
 
 def test_the_same_machine_makes_the_same_file(original: Path, tmp_path: Path) -> None:
     done = again(original, photo(tmp_path), save=tmp_path / "again.png")
-    assert done.verdict is Verdict.IDENTICAL
+    assert done.verdict is ReproductionResult.IDENTICAL
     assert done.differences == ()
     assert (tmp_path / "again.png").read_bytes() == original.read_bytes()
 
@@ -69,24 +69,24 @@ def test_the_same_machine_makes_the_same_file(original: Path, tmp_path: Path) ->
 def test_what_a_lossy_file_lost_later_steps_do_not_see(tmp_path: Path) -> None:
     lossy = {"step": "convert", "format": "jpeg", "quality": 20}
     image = finished(tmp_path, [*TRANSFORMS, lossy, {"step": "resize", "width": 50}], image=str(photo(tmp_path)))
-    assert again(image, photo(tmp_path)).verdict is Verdict.IDENTICAL
+    assert again(image, photo(tmp_path)).verdict is ReproductionResult.IDENTICAL
 
 
 @pytest.mark.parametrize("convert", [{"format": "webp"}, {"format": "avif"}, {"format": "jpeg"}], ids=str)
 def test_other_formats_are_read_and_made_again(tmp_path: Path, convert: dict[str, str]) -> None:
     image = finished(tmp_path, [*TRANSFORMS, {"step": "convert", **convert}], image=str(photo(tmp_path)))
     done = again(image, photo(tmp_path), save=tmp_path / f"again{image.suffix}")
-    assert done.verdict is Verdict.IDENTICAL
+    assert done.verdict is ReproductionResult.IDENTICAL
     assert (tmp_path / f"again{image.suffix}").read_bytes() == image.read_bytes()
 
 
 def test_one_pixel_off_by_one_is_another_image(original: Path, tmp_path: Path) -> None:
     other = rewritten(original, pixel=(0, 1, 0, 0))
     done = again(other, photo(tmp_path))
-    assert done.verdict is Verdict.DIFFERENT
+    assert done.verdict is ReproductionResult.DIFFERENT
     assert done.pixels is not None
     assert (done.pixels.differing, done.pixels.largest) == (1, (0, 1, 0, 0))
-    assert again(other, photo(tmp_path), tolerance=1).verdict is Verdict.WITHIN_TOLERANCE
+    assert again(other, photo(tmp_path), tolerance=1).verdict is ReproductionResult.WITHIN_TOLERANCE
 
 
 def test_an_image_of_another_size_is_another_image(original: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_an_image_of_another_size_is_another_image(original: Path, tmp_path: Pat
     assert recipe is not None
     (tmp_path / "cut.png").write_bytes(encode(cut, format="png", quality=90, lossless=True, recipe=recipe).data)
     done = again(tmp_path / "cut.png", photo(tmp_path), tolerance=255)
-    assert (done.verdict, done.pixels) == (Verdict.DIFFERENT, None)
+    assert (done.verdict, done.pixels) == (ReproductionResult.DIFFERENT, None)
     assert reproduction_document(done)["size"] == {"then": [10, 10], "here": [26, 21]}
 
 
@@ -104,7 +104,7 @@ def test_newer_code_is_named_as_what_differs(original: Path, tmp_path: Path, mon
     monkeypatch.setattr(Pad, "version", 2)
     monkeypatch.setattr(Pad, "transform", lambda step, image: StepResult(image.rotate(180)))
     done = again(original, photo(tmp_path))
-    assert done.verdict is Verdict.DIFFERENT
+    assert done.verdict is ReproductionResult.DIFFERENT
     assert [(each.kind, each.then, each.here) for each in done.differences] == [("version", "1", "2")]
 
 
@@ -113,7 +113,7 @@ def test_other_versions_are_named_as_what_differs(original: Path, tmp_path: Path
     assert recipe is not None
     told = {**recipe.made_with, "pillow": "11.0.0", "gone": "1.0", "device": "A\x1b[2JGPU"}
     done = again(rewritten(original, replace(recipe, made_with=told)), photo(tmp_path))
-    assert done.verdict is Verdict.IDENTICAL
+    assert done.verdict is ReproductionResult.IDENTICAL
     found = {each.name: (each.kind, each.then, each.here) for each in done.differences}
     assert found == {
         "pillow": ("software", "11.0.0", recipe.made_with["pillow"]),
@@ -126,7 +126,7 @@ def test_an_image_that_does_not_say_what_it_was_made_with(original: Path, tmp_pa
     recipe = read_recipe(original.read_bytes())
     assert recipe is not None
     done = again(rewritten(original, ImageRecipe(recipe.steps)), photo(tmp_path))
-    assert done.verdict is Verdict.IDENTICAL
+    assert done.verdict is ReproductionResult.IDENTICAL
     assert done.differences == ()
     assert reproduction_document(done)["made_with"]["then"] is None
     assert "does not say" in _text(done)
@@ -145,7 +145,7 @@ def test_inputs_are_known_by_their_bytes_and_not_by_their_names(original: Path, 
     shutil.copy(photo(tmp_path), tmp_path / "renamed.dat")
     other = photo(tmp_path, "other.png", "blue")
     done = again(original, other, tmp_path / "renamed.dat")
-    assert done.verdict is Verdict.IDENTICAL
+    assert done.verdict is ReproductionResult.IDENTICAL
     assert done.unused == (str(other),)
 
 
@@ -173,7 +173,7 @@ def test_a_file_that_came_meanwhile_is_not_written_over(original: Path, tmp_path
             tolerance=0,
             save=save,
             settings=settings_for(tmp_path),
-            say=lambda stage: somebody(stage) if stage == "comparing" else None,
+            log=lambda stage: somebody(stage) if stage == "comparing" else None,
         )
     assert save.read_bytes() == b"theirs"
 
@@ -205,7 +205,7 @@ def test_an_image_on_the_way_has_bounds(tmp_path: Path) -> None:
     bomb = marked(tmp_path / "bomb.png", ImageRecipe((load, large, small)))
     with pytest.raises(CannotRebuild, match="PIXELMILL_MAX_PIXELS"):
         again(bomb, file, max_pixels=1_000_000)
-    assert again(bomb, file).verdict is Verdict.DIFFERENT
+    assert again(bomb, file).verdict is ReproductionResult.DIFFERENT
     beyond = mark("pad", {"margin": 16384}, load.fingerprint)
     with pytest.raises(CannotRebuild, match="more than 178,956,970"):
         again(marked(tmp_path / "bomb.png", ImageRecipe((load, beyond))), file)
@@ -220,12 +220,12 @@ def test_a_step_that_fails_is_named(tmp_path: Path) -> None:
 
 
 def test_exit_statuses() -> None:
-    assert [exit_status(verdict) for verdict in Verdict] == [0, 0, 1, 2]
+    assert [exit_status(verdict) for verdict in ReproductionResult] == [0, 0, 1, 2]
 
 
 def test_each_stage_is_told(original: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    again(original, photo(tmp_path), say=said.append)
+    again(original, photo(tmp_path), log=said.append)
     assert said[:2] == ["reading", "looking for its models"]
     assert _in_order(["step 1 (load)", "step 2 (resize)", "step 3 (pad)", "comparing"], said)
 

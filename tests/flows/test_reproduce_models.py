@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from configs.catalogues.models import BUILT_IN
-from flows.reproduce.reproduce import Reproduction, Verdict, reproduce
+from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduce
 from gpu_worker.device.made_with import DEVICE, made_with
 from gpu_worker.device.runtime import get_runtime
 from storage.images.png_recipe import read_recipe
@@ -60,7 +60,7 @@ def again(image: Path, inputs: Sequence[str] = (), **settings: object) -> Reprod
         tolerance=0,
         save=image.parent / f"again{image.suffix}",
         settings=settings_for(image.parent, **settings),
-        say=lambda stage: None,
+        log=lambda stage: None,
     )
 
 
@@ -69,7 +69,7 @@ def test_every_step_is_made_again(tmp_path: Path, files: dict[str, str], name: s
     given = {} if name == "all steps" else files
     image = finished(tmp_path, CHAINS[name], prompt="a red {potion}", vars={"thing": "key"}, **given)
     done = again(image, [*given.values()])
-    assert done.verdict is Verdict.IDENTICAL
+    assert done.verdict is ReproductionResult.IDENTICAL
     assert done.differences == ()
     assert (image.parent / f"again{image.suffix}").read_bytes() == image.read_bytes()
 
@@ -102,7 +102,7 @@ def test_other_weights_are_named_as_what_differs(tmp_path: Path) -> None:
     tensors["body.0.weight"] = tensors["body.0.weight"] * 1.5
     torch.save(state, weights)
     done = again(image, models_path=[models])
-    assert done.verdict is Verdict.DIFFERENT
+    assert done.verdict is ReproductionResult.DIFFERENT
     assert [(each.kind, each.name) for each in done.differences] == [("model", "step 3 (upscale): starter/upscaler")]
 
 
@@ -113,7 +113,7 @@ def test_a_model_that_only_is_called_otherwise_is_named_and_makes_the_same(tmp_p
         tmp_path / "models", f"source: {tmp_path / 'models' / 'weights'}/cutout.onnx", _revised(tmp_path, old)
     )
     done = again(image, models_path=[models])
-    assert done.verdict is Verdict.IDENTICAL
+    assert done.verdict is ReproductionResult.IDENTICAL
     assert [(each.kind, each.name) for each in done.differences] == [
         ("model", "step 2 (remove_background): starter/cutout")
     ]

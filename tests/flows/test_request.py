@@ -12,7 +12,7 @@ import pytest
 from configs.catalogues import catalogue
 from configs.job.items import derive_seed
 from configs.recipe.recipe import Distinct
-from flows.job.request import Request, read_request
+from flows.job.request import JobRequest, read_request
 from tests.configs.workspace import JOB, RECIPE, Workspace, job
 
 
@@ -242,7 +242,7 @@ print(request.revision, [name for name in ("torch", "diffusers", "prefect", "cv2
 
 def test_the_request_cannot_be_changed(workspace):
     request = workspace.request()
-    assert isinstance(request, Request)
+    assert isinstance(request, JobRequest)
     with pytest.raises(AttributeError):
         request.items = ()
 

@@ -10,7 +10,7 @@ from flows.burst.review_command import decide_command
 from flows.burst.review_table import waiting_markdown
 from flows.job.retried import retry_items
 from gpu_worker.walk.foresight import forecast
-from storage.ledger.records import ItemState, Verdict
+from storage.ledger.records import ItemState, ReviewVerdict
 from storage.objects.keys import sha256_hex
 from tests.flows.refused_job import STEPS, refused_job, states
 from tests.flows.verified_job import IconJob
@@ -24,7 +24,7 @@ def job(refused: IconJob) -> IconJob:
     return refused
 
 
-def accept(job: IconJob, *items: str, verdict: Verdict = Verdict.ACCEPTED) -> tuple[str, ...]:
+def accept(job: IconJob, *items: str, verdict: ReviewVerdict = ReviewVerdict.ACCEPTED) -> tuple[str, ...]:
     wanted = dict.fromkeys(items) if items else None
     return decide(JOB, wanted, verdict, reason="as meant", reviewer="mira", ledger=job.ledger).items
 
@@ -61,7 +61,7 @@ def test_an_accepted_image_goes_on_and_nothing_is_made_twice(job: IconJob) -> No
 
 
 def test_all_that_wait_can_be_decided_at_once(job: IconJob) -> None:
-    accept(job, "twin", verdict=Verdict.REJECTED)
+    accept(job, "twin", verdict=ReviewVerdict.REJECTED)
     assert accept(job) == ("first", "cut")
     assert run_again(job) == {"large": 2}
     assert states(job)["twin"] is QUARANTINED
@@ -109,7 +109,7 @@ def test_accepting_an_image_that_another_recipe_does_not_make_has_no_effect(tmp_
 
 
 def test_rejected_items_stay_until_a_retry_asks_for_them(job: IconJob) -> None:
-    accept(job, "first", verdict=Verdict.REJECTED)
+    accept(job, "first", verdict=ReviewVerdict.REJECTED)
     assert job.ledger.count_waiting(JOB) == 2
     assert retry_items(JOB, "quarantined", job.ledger) == 2
     assert states(job)["first"] is QUARANTINED
@@ -118,7 +118,7 @@ def test_rejected_items_stay_until_a_retry_asks_for_them(job: IconJob) -> None:
 
 
 def test_a_decision_can_be_changed(job: IconJob) -> None:
-    accept(job, "first", verdict=Verdict.REJECTED)
+    accept(job, "first", verdict=ReviewVerdict.REJECTED)
     accept(job, "first")
     assert run_again(job) == {"large": 1}
 
@@ -144,7 +144,7 @@ def test_an_item_that_a_step_could_not_make_is_nothing_to_decide(job: IconJob) -
 
 def test_a_decision_about_an_image_that_is_another_by_now_is_refused(job: IconJob) -> None:
     with pytest.raises(InvalidInput, match="another image by now"):
-        decide(JOB, {"first": "f" * 64}, Verdict.ACCEPTED, reason=None, reviewer=None, ledger=job.ledger)
+        decide(JOB, {"first": "f" * 64}, ReviewVerdict.ACCEPTED, reason=None, reviewer=None, ledger=job.ledger)
 
 
 @pytest.mark.parametrize(("items", "everything"), [([], False), (["first"], True)], ids=["none", "both"])
@@ -153,7 +153,9 @@ def test_items_or_all(job: IconJob, items: list[str], everything: bool) -> None:
         command(job, items, everything=everything)
 
 
-def command(job: IconJob, items: list[str], verdict: Verdict = Verdict.ACCEPTED, *, everything: bool = False):
+def command(
+    job: IconJob, items: list[str], verdict: ReviewVerdict = ReviewVerdict.ACCEPTED, *, everything: bool = False
+):
     return decide_command(
         job.job,
         items,

@@ -13,7 +13,7 @@ from configs.job.job import read_job
 from configs.settings.settings import Settings
 from flows.cli.main import app
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemEnd, ItemState, JobStatus, Verdict
+from storage.ledger.records import ItemResult, ItemState, JobStatus, ReviewVerdict
 from storage.objects.folder_store import FolderStore
 from tests.storage.ledger_samples import computed, start
 
@@ -37,7 +37,7 @@ def test_the_commands_do_what_they_say(tmp_path: Path, monkeypatch: pytest.Monke
     start(ledger, 5, job_id="posters-1", name="posters", output=FolderStore(tmp_path / "out").root)
     names = ["red-key", "blue-key", "green-gem", "gold-coin", "done"]
     ends = [
-        ItemEnd(index, ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
+        ItemResult(index, ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
         for index in range(4)
     ]
     ledger.record_step("posters-1", 1, "draw", [computed(index) for index in range(4)], ends)
@@ -51,10 +51,10 @@ def test_the_commands_do_what_they_say(tmp_path: Path, monkeypatch: pytest.Monke
         assert done.exit_code == 0, done.output
     decided = {review.item: (review.verdict, review.reason, review.reviewer) for review in ledger.reviews("posters-1")}
     assert {name: verdict for name, (verdict, _, _) in decided.items()} == {
-        "red-key": Verdict.ACCEPTED,
-        "blue-key": Verdict.ACCEPTED,
-        "green-gem": Verdict.REJECTED,
-        "gold-coin": Verdict.ACCEPTED,
+        "red-key": ReviewVerdict.ACCEPTED,
+        "blue-key": ReviewVerdict.ACCEPTED,
+        "green-gem": ReviewVerdict.REJECTED,
+        "gold-coin": ReviewVerdict.ACCEPTED,
     }
     assert decided["green-gem"][1] == "the handle is missing"
     assert decided["gold-coin"][2] == "mira"

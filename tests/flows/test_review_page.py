@@ -12,7 +12,7 @@ from flows.burst.review import decide
 from flows.pages.finish import finish_job
 from flows.pages.review_page import ITEMS_PER_LIST, review_files
 from flows.serve.serve import create_app
-from storage.ledger.records import ItemState, Verdict
+from storage.ledger.records import ItemState, ReviewVerdict
 from tests.flows.browser import Page, find_chromium, open_page
 from tests.flows.refused_job import refused_job, states
 from tests.flows.verified_job import IconJob
@@ -56,7 +56,7 @@ def test_each_refused_item_has_its_image_its_reason_and_the_images_before(job: I
 
 
 def test_decisions_are_on_the_page_once_it_is_written_again(job: IconJob) -> None:
-    decide(JOB, {"first": None}, Verdict.REJECTED, reason="ugly", reviewer="mira", ledger=job.ledger)
+    decide(JOB, {"first": None}, ReviewVerdict.REJECTED, reason="ugly", reviewer="mira", ledger=job.ledger)
     finish_job(job.job, job.ledger, job.mill.settings)
     assert rows(job)[0][8][:3] == ["rejected", "mira", "ugly"]
     assert len(list(job.store.list(f"{JOB}/review/"))) == 1, "the list of before is gone"
@@ -72,7 +72,7 @@ def test_a_damaged_list_is_written_anew(job: IconJob) -> None:
 
 def test_a_job_without_refused_items_has_no_page(job: IconJob) -> None:
     assert job.store.exists(PAGE)
-    decide(JOB, None, Verdict.ACCEPTED, reason=None, reviewer=None, ledger=job.ledger)
+    decide(JOB, None, ReviewVerdict.ACCEPTED, reason=None, reviewer=None, ledger=job.ledger)
     job.ledger.release_accepted(JOB)
     job.run()
     assert not job.store.exists(PAGE)

@@ -8,7 +8,7 @@ import pytest
 from configs.documents.item import Item
 from flows.burst.review import decide
 from flows.cli.regate_command import regate_command
-from storage.ledger.records import Verdict
+from storage.ledger.records import ReviewVerdict
 from tests.flows.regated_job import Document, RegatedJob
 from tests.gpu_worker.mill import JOB
 from tests.gpu_worker.null_recipes import null_steps_known
@@ -42,7 +42,7 @@ def test_what_a_new_gate_refuses_waits_for_a_person(job: RegatedJob) -> None:
 
 
 def test_the_command_knows_what_people_decided(job: RegatedJob) -> None:
-    for name, verdict in (("i3", Verdict.ACCEPTED), ("i2", Verdict.REJECTED)):
+    for name, verdict in (("i3", ReviewVerdict.ACCEPTED), ("i2", ReviewVerdict.REJECTED)):
         decide(JOB, {name: None}, verdict, reason=None, reviewer=None, ledger=job.ledger)
     answer = regate_command(
         JOB,
@@ -52,7 +52,7 @@ def test_the_command_knows_what_people_decided(job: RegatedJob) -> None:
         job.settings,
         applies=False,
         fail_on_change=False,
-        say=print,
+        log=print,
         watch=lambda _: None,
     )
     changes = {each["item"]: each["change"] for each in answer.document["changes"]}

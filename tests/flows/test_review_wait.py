@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows.burst.review_wait import has_expired, is_over, nudge, stop_waiting, wake_due
-from flows.burst.revive import Reviver
+from flows.burst.revive import BurstSupervisor
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemEnd, ItemState, JobStatus, Review, Verdict, Wait
+from storage.ledger.records import ItemResult, ItemState, JobStatus, Review, ReviewVerdict, Wait
 from tests.storage.ledger_samples import computed, start
 from tests.storage.new_ledger import new_ledger
 
@@ -22,7 +22,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened = new_ledger(tmp_path / "ledger.db")
     start(opened)
     ends = [
-        ItemEnd(index, ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
+        ItemResult(index, ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
         for index in range(2)
     ]
     opened.record_step(JOB, 1, "draw", [computed(0), computed(1)], ends)
@@ -40,7 +40,7 @@ def wait(ledger: Ledger, run: str = "run-a", *, hours: float = 1, since: float =
 
 def decide(ledger: Ledger, index: int) -> None:
     now = datetime.now(UTC)
-    ledger.add_reviews(JOB, [Review(f"item-{index}", f"generate-{index}", Verdict.REJECTED, None, None, now)])
+    ledger.add_reviews(JOB, [Review(f"item-{index}", f"generate-{index}", ReviewVerdict.REJECTED, None, None, now)])
 
 
 def woken(ledger: Ledger) -> list[str]:
@@ -80,7 +80,7 @@ def test_of_several_bursts_of_a_job_one_is_woken_at_a_time(ledger: Ledger) -> No
 
 def test_a_job_that_waits_is_not_revived(ledger: Ledger) -> None:
     wait(ledger)
-    assert Reviver(ledger, lambda *_: pytest.fail("a burst was started")).look() == []
+    assert BurstSupervisor(ledger, lambda *_: pytest.fail("a burst was started")).look() == []
 
 
 def test_cancelling_ends_the_wait_without_asking_prefect(ledger: Ledger, without_api: None) -> None:

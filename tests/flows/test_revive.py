@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.burst.revive import AGAIN_SECONDS, MOST_REVIVALS, START_SECONDS, Reviver, Standing
+from flows.burst.revive import AGAIN_SECONDS, MOST_REVIVALS, START_SECONDS, BurstSupervisor, FlowRunPhase
 from storage.ledger.job_lease import lease_of_job
 from storage.ledger.lease import PATIENCE_SECONDS
-from storage.ledger.records import ItemEnd, ItemState, JobStatus
+from storage.ledger.records import ItemResult, ItemState, JobStatus
 from tests.storage.ledger_samples import computed, start
 from tests.storage.new_ledger import new_ledger
 
@@ -23,20 +23,20 @@ class Scene:
         start(self.ledger)
         self.now = 1000.0
         self.keys: list[str] = []
-        self.standings: dict[str, Standing] = {}  # of flow runs, by their keys
+        self.standings: dict[str, FlowRunPhase] = {}  # of flow runs, by their keys
 
     def start(self, job_id: str, key: str) -> str:
         self.keys.append(key)
         return key
 
-    def standing(self, run: str) -> Standing:
-        return self.standings.get(run, Standing.STARTING)
+    def standing(self, run: str) -> FlowRunPhase:
+        return self.standings.get(run, FlowRunPhase.STARTING)
 
-    def reviver(self) -> Reviver:
-        return Reviver(self.ledger, self, lambda: self.now)
+    def reviver(self) -> BurstSupervisor:
+        return BurstSupervisor(self.ledger, self, lambda: self.now)
 
     def end_item(self, index: int) -> None:
-        end = ItemEnd(index, ItemState.DONE, {"draw": f"foxes/final/item-{index}.png"})
+        end = ItemResult(index, ItemState.DONE, {"draw": f"foxes/final/item-{index}.png"})
         self.ledger.record_step("job-1", 1, "draw", [computed(index)], [end])
 
 
@@ -102,7 +102,7 @@ def test_a_burst_that_ended_without_its_job_is_replaced_soon_and_then_later_and_
     pauses = []
     reviver.look()
     for _ in range(3):
-        scene.standings[scene.keys[-1]] = Standing.ENDED
+        scene.standings[scene.keys[-1]] = FlowRunPhase.ENDED
         begun = scene.now
         while not reviver.look():
             scene.now += 1
@@ -114,11 +114,11 @@ def test_a_burst_that_ended_without_its_job_is_replaced_soon_and_then_later_and_
 def test_a_burst_that_waits_for_a_worker_is_left_alone_however_long(scene: Scene) -> None:
     reviver = scene.reviver()
     reviver.look()
-    scene.standings[scene.keys[0]] = Standing.WAITING
+    scene.standings[scene.keys[0]] = FlowRunPhase.WAITING
     for _ in range(3 * MOST_REVIVALS):
         scene.now += START_SECONDS + 1
         assert reviver.look() == []
-    scene.standings[scene.keys[0]] = Standing.STARTING
+    scene.standings[scene.keys[0]] = FlowRunPhase.STARTING
     scene.now += START_SECONDS
     assert reviver.look() == [], "a worker has just taken it"
     scene.now += 1

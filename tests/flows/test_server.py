@@ -92,7 +92,7 @@ def test_requests_that_write_at_the_same_time_all_succeed(tmp_path: Path) -> Non
 def test_what_was_logged_last_is_sent_before_a_server_of_our_own_ends(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, device="cpu")
     with local_server(settings) as url:
-        with temporary_settings({PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 60}), fleet(settings, say=print):
+        with temporary_settings({PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 60}), fleet(settings, log=print):
             talks()
         messages = [line["message"] for line in httpx.post(f"{url}/logs/filter", json={}).json()]
     assert "the last word" in messages

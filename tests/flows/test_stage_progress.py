@@ -27,8 +27,8 @@ class Watched(io.StringIO):
 def test_a_stage_that_lasts_is_shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     monkeypatch.setattr(stage_progress, "PATIENCE_SECONDS", 0.0)
     file = Watched()
-    with stages(Console(file=file, force_terminal=terminal, width=100)) as say:
-        say("loading [bold]the model")
+    with stages(Console(file=file, force_terminal=terminal, width=100)) as log:
+        log("loading [bold]the model")
         assert file.written.wait(30)
     assert "loading [bold]the model" in file.getvalue()
 
@@ -36,8 +36,8 @@ def test_a_stage_that_lasts_is_shown(monkeypatch: pytest.MonkeyPatch, terminal: 
 def test_nothing_is_shown_of_what_is_soon_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_progress, "PATIENCE_SECONDS", 600.0)
     file = Watched()
-    with stages(Console(file=file, force_terminal=True, width=100)) as say:
+    with stages(Console(file=file, force_terminal=True, width=100)) as log:
         for stage in ("one", "two", "three"):
-            say(stage)
+            log(stage)
     assert "two" not in file.getvalue()
     assert not any(thread.name == "stages" for thread in threading.enumerate())

@@ -12,7 +12,7 @@ from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
 from gpu_worker.device.runtime import get_runtime
 from steps.recipe import resolve_program
-from storage.images.png_recipe import ImageRecipe, StepMark, png_chunks
+from storage.images.png_recipe import ImageRecipe, Provenance, png_chunks
 from storage.objects.keys import fingerprint
 from tests.gpu_worker.mill import Mill
 
@@ -47,11 +47,11 @@ def finished(folder: Path, steps: Sequence[Mapping[str, Any]], **fields: Any) ->
     return Path(mill.store.uri(key))
 
 
-def mark(step: str, identity: Mapping[str, Any], *inputs: str, version: int = 1, **models: str) -> StepMark:
+def mark(step: str, identity: Mapping[str, Any], *inputs: str, version: int = 1, **models: str) -> Provenance:
     """With its true fingerprint. `models`: role -> digest, of the model `starter`."""
     digests = {f"starter/{role}": digest for role, digest in models.items()}
     true = fingerprint(step=step, version=version, identity=identity, model_digests=digests, inputs=inputs)
-    return StepMark(step, version, identity, digests, inputs, true)
+    return Provenance(step, version, identity, digests, inputs, true)
 
 
 def marked(path: Path, recipe: ImageRecipe) -> Path:

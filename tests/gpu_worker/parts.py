@@ -10,8 +10,8 @@ from pydantic import Field
 
 from configs.catalogues.model_spec import ModelRef
 from configs.documents.item import Item
-from gpu_worker.device.working_sizes import Rung
-from steps.contract import Encoding, Frame, Relief, Step, StepContext, StepResult
+from gpu_worker.device.working_sizes import BatchPlan
+from steps.contract import Encoding, Frame, MemoryFallback, Step, StepContext, StepResult
 
 
 def items(count: int, **fields: Any) -> list[Item]:
@@ -27,7 +27,7 @@ class PlainContext:
     """A StepContext of a worker without models."""
 
     device = "cpu"
-    relief = Relief.NONE
+    relief = MemoryFallback.NONE
 
     def model(self, ref: ModelRef) -> Any:
         raise LookupError(ref)
@@ -105,29 +105,29 @@ class NeedsMemory(Step):
     """Runs out of memory above `fits` frames, below the relief `needs`, and for the items of `never` always."""
 
     fits: int = 2
-    needs: Relief = Relief.NONE
-    has: tuple[Relief, ...] = ()
+    needs: MemoryFallback = MemoryFallback.NONE
+    has: tuple[MemoryFallback, ...] = ()
     never: tuple[str, ...] = Field(default=(), exclude=True)
     message: str = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
     def batch_key(self, frame: Frame) -> Hashable:
         return None
 
-    def reliefs(self, context: StepContext) -> tuple[Relief, ...]:
+    def reliefs(self, context: StepContext) -> tuple[MemoryFallback, ...]:
         return self.has
 
     def memory_key(self, frame: Frame) -> Any:
         return frame.image.size if frame.image is not None else None
 
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        SEEN.append(Rung(len(frames), context.relief))
+        SEEN.append(BatchPlan(len(frames), context.relief))
         impossible = any(frame.item.name in self.never for frame in frames)
         if len(frames) > self.fits or context.relief < self.needs or impossible:
             raise RuntimeError(self.message)
         return [StepResult(frame.image) for frame in frames if frame.image is not None]
 
 
-SEEN: list[Rung] = []  # the micro-batches that NeedsMemory was given
+SEEN: list[BatchPlan] = []  # the micro-batches that NeedsMemory was given
 
 
 class Paint(Step):

@@ -8,7 +8,7 @@ from PIL import Image
 from benchmarks.null_steps import Color, color_of
 from configs.documents.item import Item
 from gpu_worker.walk.item_path import ItemPath
-from gpu_worker.walk.step_mark import mark_step
+from gpu_worker.walk.step_mark import provenance_of
 from steps.contract import Frame
 from steps.recipe.program import Program, Visit
 from tests.gpu_worker.parts import PlainContext
@@ -30,7 +30,7 @@ class Walk:
         item, before = visit.item(self.path.item), self.path.fingerprint
         image = None if before is None else Image.new("RGB", (1, 1), self.colors[before])
         (result,) = visit.step.run([Frame(item, image)], PlainContext())
-        mark = mark_step(self.path, visit, {}, lambda _: "")
+        mark = provenance_of(self.path, visit, {}, lambda _: "")
         self.colors[mark.fingerprint] = color_of(result.image)
         measured = {} if visit.step.keeps_image else {"brightness": brightness(color_of(result.image))}
         self.facts[visit.id] = {**measured, **result.facts}

@@ -15,7 +15,7 @@ from configs.catalogues.models import ModelCatalogue
 from configs.documents.item import Item
 from configs.settings.settings import Settings
 from gpu_worker.device.runtime import WorkerRuntime
-from gpu_worker.device.working_sizes import Rung
+from gpu_worker.device.working_sizes import BatchPlan
 from steps.contract import Frame, Step, StepContext, StepResult
 from steps.generate import Generate
 from steps.upscale import Upscale
@@ -30,7 +30,7 @@ UPSCALER = {"arch": "SRVGGNetCompact", "num_feat": 32, "num_conv": 12, "scale": 
 UPSCALER_ROOM = {"room": 2500, "host_room": 5000}
 SIDES = (48, 64, 64, 96, 160)
 
-TRIED: list[Rung] = []  # by the steps below, in order
+TRIED: list[BatchPlan] = []  # by the steps below, in order
 
 
 class Picture(Step):
@@ -49,13 +49,13 @@ class Picture(Step):
 
 class WatchedUpscale(Upscale):
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        TRIED.append(Rung(len(frames), context.relief))
+        TRIED.append(BatchPlan(len(frames), context.relief))
         return super().run(frames, context)
 
 
 class WatchedGenerate(Generate):
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        TRIED.append(Rung(len(frames), context.relief))
+        TRIED.append(BatchPlan(len(frames), context.relief))
         return super().run(frames, context)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gpu_worker.walk.foresight import Forecast, forecast
 from gpu_worker.walk.item_path import ItemError, ItemPath
-from gpu_worker.walk.step_mark import JobMismatch, mark_step
+from gpu_worker.walk.step_mark import JobMismatch, provenance_of
 from steps.contract import Step
 from steps.recipe.program import ResolvedStep, Visit, straight
 from steps.remove_background import RemoveBackground
@@ -84,7 +84,7 @@ def test_an_unknown_fact_decides_nothing_but_its_absence_does() -> None:
     made, asked = program.visits
     assert ItemPath(items(1)[0], program).wants(asked) is False
     path = ItemPath(items(1)[0], program)
-    path.visit(made, mark_step(path, made, {}, lambda _: ""), None)
+    path.visit(made, provenance_of(path, made, {}, lambda _: ""), None)
     assert path.copy().wants(asked) is None
     path.facts["a"] = {"brightness": 0.9}
     assert path.wants(asked) is True
@@ -92,23 +92,23 @@ def test_an_unknown_fact_decides_nothing_but_its_absence_does() -> None:
 
 def test_a_step_without_an_image_before_it_is_refused() -> None:
     with pytest.raises(ItemError, match="begin with `generate` or `load`"):
-        mark_step(fresh(), visit("b", Invert()), {}, lambda _: "")
+        provenance_of(fresh(), visit("b", Invert()), {}, lambda _: "")
 
 
 def test_a_model_that_the_job_was_not_planned_with_is_refused() -> None:
     path = fresh()
     made = visit("a", Fill())
-    path.visit(made, mark_step(path, made, {}, lambda _: ""), {})
+    path.visit(made, provenance_of(path, made, {}, lambda _: ""), {})
     with pytest.raises(JobMismatch, match="plan it again"):
-        mark_step(path, visit("cut", RemoveBackground(model="starter")), {}, lambda _: "")
+        provenance_of(path, visit("cut", RemoveBackground(model="starter")), {}, lambda _: "")
 
 
 def test_the_fingerprint_changes_with_everything_that_decides_the_image() -> None:
     def marked(step: Fill | Invert, *, seed: int = 0, width: int = 8) -> str:
         path = fresh(seed)
         made = visit("a", Fill(width=width))
-        path.visit(made, mark_step(path, made, {}, lambda _: ""), {})
-        return mark_step(path, visit("b", step), {}, lambda _: "").fingerprint
+        path.visit(made, provenance_of(path, made, {}, lambda _: ""), {})
+        return provenance_of(path, visit("b", step), {}, lambda _: "").fingerprint
 
     class Newer(Invert):
         version = 2

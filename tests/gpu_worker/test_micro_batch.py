@@ -12,7 +12,7 @@ from pydantic import Field
 from configs.catalogues.model_spec import ModelRef
 from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.device.model_pool import ModelLoadError
-from gpu_worker.device.working_sizes import WorkingSizes
+from gpu_worker.device.working_sizes import BatchSizeCache
 from gpu_worker.monitor.failures import BrokenInstallation, DeviceLost
 from steps.contract import Frame, Step, StepContext, StepResult
 from tests.gpu_worker.parts import PlainContext, frames
@@ -70,7 +70,7 @@ def test_a_failure_has_its_error_and_traceback() -> None:
 
 
 def test_an_ordinary_failure_does_not_shrink_the_micro_batch() -> None:
-    sizes = WorkingSizes()
+    sizes = BatchSizeCache()
     run(Scripted(bad=frozenset({"i0"})), 4, limit=4, sizes=sizes)
     assert [len(outcome.frames) for outcome in run(Scripted(), 4, limit=4, sizes=sizes)] == [4]
 

@@ -10,7 +10,7 @@ import pytest
 from configs.catalogues.models import ModelCatalogue
 from flows.reproduce.rebuild_plan import MAX_STEPS, CannotRebuild, RebuildPlan, plan_rebuild
 from steps.transform import Resize
-from storage.images.png_recipe import ImageRecipe, StepMark, read_recipe
+from storage.images.png_recipe import ImageRecipe, Provenance, read_recipe
 from tests.gpu_worker.finished_images import labeled, mark, settings_for
 
 FILE = "a" * 64
@@ -31,12 +31,12 @@ DRAWN: dict[str, Any] = {
 }
 
 
-def plan(tmp_path: Path, *marks: StepMark, files: Collection[str] = (FILE,), can_compute: bool = True) -> RebuildPlan:
+def plan(tmp_path: Path, *marks: Provenance, files: Collection[str] = (FILE,), can_compute: bool = True) -> RebuildPlan:
     catalogue = ModelCatalogue(settings_for(tmp_path))
     return plan_rebuild(ImageRecipe(marks), catalogue, files=files, can_compute=can_compute)
 
 
-def reasons(tmp_path: Path, *marks: StepMark, **arguments: Any) -> list[str]:
+def reasons(tmp_path: Path, *marks: Provenance, **arguments: Any) -> list[str]:
     with pytest.raises(CannotRebuild) as refused:
         plan(tmp_path, *marks, **arguments)
     return [str(problem) for problem in refused.value.problems]
@@ -107,7 +107,7 @@ def test_without_what_computes_images_models_are_refused_and_the_rest_is_not(tmp
     ],
     ids=["parameter", "version", "fingerprint", "model", "another input", "no input"],
 )
-def test_an_altered_chain_is_refused(tmp_path: Path, altered: StepMark) -> None:
+def test_an_altered_chain_is_refused(tmp_path: Path, altered: Provenance) -> None:
     assert any("altered" in said for said in reasons(tmp_path, LOAD, altered))
 
 
@@ -152,7 +152,7 @@ def test_parameters_have_the_bounds_that_recipes_have(tmp_path: Path, identity: 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800"])
 def test_values_that_no_fingerprint_is_made_of_are_refused(tmp_path: Path, value: object) -> None:
-    odd = StepMark("load", 1, {"x": value}, {}, (FILE,), "f" * 64)
+    odd = Provenance("load", 1, {"x": value}, {}, (FILE,), "f" * 64)
     assert "altered" in reasons(tmp_path, odd)[0]
 
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
-from gpu_worker.device.working_sizes import PATIENCE, Rung, WorkingSizes
-from steps.contract import Relief
+from gpu_worker.device.working_sizes import PATIENCE, BatchPlan, BatchSizeCache
+from steps.contract import MemoryFallback
 from tests.gpu_worker import parts
 from tests.gpu_worker.parts import NeedsMemory, PlainContext, frames
 
-NONE, TILE, OFFLOAD = Relief
+NONE, TILE, OFFLOAD = MemoryFallback
 
 
 def run(step: NeedsMemory, count: int, limit: int = 8, **options: Any) -> list[BatchOutcome]:
@@ -19,7 +19,7 @@ def run(step: NeedsMemory, count: int, limit: int = 8, **options: Any) -> list[B
     return list(run_in_batches(step, frames(count), PlainContext(), limit, **options))
 
 
-def seen() -> list[Rung]:
+def seen() -> list[BatchPlan]:
     """What the step was asked to compute, failed tries included."""
     return list(parts.SEEN)
 
@@ -38,35 +38,35 @@ def names(outcomes: list[BatchOutcome], *, quarantined: bool) -> list[str]:
     ],
 )
 def test_running_out_of_memory_halves_and_is_remembered(message: str) -> None:
-    sizes = WorkingSizes()
+    sizes = BatchSizeCache()
     outcomes = run(NeedsMemory(fits=2, message=message), 8, sizes=sizes)
     assert [len(outcome.frames) for outcome in outcomes] == [2, 2, 2, 2]
     assert not any(outcome.error for outcome in outcomes)
     assert [size for size, _ in seen()] == [8, 4, 2, 2, 2, 2]
     run(NeedsMemory(fits=2, message=message), 4, sizes=sizes)
-    assert seen() == [Rung(2), Rung(2)]
+    assert seen() == [BatchPlan(2), BatchPlan(2)]
 
 
 def test_another_image_size_is_tried_at_full_width() -> None:
-    sizes = WorkingSizes()
+    sizes = BatchSizeCache()
     run(NeedsMemory(fits=1), 4, limit=4, sizes=sizes)
     parts.SEEN.clear()
     list(run_in_batches(NeedsMemory(fits=4), frames(4, (4, 4)), PlainContext(), 4, sizes=sizes))
-    assert seen() == [Rung(4)]
+    assert seen() == [BatchPlan(4)]
 
 
 def test_a_frame_alone_gets_stronger_and_stronger_reliefs() -> None:
-    sizes = WorkingSizes()
+    sizes = BatchSizeCache()
     step = NeedsMemory(fits=1, needs=OFFLOAD, has=(OFFLOAD, TILE))
     outcomes = run(step, 3, limit=2, sizes=sizes)
     assert not any(outcome.error for outcome in outcomes)
-    first = [Rung(2), Rung(1), Rung(1, TILE), Rung(1, OFFLOAD)]
-    assert seen() == [*first, Rung(1, OFFLOAD), Rung(1, OFFLOAD)]
+    first = [BatchPlan(2), BatchPlan(1), BatchPlan(1, TILE), BatchPlan(1, OFFLOAD)]
+    assert seen() == [*first, BatchPlan(1, OFFLOAD), BatchPlan(1, OFFLOAD)]
 
 
 def test_a_relief_that_the_step_does_not_have_is_skipped() -> None:
     run(NeedsMemory(fits=1, needs=TILE, has=(OFFLOAD,)), 1)
-    assert seen() == [Rung(1), Rung(1, OFFLOAD)]
+    assert seen() == [BatchPlan(1), BatchPlan(1, OFFLOAD)]
 
 
 def test_other_models_leave_before_the_image_is_cut() -> None:
@@ -74,12 +74,12 @@ def test_other_models_leave_before_the_image_is_cut() -> None:
     step = NeedsMemory(fits=1, needs=TILE, has=(TILE,))
     run(step, 1, free_memory=lambda: not freed.append(len(seen())))
     assert freed == [1]
-    assert seen() == [Rung(1), Rung(1), Rung(1, TILE)]
+    assert seen() == [BatchPlan(1), BatchPlan(1), BatchPlan(1, TILE)]
 
 
 def test_nothing_is_tried_again_where_nothing_was_freed() -> None:
     run(NeedsMemory(fits=1, needs=TILE, has=(TILE,)), 1, free_memory=lambda: False)
-    assert seen() == [Rung(1), Rung(1, TILE)]
+    assert seen() == [BatchPlan(1), BatchPlan(1, TILE)]
 
 
 def test_models_leave_once_and_not_for_every_hopeless_frame() -> None:
@@ -99,7 +99,7 @@ def test_only_what_never_fits_is_quarantined() -> None:
 
 
 def test_a_frame_that_never_fits_does_not_slow_its_neighbors_down_for_long() -> None:
-    sizes = WorkingSizes()
+    sizes = BatchSizeCache()
     step = NeedsMemory(fits=8, never=("i0",))
     run(step, 8, sizes=sizes)
     run(NeedsMemory(fits=8), 32, sizes=sizes)
@@ -120,15 +120,15 @@ def test_an_ordinary_failure_under_a_relief_is_no_lack_of_memory() -> None:
 
 def test_what_a_device_regains_is_used_again() -> None:
     """A neighbor took the memory; when it has left, the work climbs back, and as fast as it can."""
-    sizes = WorkingSizes()
+    sizes = BatchSizeCache()
     run(NeedsMemory(fits=1, needs=OFFLOAD, has=(TILE, OFFLOAD)), 1, limit=4, sizes=sizes)
     run(NeedsMemory(fits=4, has=(TILE, OFFLOAD)), PATIENCE + 12, limit=4, sizes=sizes)
-    assert set(seen()[:PATIENCE]) == {Rung(1, OFFLOAD)}
-    assert seen()[PATIENCE:] == [Rung(1, TILE), Rung(1), Rung(2), Rung(4), Rung(4)]
+    assert set(seen()[:PATIENCE]) == {BatchPlan(1, OFFLOAD)}
+    assert seen()[PATIENCE:] == [BatchPlan(1, TILE), BatchPlan(1), BatchPlan(2), BatchPlan(4), BatchPlan(4)]
 
 
 def test_a_device_that_stays_full_is_tried_less_and_less() -> None:
-    sizes = WorkingSizes()
+    sizes = BatchSizeCache()
     step = NeedsMemory(fits=1)
     run(step, 2, limit=2, sizes=sizes)
     run(step, 8 * PATIENCE, limit=2, sizes=sizes)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpu_worker.device.working_sizes import Rung
-from steps.contract import Relief
+from gpu_worker.device.working_sizes import BatchPlan
+from steps.contract import MemoryFallback
 from storage.ledger.records import ItemState, Outcome
 from tests.gpu_worker import small_job
 from tests.gpu_worker.mill import JOB, Mill
@@ -21,11 +21,11 @@ from tests.steps import tiny_models
 
 pytestmark = pytest.mark.e2e
 
-NONE, TILE, OFFLOAD = Relief
+NONE, TILE, OFFLOAD = MemoryFallback
 
 
 @pytest.fixture(autouse=True)
-def tried() -> Iterator[list[Rung]]:
+def tried() -> Iterator[list[BatchPlan]]:
     """What the steps under test were asked to compute, failed tries included."""
     small_job.TRIED.clear()
     yield small_job.TRIED
@@ -49,12 +49,15 @@ def states(mill: Mill) -> list[ItemState]:
     return [report.record.state for report in mill.reports()]
 
 
-def test_upscaling_takes_what_relief_it_needs_and_the_pixels_stay(tmp_path: Path, tried: list[Rung]) -> None:
+def test_upscaling_takes_what_relief_it_needs_and_the_pixels_stay(tmp_path: Path, tried: list[BatchPlan]) -> None:
     job = upscaling(tmp_path)
     job.run()
-    fits = [Rung(1)]
-    in_tiles = [Rung(2), Rung(1), Rung(1, TILE), Rung(1, TILE)]
-    on_the_host, nowhere = [Rung(1), Rung(1, TILE), Rung(1, OFFLOAD)], [Rung(1), Rung(1, TILE), Rung(1, OFFLOAD)]
+    fits = [BatchPlan(1)]
+    in_tiles = [BatchPlan(2), BatchPlan(1), BatchPlan(1, TILE), BatchPlan(1, TILE)]
+    on_the_host, nowhere = (
+        [BatchPlan(1), BatchPlan(1, TILE), BatchPlan(1, OFFLOAD)],
+        [BatchPlan(1), BatchPlan(1, TILE), BatchPlan(1, OFFLOAD)],
+    )
     assert tried == [*fits, *in_tiles, *on_the_host, *nowhere]
     assert states(job) == [ItemState.DONE] * 4 + [ItemState.QUARANTINED]
 
@@ -98,11 +101,21 @@ def painting(folder: Path, source: Path, sides: tuple[int, ...], room: int | Non
     return small_job.mill(folder, step, "diffusion", engine, source, options, sides=sides)
 
 
-def test_diffusion_halves_and_then_decodes_in_tiles(tmp_path: Path, diffusion_folder: Path, tried: list[Rung]) -> None:
+def test_diffusion_halves_and_then_decodes_in_tiles(
+    tmp_path: Path, diffusion_folder: Path, tried: list[BatchPlan]
+) -> None:
     sides = (32, 32, 32, 32, 64, 64)
     job = painting(tmp_path / "small", diffusion_folder, sides, room=9000)
     job.run()
-    assert tried == [Rung(4), Rung(2), Rung(2), Rung(2), Rung(1), Rung(1, TILE), Rung(1, TILE)]
+    assert tried == [
+        BatchPlan(4),
+        BatchPlan(2),
+        BatchPlan(2),
+        BatchPlan(2),
+        BatchPlan(1),
+        BatchPlan(1, TILE),
+        BatchPlan(1, TILE),
+    ]
     assert states(job) == [ItemState.DONE] * 6
 
     ample = painting(tmp_path / "ample", diffusion_folder, sides, room=None)
@@ -116,14 +129,14 @@ def test_diffusion_halves_and_then_decodes_in_tiles(tmp_path: Path, diffusion_fo
 
 
 def test_diffusion_keeps_its_parts_off_the_device_when_tiles_are_not_enough(
-    tmp_path: Path, diffusion_folder: Path, tried: list[Rung]
+    tmp_path: Path, diffusion_folder: Path, tried: list[BatchPlan]
 ) -> None:
     pytest.importorskip("accelerate")
     sides = (80, 112, 32)
     job = painting(tmp_path, diffusion_folder, sides, room=9000)
     job.run()
-    ladder = [Rung(1), Rung(1, TILE), Rung(1, OFFLOAD)]
-    assert tried == [*ladder, *ladder, Rung(1)]
+    ladder = [BatchPlan(1), BatchPlan(1, TILE), BatchPlan(1, OFFLOAD)]
+    assert tried == [*ladder, *ladder, BatchPlan(1)]
     assert states(job) == [ItemState.DONE, ItemState.QUARANTINED, ItemState.DONE]
 
 

@@ -21,7 +21,7 @@ from gpu_worker.process import child_report
 from gpu_worker.process.child_figures import ROWS
 from gpu_worker.process.child_report import Reporter
 from gpu_worker.process.worker_metrics import WorkerMetrics
-from steps.contract import Relief
+from steps.contract import MemoryFallback
 from storage.objects.retries import note_retry
 from tests.gpu_worker.mill import Mill, resolved
 from tests.gpu_worker.parts import Fill, Invert, NeedsMemory, PlainContext, frames, items
@@ -93,7 +93,7 @@ def test_what_is_about_to_be_counted_is_told_as_zero(tmp_path: Path) -> None:
 
 
 def test_halves_and_reliefs_are_counted(counted: Counted) -> None:
-    step = NeedsMemory(fits=2, needs=Relief.OFFLOAD, has=(Relief.TILE, Relief.OFFLOAD))
+    step = NeedsMemory(fits=2, needs=MemoryFallback.OFFLOAD, has=(MemoryFallback.TILE, MemoryFallback.OFFLOAD))
     list(run_in_batches(step, frames(2), PlainContext(), 2, name="upscale", free_memory=lambda: True))
     assert counted["pixelmill_batches_halved_total"] == {("memory", "upscale"): 1}
     # The second image begins where the first one ended, one relief weaker.

@@ -13,7 +13,7 @@ import pytest
 
 from configs.settings.settings import Settings
 from gpu_worker.process import child_process, warm_child
-from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WarmChild, describe_end
+from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild, describe_end
 from gpu_worker.process.worker_metrics import WorkerMetrics
 
 
@@ -54,7 +54,7 @@ def test_child_that_cannot_start_is_started_again(
 @pytest.mark.parts
 def test_stopping_an_idle_child_is_orderly() -> None:
     async def start_and_stop() -> int:
-        child = await WarmChild.start(os.environ)
+        child = await WorkerChild.start(os.environ)
         assert await child.ready() is None
         await child.stop()
         return await child.ended()
@@ -66,7 +66,7 @@ def test_stopping_an_idle_child_is_orderly() -> None:
 def test_models_to_keep_warm_that_do_not_exist_are_a_problem_not_an_end(tmp_path: Path) -> None:
     async def start() -> str | None:
         environment = os.environ | {"PIXELMILL_KEEP_WARM": '["no-such-model"]', "PIXELMILL_HOME": str(tmp_path)}
-        child = await WarmChild.start(environment)
+        child = await WorkerChild.start(environment)
         try:
             return await child.ready()
         finally:

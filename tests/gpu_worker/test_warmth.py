@@ -7,7 +7,7 @@ import pytest
 
 from configs.catalogues.model_spec import ModelRef
 from configs.settings.settings import Settings
-from gpu_worker.process.warmth import AT_ONCE_SECONDS, Warmth
+from gpu_worker.process.warmth import AT_ONCE_SECONDS, ModelPreloader
 
 RED, BLUE, GREEN = (ModelRef(name, "cutout") for name in ("red", "blue", "green"))
 DAY, NIGHT = datetime(2026, 6, 3, 12, tzinfo=UTC), datetime(2026, 6, 3, 23, tzinfo=UTC)
@@ -53,7 +53,7 @@ class Place:
     def __init__(self, *, windows: str | None = OFFICE_HOURS, keep: str = "red,blue", timeout: float = 0) -> None:
         self.now, self.models = DAY, Models()
         settings = Settings.model_validate({"keep_warm": keep, "warm_windows": windows, "idle_timeout": timeout})
-        self.warmth = Warmth(settings, self.models, lambda: self.now)
+        self.warmth = ModelPreloader(settings, self.models, lambda: self.now)
 
     def look(self, now: datetime, *, idle: float = 0, is_wanted: Callable[[], bool] = lambda: False) -> set[ModelRef]:
         """The models that are resident after a look at that hour, when all have been idle for so long."""

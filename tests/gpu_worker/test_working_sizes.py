@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from configs.catalogues.model_spec import ModelRef
-from gpu_worker.device.working_sizes import PATIENCE, MemoryKey, Rung, WorkingSizes, memory_key
-from steps.contract import Relief
+from gpu_worker.device.working_sizes import PATIENCE, BatchPlan, BatchSizeCache, MemoryKey, memory_key
+from steps.contract import MemoryFallback
 from steps.generate import Generate
 from steps.upscale import Upscale
 from storage.ledger import sizes as ledger_sizes
@@ -28,8 +28,8 @@ def ledger(tmp_path: Path) -> Ledger:
     return new_ledger(tmp_path / "ledger.db")
 
 
-def sizes_of(ledger: Ledger, device: str = "H100") -> WorkingSizes:
-    return WorkingSizes(ledger, lambda: device)
+def sizes_of(ledger: Ledger, device: str = "H100") -> BatchSizeCache:
+    return BatchSizeCache(ledger, lambda: device)
 
 
 def known(ledger: Ledger, device: str = "H100") -> dict[str, tuple[int, int]]:
@@ -71,10 +71,10 @@ def test_the_digest_is_the_same_in_every_process() -> None:
 def test_work_without_models_says_nothing_about_a_device(ledger: Ledger) -> None:
     key = memory_key(Fill(), frames(1)[0], {})
     assert not key.on_device
-    sizes = WorkingSizes(ledger, lambda: pytest.fail("nobody needs to know the device, which takes importing torch"))
-    sizes.did_not_fit(key, Rung(8))
-    sizes.worked(key, Rung(4), LIMIT)
-    assert sizes.start(key, LIMIT) == Rung(4)
+    sizes = BatchSizeCache(ledger, lambda: pytest.fail("nobody needs to know the device, which takes importing torch"))
+    sizes.did_not_fit(key, BatchPlan(8))
+    sizes.worked(key, BatchPlan(4), LIMIT)
+    assert sizes.start(key, LIMIT) == BatchPlan(4)
 
 
 def test_a_model_whose_digest_is_unknown_is_no_error() -> None:
@@ -84,37 +84,37 @@ def test_a_model_whose_digest_is_unknown_is_no_error() -> None:
 
 def test_only_what_worked_is_recorded(ledger: Ledger) -> None:
     sizes = sizes_of(ledger)
-    assert sizes.start(KEY, LIMIT) == Rung(8)
-    sizes.did_not_fit(KEY, Rung(8))
+    assert sizes.start(KEY, LIMIT) == BatchPlan(8)
+    sizes.did_not_fit(KEY, BatchPlan(8))
     assert known(ledger) == {}
-    sizes.worked(KEY, Rung(4), LIMIT)
+    sizes.worked(KEY, BatchPlan(4), LIMIT)
     assert known(ledger) == {"key": (4, 0)}
 
 
 def test_another_process_begins_where_this_one_ended(ledger: Ledger) -> None:
     sizes = sizes_of(ledger)
     sizes.start(KEY, LIMIT)
-    sizes.did_not_fit(KEY, Rung(1))
-    sizes.worked(KEY, Rung(1, Relief.TILE), LIMIT)
-    assert sizes_of(ledger).start(KEY, LIMIT) == Rung(1, Relief.TILE)
-    assert sizes_of(ledger, "L4").start(KEY, LIMIT) == Rung(8)
+    sizes.did_not_fit(KEY, BatchPlan(1))
+    sizes.worked(KEY, BatchPlan(1, MemoryFallback.TILE), LIMIT)
+    assert sizes_of(ledger).start(KEY, LIMIT) == BatchPlan(1, MemoryFallback.TILE)
+    assert sizes_of(ledger, "L4").start(KEY, LIMIT) == BatchPlan(8)
 
 
 def test_a_smaller_setting_is_obeyed(ledger: Ledger) -> None:
     ledger.record_batch_size("H100", "key", 4, 0)
-    assert sizes_of(ledger).start(KEY, 2) == Rung(2)
+    assert sizes_of(ledger).start(KEY, 2) == BatchPlan(2)
 
 
 def test_a_limit_that_is_gone_is_forgotten(ledger: Ledger) -> None:
     ledger.record_batch_size("H100", "key", 4, 0)
     sizes = sizes_of(ledger)
     for _ in range(PATIENCE):
-        assert sizes.start(KEY, LIMIT) == Rung(4)
-        sizes.worked(KEY, Rung(4), LIMIT)
-    assert sizes.start(KEY, LIMIT) == Rung(8)
-    sizes.worked(KEY, Rung(8), LIMIT)
+        assert sizes.start(KEY, LIMIT) == BatchPlan(4)
+        sizes.worked(KEY, BatchPlan(4), LIMIT)
+    assert sizes.start(KEY, LIMIT) == BatchPlan(8)
+    sizes.worked(KEY, BatchPlan(8), LIMIT)
     assert known(ledger) == {}
-    assert sizes.start(KEY, 16) == Rung(16)
+    assert sizes.start(KEY, 16) == BatchPlan(16)
 
 
 def test_yesterday_s_limit_is_tried_again_and_if_it_still_holds_is_today_s(
@@ -129,11 +129,11 @@ def test_yesterday_s_limit_is_tried_again_and_if_it_still_holds_is_today_s(
         patch.setattr(ledger_sizes, "datetime", Yesterday)
         ledger.record_batch_size("H100", "key", 4, 0)
     sizes = sizes_of(ledger)
-    assert sizes.start(KEY, LIMIT) == Rung(8)
-    assert sizes.did_not_fit(KEY, Rung(8))
-    assert sizes.start(KEY, LIMIT) == Rung(4)
+    assert sizes.start(KEY, LIMIT) == BatchPlan(8)
+    assert sizes.did_not_fit(KEY, BatchPlan(8))
+    assert sizes.start(KEY, LIMIT) == BatchPlan(4)
     assert ledger.batch_sizes("H100")["key"].recorded_at > datetime.now(UTC) - timedelta(minutes=5)
-    assert sizes_of(ledger).start(KEY, LIMIT) == Rung(4)
+    assert sizes_of(ledger).start(KEY, LIMIT) == BatchPlan(4)
 
 
 def test_a_remainder_proves_nothing(ledger: Ledger) -> None:
@@ -141,10 +141,10 @@ def test_a_remainder_proves_nothing(ledger: Ledger) -> None:
     sizes = sizes_of(ledger)
     for _ in range(2 * PATIENCE):
         sizes.start(KEY, LIMIT)
-        sizes.worked(KEY, Rung(3), LIMIT)
-    assert sizes.start(KEY, LIMIT) == Rung(4)
+        sizes.worked(KEY, BatchPlan(3), LIMIT)
+    assert sizes.start(KEY, LIMIT) == BatchPlan(4)
 
 
 def test_a_relief_of_a_newer_version_is_the_strongest_known(ledger: Ledger) -> None:
     ledger.record_batch_size("H100", "key", 1, 9)
-    assert sizes_of(ledger).start(KEY, LIMIT) == Rung(1, Relief.OFFLOAD)
+    assert sizes_of(ledger).start(KEY, LIMIT) == BatchPlan(1, MemoryFallback.OFFLOAD)

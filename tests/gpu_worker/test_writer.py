@@ -12,7 +12,7 @@ from PIL import Image
 
 from gpu_worker.monitor.failures import BrokenInstallation
 from gpu_worker.shard.new_artefact import NewArtefact
-from gpu_worker.shard.writer import End, Entry, Writer
+from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
 from steps.contract import Encoding
 from storage.images.images import encode
 from storage.images.png_recipe import ImageRecipe
@@ -97,9 +97,11 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def test_a_unit_is_recorded_once_its_images_are_stored(desk: Desk, tmp_path: Path) -> None:
     store = GatedStore(tmp_path / "out")
     with desk.writer(store) as writer:
-        unit = writer.open_unit("a")
+        unit = writer.open_batch("a")
         written = writer.write(new(0))
-        unit.add(Entry(0, Outcome.COMPUTED, 0.5, written, end=End("i0", ItemState.DONE, {"a": written})))
+        unit.add(
+            PendingOutcome(0, Outcome.COMPUTED, 0.5, written, end=PendingResult("i0", ItemState.DONE, {"a": written}))
+        )
         unit.seal()
         assert store.entered.acquire(timeout=10)
         assert desk.mill.outcomes()[0] == {}
@@ -134,9 +136,9 @@ def test_the_first_error_of_the_store_stops_everything(desk: Desk, tmp_path: Pat
     store = RefusingStore(tmp_path / "out", takes=3)
 
     def fill(writer: Writer) -> None:
-        unit = writer.open_unit("a")
+        unit = writer.open_batch("a")
         for number in range(20):
-            unit.add(Entry(number, Outcome.COMPUTED, artefact=writer.write(new(number))))
+            unit.add(PendingOutcome(number, Outcome.COMPUTED, artefact=writer.write(new(number))))
         unit.seal()
         writer.flush()
 
@@ -150,8 +152,8 @@ def test_a_package_that_is_not_installed_stops_everything_and_fails_no_item(desk
     facts: Future[Any] = Future()
     facts.set_exception(ModuleNotFoundError("No module named 'tiles'"))
     with pytest.raises(BrokenInstallation, match="No module named 'tiles'"), desk.writer() as writer:
-        unit = writer.open_unit("a")
-        unit.add(Entry(0, Outcome.COMPUTED, 0.5, writer.write(replace(new(0), facts=facts))))
+        unit = writer.open_batch("a")
+        unit.add(PendingOutcome(0, Outcome.COMPUTED, 0.5, writer.write(replace(new(0), facts=facts))))
         unit.seal()
         writer.flush()
     assert desk.mill.outcomes()[0] == {}
@@ -163,8 +165,8 @@ def test_nothing_is_recorded_that_could_be_lost_with_the_power(desk: Desk, tmp_p
             raise StoreError("the disk is full")
 
     with pytest.raises(StoreError, match="disk is full"), desk.writer(Unsafe(tmp_path / "out")) as writer:
-        unit = writer.open_unit("a")
-        unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        unit = writer.open_batch("a")
+        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
         unit.seal()
         writer.flush()
     assert desk.mill.outcomes()[0] == {}
@@ -182,8 +184,8 @@ def test_a_ledger_that_fails_stops_the_writer(desk: Desk) -> None:
             raise FullDisk("no space left")
 
     with pytest.raises(FullDisk), desk.writer(ledger=FailingLedger()) as writer:
-        unit = writer.open_unit("a")
-        unit.add(Entry(0, Outcome.SKIPPED))
+        unit = writer.open_batch("a")
+        unit.add(PendingOutcome(0, Outcome.SKIPPED))
         unit.seal()
         writer.flush()
 
@@ -191,10 +193,10 @@ def test_a_ledger_that_fails_stops_the_writer(desk: Desk) -> None:
 def test_units_are_recorded_in_the_order_they_were_opened(desk: Desk, tmp_path: Path) -> None:
     store = GatedStore(tmp_path / "out")
     with desk.writer(store) as writer:
-        first, second = writer.open_unit("a"), writer.open_unit("b")
-        second.add(Entry(0, Outcome.SKIPPED))
+        first, second = writer.open_batch("a"), writer.open_batch("b")
+        second.add(PendingOutcome(0, Outcome.SKIPPED))
         second.seal()
-        first.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        first.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
         first.seal()
         assert store.entered.acquire(timeout=10)
         assert desk.mill.outcomes()[0] == {}
@@ -220,11 +222,11 @@ def recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 def test_a_slow_unit_is_recorded_on_the_way(desk: Desk, recorded: threading.Event) -> None:
     with desk.writer() as writer:
-        unit = writer.open_unit("a")
-        unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        unit = writer.open_batch("a")
+        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
         assert recorded.wait(10)
         assert desk.mill.outcomes()[0] == {"a": "computed"}
-        unit.add(Entry(1, Outcome.SKIPPED))
+        unit.add(PendingOutcome(1, Outcome.SKIPPED))
         unit.seal()
     assert desk.mill.outcomes()[1] == {"a": "skipped"}
 
@@ -239,10 +241,10 @@ def test_an_item_does_not_end_before_its_last_step_is_recorded(
         best = writer.write(new(0))
         best.result()
         store.gate.clear()
-        unit = writer.open_unit("b")
-        unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(1))))
-        unit.add(Entry(0, None, artefact=best, end=End("i0", ItemState.DONE, {"a": best})))
-        unit.add(Entry(1, Outcome.SKIPPED))
+        unit = writer.open_batch("b")
+        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(1))))
+        unit.add(PendingOutcome(0, None, artefact=best, end=PendingResult("i0", ItemState.DONE, {"a": best})))
+        unit.add(PendingOutcome(1, Outcome.SKIPPED))
         unit.seal()
         assert recorded.wait(10)
         assert desk.mill.outcomes()[:2] == [{}, {"b": "skipped"}]
@@ -274,12 +276,12 @@ def test_a_damaged_object_under_the_fingerprint_is_made_anew(desk: Desk) -> None
 
 def test_an_image_that_cannot_be_encoded_fails_its_item_alone(desk: Desk) -> None:
     with desk.writer() as writer:
-        first, second = writer.open_unit("a"), writer.open_unit("b")
+        first, second = writer.open_batch("a"), writer.open_batch("b")
         for number, encoding in enumerate((Encoding("jpeg"), Encoding("png"))):  # JPEG holds no alpha
             written = writer.write(new(number, encoding=encoding))
-            first.add(Entry(number, Outcome.COMPUTED, artefact=written))
-            end = End(f"i{number}", ItemState.DONE, {"a": written})
-            second.add(Entry(number, Outcome.SKIPPED, end=end))
+            first.add(PendingOutcome(number, Outcome.COMPUTED, artefact=written))
+            end = PendingResult(f"i{number}", ItemState.DONE, {"a": written})
+            second.add(PendingOutcome(number, Outcome.SKIPPED, end=end))
         first.seal()
         second.seal()
     failed, fine = desk.mill.reports()[:2]
@@ -295,8 +297,12 @@ def test_a_final_image_that_is_gone_is_reported_and_its_item_stays_open(desk: De
     with desk.writer() as writer:
         record = writer.write(new(0)).result()
         desk.mill.store.delete(record.key)
-        unit = writer.open_unit("a")
-        unit.add(Entry(0, Outcome.REUSED, artefact=done(record), end=End("i0", ItemState.DONE, {"a": done(record)})))
+        unit = writer.open_batch("a")
+        unit.add(
+            PendingOutcome(
+                0, Outcome.REUSED, artefact=done(record), end=PendingResult("i0", ItemState.DONE, {"a": done(record)})
+            )
+        )
         unit.seal()
         writer.flush()
     assert desk.lost == [(0, record)]
@@ -308,8 +314,8 @@ def test_what_is_computed_is_recorded_even_if_the_shard_stops(desk: Desk) -> Non
         raise RuntimeError("the device is lost")
 
     with pytest.raises(RuntimeError, match="device is lost"), desk.writer() as writer:
-        unit = writer.open_unit("a")
-        unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        unit = writer.open_batch("a")
+        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
         stop()
     assert desk.mill.outcomes()[0] == {"a": "computed"}
 
@@ -320,11 +326,11 @@ def test_a_halted_writer_takes_nothing_more_and_writes_what_it_has(desk: Desk, t
 
     store = GatedStore(tmp_path / "out")
     with pytest.raises(Halted), desk.writer(store) as writer:
-        unit = writer.open_unit("a")
-        unit.add(Entry(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        unit = writer.open_batch("a")
+        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
         writer.halt(Halted())
         with pytest.raises(Halted):
-            unit.add(Entry(1, Outcome.SKIPPED))
+            unit.add(PendingOutcome(1, Outcome.SKIPPED))
         store.gate.set()
         writer.write(new(1))
     assert [desk.mill.outcomes()[index] for index in (0, 1)] == [{"a": "computed"}, {}]

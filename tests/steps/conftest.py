@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from configs.catalogues.model_spec import ModelRef
-from steps.contract import Relief
+from steps.contract import MemoryFallback
 from tests.steps import tiny_judges, tiny_models
 
 # What numba compiles for soft edges, for most of a minute on a fresh machine, computes the same uncompiled.
@@ -22,7 +22,7 @@ class Context:
 
     models: Mapping[str, Any]  # role -> function that loads it
     device: str = "cpu"
-    relief: Relief = Relief.NONE
+    relief: MemoryFallback = MemoryFallback.NONE
     asked: list[ModelRef] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ from configs.documents.problems import InvalidInput
 from configs.recipe.recipe import Recipe
 from steps.contract import Frame
 from steps.judge import Judge
-from steps.judging import MEASURES, Line
+from steps.judging import MEASURES, RecognizedLine
 from steps.recipe import resolve_program
 from tests.steps import images
 from tests.steps.conftest import Context
@@ -25,8 +25,11 @@ def facts(step: Judge, context: Context, image: Any, **item: Any) -> dict[str, A
 
 
 class Reader:
-    def read(self, pictures: Any) -> list[list[Line]]:
-        return [[Line("Hello mill", 0.9), Line("dust", 0.2), Line("42 %", 0.5)] for _ in pictures]
+    def read(self, pictures: Any) -> list[list[RecognizedLine]]:
+        return [
+            [RecognizedLine("Hello mill", 0.9), RecognizedLine("dust", 0.2), RecognizedLine("42 %", 0.5)]
+            for _ in pictures
+        ]
 
 
 # -- what is measured ------------------------------------------------------------------------------------------------
@@ -84,8 +87,8 @@ def test_unsure_lines_of_text_are_left_out() -> None:
 
 def test_a_long_text_is_cut_but_counted() -> None:
     class Babbler:
-        def read(self, pictures: Any) -> list[list[Line]]:
-            return [[Line("word" * 200, 1.0)] for _ in pictures]
+        def read(self, pictures: Any) -> list[list[RecognizedLine]]:
+            return [[RecognizedLine("word" * 200, 1.0)] for _ in pictures]
 
     found = facts(judge("text"), Context({"text": Babbler}), images.noise(9, 9))
     assert (len(found["text"]), found["text_length"]) == (500, 800)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steps.contract import Relief
-from steps.diffusion import Request, Sampling
+from steps.contract import MemoryFallback
+from steps.diffusion import ImageRequest, Sampling
 from steps.engines import diffusers_engine, realesrgan_engine
 from steps.upscale import Upscale
 from tests.steps import images, tiny_models
@@ -43,16 +43,18 @@ def tiles(starter_upscaler: Any) -> Iterator[list[tuple[int, int]]]:
     hook.remove()
 
 
-def upscale(image: Image.Image, upscaler: Any, relief: Relief, **fields: Any) -> np.ndarray:
+def upscale(image: Image.Image, upscaler: Any, relief: MemoryFallback, **fields: Any) -> np.ndarray:
     context = Context({"upscaler": lambda: upscaler}, relief=relief)
     result = Upscale(model="starter", **fields).run([images.frame(image=image)], context)[0].image
     return np.asarray(result, dtype=int)
 
 
-@pytest.mark.parametrize("relief", [Relief.TILE, Relief.OFFLOAD])
+@pytest.mark.parametrize("relief", [MemoryFallback.TILE, MemoryFallback.OFFLOAD])
 @pytest.mark.parametrize("image", [images.noise(301, 217), images.disc(160)], ids=["noise", "cut-out"])
-def test_an_upscaled_image_does_not_tell_the_relief(image: Image.Image, relief: Relief, starter_upscaler: Any) -> None:
-    whole = upscale(image, starter_upscaler, Relief.NONE)
+def test_an_upscaled_image_does_not_tell_the_relief(
+    image: Image.Image, relief: MemoryFallback, starter_upscaler: Any
+) -> None:
+    whole = upscale(image, starter_upscaler, MemoryFallback.NONE)
     assert np.abs(upscale(image, starter_upscaler, relief) - whole).max() <= 1
 
 
@@ -64,41 +66,41 @@ def test_an_upscaled_image_does_not_tell_the_relief(image: Image.Image, relief: 
 def test_tiles_are_smaller_than_what_did_not_fit(
     side: int, own: int, largest: int, starter_upscaler: Any, tiles: list[tuple[int, int]]
 ) -> None:
-    upscale(images.noise(side, 20), starter_upscaler, Relief.TILE, tile=own)
+    upscale(images.noise(side, 20), starter_upscaler, MemoryFallback.TILE, tile=own)
     assert max(max(size) for size in tiles) == largest
 
 
 def test_an_offloaded_network_leaves_the_device_alone(starter_upscaler: Any, tiles: list[tuple[int, int]]) -> None:
-    upscale(images.noise(32, 32), starter_upscaler, Relief.OFFLOAD)
+    upscale(images.noise(32, 32), starter_upscaler, MemoryFallback.OFFLOAD)
     assert tiles == []
-    upscale(images.noise(32, 32), starter_upscaler, Relief.NONE)
+    upscale(images.noise(32, 32), starter_upscaler, MemoryFallback.NONE)
     assert tiles == [(32, 32)]
 
 
 def test_a_cpu_cannot_offload_to_itself(diffusion_folder: Path, upscaler_file: Path) -> None:
     upscaler = realesrgan_engine.load(str(upscaler_file), tiny_models.UPSCALER_OPTIONS, "cpu")
     diffusion = diffusers_engine.load(str(diffusion_folder), {}, "cpu")
-    assert (*upscaler.reliefs, *diffusion.reliefs) == (Relief.TILE, Relief.TILE)
+    assert (*upscaler.reliefs, *diffusion.reliefs) == (MemoryFallback.TILE, MemoryFallback.TILE)
 
 
-def paint(model: Any, relief: Relief = Relief.NONE, seeds: tuple[int, ...] = (1, 2)) -> list[bytes]:
-    requests = [Request("a red potion", "", seed) for seed in seeds]
+def paint(model: Any, relief: MemoryFallback = MemoryFallback.NONE, seeds: tuple[int, ...] = (1, 2)) -> list[bytes]:
+    requests = [ImageRequest("a red potion", "", seed) for seed in seeds]
     return [image.tobytes() for image in model.paint("text_to_image", requests, SAMPLING, relief)]
 
 
 def test_a_picture_in_tiles_is_nearly_the_same() -> None:
     model = diffusers_engine.load(str(STARTER / "text-to-image"), {}, ACCELERATOR)
-    requests, sampling = [Request("a red potion, white background", "", 1)], Sampling(4, 3.0, 128, 128)
+    requests, sampling = [ImageRequest("a red potion, white background", "", 1)], Sampling(4, 3.0, 128, 128)
     whole, tiled = (
         np.asarray(model.paint("text_to_image", requests, sampling, relief)[0], dtype=int)
-        for relief in (Relief.NONE, Relief.TILE)
+        for relief in (MemoryFallback.NONE, MemoryFallback.TILE)
     )
     assert 0 < np.abs(whole - tiled).mean() < 2
 
 
 def test_tiles_are_for_those_who_asked(diffusion: Any) -> None:
     before = paint(diffusion)
-    assert paint(diffusion, Relief.TILE) != before
+    assert paint(diffusion, MemoryFallback.TILE) != before
     with ThreadPoolExecutor(1) as other:
         assert other.submit(paint, diffusion).result() == before
     assert paint(diffusion) == before
@@ -106,31 +108,31 @@ def test_tiles_are_for_those_who_asked(diffusion: Any) -> None:
 
 def test_tiles_are_the_same_alone_and_side_by_side_on_a_cpu(diffusion_folder: Path) -> None:
     model = diffusers_engine.load(str(diffusion_folder), {}, "cpu")
-    together = paint(model, Relief.TILE, (1, 2, 3))
-    assert together == [paint(model, Relief.TILE, (seed,))[0] for seed in (1, 2, 3)]
-    assert together != paint(model, Relief.NONE, (1, 2, 3))
+    together = paint(model, MemoryFallback.TILE, (1, 2, 3))
+    assert together == [paint(model, MemoryFallback.TILE, (seed,))[0] for seed in (1, 2, 3)]
+    assert together != paint(model, MemoryFallback.NONE, (1, 2, 3))
 
 
 def test_offloading_changes_no_pixel_and_ends_when_it_is_not_needed(diffusion: Any) -> None:
     pytest.importorskip("accelerate")
-    whole, tiled = paint(diffusion), paint(diffusion, Relief.TILE)
+    whole, tiled = paint(diffusion), paint(diffusion, MemoryFallback.TILE)
     unet = diffusion.text_to_image.unet
-    assert paint(diffusion, Relief.OFFLOAD) == tiled
+    assert paint(diffusion, MemoryFallback.OFFLOAD) == tiled
     assert hasattr(unet, "_hf_hook")
-    assert paint(diffusion, Relief.OFFLOAD) == tiled
+    assert paint(diffusion, MemoryFallback.OFFLOAD) == tiled
     assert paint(diffusion) == whole
     assert not hasattr(unet, "_hf_hook")
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(paint, diffusion, Relief.OFFLOAD).result() == tiled
-    assert paint(diffusion, Relief.TILE) == tiled
+        assert other.submit(paint, diffusion, MemoryFallback.OFFLOAD).result() == tiled
+    assert paint(diffusion, MemoryFallback.TILE) == tiled
 
 
-@pytest.mark.parametrize("relief", [Relief.NONE, Relief.OFFLOAD])
-def test_what_breaks_off_in_the_middle_leaves_nothing_behind(relief: Relief, diffusion_folder: Path) -> None:
+@pytest.mark.parametrize("relief", [MemoryFallback.NONE, MemoryFallback.OFFLOAD])
+def test_what_breaks_off_in_the_middle_leaves_nothing_behind(relief: MemoryFallback, diffusion_folder: Path) -> None:
     """Stable Diffusion XL decodes in float32: an autoencoder that runs out of memory stays there."""
     import torch
 
-    if relief is Relief.OFFLOAD:
+    if relief is MemoryFallback.OFFLOAD:
         pytest.importorskip("accelerate")
     diffusion = diffusers_engine.load(str(diffusion_folder), {"dtype": "bfloat16"}, ACCELERATOR)
     before = paint(diffusion, relief)
@@ -155,7 +157,7 @@ def test_without_accelerate_there_is_no_offloading(
     monkeypatch.setattr(diffusers_relief, "find_spec", lambda name: None)
     diffusers_relief._has_accelerate.cache_clear()
     try:
-        assert [diffusion.reliefs, diffusion.reliefs] == [(Relief.TILE,)] * 2
+        assert [diffusion.reliefs, diffusion.reliefs] == [(MemoryFallback.TILE,)] * 2
     finally:
         diffusers_relief._has_accelerate.cache_clear()
     assert [record.message for record in caplog.records if "accelerate" in record.message] == [

@@ -6,7 +6,7 @@ from typing import Any
 from configs.documents.item import Item
 from configs.recipe.recipe import Recipe
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, JobRecord, Outcome, StepEntry
+from storage.ledger.records import ArtefactRecord, JobRecord, Outcome, StepOutcome
 
 ROOT = "file:///out"
 RECIPE = Recipe.model_validate(
@@ -55,9 +55,9 @@ def artefact(index: int, step: str = "generate", **changes: Any) -> ArtefactReco
     return ArtefactRecord(**{**fields, **changes})
 
 
-def computed(index: int, step: str = "generate", seconds: float = 0.5) -> StepEntry:
-    return StepEntry(index, Outcome.COMPUTED, seconds, artefact(index, step))
+def computed(index: int, step: str = "generate", seconds: float = 0.5) -> StepOutcome:
+    return StepOutcome(index, Outcome.COMPUTED, seconds, artefact(index, step))
 
 
-def reused(index: int, step: str = "generate") -> StepEntry:
-    return StepEntry(index, Outcome.REUSED, 0.0, artefact(index, step))
+def reused(index: int, step: str = "generate") -> StepOutcome:
+    return StepOutcome(index, Outcome.REUSED, 0.0, artefact(index, step))

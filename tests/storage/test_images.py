@@ -12,10 +12,10 @@ from PIL import Image, ImageCms
 
 from storage.images.image_formats import FORMATS, ImageFormat, UnreadableImage, UnwritableImage
 from storage.images.images import EncodedImage, decode, encode
-from storage.images.png_recipe import ImageRecipe, StepMark
+from storage.images.png_recipe import ImageRecipe, Provenance
 from storage.objects.keys import sha256_hex
 
-RECIPE = ImageRecipe((StepMark("generate", 1, {"prompt": "a fox", "seed": 7}, {}, (), "f" * 64),))
+RECIPE = ImageRecipe((Provenance("generate", 1, {"prompt": "a fox", "seed": 7}, {}, (), "f" * 64),))
 
 
 def picture(mode: str = "RGBA", width: int = 48, height: int = 32) -> Image.Image:

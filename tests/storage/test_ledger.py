@@ -8,14 +8,14 @@ import pytest
 
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
-    ItemEnd,
+    ItemResult,
     ItemState,
     JobStatus,
     Outcome,
     Progress,
     ShardState,
     StepCounts,
-    StepEntry,
+    StepOutcome,
 )
 from tests.storage.ledger_samples import RECIPE, ROOT, artefact, computed, reused, start
 
@@ -78,7 +78,7 @@ def test_a_job_ends_and_begins_again(ledger: Ledger) -> None:
 
 def test_the_same_revision_keeps_what_is_done(ledger: Ledger) -> None:
     created = start(ledger).created_at
-    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemEnd(0, DONE, {"draw": "foxes/final/item-0.png"})])
+    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE, {"draw": "foxes/final/item-0.png"})])
     job = start(ledger)
     assert (job.run, job.created_at) == (2, created)
     assert ledger.progress("job-1") == Progress(total=6, pending=5, done=1, failed=0, quarantined=0)
@@ -94,7 +94,7 @@ def test_the_same_revision_may_be_sharded_anew(ledger: Ledger) -> None:
 
 def test_another_revision_begins_from_nothing_but_artefacts(ledger: Ledger) -> None:
     start(ledger)
-    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemEnd(0, DONE)])
+    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE)])
     job = start(ledger, count=4, revision="b" * 64)
     assert (job.run, job.total) == (2, 4)
     assert states(ledger) == [PENDING] * 4
@@ -114,7 +114,7 @@ def test_a_start_that_fails_changes_nothing(ledger: Ledger) -> None:
 # -- items -------------------------------------------------------------------------------------------------------------
 def test_items_come_back_in_order_and_filtered(ledger: Ledger) -> None:
     start(ledger)
-    ledger.record_step("job-1", 1, "draw", [], [ItemEnd(4, FAILED, error="out of paint", error_step="draw")])
+    ledger.record_step("job-1", 1, "draw", [], [ItemResult(4, FAILED, error="out of paint", error_step="draw")])
     records = ledger.items("job-1")
     assert [record.item.index for record in records] == list(range(6))
     assert (records[2].item.prompt, records[2].item.seed) == ("a fox é 2", 2**63 - 3)
@@ -127,8 +127,8 @@ def test_items_come_back_in_order_and_filtered(ledger: Ledger) -> None:
 
 def test_reset_makes_chosen_items_pending_again(ledger: Ledger) -> None:
     start(ledger)
-    failure = StepEntry(1, Outcome.FAILED, error="no paint", traceback="Traceback …")
-    ends = [ItemEnd(0, DONE, {"draw": "f/0.png"}), ItemEnd(1, FAILED, error="no paint", error_step="cut")]
+    failure = StepOutcome(1, Outcome.FAILED, error="no paint", traceback="Traceback …")
+    ends = [ItemResult(0, DONE, {"draw": "f/0.png"}), ItemResult(1, FAILED, error="no paint", error_step="cut")]
     ledger.record_step("job-1", 1, "draw", [computed(0), computed(1)])
     ledger.record_step("job-1", 1, "cut", [computed(0, "cut"), failure], ends)
     assert ledger.reset_items("job-1", states=[FAILED], indices=[0, 2]) == 0
@@ -146,9 +146,9 @@ def test_what_is_done_stays_done(ledger: Ledger) -> None:
     """A duplicate shard comes late, and fails."""
     start(ledger)
     finals = {"draw": "foxes/final/item-0.png"}
-    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemEnd(0, DONE, finals)])
+    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE, finals)])
     ledger.record_step(
-        "job-1", 1, "draw", [StepEntry(0, Outcome.FAILED, error="late")], [ItemEnd(0, FAILED, error="late")]
+        "job-1", 1, "draw", [StepOutcome(0, Outcome.FAILED, error="late")], [ItemResult(0, FAILED, error="late")]
     )
     [record] = ledger.items("job-1", states=[DONE])
     assert (record.finals, record.error) == (finals, None)
@@ -157,8 +157,8 @@ def test_what_is_done_stays_done(ledger: Ledger) -> None:
 
 def test_what_failed_may_still_be_done(ledger: Ledger) -> None:
     start(ledger)
-    ledger.record_step("job-1", 1, "draw", [], [ItemEnd(0, FAILED, error="x", error_step="draw")])
-    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemEnd(0, DONE)])
+    ledger.record_step("job-1", 1, "draw", [], [ItemResult(0, FAILED, error="x", error_step="draw")])
+    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE)])
     record = ledger.items("job-1")[0]
     assert (record.state, record.error, record.error_step) == (DONE, None, None)
 
@@ -179,22 +179,22 @@ def test_artefacts_are_found_by_root_and_fingerprint(ledger: Ledger) -> None:
 def test_a_known_artefact_stays_as_it_is(ledger: Ledger) -> None:
     start(ledger)
     ledger.record_step("job-1", 1, "draw", [computed(0)])
-    other = StepEntry(1, Outcome.COMPUTED, 1.0, artefact(0, sha256="6" * 64, facts={}))
+    other = StepOutcome(1, Outcome.COMPUTED, 1.0, artefact(0, sha256="6" * 64, facts={}))
     ledger.record_step("job-1", 1, "draw", [other, other])
     assert ledger.find_artefacts(ROOT, ["generate-0"]) == {"generate-0": artefact(0)}
 
 
 def test_facts_that_are_no_numbers_become_null(ledger: Ledger) -> None:
     start(ledger)
-    entry = StepEntry(0, Outcome.COMPUTED, 1.0, artefact(0, facts={"sharpness": float("nan"), "name": "é"}))
+    entry = StepOutcome(0, Outcome.COMPUTED, 1.0, artefact(0, facts={"sharpness": float("nan"), "name": "é"}))
     ledger.record_step("job-1", 1, "draw", [entry])
     assert ledger.find_artefacts(ROOT, ["generate-0"])["generate-0"].facts == {"sharpness": None, "name": "é"}
 
 
 def test_errors_of_any_bytes_can_be_recorded(ledger: Ledger) -> None:
     start(ledger)
-    entry = StepEntry(0, Outcome.FAILED, error="nul \x00", traceback="half a pair \ud800")
-    ledger.record_step("job-1", 1, "draw", [entry], [ItemEnd(0, FAILED, error="nul \x00")])
+    entry = StepOutcome(0, Outcome.FAILED, error="nul \x00", traceback="half a pair \ud800")
+    ledger.record_step("job-1", 1, "draw", [entry], [ItemResult(0, FAILED, error="nul \x00")])
     report = next(iter(ledger.item_reports("job-1")))
     assert report.steps["draw"].error == "nul �"
     assert report.steps["draw"].traceback == "half a pair ?"
@@ -203,7 +203,7 @@ def test_errors_of_any_bytes_can_be_recorded(ledger: Ledger) -> None:
 def test_counts_name_every_step_in_recipe_order(ledger: Ledger) -> None:
     start(ledger)
     assert list(ledger.step_counts("job-1")) == ["draw", "cut", "big"]
-    ledger.record_step("job-1", 1, "cut", [StepEntry(0, Outcome.SKIPPED), StepEntry(1, Outcome.FAILED, error="x")])
+    ledger.record_step("job-1", 1, "cut", [StepOutcome(0, Outcome.SKIPPED), StepOutcome(1, Outcome.FAILED, error="x")])
     ledger.record_step("job-1", 1, "draw", [computed(0, seconds=2.0), computed(1, seconds=1.0), reused(2)])
     counts = ledger.step_counts("job-1")
     assert counts["draw"] == StepCounts(computed=2, reused=1, seconds=3.0)
@@ -214,7 +214,7 @@ def test_counts_name_every_step_in_recipe_order(ledger: Ledger) -> None:
 def test_all_visits_of_a_step_count_as_that_step(ledger: Ledger) -> None:
     start(ledger)
     ledger.record_step("job-1", 1, "draw", [computed(0, seconds=2.0), computed(1, seconds=1.0), reused(2)])
-    ledger.record_step("job-1", 1, "cut", [StepEntry(0, Outcome.SKIPPED)])
+    ledger.record_step("job-1", 1, "cut", [StepOutcome(0, Outcome.SKIPPED)])
     ledger.record_step("job-1", 1, "draw~2", [computed(0, seconds=4.0)])
     counts = ledger.step_counts("job-1")
     assert list(counts) == ["draw", "cut", "big"]
@@ -234,7 +234,7 @@ def test_a_run_costs_its_own_images_and_loads(ledger: Ledger) -> None:
 
 def test_a_run_counts_the_work_of_earlier_runs_as_reused(ledger: Ledger) -> None:
     start(ledger)
-    ledger.record_step("job-1", 1, "draw", [computed(0), computed(1), StepEntry(2, Outcome.SKIPPED)])
+    ledger.record_step("job-1", 1, "draw", [computed(0), computed(1), StepOutcome(2, Outcome.SKIPPED)])
     start(ledger)
     ledger.record_step("job-1", 2, "draw", [computed(3, seconds=4.0)])
     assert ledger.step_counts("job-1", 2)["draw"] == StepCounts(computed=1, reused=2, skipped=1, seconds=4.0)
@@ -251,8 +251,8 @@ def test_an_image_found_again_was_computed_once(ledger: Ledger) -> None:
 
 def test_an_outcome_replaces_an_earlier_one(ledger: Ledger) -> None:
     start(ledger)
-    ledger.record_step("job-1", 1, "draw", [StepEntry(0, Outcome.FAILED, error="x", traceback="t"), computed(1)])
-    other = StepEntry(1, Outcome.REUSED, 0.0, artefact(9))
+    ledger.record_step("job-1", 1, "draw", [StepOutcome(0, Outcome.FAILED, error="x", traceback="t"), computed(1)])
+    other = StepOutcome(1, Outcome.REUSED, 0.0, artefact(9))
     ledger.record_step("job-1", 1, "draw", [reused(0), other])
     assert ledger.step_counts("job-1")["draw"] == StepCounts(reused=2)
     reports = list(ledger.item_reports("job-1"))
@@ -264,8 +264,8 @@ def test_an_item_that_ends_has_the_steps_of_its_last_way_alone(ledger: Ledger) -
     start(ledger)
     ledger.record_step("job-1", 1, "draw", [computed(0), computed(1)])
     ledger.record_step("job-1", 1, "cut", [computed(0, "cut"), computed(1, "cut")])
-    failed = StepEntry(0, Outcome.FAILED, error="x")
-    ledger.record_step("job-1", 1, "draw", [failed], [ItemEnd(0, FAILED, visits={"draw"})])
+    failed = StepOutcome(0, Outcome.FAILED, error="x")
+    ledger.record_step("job-1", 1, "draw", [failed], [ItemResult(0, FAILED, visits={"draw"})])
     reports = list(ledger.item_reports("job-1"))
     assert [list(report.steps) for report in reports[:2]] == [["draw"], ["draw", "cut"]]
 
@@ -273,7 +273,7 @@ def test_an_item_that_ends_has_the_steps_of_its_last_way_alone(ledger: Ledger) -
 def test_a_run_that_is_over_changes_no_item(ledger: Ledger) -> None:
     start(ledger)
     start(ledger, revision="b" * 64)
-    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemEnd(0, DONE)])
+    ledger.record_step("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE)])
     assert states(ledger) == [PENDING] * 6
     assert ledger.step_counts("job-1")["draw"] == StepCounts()
     assert list(ledger.find_artefacts(ROOT, ["generate-0"])) == ["generate-0"]
@@ -282,15 +282,15 @@ def test_a_run_that_is_over_changes_no_item(ledger: Ledger) -> None:
 def test_a_record_that_fails_changes_nothing(ledger: Ledger) -> None:
     start(ledger)
     with pytest.raises(Exception, match=r"(?i)foreign key"):
-        ledger.record_step("job-1", 1, "draw", [computed(0), computed(77)], [ItemEnd(0, DONE)])
+        ledger.record_step("job-1", 1, "draw", [computed(0), computed(77)], [ItemResult(0, DONE)])
     assert states(ledger) == [PENDING] * 6
     assert ledger.find_artefacts(ROOT, ["generate-0"]) == {}
 
 
 def test_reports_bring_items_steps_and_artefacts_together(ledger: Ledger) -> None:
     start(ledger, count=1203)  # several slices
-    ledger.record_step("job-1", 1, "cut", [StepEntry(7, Outcome.SKIPPED)])
-    ledger.record_step("job-1", 1, "draw", [computed(7), computed(1202)], [ItemEnd(1202, DONE, {"draw": "f.png"})])
+    ledger.record_step("job-1", 1, "cut", [StepOutcome(7, Outcome.SKIPPED)])
+    ledger.record_step("job-1", 1, "draw", [computed(7), computed(1202)], [ItemResult(1202, DONE, {"draw": "f.png"})])
     reports = list(ledger.item_reports("job-1"))
     assert [report.record.item.index for report in reports] == list(range(1203))
     assert list(reports[7].steps) == ["draw", "cut"]
@@ -304,13 +304,13 @@ def test_a_report_survives_the_loss_of_its_artefact(ledger: Ledger) -> None:
     ledger.record_step("job-1", 1, "draw", [computed(0)])
     ledger.forget_artefacts(ROOT, ["generate-0"])
     report = next(iter(ledger.item_reports("job-1")))
-    assert report.steps["draw"] == StepEntry(0, Outcome.COMPUTED, 0.5, None)
+    assert report.steps["draw"] == StepOutcome(0, Outcome.COMPUTED, 0.5, None)
 
 
 # -- shards and workers ------------------------------------------------------------------------------------------------
 def test_shards_count_what_is_pending(ledger: Ledger) -> None:
     start(ledger)
-    ledger.record_step("job-1", 1, "draw", [], [ItemEnd(0, DONE), ItemEnd(1, FAILED)])
+    ledger.record_step("job-1", 1, "draw", [], [ItemResult(0, DONE), ItemResult(1, FAILED)])
     found = ledger.shards("job-1")
     assert [(shard.index, shard.state, shard.items, shard.attempts) for shard in found] == [
         (0, ShardState.PENDING, 1, 0),
@@ -412,6 +412,6 @@ def test_a_lease_passes_on_only_as_it_was_seen(ledger: Ledger) -> None:
 def test_the_most_frequent_errors_come_first(ledger: Ledger) -> None:
     job = start(ledger)
     for index, error in enumerate(("too dark", "no prompt", "too dark")):
-        ledger.record_step(job.id, 1, "base", [], [ItemEnd(index, ItemState.FAILED, error=error)])
+        ledger.record_step(job.id, 1, "base", [], [ItemResult(index, ItemState.FAILED, error=error)])
     assert ledger.common_errors(job.id) == [("too dark", 2), ("no prompt", 1)]
     assert ledger.common_errors(job.id, limit=1) == [("too dark", 2)]

@@ -3,14 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemEnd, ItemState, JobStatus, Progress, ShardState
+from storage.ledger.records import ItemResult, ItemState, JobStatus, Progress, ShardState
 from tests.storage.ledger_samples import computed, start
 
 WAITING, RUNNING = ShardState.PENDING, ShardState.RUNNING
 
 
 def end(ledger: Ledger, index: int, state: ItemState = ItemState.DONE, *, job: str = "job-1", run: int = 1) -> None:
-    ledger.record_step(job, run, "draw", [computed(index)], [ItemEnd(index, state)])
+    ledger.record_step(job, run, "draw", [computed(index)], [ItemResult(index, state)])
 
 
 def test_an_empty_ledger_has_nothing_to_do(ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from storage.ledger.database import Database, LedgerError, _lost
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemEnd, ItemState, StepCounts
+from storage.ledger.records import ItemResult, ItemState, StepCounts
 from tests.storage.ledger_samples import ROOT, computed, start
 
 CHUNK, CHUNKS, WORKERS = 8, 12, 3
@@ -37,7 +37,7 @@ def _work(url: str, first: int) -> None:
         own, shared = range(begin, begin + CHUNK), range(CHUNK)
         for indices in (own, reversed(shared)):
             entries = [computed(index) for index in indices]
-            ends = [ItemEnd(entry.index, ItemState.DONE) for entry in entries]
+            ends = [ItemResult(entry.index, ItemState.DONE) for entry in entries]
             ledger.record_step("job-1", 1, "draw", entries, ends)
     ledger.close()
 
@@ -74,7 +74,7 @@ def test_threads_share_a_ledger(ledger: Ledger) -> None:
     def work(first: int) -> None:
         barrier.wait()
         for index in range(first, 200, 8):
-            ledger.record_step("job-1", 1, "draw", [computed(index)], [ItemEnd(index, ItemState.DONE)])
+            ledger.record_step("job-1", 1, "draw", [computed(index)], [ItemResult(index, ItemState.DONE)])
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))

@@ -8,7 +8,7 @@ import pytest
 
 from storage.images.manifest import write_manifest
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemEnd, ItemState, JobRecord, Outcome, StepEntry
+from storage.ledger.records import ItemResult, ItemState, JobRecord, Outcome, StepOutcome
 from storage.objects.folder_store import FolderStore
 from tests.storage.ledger_samples import computed, reused, start
 from tests.storage.new_ledger import new_ledger
@@ -33,10 +33,10 @@ def job(ledger: Ledger) -> JobRecord:
         "job-1",
         1,
         "cut",
-        [StepEntry(0, Outcome.SKIPPED), StepEntry(1, Outcome.FAILED, error="no paint", traceback="Traceback …")],
+        [StepOutcome(0, Outcome.SKIPPED), StepOutcome(1, Outcome.FAILED, error="no paint", traceback="Traceback …")],
         [
-            ItemEnd(0, ItemState.DONE, {"draw": "foxes/final/item-0.png"}),
-            ItemEnd(1, ItemState.FAILED, error="no paint", error_step="cut"),
+            ItemResult(0, ItemState.DONE, {"draw": "foxes/final/item-0.png"}),
+            ItemResult(1, ItemState.FAILED, error="no paint", error_step="cut"),
         ],
     )
     return started
@@ -93,7 +93,7 @@ def test_parquet_types_do_not_depend_on_the_rows(store: FolderStore, ledger: Led
 
 def test_a_later_manifest_replaces_the_first(store: FolderStore, ledger: Ledger, job: JobRecord) -> None:
     write_manifest(store, ledger, job)
-    ledger.record_step("job-1", 1, "draw", [reused(2)], [ItemEnd(2, ItemState.DONE)])
+    ledger.record_step("job-1", 1, "draw", [reused(2)], [ItemResult(2, ItemState.DONE)])
     keys = write_manifest(store, ledger, job)
     states = [json.loads(line)["state"] for line in store.get(keys.jsonl).splitlines()]
     assert states == ["done", "failed", "done", "pending"]

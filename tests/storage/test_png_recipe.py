@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from storage.images.image_formats import FORMATS, ImageFormat, UnreadableImage
 from storage.images.images import encode
-from storage.images.png_recipe import ImageRecipe, StepMark, parameters, read_recipe, xmp_packet
+from storage.images.png_recipe import ImageRecipe, Provenance, parameters, read_recipe, xmp_packet
 
 DRAWN: Mapping[str, Any] = {
     "prompt": "a fox, orange",
@@ -30,9 +30,9 @@ DRAWN: Mapping[str, Any] = {
 DIGEST = "0123456789abcdef" * 4
 
 
-def mark(step: str, identity: Mapping[str, Any] | None = None, **models: str) -> StepMark:
+def mark(step: str, identity: Mapping[str, Any] | None = None, **models: str) -> Provenance:
     digests = {f"starter/{role}": digest for role, digest in models.items()}
-    return StepMark(step, 1, identity or {}, digests, ("e" * 64,), "f" * 64)
+    return Provenance(step, 1, identity or {}, digests, ("e" * 64,), "f" * 64)
 
 
 GENERATED = ImageRecipe((mark("generate", DRAWN, diffusion=DIGEST), mark("remove_background", cutout="9" * 64)))

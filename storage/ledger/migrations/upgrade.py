@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 
-class Standing(Enum):
+class SchemaState(Enum):
     CURRENT = "current"
     BEHIND = "behind"
     UNKNOWN = "unknown"  # a revision that these migrations do not have: the database is newer than the program
@@ -28,14 +28,14 @@ def _config() -> Config:
     return config
 
 
-def standing(connection: Connection) -> Standing:
+def standing(connection: Connection) -> SchemaState:
     """How the database compares with the newest migration."""
     scripts = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()
     if current == scripts.get_current_head():
-        return Standing.CURRENT
+        return SchemaState.CURRENT
     known = current is None or current in {script.revision for script in scripts.walk_revisions()}
-    return Standing.BEHIND if known else Standing.UNKNOWN
+    return SchemaState.BEHIND if known else SchemaState.UNKNOWN
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
