@@ -14,12 +14,12 @@ from typing import Any
 
 from benchmarks.contract import Bar, Bench, Benchmark, Measures
 from benchmarks.job_files import RECIPES, plain_items
-from benchmarks.plain_ways import Way, way_of
 from benchmarks.rig import rig
 from storage.images.png_recipe import read_recipe
 from storage.ledger.records import ItemReport, ItemState, Outcome
 from storage.objects.artefacts import ArtefactStore, MissingObject
 from storage.objects.folder_store import FolderStore
+from tests.support.null.plain_ways import Way, way_of
 
 ITEMS = 10_000
 STEPS = ("base", "mend", "pose", "grain", "frame", "flat", "sheen", "seen")

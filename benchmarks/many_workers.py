@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.contract import Bar, Bench, Benchmark, Measures
-from benchmarks.null_steps import COMPUTE_LOG
 from benchmarks.resident import BenchmarkFailed
 from benchmarks.rig import Rig, rig
+from tests.support.null.steps import COMPUTE_LOG
 
 FLEETS = (1, 2, 4, 8)
 SECONDS = 0.25  # of simulated compute an image

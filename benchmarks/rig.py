@@ -20,10 +20,10 @@ from benchmarks.resident import BenchmarkFailed, Message, Resident, end
 from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus, Progress
-from tests.storage.servers import rclone_s3
+from tests.support.servers.s3 import rclone_s3
 
 ROOT = Path(__file__).parents[1]
-CATALOGUE = Path(__file__).parent / "catalogue.yaml"
+CATALOGUE = ROOT / "tests/support/null/catalogue.yaml"
 
 StoreKind = Literal["folder", "s3"]
 Look = Callable[[Progress], object]

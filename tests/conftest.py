@@ -15,7 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.prefect_server"]
+pytest_plugins = ["tests.support.servers.prefect_server"]
 
 SERVERS = {"rclone", "moto", "postgres"}
 OTHER_THAN_UNIT = ("e2e", "parts", "slow")

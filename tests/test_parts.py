@@ -4,11 +4,12 @@ import itertools
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-MAKEFILE = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+from tests.support import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 EXPRESSIONS = dict(re.findall(r'^test-(\w+): install.*\n\t.*/pytest -m "?([\w ]+)', MAKEFILE, re.MULTILINE))
 MARKS = ("e2e", "parts", "slow")
 

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -14,8 +13,8 @@ from configs.settings.settings import load_settings
 from flows.cli.main import app
 from flows.job.plan import read_plan_request
 from steps.contract import Frame
+from tests.support import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
+
 CORE = ("configs", "storage", "steps", "gpu_worker", "flows")
 
 PHRASES = {

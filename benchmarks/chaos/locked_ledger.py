@@ -11,7 +11,7 @@ from benchmarks.chaos.checks import check
 from benchmarks.chaos.fault import Arena, Findings
 from benchmarks.chaos.journey import Stuck, wait_for_end
 from benchmarks.chaos.scene import Scene
-from tests.storage.postgres import binaries, postgres_server
+from tests.support.servers.postgres import binaries, postgres_server
 
 LOCK_SECONDS = 5.0
 FREE_SECONDS = (0.5, 3.0)  # between two locks

@@ -14,7 +14,7 @@ from benchmarks.chaos.null_job import JOB, make_items, write_job
 from benchmarks.chaos.objects import FolderObjects, Objects
 from benchmarks.chaos.processes import kill_all, wait_for_all
 from benchmarks.chaos.witness import Witness
-from benchmarks.null_steps import COMPUTE_LOG
+from tests.support.null.steps import COMPUTE_LOG
 
 ROOT = Path(__file__).parents[2]
 SHARDS = 5  # of a job
@@ -95,7 +95,7 @@ class Scene:
             "PIXELMILL_SHARD_SIZE": str(max(1, items // SHARDS)),
             "PIXELMILL_SHARD_ATTEMPTS": str(SHARD_ATTEMPTS),
             "PIXELMILL_SHARD_TIMEOUT": str(SHARD_TIMEOUT),
-            "PIXELMILL_CATALOGUE_PATH": str(ROOT / "benchmarks" / "catalogue.yaml"),
+            "PIXELMILL_CATALOGUE_PATH": str(ROOT / "tests/support/null/catalogue.yaml"),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             COMPUTE_LOG: str(self.compute_log),

@@ -13,7 +13,7 @@ from benchmarks.chaos.journey import Stuck, wait_for_end, wait_for_progress
 from benchmarks.chaos.objects import BucketObjects
 from benchmarks.chaos.s3_proxy import S3Proxy
 from benchmarks.chaos.scene import Scene
-from tests.storage.servers import rclone_s3
+from tests.support.servers.s3 import rclone_s3
 
 SHARE = 0.1
 MAX_RESUMES = 3

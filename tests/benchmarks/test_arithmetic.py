@@ -8,14 +8,14 @@ from benchmarks.bare_process import BareContext, run_bare
 from benchmarks.gpu_load import busy_share
 from benchmarks.job_files import plain_items, starter_items, write_job
 from benchmarks.memory import growth
-from benchmarks.null_steps import NullGenerate, NullPass
 from benchmarks.processes import spent
 from benchmarks.resident import BenchmarkFailed
 from configs.conditions import Condition
 from configs.settings.settings import Settings
 from flows.job.plan import read_plan_request
 from steps.recipe.program import ResolvedStep, straight
-from tests.gpu_worker.parts import items
+from tests.support.fake_steps import items
+from tests.support.null.steps import NullGenerate, NullPass
 
 
 def test_growth_is_counted_from_when_the_first_items_were_done():

@@ -9,14 +9,14 @@ from PIL import Image
 from benchmarks import branching
 from benchmarks.branching import branching_items, counts, differences, expected_way
 from benchmarks.job_files import RECIPES, write_job
-from benchmarks.null_steps import drawn
-from benchmarks.plain_ways import Picture
 from configs.settings.settings import Settings
 from flows.job.plan import read_plan_request
 from steps.facts import measure
 from storage.ledger.records import ItemReport, ItemState
-from tests.gpu_worker.mill import Mill
-from tests.gpu_worker.null_recipes import null_steps_known
+from tests.support.mill import Mill
+from tests.support.null.plain_ways import Picture
+from tests.support.null.recipes import null_steps_known
+from tests.support.null.steps import drawn
 
 pytestmark = pytest.mark.parts
 

@@ -14,7 +14,7 @@ from benchmarks.chaos.checks import MANIFEST, check, look
 from benchmarks.chaos.journey import Stuck, wait_for_end
 from benchmarks.chaos.null_job import JOB
 from benchmarks.chaos.scene import Scene
-from tests.storage.servers import free_port
+from tests.support.servers.s3 import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -1,7 +1,6 @@
 """The pages say what the code does: their examples are valid, and they name every field."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,9 @@ from configs.recipe.recipe import OnFail, Recipe, RecipeStep, Repeat
 from configs.settings.settings import Settings
 from steps.facts import IMAGE_FACTS
 from steps.recipe import resolve_program
+from tests.support import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 JOBS, RECIPES = ((DOCS / name).read_text(encoding="utf-8") for name in ("jobs.md", "recipes.md"))
 
 

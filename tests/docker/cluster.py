@@ -13,7 +13,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-KUBERNETES = Path(__file__).parents[2] / "docker" / "kubernetes"
+from tests.support import ROOT
+
+KUBERNETES = ROOT / "docker" / "kubernetes"
 NAME = "app.kubernetes.io/name"
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 Document = dict[str, Any]

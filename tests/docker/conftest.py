@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.compose_file import DOCKER, resolve
+from tests.support.compose_file import DOCKER, resolve
 
 Resolve = Callable[..., dict[str, Any]]
 

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.storage.servers import free_port
+from tests.support import ROOT
+from tests.support.servers.s3 import free_port
 
-ROOT = Path(__file__).parents[2]
 RENTED = ROOT / "docker" / "rented"
 GATEWAY, MACHINE = "10.213.7.1", "10.213.7.2"
 

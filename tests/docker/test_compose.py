@@ -9,7 +9,7 @@ import pytest
 
 from configs.settings.settings import Settings, variable_of
 from tests.docker.conftest import Resolve
-from tests.fleet.compose_file import DOCKER, ComposeError, compose, resolve
+from tests.support.compose_file import DOCKER, ComposeError, compose, resolve
 
 pytestmark = pytest.mark.parts
 

@@ -14,8 +14,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.fleet.compose_file import DOCKER
-from tests.storage.servers import free_port
+from tests.support.compose_file import DOCKER
+from tests.support.servers.s3 import free_port
 
 pytestmark = pytest.mark.parts
 

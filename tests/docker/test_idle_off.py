@@ -12,8 +12,8 @@ import pytest
 
 from gpu_worker.monitor.metric_table import TABLE
 from tests.docker.rented import RENTED
-from tests.flows.shells import wait_until
-from tests.storage.servers import free_port
+from tests.support.servers.s3 import free_port
+from tests.support.shells import wait_until
 
 IDLE = '# HELP pixelmill_shard_running …\npixelmill_shard_running 0.0\npixelmill_pool_waiting_runs{pool="gpu"} 0.0\n'
 BUSY = IDLE.replace("shard_running 0.0", "shard_running 1.0")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.compose_file import DOCKER, ROOT, tool
+from tests.support.compose_file import DOCKER, ROOT, tool
 
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "rembg", "onnxruntime", "realesrgan", "safetensors")
 LOCKS = ("requirements-flows.lock", "requirements-worker.lock")

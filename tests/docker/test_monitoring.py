@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 from flows.serve.fleet_metrics import FLEET_TABLE
 from gpu_worker.monitor.metric_table import TABLE, Metric
 from gpu_worker.process.child_figures import ROWS
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 DASHBOARD = json.loads((ROOT / "docker" / "grafana" / "pixelmill.json").read_text(encoding="utf-8"))
 ALERTS = ROOT / "docker" / "prometheus-alerts.yml"
 SERIES: dict[str, Metric] = {**ROWS, **{row.name: row for row in FLEET_TABLE}}

@@ -24,11 +24,11 @@ from flows.prefect_api.server import local_server
 from gpu_worker.process.worker_process import HARD_END_SECONDS
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus
-from tests.command import Pixelmill
 from tests.docker.rented import RENTED, ROOT, RentedMachine, missing, rented_machine, s3_policy
-from tests.flows.shells import wait_until
-from tests.storage.postgres import postgres_server
-from tests.storage.servers import free_port
+from tests.support.command import Pixelmill
+from tests.support.servers.postgres import postgres_server
+from tests.support.servers.s3 import free_port
+from tests.support.shells import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -37,7 +37,7 @@ PASSWORD = "admin:a-password-of-the-api"
 BUCKET, PREFIX = "fleet", "images"
 ITEMS, CHUNK, SECONDS, MICRO_BATCH = 240, 64, 0.25, 4
 CUT_SECONDS = 30
-NULLS = {"PYTHONPATH": str(ROOT), "PIXELMILL_CATALOGUE_PATH": str(ROOT / "benchmarks" / "catalogue.yaml")}
+NULLS = {"PYTHONPATH": str(ROOT), "PIXELMILL_CATALOGUE_PATH": str(ROOT / "tests/support/null/catalogue.yaml")}
 RECIPE = f"steps:\n  - {{id: base, step: null_generate, seconds: {SECONDS}}}\n  - {{id: final, step: null_pass}}\n"
 
 

@@ -14,10 +14,10 @@ import pytest
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemResult, ItemState, JobStatus, ShardState
 from tests.docker.cluster import KUBERNETES, Cluster, checkout, render
-from tests.flows.shells import wait_until
-from tests.storage.ledger_samples import computed, start
-from tests.storage.postgres import postgres_server
-from tests.storage.servers import free_port
+from tests.support.ledger_samples import computed, start
+from tests.support.servers.postgres import postgres_server
+from tests.support.servers.s3 import free_port
+from tests.support.shells import wait_until
 
 pytestmark = pytest.mark.e2e
 

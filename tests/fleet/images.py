@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.fleet.compose_file import DOCKER, ROOT, Service, tool
-from tests.storage.postgres import binaries
+from tests.support.compose_file import DOCKER, ROOT, Service, tool
+from tests.support.servers.postgres import binaries
 
 POSTGRES, REDIS, S3, FLOWS, WORKER = "postgres", "redis", "versity/versitygw", "pixelmill-flows", "pixelmill-worker"
 APT = {POSTGRES: "postgresql", REDIS: "redis-server"}

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.fleet.compose_file import DOCKER, Mount, Service
 from tests.fleet.container import Container, Launch
 from tests.fleet.images import (
     FLOWS,
@@ -32,6 +31,7 @@ from tests.fleet.images import (
     worker_environment,
 )
 from tests.fleet.sandbox import USER, Confinement, confined, may_run, obstacle
+from tests.support.compose_file import DOCKER, Mount, Service
 
 LOOK_SECONDS = 0.25
 HEALTH_EVERY_SECONDS = 1.0

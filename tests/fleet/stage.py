@@ -13,11 +13,11 @@ from benchmarks.chaos.ledger_view import LedgerView
 from benchmarks.chaos.objects import BucketObjects
 from benchmarks.chaos.witness import Witness
 from tests.fleet.checks import Findings, check_computed, check_finals, check_ledger, check_manifest
-from tests.fleet.compose_file import DOCKER, read_services, resolve
 from tests.fleet.job import NAME, items, upload, write_sprites
 from tests.fleet.kills import LOOK_SECONDS, Killer, kills_of
 from tests.fleet.native import NativeFleet, strangers
 from tests.fleet.prefect_api import PrefectApi
+from tests.support.compose_file import DOCKER, read_services, resolve
 
 FILES = (DOCKER / "compose.yaml", DOCKER / "compose.cpu.yaml", Path(__file__).with_name("compose.fleet-test.yaml"))
 BUCKET = "pixelmill"

@@ -10,11 +10,11 @@ from configs.settings.settings import Settings
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.folder_store import FolderStore
 from storage.objects.open_store import open_store
-from tests.flows.browser import Page, find_chromium, open_page
-from tests.flows.job_template import JobTemplate
-from tests.flows.refused_job import refused_icons
-from tests.flows.verified_job import IconJob, icons_in
-from tests.storage.servers import S3Server, rclone_s3
+from tests.support.browser import Page, find_chromium, open_page
+from tests.support.jobs.job_template import JobTemplate
+from tests.support.jobs.refused_job import refused_icons
+from tests.support.jobs.verified_job import IconJob, icons_in
+from tests.support.servers.s3 import S3Server, rclone_s3
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,11 @@ from PIL import Image
 
 from configs.settings.settings import Settings
 from storage.objects.open_store import open_store
-from tests.command import Pixelmill, Result
-from tests.flows.shells import wait_until
-from tests.storage.postgres import postgres_server
-from tests.storage.servers import S3Server, free_port, rclone_s3
-from tests.storage.web_server import Page, make_authority, web_server
+from tests.support.command import Pixelmill, Result
+from tests.support.servers.postgres import postgres_server
+from tests.support.servers.s3 import S3Server, free_port, rclone_s3
+from tests.support.servers.web_server import Page, make_authority, web_server
+from tests.support.shells import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

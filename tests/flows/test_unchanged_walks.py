@@ -17,9 +17,9 @@ from flows.explain.lines import lines_of
 from flows.job.prospect import Prospect
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program, describe_operation
-from tests.flows.null_jobs import job_of, reported
-from tests.gpu_worker.null_recipes import null_steps_known, some_items
-from tests.steps.recipes_at_random import recipe_at_random
+from tests.support.null.jobs import job_of, reported
+from tests.support.null.recipes import null_steps_known, some_items
+from tests.support.null.recipes_at_random import recipe_at_random
 
 RECIPES = 20
 ITEMS = 3

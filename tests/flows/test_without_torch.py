@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
+
 pytestmark = pytest.mark.parts
 
-ROOT = Path(__file__).parents[2]
 BLOCKED = ("torch", "torchvision", "diffusers", "transformers", "rembg", "onnxruntime", "realesrgan", "safetensors")
 # As if they were not installed, for imports and for whoever only asks whether they could be imported.
 BLOCK = f"""

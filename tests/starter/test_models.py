@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,11 @@ import pytest
 from PIL import Image
 
 from starter.sprites import draw_sprite
+from tests.support import ROOT
 
 pytestmark = pytest.mark.parts
 
-MODELS = Path(__file__).parents[2] / "starter" / "models"
+MODELS = ROOT / "starter" / "models"
 FOLDER = MODELS / "text-to-image"
 
 

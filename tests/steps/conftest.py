@@ -10,7 +10,8 @@ import pytest
 
 from configs.catalogues.model_spec import ModelRef
 from steps.contract import MemoryFallback
-from tests.steps import tiny_judges, tiny_models
+from tests.steps.engines import tiny_judges
+from tests.support import tiny_models
 
 # What numba compiles for soft edges, for most of a minute on a fresh machine, computes the same uncompiled.
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")

@@ -1,7 +1,6 @@
 """docs/judging.md names what the judge measures, and its examples are valid."""
 
 import re
-from pathlib import Path
 
 from configs.catalogues import catalogue
 from configs.catalogues.model_spec import ModelSpec
@@ -12,8 +11,9 @@ from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
 from steps.judging import MEASURES
 from steps.recipe import resolve_program
+from tests.support import ROOT
 
-JUDGING = (Path(__file__).parents[2] / "docs" / "judging.md").read_text(encoding="utf-8")
+JUDGING = (ROOT / "docs" / "judging.md").read_text(encoding="utf-8")
 
 
 def yaml_examples() -> list[str]:

@@ -13,12 +13,13 @@ from steps.contract import MemoryFallback
 from steps.diffusion import ImageRequest, Sampling
 from steps.engines import diffusers_engine, realesrgan_engine
 from steps.upscale import Upscale
-from tests.steps import images, tiny_models
+from tests.steps import images
 from tests.steps.conftest import Context
+from tests.support import ROOT, tiny_models
 
 pytestmark = pytest.mark.parts
 
-STARTER = Path(__file__).parents[2] / "starter" / "models"
+STARTER = ROOT / "starter" / "models"
 ACCELERATOR = "cpu:0"  # to the engines; to torch it is the CPU
 SAMPLING = Sampling(3, 7.5, 32, 32)
 

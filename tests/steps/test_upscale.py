@@ -12,8 +12,9 @@ from PIL import Image
 from steps.engines import realesrgan_engine
 from steps.pixels.alpha import bleed, flatten
 from steps.upscale import Upscale
-from tests.steps import images, tiny_models
+from tests.steps import images
 from tests.steps.conftest import Context
+from tests.support import tiny_models
 
 
 def upscale(image: Image.Image, context: Context, **fields: Any) -> Image.Image:

@@ -11,9 +11,9 @@ from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store
-from tests.storage.new_ledger import new_ledger
-from tests.storage.postgres import postgres_server
-from tests.storage.servers import S3Server, moto_s3, rclone_s3
+from tests.support.new_ledger import new_ledger
+from tests.support.servers.postgres import postgres_server
+from tests.support.servers.s3 import S3Server, moto_s3, rclone_s3
 
 
 @pytest.fixture(scope="session")

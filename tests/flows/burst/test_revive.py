@@ -1,0 +1,160 @@
+"""Jobs whose bursts are gone go on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.burst.revive import AGAIN_SECONDS, MOST_REVIVALS, START_SECONDS, BurstSupervisor, FlowRunPhase
+from storage.ledger.job_lease import lease_of_job
+from storage.ledger.lease import PATIENCE_SECONDS
+from storage.ledger.records import ItemResult, ItemState, JobStatus
+from tests.support.ledger_samples import computed, start
+from tests.support.new_ledger import new_ledger
+
+ELSEWHERE = "another/7/1/n"  # a holder on a machine that cannot be seen from here
+
+
+class Scene:
+    """A running job, and a clock that a test moves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger = new_ledger(folder / "ledger.db")
+        start(self.ledger)
+        self.now = 1000.0
+        self.keys: list[str] = []
+        self.standings: dict[str, FlowRunPhase] = {}  # of flow runs, by their keys
+
+    def start(self, job_id: str, key: str) -> str:
+        self.keys.append(key)
+        return key
+
+    def standing(self, run: str) -> FlowRunPhase:
+        return self.standings.get(run, FlowRunPhase.STARTING)
+
+    def reviver(self) -> BurstSupervisor:
+        return BurstSupervisor(self.ledger, self, lambda: self.now)
+
+    def end_item(self, index: int) -> None:
+        end = ItemResult(index, ItemState.DONE, {"draw": f"foxes/final/item-{index}.png"})
+        self.ledger.record_step("job-1", 1, "draw", [computed(index)], [end])
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+def test_a_job_that_nobody_holds_goes_on_at_once_and_once(scene: Scene) -> None:
+    reviver = scene.reviver()
+    assert reviver.look() == ["job-1"]
+    assert reviver.look() == []
+    assert len(scene.keys) == 1
+
+
+def test_a_burst_that_gives_signs_of_life_is_left_alone(scene: Scene) -> None:
+    scene.ledger.take_lease(lease_of_job("job-1"), ELSEWHERE)
+    reviver = scene.reviver()
+    for _ in range(5):
+        assert reviver.look() == []
+        scene.now += PATIENCE_SECONDS
+        assert scene.ledger.beat_lease(lease_of_job("job-1"), ELSEWHERE)
+
+
+def test_a_burst_that_falls_silent_is_replaced(scene: Scene) -> None:
+    scene.ledger.take_lease(lease_of_job("job-1"), ELSEWHERE)
+    reviver = scene.reviver()
+    assert reviver.look() == []
+    scene.now += PATIENCE_SECONDS + 1
+    assert reviver.look() == ["job-1"]
+
+
+def test_all_who_look_start_the_same_flow_run(scene: Scene) -> None:
+    scene.reviver().look()
+    scene.reviver().look()
+    assert len(scene.keys) == 2
+    assert len(set(scene.keys)) == 1
+
+
+def test_a_burst_that_dies_soon_after_it_was_started_is_replaced_as_soon_as_any_other(scene: Scene) -> None:
+    reviver = scene.reviver()
+    assert reviver.look() == ["job-1"]
+    scene.ledger.take_lease(lease_of_job("job-1"), ELSEWHERE)
+    assert reviver.look() == []
+    scene.now += PATIENCE_SECONDS + 1
+    assert PATIENCE_SECONDS + 1 < START_SECONDS
+    assert reviver.look() == ["job-1"]
+    assert len(set(scene.keys)) == 2, "another flow run"
+
+
+def test_a_burst_that_never_begins_is_started_again(scene: Scene) -> None:
+    reviver = scene.reviver()
+    reviver.look()
+    scene.now += START_SECONDS + 1
+    assert reviver.look() == ["job-1"]
+    assert len(set(scene.keys)) == 2, "another flow run"
+
+
+def test_a_burst_that_ended_without_its_job_is_replaced_soon_and_then_later_and_later(scene: Scene) -> None:
+    reviver = scene.reviver()
+    pauses = []
+    reviver.look()
+    for _ in range(3):
+        scene.standings[scene.keys[-1]] = FlowRunPhase.ENDED
+        begun = scene.now
+        while not reviver.look():
+            scene.now += 1
+        pauses.append(scene.now - begun)
+    assert pauses == [AGAIN_SECONDS + 1, 2 * AGAIN_SECONDS + 1, 4 * AGAIN_SECONDS + 1]
+    assert len(set(scene.keys)) == 4, "other flow runs"
+
+
+def test_a_burst_that_waits_for_a_worker_is_left_alone_however_long(scene: Scene) -> None:
+    reviver = scene.reviver()
+    reviver.look()
+    scene.standings[scene.keys[0]] = FlowRunPhase.WAITING
+    for _ in range(3 * MOST_REVIVALS):
+        scene.now += START_SECONDS + 1
+        assert reviver.look() == []
+    scene.standings[scene.keys[0]] = FlowRunPhase.STARTING
+    scene.now += START_SECONDS
+    assert reviver.look() == [], "a worker has just taken it"
+    scene.now += 1
+    assert reviver.look() == ["job-1"]
+
+
+def test_a_burst_is_replaced_by_another_flow_run_also_where_items_ended_meanwhile(scene: Scene) -> None:
+    reviver = scene.reviver()
+    reviver.look()
+    scene.end_item(0)  # its shards go on without it
+    scene.now += START_SECONDS + 1
+    assert reviver.look() == ["job-1"]
+    assert len(set(scene.keys)) == 2
+
+
+def test_a_job_that_its_bursts_do_not_bring_on_is_ended(scene: Scene) -> None:
+    reviver = scene.reviver()
+    for _ in range(MOST_REVIVALS):
+        assert reviver.look() == ["job-1"]
+        scene.now += START_SECONDS + 1
+    assert reviver.look() == []
+    job = scene.ledger.job("job-1")
+    assert job.status is JobStatus.FAILED
+    assert f"its burst died {MOST_REVIVALS + 1} times in a row" in str(job.error)
+
+
+def test_a_job_that_comes_on_is_revived_however_often(scene: Scene) -> None:
+    reviver = scene.reviver()
+    for index in range(5):
+        assert reviver.look() == ["job-1"]
+        scene.end_item(index)
+        scene.now += START_SECONDS + 1
+    assert reviver.look() == ["job-1"]
+    assert scene.ledger.job("job-1").status is JobStatus.RUNNING
+
+
+def test_ended_jobs_are_left_alone(scene: Scene) -> None:
+    scene.ledger.set_job_status("job-1", JobStatus.CANCELLED)
+    assert scene.reviver().look() == []

@@ -1,0 +1,211 @@
+"""Whole jobs through the command line: server, worker, starter models, store and ledger, and what kills them."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from starter.sprites import draw_sprite
+from storage.objects.open_store import open_store
+from tests.support.command import Pixelmill
+from tests.support.null.held_steps import hold, null_steps_environment
+from tests.support.servers.s3 import free_port, rclone_s3
+from tests.support.shells import processes_below, recorded, some_recorded, wait_until
+
+pytestmark = pytest.mark.e2e
+
+RECIPE = """
+name: icon
+vars: {transparent: false}
+steps:
+  - {id: base, step: generate, model: starter, width: 64, height: 64, steps: 20, guidance: 3.0}
+  - {id: cutout, step: remove_background, model: starter, when: vars.transparent}
+  - {id: large, step: upscale, model: starter, scale: SCALE}
+keep: [large]
+"""
+
+JOB = """
+name: icons
+recipe: ./recipe.yaml
+output: OUTPUT
+seed: 7
+items:
+  - {name: cut, prompt: "a red potion, game icon, white background", vars: {transparent: true}}
+matrix:
+  prompt: "a {color} {object}, game icon, white background"
+  color: [red, blue, green]
+  object: [potion, key, book, star]
+"""
+
+# For what ends processes: whether they have loaded a model makes no difference there.
+HELD_RECIPE = "name: held\nsteps:\n- {id: base, step: held_generate}\n- {id: large, step: null_pass}\n"
+
+ITEMS = 13
+
+
+@pytest.fixture
+def shell(tmp_path, prefect_server) -> Pixelmill:
+    """A user's shell before one long-lived Prefect server."""
+    return Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **null_steps_environment(tmp_path)})
+
+
+def write_job(shell: Pixelmill, *, output: str = "./out", scale: int = 4) -> str:
+    shell.write("recipe.yaml", RECIPE.replace("SCALE", str(scale)))
+    return shell.write("job.yaml", JOB.replace("OUTPUT", output))
+
+
+def write_held_job(shell: Pixelmill) -> str:
+    """A job of as many items, of which the first ones are made at once."""
+    shell.write("recipe.yaml", HELD_RECIPE)
+    return shell.write("job.yaml", JOB.replace("OUTPUT", "./out"))
+
+
+def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell, tmp_path, monkeypatch):
+    with rclone_s3() as server:
+        shell = Pixelmill(tmp_path, {**shell.env, **server.environment})
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        output = f"s3://{server.bucket}/assets"
+        store = open_store(output, server.settings())
+        job = write_job(shell, output=output)
+
+        first = shell("run", job, "--json")
+        assert first.status == 0, first.err
+        none = dict.fromkeys(("failed", "quarantined", "waiting", "pending"), 0)
+        assert first.document["items"] == {"total": ITEMS, "done": ITEMS, **none}
+        assert first.document["steps"]["base"]["computed"] == ITEMS
+        assert first.document["steps"]["cutout"]["computed"] == 1
+        assert first.document["steps"]["cutout"]["skipped"] == ITEMS - 1
+        assert set(first.document["model_loads"].values()) == {1}
+        finals = {key: store.get(key) for key, _ in store.list("icons/final/")}
+        assert len(finals) == ITEMS
+
+        again = shell("run", job, "--json")
+        assert again.status == 0
+        assert {step: counts["computed"] for step, counts in again.document["steps"].items()} == {
+            "base": 0,
+            "cutout": 0,
+            "large": 0,
+        }
+        assert again.document["steps"]["large"]["reused"] == ITEMS
+        assert again.document["model_loads"] == {}
+
+        changed = shell("run", write_job(shell, output=output, scale=2), "--json")
+        assert changed.status == 0
+        assert changed.document["steps"]["base"] == {
+            "computed": 0,
+            "reused": ITEMS,
+            "skipped": 0,
+            "failed": 0,
+            "seconds": 0.0,
+            "cost": 0.0,
+        }
+        assert changed.document["steps"]["large"]["computed"] == ITEMS
+        assert list(changed.document["model_loads"]) == ["starter/upscaler"]
+
+
+def test_a_killed_child_costs_nothing_that_was_recorded(shell):
+    held = hold(shell)
+    process = shell.start("run", write_held_job(shell), "--json")
+    wait_until(lambda: some_recorded(shell))
+    (child,) = processes_below(process, "gpu_worker.process.warm_child")
+    child.kill()
+    before = recorded(shell)
+    held.unlink()
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert f'"total": {ITEMS}, "done": {ITEMS}' in out
+    assert 0 < before < recorded(shell) == ITEMS
+
+
+def test_after_everything_was_killed_resume_redoes_nothing_recorded(shell):
+    held = hold(shell)
+    process = shell.start("run", write_held_job(shell), "--json")
+    wait_until(lambda: some_recorded(shell))
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        os.kill(member.pid, signal.SIGKILL)
+    psutil.wait_procs(family, timeout=20)
+    process.communicate()
+    before = recorded(shell)
+
+    held.unlink()
+    result = shell("resume", "icons", "--json")
+    assert result.status == 0, result.err
+    assert result.document["items"]["done"] == ITEMS
+    assert result.document["steps"]["base"]["reused"] == before
+    assert result.document["steps"]["base"]["computed"] == ITEMS - before
+
+
+def test_a_plan_counts_what_went_with_the_output(shell):
+    job = write_held_job(shell)
+    assert shell("run", job).status == 0
+    shutil.rmtree(shell.folder / "out")
+    planned = shell("plan", job, "--json").document["steps"]
+    assert {step: counts["computed"] for step, counts in planned.items()} == {"base": ITEMS, "large": ITEMS}
+
+
+def test_cancel_stops_the_job_and_resume_ends_it(shell):
+    held = hold(shell)
+    process = shell.start("run", write_held_job(shell), "--json")
+    wait_until(lambda: some_recorded(shell))
+    assert shell("cancel", "icons", "--json").document["cancelled"] is True
+    out, _ = process.communicate(timeout=60)
+    held.unlink()
+    assert process.returncode == 1
+    assert '"status": "cancelled"' in out
+    assert 0 < recorded(shell) < ITEMS
+    assert shell("resume", "icons", "--json").document["items"]["done"] == ITEMS
+
+
+def test_a_bad_item_fails_alone_and_is_retried_once_it_is_mended(shell):
+    broken = Path(shell.write("broken.png", "not an image"))
+    shell.write("recipe.yaml", "name: r\nsteps:\n- {id: photo, step: load}\n- {id: small, step: resize, width: 32}\n")
+    draw(shell.folder / "sound.png", seed=1)
+    items = "items:\n- {name: broken, image: broken.png}\n- {name: sound, image: sound.png}\n"
+    job = shell.write("job.yaml", f"name: photos\nrecipe: ./recipe.yaml\noutput: ./out\n{items}")
+
+    result = shell("run", job, "--json")
+    assert result.status == 3
+    assert result.document["items"]["done"] == 1
+    assert [failure["item"] for failure in result.document["failures"]] == ["broken"]
+
+    draw(broken, seed=2)
+    mended = shell("retry", "photos", "--json")
+    assert mended.status == 0
+    assert mended.document["items"]["done"] == 2
+    assert mended.document["steps"]["small"] == {
+        "computed": 1,
+        "reused": 1,
+        "skipped": 0,
+        "failed": 0,
+        "seconds": mended.document["steps"]["small"]["seconds"],
+        "cost": 0.0,
+    }
+
+
+def draw(path: Path, seed: int) -> None:
+    draw_sprite("potion", "red", "white", seed).image.save(path)
+
+
+def test_up_serves_the_ui_and_takes_everything_down_with_it(tmp_path):
+    shell, port = Pixelmill(tmp_path), free_port()
+    process = shell.start("up", "--port", str(port))
+    try:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "ready" in line)
+        assert f"http://127.0.0.1:{port}" in line
+        with urlopen(f"http://127.0.0.1:{port}/") as page:
+            assert b"<html" in page.read()
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 3
+    finally:
+        process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert alive == []

@@ -1,0 +1,233 @@
+"""A person who never opens a terminal: fills in a form, watches, reads the report, looks at the images."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from configs.settings.settings import Settings
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, JobStatus
+from tests.support.browser import find_chromium, open_page
+from tests.support.command import Pixelmill
+from tests.support.prefect_ui import PrefectUi
+from tests.support.shells import wait_until
+
+CHROMIUM = find_chromium()
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+]
+
+# A folder to keep screenshots in, as for the README; with the graphs of runs, which need WebGL.
+SCREENSHOTS = os.environ.get("PIXELMILL_TEST_SCREENSHOTS")
+
+
+KEYS = """\
+name: keys
+recipe: game-icon
+output: ./out
+seeds_per_item: 32
+parameters: {base: {steps: 10}}
+items: [{name: key, prompt: "a yellow key, game icon, white background"}]
+"""
+
+
+@dataclass(frozen=True)
+class Up:
+    shell: Pixelmill
+    process: "subprocess.Popen[str]"
+    ui: str
+    galleries: str
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    ui, galleries = _free_ports(2)
+    shell = Pixelmill(tmp_path_factory.mktemp("up"), {"PIXELMILL_PRICE_PER_HOUR": "1.5"})
+    process = shell.start("up", "--port", str(ui), "--gallery-port", str(galleries))
+    try:
+        started = Up(shell, process, f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{galleries}")
+        wait_until(lambda: process.poll() is not None or _answers(f"{started.galleries}/healthz"))
+        assert process.poll() is None, process.communicate()
+        yield started
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def browser(up: Up) -> Iterator[PrefectUi]:
+    assert CHROMIUM is not None
+    with open_page(CHROMIUM, webgl=bool(SCREENSHOTS)) as page:
+        page.resize(1300, 1000)
+        yield PrefectUi(page, up.ui, Path(SCREENSHOTS) if SCREENSHOTS else None)
+
+
+def _job(up: Up, name: str) -> JobRecord | None:
+    with closing(Ledger(Settings(home=up.shell.home).resolved_ledger_url)) as ledger:
+        return next((job for job in ledger.jobs() if job.name == name), None)
+
+
+def _made(up: Up, name: str) -> int:
+    """How many of the job's base images are recorded."""
+    job = _job(up, name)
+    if job is None:
+        return 0
+    with closing(Ledger(Settings(home=up.shell.home).resolved_ledger_url)) as ledger:
+        return ledger.step_counts(job.id)["base"].computed
+
+
+def _is_logged(up: Up, text: str) -> bool:
+    logs = httpx.post(f"{up.ui}/api/logs/filter", json={"limit": 200, "sort": "TIMESTAMP_DESC"}).raise_for_status()
+    return any(text in log["message"] for log in logs.json())
+
+
+def _open_form(browser: PrefectUi, deployment: str) -> None:
+    browser.visit("/deployments")
+    browser.wait_for(deployment)
+    browser.snap("deployments", 900)
+    browser.click(deployment)
+    browser.click("Run", "button")
+    browser.click("Custom run", "*")
+    browser.wait_for("Validate parameters")
+
+
+def _submit(browser: PrefectUi) -> None:
+    browser.click("Submit", "button")
+    browser.click("View run", "*")
+
+
+def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi) -> None:
+    _open_form(browser, "game-icon")
+    browser.fill("Name", "spring-icons")
+    browser.fill("Prompts", "a red potion\na blue gem\na green shield\na purple crown")
+    browser.switch("Transparent background")
+    browser.fill("Images of each", "4")
+    browser.snap("form", 1750)
+    _submit(browser)
+    browser.wait_for("burst spring-icons 16 items", 120)
+    browser.wait_for("Completed", 180)
+    browser.snap("run", 1100)
+    browser.click("Artifacts", "*")
+    browser.click("report-spring-icons", "*")
+    browser.wait_for("done, 16 of 16 images")
+    browser.page.wait("[...document.images].some((image) => image.alt === 'Contact sheet' && image.naturalWidth > 500)")
+    browser.snap("report", 1700)
+    said = browser.text()
+    assert "starter/diffusion" in said
+    assert "cost" in said
+    gallery = browser.page.ask("[...document.links].find((link) => link.textContent === 'Gallery').href")
+    assert gallery.startswith(up.galleries)
+    browser.page.visit(gallery)
+    browser.wait_for("a-red-potion-1")
+    browser.page.wait("[...document.images].filter((image) => image.naturalWidth > 0).length >= 16")
+    assert len(list((up.shell.folder / "out" / "spring-icons" / "final").iterdir())) == 16
+    assert [error for error in browser.page.errors if up.galleries in error] == []
+
+
+def test_mistakes_are_all_told_at_once(up: Up, browser: PrefectUi) -> None:
+    _open_form(browser, "game-icon")
+    browser.fill("Table", "missing.csv")
+    browser.fill("Output folder", "../elsewhere")
+    _submit(browser)
+    browser.wait_for("Failed", 60)
+    wait_until(lambda: _is_logged(up, "missing.csv is not there"))
+    browser.page.ask("location.reload()")  # the page of a run that has ended does not ask for logs that come late
+    browser.wait_for("output: must be the name of a folder")  # among the logs, which a run's page shows first
+    browser.wait_for("missing.csv is not there")
+    browser.click("Details", "*")
+    browser.wait_for("Nothing was started. 2 mistakes")
+
+
+def test_a_burst_is_cancelled_and_then_goes_on(up: Up, browser: PrefectUi) -> None:
+    _open_form(browser, "game-icon")
+    browser.fill("Name", "many-keys")
+    browser.fill("Prompts", "a yellow key")
+    browser.fill("Images of each", "80")
+    _submit(browser)
+    wait_until(lambda: _made(up, "many-keys") >= 8)
+    browser.page.ask("location.reload()")  # a page that was opened early takes a while to see that its run has begun
+    browser.click("Cancel", "button")
+    browser.click("Confirm", "button")
+    browser.wait_for("Cancelled", 60)
+    wait_until(lambda: _job(up, "many-keys").status is JobStatus.CANCELLED, 30)
+    made = _made(up, "many-keys")
+    assert 8 <= made < 80
+    browser.click("Retry", "button")
+    browser.click("Retry", "[class*=modal] button")  # of the dialog that asks whether one is sure
+    browser.wait_for("80 of 80 images", 240)
+    assert _job(up, "many-keys").run == 2
+
+
+def test_a_schedule_starts_runs(up: Up) -> None:
+    answers = {"prompts": "a red key", "seed": -1, "dry_run": True}
+    with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}), get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("images/game-icon")
+        schedule = IntervalSchedule(interval=timedelta(seconds=15))
+        client.create_deployment_schedules(deployment.id, [DeploymentScheduleCreate(schedule=schedule, active=True)])
+        client.update_deployment(deployment.id, DeploymentUpdate(parameters=answers))
+        mine = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
+            tags=FlowRunFilterTags(all_=["auto-scheduled"]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])),
+        )
+        wait_until(lambda: len(client.read_flow_runs(flow_run_filter=mine)) >= 2, 120)
+        (kept,) = client.read_deployment(deployment.id).schedules
+        client.delete_deployment_schedule(deployment.id, kept.id)
+
+
+def test_a_burst_that_is_killed_with_its_worker_goes_on(up: Up) -> None:
+    job = up.shell.write("keys.yaml", KEYS)
+    with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}), get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("burst/burst")
+        killed = client.create_flow_run_from_deployment(deployment.id, parameters={"job": job}).id
+    wait_until(lambda: _made(up, "keys") >= 8)
+    for process in psutil.Process(up.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            command = process.cmdline()
+            if "bursts" in command or "prefect.flow_engine" in command or "prefect.engine" in command:
+                process.kill()
+    wait_until(lambda: _job(up, "keys").status is JobStatus.DONE, 240)
+    with closing(Ledger(Settings(home=up.shell.home).resolved_ledger_url)) as ledger:
+        assert ledger.progress(_job(up, "keys").id).done == 32
+    with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}), get_client(sync_client=True) as client:
+        state = client.read_flow_run(killed).state
+    assert state is not None
+    assert (state.type, "The job goes on in flow run" in str(state.message)) == (StateType.CANCELLED, True), state

@@ -1,0 +1,393 @@
+"""The gallery as files, and the gallery as a person uses it in a browser."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.explain.explain import Explainer
+from flows.explain.explained import Explanation
+from flows.pages.gallery import GALLERY_NAME, GalleryFile, gallery_files, relative_link, write_gallery
+from flows.report.report import Summary
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome
+from storage.objects.folder_store import FolderStore
+from storage.objects.keys import final_key, job_key
+from tests.support.browser import Page
+from tests.support.jobs.sprite_job import (
+    HOSTILE_NAMES,
+    RECIPE,
+    record_sprite_job,
+    sprite_item,
+    sprite_job,
+    sprite_reports,
+)
+from tests.support.new_ledger import new_ledger
+
+TOTAL = 60
+
+
+def summary_of(job: JobRecord) -> Summary:
+    return Summary(job=job.id, status=job.status, seconds=83.4)
+
+
+def explained(job: JobRecord, reports: Iterable[ItemReport]) -> Iterator[Explanation]:
+    """The recipe of the drawn job is none that could run: what was recorded is shown all the same."""
+    return map(Explainer(job).explain, reports)
+
+
+def rows(file: GalleryFile) -> list[list]:
+    """The JSON inside a script file."""
+    return json.loads(re.fullmatch(rb"pixelmill\.\w+\(\d+,(.*)\);\n", file.data, re.DOTALL)[1])
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = new_ledger(tmp_path / "ledger.db")
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    # A folder whose own name needs encoding, as a user's may.
+    return FolderStore(tmp_path_factory.mktemp("out put #1"))
+
+
+@pytest.fixture(scope="module")
+def job(store: FolderStore) -> JobRecord:
+    return sprite_job(store, total=TOTAL)
+
+
+@pytest.fixture(scope="module")
+def reports(job: JobRecord, store: FolderStore) -> list[ItemReport]:
+    return list(sprite_reports(job, store, TOTAL, size=32))
+
+
+@pytest.fixture(scope="module")
+def gallery(job: JobRecord, reports: list[ItemReport]) -> dict[str, GalleryFile]:
+    return {file.name: file for file in gallery_files(job, summary_of(job), explained(job, reports))}
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_page_comes_last_and_needs_nothing_from_elsewhere(gallery: dict[str, GalleryFile]) -> None:
+    assert list(gallery)[-1] == GALLERY_NAME
+    page = gallery[GALLERY_NAME].data.decode()
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//|@import|url\(""", page)
+
+
+def test_hostile_names_stay_out_of_the_page(gallery: dict[str, GalleryFile]) -> None:
+    page = gallery[GALLERY_NAME].data.decode()
+    assert not [name for name in HOSTILE_NAMES if name in page]
+
+
+def test_hostile_job_name_is_escaped(job: JobRecord) -> None:
+    hostile = replace(job, name="</title><script>alert(1)</script>", error="<img src=x onerror=alert(1)>")
+    *_, page = gallery_files(hostile, summary_of(hostile), explained(hostile, []))
+    assert b"<script>alert" not in page.data
+    assert b"<img src=x" not in page.data
+
+
+def test_tracebacks_are_not_shown_around(gallery: dict[str, GalleryFile]) -> None:
+    assert not [name for name, file in gallery.items() if b"secret/path" in file.data]
+
+
+def test_every_link_leads_to_an_object(job: JobRecord, store: FolderStore, gallery: dict[str, GalleryFile]) -> None:
+    links = [
+        link for name, file in gallery.items() if "details" in name for row in rows(file) for link in links_of(row)
+    ]
+    assert len(links) > 3 * TOTAL
+    for link in links:
+        assert store.exists(unquote(urlsplit(urljoin(f"http://bucket/{job.name}/index.html", link)).path)[1:]), link
+
+
+def links_of(row: list) -> Iterator[str]:
+    yield from (link for _, link in row[6])
+    yield from (step[3] for step in row[7] if step and len(step) > 3)
+
+
+def test_addresses_of_inputs_are_shown_without_their_signatures(job: JobRecord, reports: list[ItemReport]) -> None:
+    item = reports[0].record.item
+    signed = item.model_copy(update={"image": "https://h/a.png?sig=5ecret", "mask": "https://h/m.png?sig=5ecret#x"})
+    report = replace(reports[0], record=replace(reports[0].record, item=signed))
+    files = list(gallery_files(job, summary_of(job), explained(job, [report])))
+    assert not any(b"5ecret" in file.data for file in files)
+    (details,) = (file for file in files if "details" in file.name)
+    assert rows(details)[0][3:5] == ["https://h/a.png", "https://h/m.png"]
+
+
+def test_seeds_and_large_numbers_survive_javascript(gallery: dict[str, GalleryFile]) -> None:
+    [details] = [file for name, file in gallery.items() if "details" in name]
+    first = rows(details)[0]
+    assert first[1] == str(2**63 - 1)
+    assert ["big", str(2**60)] in first[2]
+
+
+def test_artefact_of_another_store_has_no_link(job: JobRecord, reports: list[ItemReport]) -> None:
+    step = reports[0].steps["generate"]
+    elsewhere = replace(step, artefact=replace(step.artefact, root="s3://elsewhere"))
+    details, *_ = gallery_files(
+        job, summary_of(job), explained(job, [replace(reports[0], steps={"generate": elsewhere})])
+    )
+    assert rows(details)[0][7][0][3] is None
+
+
+def test_facts_that_json_cannot_hold_become_text(job: JobRecord, reports: list[ItemReport]) -> None:
+    step = reports[0].steps["generate"]
+    odd = replace(step, artefact=replace(step.artefact, facts={"sharpness": float("nan"), "box": [1, 2]}))
+    details, *_ = gallery_files(job, summary_of(job), explained(job, [replace(reports[0], steps={"generate": odd})]))
+    assert rows(details)[0][7][0][8] == [["sharpness", "nan"], ["box", "[1, 2]"]]
+
+
+@pytest.mark.parts
+def test_large_jobs_are_read_in_slices(job: JobRecord, reports: list[ItemReport]) -> None:
+    taken = 0
+
+    def many() -> Iterator[ItemReport]:
+        nonlocal taken
+        for index in range(2_300):
+            taken += 1
+            yield replace(reports[0], record=replace(reports[0].record, item=sprite_item(index)))
+
+    files = gallery_files(job, summary_of(job), explained(job, many()))
+    next(files)
+    assert taken == 200
+    names = [file.name for file in files]
+    assert (sum("items" in name for name in names), sum("details" in name for name in names)) == (2, 11)
+
+
+def test_job_without_items_has_a_page(job: JobRecord) -> None:
+    [page] = gallery_files(job, summary_of(job), explained(job, []))
+    assert b"0 images" in page.data
+
+
+def test_step_that_left_the_recipe_is_ignored(job: JobRecord, reports: list[ItemReport]) -> None:
+    stray = {**reports[0].steps, "former": StepOutcome(0, Outcome.COMPUTED)}
+    details, *_ = gallery_files(job, summary_of(job), explained(job, [replace(reports[0], steps=stray)]))
+    assert len(rows(details)[0][7]) == len(RECIPE.steps)
+
+
+@given(name=st.text(min_size=1).filter(lambda name: "/" not in name and name not in (".", "..") and name.isprintable()))
+def test_link_finds_its_way_back_to_the_key(name: str) -> None:
+    key = final_key("job", name, "png")
+    link = relative_link("job", key)
+    assert link.isascii()
+    url = urlsplit(urljoin("https://example.org/bucket/job/index.html?x#y", link))
+    assert (unquote(url.path), url.query, url.fragment) == (f"/bucket/{key}", "", "")
+
+
+# -- in a store ------------------------------------------------------------------------------------------------------
+
+
+def test_new_gallery_leaves_nothing_of_the_one_before(ledger: Ledger, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "out")
+    job = record_sprite_job(ledger, store, total=30)
+    key = write_gallery(store, ledger, job, summary=summary_of(job))
+    before = {key for key, _ in store.list(job_key(job.name, "gallery/"))}
+    assert write_gallery(store, ledger, job, summary=summary_of(job)) == key
+    assert {key for key, _ in store.list(job_key(job.name, "gallery/"))} == before
+    ledger.reset_items(job.id, states=[ItemState.FAILED])
+    write_gallery(store, ledger, job, summary=summary_of(job))
+    after = {key for key, _ in store.list(job_key(job.name, "gallery/"))}
+    assert len(after) == len(before) == 3
+    assert after != before
+    page = store.get(key).decode()
+    assert all(key.removeprefix(f"{job.name}/") in page for key in after)
+
+
+# -- in a browser ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def index(job: JobRecord, store: FolderStore, gallery: dict[str, GalleryFile]) -> Path:
+    for file in gallery.values():
+        store.replace(job_key(job.name, file.name), file.data, content_type=file.content_type)
+    return Path(store.uri(job_key(job.name, GALLERY_NAME)))
+
+
+def show(page: Page, index: Path, fragment: str, result: str) -> None:
+    page.open(index, fragment)
+    page.wait(f"document.getElementById('result').textContent === {json.dumps(result)}")
+
+
+def open_item(page: Page, index: Path, place: int, filters: str = "") -> None:
+    page.open(index, f"#{filters}item={place}")
+    page.wait("document.querySelector('#strip button[aria-pressed=true]')")
+
+
+@pytest.mark.parts
+def test_every_item_has_a_card_with_its_image(page: Page, index: Path, reports: list[ItemReport]) -> None:
+    show(page, index, "", "60 images")
+    assert page.texts(".card .name") == [report.record.item.name for report in reports]
+    assert page.texts(".card .badge") == [str(report.record.state) for report in reports]
+    # Lazy loading leaves the images below the fold alone; here every one is wanted.
+    page.ask("document.querySelectorAll('.card img').forEach((image) => { image.loading = 'eager'; })")
+    page.wait("[...document.querySelectorAll('.card img[src]')].every((image) => image.complete)")
+    assert (
+        page.ask("[...document.querySelectorAll('.card img[src]')].filter((image) => image.naturalWidth).length") == 57
+    )
+    assert page.ask("[...document.querySelectorAll('.card img[src]')].every((image) => image.alt)")
+
+
+@pytest.mark.parts
+@pytest.mark.parametrize(
+    ("fragment", "result"),
+    [
+        ("#status=failed", "6 images"),
+        ("#status=quarantined", "4 images"),
+        ("#step=repair", "14 images"),
+        ("#step=repair&outcome=skipped", "36 images"),
+        ("#step=repair&outcome=unreached", "10 images"),
+        ("#q=RED+potion", "1 image"),
+        ("#status=done&q=potion&step=generate&outcome=reused", "3 images"),
+    ],
+)
+def test_address_filters(page: Page, index: Path, fragment: str, result: str) -> None:
+    show(page, index, fragment, result)
+
+
+@pytest.mark.parts
+def test_counts_of_a_step_filter_by_it(page: Page, index: Path) -> None:
+    show(page, index, "", "60 images")
+    for step, outcome in [("generate", "failed"), ("generate", "reused"), ("repair", "skipped")]:
+        button = f'[data-step="{step}"][data-outcome="{outcome}"]'
+        [count] = page.texts(f"{button} b")
+        page.click(button)
+        page.wait(f"document.getElementById('result').textContent === '{count} images'")
+
+
+@pytest.mark.parts
+def test_search_by_keyboard(page: Page, index: Path) -> None:
+    show(page, index, "", "60 images")
+    page.press("/")
+    page.wait("document.activeElement.id === 'q'")
+    page.type("out of memory")
+    page.wait("document.getElementById('result').textContent === '3 images'")
+    assert page.ask("location.hash") == "#q=out+of+memory"
+
+
+@pytest.mark.parts
+def test_sorted_with_troubled_items_first(page: Page, index: Path) -> None:
+    show(page, index, "#sort=state", "60 images")
+    assert page.texts(".card .badge") == ["failed"] * 6 + ["quarantined"] * 4 + ["done"] * 50
+
+
+@pytest.mark.parts
+def test_nothing_found_offers_a_way_back(page: Page, index: Path) -> None:
+    page.open(index, "#q=no+such+image")
+    page.wait("!document.getElementById('empty').hidden")
+    page.click("#clear")
+    page.wait("document.getElementById('result').textContent === '60 images'")
+
+
+@pytest.mark.parts
+def test_hostile_texts_neither_run_nor_turn_into_markup(page: Page, index: Path) -> None:
+    show(page, index, "", "60 images")
+    for place in (3, 8, 9, 13):
+        open_item(page, index, place)
+        assert page.ask("document.querySelectorAll('.info img, .info b b, .info td b, .name *').length") == 0
+    assert page.ask("document.title") == "spring-icons · Pixelmill gallery"
+    assert page.ask("document.querySelectorAll('.card img').length") == TOTAL
+
+
+@pytest.mark.parts
+def test_no_other_script_runs_in_the_page(page: Page, index: Path) -> None:
+    show(page, index, "", "60 images")
+    page.ask(
+        """(() => {
+          const script = document.createElement("script");
+          script.textContent = "document.title = 'injected'";
+          document.body.append(script);
+          document.body.insertAdjacentHTML("beforeend", `<img src="x" onerror="document.title = 'injected'">`);
+          document.body.insertAdjacentHTML("beforeend", `<a id="bad" href="javascript:document.title='bad'">x</a>`);
+          document.getElementById("bad").click();
+        })()"""
+    )
+    page.wait("document.querySelector('body > img') === null || document.querySelector('body > img').complete")
+    assert page.ask("document.title") == "spring-icons · Pixelmill gallery"
+    refused = [error for error in page.errors if "Content Security Policy" in error]
+    assert len(refused) >= 3
+    page.errors.clear()
+
+
+@pytest.mark.parts
+def test_item_shows_its_steps_and_compares_them(page: Page, index: Path, reports: list[ItemReport]) -> None:
+    open_item(page, index, 4)
+    item = reports[4].record.item
+    assert page.texts("#item-name") == [item.name]
+    assert page.texts("#strip b") == ["generate", "cut_out", "repair", "upscale"]
+    assert page.texts("#tag-before, #tag-after") == ["Before: repair", "After: upscale"]
+    [info] = page.texts("#info")
+    for text in (item.prompt, item.negative_prompt, str(item.seed), reports[4].steps["upscale"].artefact.fingerprint):
+        assert text in info
+    page.wait(
+        "document.getElementById('before').naturalWidth === 32 && document.getElementById('after').naturalWidth === 128"
+    )
+
+
+@pytest.mark.parts
+def test_skipped_step_says_what_it_passed_on(page: Page, index: Path) -> None:
+    open_item(page, index, 1)
+    page.click("#strip li:nth-child(3) button")
+    assert page.texts("#tag-after") == ["Unchanged since cut_out"]
+    assert "cut_out.alpha_coverage < 0.2" in page.texts("#info")[0]
+
+
+@pytest.mark.parts
+def test_failed_item_says_why(page: Page, index: Path, reports: list[ItemReport]) -> None:
+    open_item(page, index, 9)
+    assert page.texts("#info .error") == [f"At step generate: {reports[9].record.error}"]
+    assert page.ask("document.getElementById('message').hidden") is False
+
+
+@pytest.mark.parts
+def test_arrow_keys_walk_through_what_was_found(page: Page, index: Path, reports: list[ItemReport]) -> None:
+    failed = [report.record.item for report in reports if report.record.state == "failed"]
+    open_item(page, index, failed[0].index, "status=failed&")
+    page.press("ArrowRight")
+    page.wait(f"document.getElementById('item-name').textContent === {json.dumps(failed[1].name)}")
+    assert page.texts("#position") == ["2 of 6"]
+    page.press("ArrowLeft")
+    page.wait(f"document.getElementById('item-name').textContent === {json.dumps(failed[0].name)}")
+    page.press("Escape")
+    page.wait("!document.getElementById('dialog').open && location.hash === '#status=failed'")
+
+
+@pytest.mark.parts
+def test_card_opens_its_item_and_back_closes_it(page: Page, index: Path, reports: list[ItemReport]) -> None:
+    show(page, index, "#status=done", "50 images")
+    page.click(".card")
+    page.wait("document.getElementById('dialog').open")
+    assert page.texts("#item-name") == [reports[0].record.item.name]
+    page.ask("history.back()")
+    page.wait("!document.getElementById('dialog').open")
+    assert page.ask("location.hash") == "#status=done"
+
+
+@pytest.mark.parts
+def test_pages_hold_no_more_than_200_cards(
+    page: Page, job: JobRecord, reports: list[ItemReport], tmp_path: Path
+) -> None:
+    failed = reports[9]  # without an image: no file needs to be there
+    store, large = FolderStore(tmp_path), replace(job, name="large")
+    many = (
+        replace(failed, record=replace(failed.record, item=sprite_item(index).model_copy(update={"name": str(index)})))
+        for index in range(4500)
+    )
+    for file in gallery_files(large, summary_of(large), explained(large, many)):
+        store.replace(job_key(large.name, file.name), file.data, content_type=file.content_type)
+    show(page, tmp_path / "large" / GALLERY_NAME, "#page=22", "4,201 to 4,400 of 4,500 images")
+    page.click("#next-page")
+    page.wait("document.getElementById('page-label').textContent === 'Page 23 of 23'")
+    assert page.texts(".card .name") == [str(index) for index in range(4400, 4500)]
+    page.click(".card")
+    page.wait("document.querySelector('#strip button')")
+    assert page.texts("#info td") != []

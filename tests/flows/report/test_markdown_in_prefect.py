@@ -1,0 +1,39 @@
+"""Texts of strangers in an artifact, as Prefect's own pages show it in a browser."""
+
+from pathlib import Path
+
+import pytest
+from prefect.artifacts import create_markdown_artifact
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from configs.settings.settings import Settings
+from flows.prefect_api.server import local_server
+from flows.report.markdown import table
+from tests.flows.report.test_markdown import HOSTILE, shown
+from tests.support.browser import find_chromium, open_page
+from tests.support.prefect_ui import PrefectUi
+
+CHROMIUM = find_chromium()
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+
+ADDRESSES = ("https://evil.example/a", "www.evil.example", "me@evil.example", "ftp://evil.example")
+
+
+@pytest.mark.usefixtures("without_api")
+def test_a_table_of_hostile_texts_is_a_table_of_texts(tmp_path: Path) -> None:
+    texts = (*HOSTILE, *ADDRESSES)
+    assert CHROMIUM is not None
+    with (
+        local_server(Settings(home=tmp_path), ui=True) as api,
+        temporary_settings({PREFECT_API_URL: api}),
+        open_page(CHROMIUM) as page,
+    ):
+        identifier = create_markdown_artifact(table(("text", "end"), [(text, "end") for text in texts]), key="hostile")
+        ui = PrefectUi(page, api.removesuffix("/api"))
+        ui.visit(f"/artifacts/artifact/{identifier}")
+        page.wait("document.querySelectorAll('table tbody tr').length > 0")
+        cells = [text.strip() for text in page.texts("table tbody td")]
+        links = page.ask("document.querySelectorAll('table a, table img, table script, table code, table b').length")
+    assert [cell.replace("\u2060", "") for cell in cells[::2]] == [shown(text) for text in texts]
+    assert set(cells[1::2]) == {"end"}
+    assert links == 0

@@ -1,0 +1,1 @@
+"""Finished jobs for tests that read or change them."""
