@@ -223,7 +223,8 @@ def describe_operation(operation: Operation) -> list[Any]:
         described["parameters"] = operation.step.model_dump(mode="json")
         del described["facts"]
     guards = [[guard.decision, guard.value] for guard in operation.guards]
-    return [type(operation).__name__, guards, described]
+    kind = "Test" if isinstance(operation, Check) else type(operation).__name__  # revisions in ledgers have that word
+    return [kind, guards, described]
 
 
 def straight(steps: Sequence[ResolvedStep]) -> Program:
