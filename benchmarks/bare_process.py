@@ -15,9 +15,8 @@ from PIL import Image
 
 from benchmarks.resident import Message, serve
 from configs.catalogues.catalogue import load_engine
-from configs.catalogues.model_spec import ModelRef
-from configs.catalogues.models import ModelCatalogue
-from configs.documents.item import Item
+from configs.catalogues.models import ModelCatalogue, ModelRef
+from configs.documents.fields import Item
 from configs.settings.settings import Settings, load_settings
 from flows.job.plan import read_plan_request
 from gpu_worker.device.device import choose_device

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal, Protocol
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from configs.catalogues.model_spec import ModelRef
-from configs.documents.item import Item, ItemFile
+from configs.catalogues.models import ModelRef
+from configs.documents.fields import Item, ItemFile
 
 Fact = bool | int | float | str
 ImageFormat = Literal["png", "webp", "jpeg", "avif"]

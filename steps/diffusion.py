@@ -8,8 +8,8 @@ from PIL import Image
 from pydantic import Field
 from typing_extensions import override
 
-from configs.catalogues.model_spec import ModelRef
-from configs.documents.item import MAX_SEED, Item
+from configs.catalogues.models import ModelRef
+from configs.documents.fields import MAX_SEED, Item
 from steps.contract import Frame, MemoryFallback, Step, StepContext
 from steps.template import MAX_PROMPT, Template, fill, filled_length, placeholders, unknown_placeholders
 

@@ -7,7 +7,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from configs.documents.item import Item, ItemFile
+from configs.documents.fields import Item, ItemFile
 from steps.contract import Frame, MemoryFallback, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, Sampling, painted_steps
 from steps.pixels.alpha import flatten

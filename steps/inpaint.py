@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from configs.documents.item import Item, ItemFile
+from configs.documents.fields import Item, ItemFile
 from steps.contract import Fact, Frame, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, ImageRequest, Sampling, painted_steps
 from steps.pixels import masks

@@ -8,8 +8,8 @@ from PIL import Image
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import override
 
-from configs.catalogues.model_spec import ModelRef
-from configs.documents.item import Item
+from configs.catalogues.models import ModelRef
+from configs.documents.fields import Item
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
 from steps.judging import DIGITS, MEASURES, Batch, JudgeMeasure, MeasureName
 from steps.pixels.alpha import flatten

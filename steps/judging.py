@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from configs.catalogues.model_spec import Role
+from configs.catalogues.models import Role
 from steps.contract import Fact
 
 MeasureName = Literal["classifier", "clip", "aesthetic", "nsfw", "text"]

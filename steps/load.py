@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from typing_extensions import override
 
-from configs.documents.item import Item, ItemFile
+from configs.documents.fields import Item, ItemFile
 from steps.contract import Frame, Step, StepContext, StepResult
 from steps.pixels.alpha import OPAQUE
 

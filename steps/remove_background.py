@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import Field
 from typing_extensions import override
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
 from steps.pixels.alpha import OPAQUE, Plane, alpha_of, flatten, with_alpha
 from steps.pixels.color import Color, rgb

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from configs.documents.item import Item, Scalar
+from configs.documents.fields import Item, Scalar
 
 MAX_PROMPT = 10_000  # characters
 

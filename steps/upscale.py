@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import Field
 from typing_extensions import override
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from steps.contract import Frame, MemoryFallback, Step, StepContext, StepResult
 from steps.pixels.alpha import bleed
 from steps.pixels.sizes import checked_size, crop, pad_to

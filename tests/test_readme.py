@@ -8,7 +8,7 @@ from PIL import Image
 from typer.main import get_command
 
 from configs.catalogues import catalogue
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.settings.settings import load_settings
 from flows.cli.main import app
 from flows.job.plan import read_plan_request

@@ -7,7 +7,7 @@ from benchmarks.gates.judging import Judging
 from benchmarks.gates.picture import Picture, StepId
 from configs.catalogues.gates import find_gate
 from configs.conditions import Condition, Scope
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.settings.settings import Settings
 from steps.contract import Fact
 from steps.facts import FACTS, measure

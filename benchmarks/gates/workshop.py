@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmarks.bare_process import BareContext
 from benchmarks.gates.picture import SCALE, SMALL, Asked, Picture, Stage
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.settings.settings import Settings
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, draw_sprite, prompt_for
 from steps.contract import Frame, Step

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from configs.documents.problems import InvalidInput, Problem, did_you_mean
-from configs.documents.yaml_source import Document, child, describe, parse_yaml
+from configs.documents.problems import InvalidInput, Problem, child, describe, did_you_mean
+from configs.documents.yaml_source import Document, parse_yaml
 from configs.reporting import PixelmillError
 from configs.settings.settings import load_settings
 

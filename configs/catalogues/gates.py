@@ -1,19 +1,18 @@
 """Gates by name: conditions that a step's image must meet, in `configs/data/gates/` and the paths of `gates_path`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from configs.conditions import Condition
 from configs.documents.fields import Text, not_blank
-from configs.documents.problems import InvalidInput, Problem, did_you_mean
-from configs.documents.validation import check
-from configs.documents.yaml_source import Document, child, parse_yaml
+from configs.documents.problems import InvalidInput, Problem, check, child, did_you_mean
+from configs.documents.yaml_source import Document, parse_yaml
 from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 
@@ -136,3 +135,40 @@ def _read(document: Document) -> tuple[list[NamedGate], list[Problem]]:
 def _gates_of(file: _GateFile) -> Iterator[NamedGate]:
     for name, entry in file.gates.items():
         yield NamedGate(name, entry.require, entry.because, entry.description)
+
+
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def write_out_gates(recipe: Any, find: Callable[[str], NamedGate]) -> list[Problem]:
+    """Puts condition and reason in place of each name in the `require` of a recipe as read from its file.
+
+    `find` raises UnknownGate, or InvalidInput where a file of gates has mistakes. Returns what is wrong.
+    """
+    problems: list[Problem] = []
+    for path, checks in _requirements(recipe, ""):
+        for place, one in enumerate(checks):
+            if not isinstance(one, str) or not _WORD.fullmatch(one):
+                continue
+            try:
+                gate = find(one)
+            except UnknownGate as error:
+                problems.append(Problem(f"{path}[{place}]", str(error.args[0])))
+                checks[place] = {"that": "true", "gate": one}
+            except InvalidInput as error:
+                return list(error.problems)
+            else:
+                checks[place] = {"that": gate.require, "because": gate.because, "gate": gate.name}
+    return problems
+
+
+def _requirements(value: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == "require" and isinstance(inner, list):
+                yield child(path, name), inner
+            else:
+                yield from _requirements(inner, child(path, name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _requirements(inner, child(path, place))

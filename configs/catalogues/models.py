@@ -2,16 +2,139 @@
 
 import hashlib
 import json
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from configs.catalogues import catalogue
-from configs.catalogues.digests import DigestCache
-from configs.catalogues.model_spec import ModelPart, ModelRef, ModelSpec
-from configs.documents.problems import InvalidInput, Problem, did_you_mean
-from configs.documents.validation import check
+from configs.documents.problems import InvalidInput, Problem, check, did_you_mean
 from configs.documents.yaml_source import parse_yaml
 from configs.reporting import PixelmillError
+from configs.settings.privacy import private_folder
 from configs.settings.settings import Settings
+
+
+class DigestCache:
+    """Digests of files, kept in one JSON file. Safe between threads; processes may overwrite each other's additions."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._known: dict[str, list[object]] | None = None
+
+    def digest(self, source: Path) -> str:
+        """Of a file: its SHA-256. Of a folder: SHA-256 over the sorted relative paths and digests of its files.
+
+        Names that begin with a dot are left out. Raises OSError, also for a folder without files.
+        """
+        with self._lock:
+            result, changed = self._file(source) if source.is_file() else self._folder(source)
+            if changed:
+                self._write()
+            return result
+
+    def _folder(self, folder: Path) -> tuple[str, bool]:
+        total, changed, empty = hashlib.sha256(), False, True
+        for relative, path in _files(folder):
+            digest, new = self._file(path)
+            total.update(f"{relative}\0{digest}\n".encode())
+            changed, empty = changed or new, False
+        if empty:
+            raise FileNotFoundError(2, "holds no files", str(folder))
+        return total.hexdigest(), changed
+
+    def _file(self, path: Path) -> tuple[str, bool]:
+        status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        known = self._read().get(str(path))
+        if isinstance(known, list) and known[:2] == stamp and isinstance(known[-1], str) and len(known[-1]) == 64:
+            return known[-1], False
+        digest = _sha256(path)
+        self._read()[str(path)] = [*stamp, digest]
+        return digest, True
+
+    def _read(self) -> dict[str, list[object]]:
+        if self._known is None:
+            try:
+                known = json.loads(self._path.read_bytes())
+            except (OSError, ValueError):
+                known = {}  # only a cache: what cannot be read is computed again
+            self._known = known if isinstance(known, dict) else {}
+        return self._known
+
+    def _write(self) -> None:
+        """Replaces the file in one step. A home that cannot be written costs time later, not the answer now."""
+        temporary = None
+        try:
+            private_folder(self._path.parent)
+            handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".digests-")
+            with os.fdopen(handle, "w") as file:
+                json.dump(self._known, file)
+            Path(temporary).replace(self._path)
+        except OSError:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=False):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith("."):
+                path = Path(parent, name)
+                found.append((path.relative_to(folder).as_posix(), path))
+    yield from sorted(found)
+
+
+# What a part of a model does. diffusion paints, cutout finds the subject, upscaler enlarges; the others judge:
+# classifier names what it sees, clip compares an image with words, aesthetic rates what clip saw, nsfw tells what is
+# not safe for work, text reads.
+Role = Literal["diffusion", "cutout", "upscaler", "classifier", "clip", "aesthetic", "nsfw", "text"]
+
+
+class ModelRef(NamedTuple):
+    """The part of a model that a step needs; the key of the model pool."""
+
+    name: str
+    role: Role
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.role}"
+
+
+class ModelPart(BaseModel):
+    """Weights for one role and the engine that loads them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str = Field(description="An engine of the catalogue.")
+    source: str = Field(description="File, folder, or the name that the engine's library knows the weights by.")
+    revision: str | None = Field(default=None, description="Pins a source that is not on disk.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Checked by the engine.")
+    memory_mb: int = Field(default=0, ge=0, description="Estimated device memory once loaded, MB; 0: measure.")
+
+
+class ModelSpec(BaseModel):
+    """A named model: one file of `configs/data/models/`. A name may serve several roles."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str = ""
+    license: str = ""
+    parts: dict[Role, ModelPart] = Field(min_length=1)
+
 
 BUILT_IN = Path(__file__).parents[1] / "data" / "models"
 

@@ -8,7 +8,7 @@ from typing import Any
 from configs.conditions.evaluator import LookUp, evaluator_of_thread
 from configs.conditions.operators import UNKNOWN, truth_of
 from configs.conditions.text import ITEM_NAMES, ConditionError, parse
-from configs.documents.item import Item
+from configs.documents.fields import Item
 
 THIS = "this"  # instead of a step's id: the image that the item has now
 _RUNNING = frozenset({"facts", "steps"})  # names of what is known only as the recipe runs

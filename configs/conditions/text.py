@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.conditions.operators import OPERATORS
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.documents.problems import did_you_mean
 from configs.reporting import PixelmillError
 

@@ -1,9 +1,16 @@
 """All mistakes of an input at once, each with the file and line that a user must change."""
 
 import difflib
-from collections.abc import Iterable
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from configs.documents.uris import shown
 from configs.reporting import PixelmillError
 
 MAX_PROBLEMS = 500
@@ -57,3 +64,213 @@ def did_you_mean(word: str, known: Iterable[str], limit: int = 12) -> str:
         return ""
     shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
     return f"; known: {shown}"
+
+
+def child(path: str, key: str | int) -> str:
+    """Dotted path of a value inside the one at `path`."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else key
+
+
+def describe(value: Any) -> str:
+    """A value in the words of an error message."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        value = shown(value)
+        return f"the text {value[:60]!r}" + ("…" if len(value) > 60 else "")
+    if isinstance(value, int | float):
+        return str(value) if not isinstance(value, int) or abs(value) < 10**40 else "a very large number"
+    return "fields" if isinstance(value, dict) else "a list"
+
+
+M = TypeVar("M", bound=BaseModel)
+
+_WANTED = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be fields (`name: value`)",
+    "model_type": "must be fields (`name: value`)",
+    "model_attributes_type": "must be fields (`name: value`)",
+    "none_required": "must be left empty",
+}
+_MAX_DETAILS = 2 * MAX_PROBLEMS  # a place may have more than one
+_BOUNDS = {
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "literal_error": "must be {expected}",
+    "finite_number": "must be a finite number",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged(Generic[M]):
+    """What of a document could be read, for further checks: bad fields hold their defaults, bad entries are left out.
+
+    `kept` are the positions of the good entries; `bad` the top-level fields with mistakes. `value` is None only if
+    nothing could be made of it.
+    """
+
+    value: M | None
+    problems: list[Problem]
+    bad: frozenset[str] = frozenset()
+    kept: tuple[int, ...] = ()
+
+
+def check(
+    model: type[M], data: Mapping[str, Any], path: str = "", *, also_known: Sequence[str] = ()
+) -> tuple[M | None, list[Problem]]:
+    """The validated model, or None and every mistake. Types are strict: no number is read from a text.
+
+    `also_known` are names beside the model's own that a misspelled field may have meant.
+    """
+    try:
+        return model.model_validate_json(json.dumps(data), strict=True), []
+    except ValidationError as error:
+        return None, problems_of(error, model, data, path, also_known)
+
+
+def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mapping[str, Any]) -> Salvaged[M]:
+    """Like check, and when there are mistakes, the model of what is left.
+
+    `entries` is the list field whose bad entries are left out one by one; `stand_ins` replace bad required fields.
+    """
+    listed = data.get(entries)
+    every = tuple(range(len(listed))) if isinstance(listed, list) else ()
+    try:
+        return Salvaged(model.model_validate_json(json.dumps(data), strict=True), [], kept=every)
+    except ValidationError as error:
+        details_of_all = error.errors(include_url=False)
+        problems = _problems(details_of_all, model, data, "", ())
+        places = [loc for loc in (_real_place(data, details) for details in details_of_all) if loc]
+    bad_entries = {place[1] for place in places if place[0] == entries and len(place) > 1}
+    bad = {str(place[0]) for place in places if not (place[0] == entries and len(place) > 1)}
+    kept = tuple(index for index in every if index not in bad_entries) if entries not in bad else ()
+    rest = {key: value for key, value in data.items() if key not in bad and key != entries}
+    rest |= {key: value for key, value in stand_ins.items() if key not in rest}
+    if kept and isinstance(listed, list):
+        rest[entries] = [listed[index] for index in kept]
+    elif isinstance(listed, str) and entries not in bad:
+        rest[entries] = listed
+    if bad_entries:
+        bad.add(entries)
+    value, _ = check(model, rest)
+    return Salvaged(value, problems, frozenset(bad), kept)
+
+
+def problems_of(
+    error: ValidationError, model: type[BaseModel], data: Any, path: str = "", also_known: Sequence[str] = ()
+) -> list[Problem]:
+    """One problem per place: the alternatives of a union are joined. Of very many, the first."""
+    return _problems(error.errors(include_url=False), model, data, path, also_known)
+
+
+def _problems(
+    errors: Sequence[Mapping[str, Any]], model: type[BaseModel], data: Any, path: str, also_known: Sequence[str]
+) -> list[Problem]:
+    found: dict[str, list[str]] = {}
+    for details in errors[:_MAX_DETAILS]:
+        if _is_echo(details):
+            continue
+        place = _real_place(data, details)
+        where = path
+        for part in place:
+            where = child(where, part)
+        messages = found.setdefault(where, [])
+        message = _message(details, model, place, also_known)
+        if message not in messages:
+            messages.append(message)
+    return [Problem(where, _join(messages)) for where, messages in found.items()]
+
+
+def _is_echo(details: Mapping[str, Any]) -> bool:
+    """A list that is too short only because pydantic has left out its bad entries, which it tells of as well."""
+    if details["type"] != "too_short" or not isinstance(details["input"], list):
+        return False
+    return len(details["input"]) >= int(details["ctx"]["min_length"])
+
+
+def _join(messages: list[str]) -> str:
+    if len(messages) > 1 and all(message.startswith("must be ") for message in messages):
+        alternatives = [message.removeprefix("must be ").split(", not ")[0] for message in messages]
+        tail = messages[-1].partition(", not ")
+        return "must be " + " or ".join(alternatives) + tail[1] + tail[2]
+    return "; ".join(messages)
+
+
+def _real_place(data: Any, details: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """pydantic's location without the names of union members and validators, which are not in the document."""
+    place: list[str | int] = []
+    parts = details["loc"]
+    for position, part in enumerate(parts):
+        last_missing = details["type"] == "missing" and position == len(parts) - 1
+        if (
+            last_missing
+            or (isinstance(data, dict) and part in data)
+            or (isinstance(data, list) and isinstance(part, int))
+        ):
+            place.append(part)
+            data = None if last_missing else data[part]
+    return tuple(place)
+
+
+def _message(
+    details: Mapping[str, Any], model: type[BaseModel], place: Sequence[str | int], also_known: Sequence[str]
+) -> str:
+    kind, context, value = details["type"], details.get("ctx", {}), details.get("input")
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        known = [*_fields(model, place[:-1]), *also_known]
+        return f"unknown field{did_you_mean(str(place[-1]), known)}"
+    if kind == "string_unicode":
+        return "must not hold half a character (a lone surrogate escape)"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in _WANTED:
+        return f"{_WANTED[kind]}, not {describe(value)}"
+    if kind in _BOUNDS:
+        message = _BOUNDS[kind].format(**context)
+        return f"{message}, not {describe(value)}" if isinstance(value, str | int | float) else message
+    return str(details["msg"]).replace("Input should", "must").replace("Value should", "must")
+
+
+def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """Names of the fields that may stand at a place of a model's document."""
+    models: list[type[BaseModel]] = [model]
+    for part in place:
+        annotations = [
+            field.annotation
+            for inner in models
+            for name, field in inner.model_fields.items()
+            if part in (name, field.alias)
+        ]
+        if not annotations:
+            continue  # a position in a list or a key of a mapping
+        models = [found for annotation in annotations for found in _models_in(annotation)]
+    return [field.alias or name for inner in models for name, field in inner.model_fields.items()]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [found for argument in typing.get_args(annotation) for found in _models_in(argument)]

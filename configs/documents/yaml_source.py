@@ -13,8 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from configs.documents.problems import InvalidInput, Problem
-from configs.documents.uris import shown
+from configs.documents.problems import InvalidInput, Problem, child, describe
 
 MAX_BYTES = 128_000_000
 MAX_NODES = 1_000_000  # values in a document, aliases counted as often as they are used
@@ -68,13 +67,6 @@ class Document:
                 yield Problem(problem.path, problem.message, self.file, self.line(problem.path))
 
 
-def child(path: str, key: str | int) -> str:
-    """Dotted path of a value inside the one at `path`."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    return f"{path}.{key}" if path else key
-
-
 def parse_yaml(data: bytes, file: str) -> Document:
     """The mapping that the file holds. Raises InvalidInput when it holds none, cannot be read or is too large."""
     if len(data) > MAX_BYTES:
@@ -95,20 +87,6 @@ def parse_yaml(data: bytes, file: str) -> Document:
         message = f"must be fields (`name: …`), not {'a text' if isinstance(root, str) else describe(root)}"
         raise InvalidInput([*builder.problems, Problem("", message, file, builder.lines.get("", 1))])
     return Document(root, file, builder.lines, tuple(builder.problems), frozenset(builder.guessed))
-
-
-def describe(value: Any) -> str:
-    """A value in the words of an error message."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "nothing"
-    if isinstance(value, str):
-        value = shown(value)
-        return f"the text {value[:60]!r}" + ("…" if len(value) > 60 else "")
-    if isinstance(value, int | float):
-        return str(value) if not isinstance(value, int) or abs(value) < 10**40 else "a very large number"
-    return "fields" if isinstance(value, dict) else "a list"
 
 
 def _decode(data: bytes, file: str) -> str:

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from configs.documents.fields import Name, Text
-from configs.documents.problems import InvalidInput, Problem
-from configs.documents.validation import check
+from configs.documents.problems import InvalidInput, Problem, check
 from configs.documents.yaml_source import parse_yaml
-from configs.recipe.files import recipe_names
+from configs.recipe.source import recipe_names
 from configs.settings.settings import Settings
 
 BUILT_IN = Path(__file__).parents[1] / "data" / "deployments"

@@ -10,12 +10,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from configs.documents.fields import MAX_TEXT, check_variable_name
-from configs.documents.item import Scalar
-from configs.documents.problems import Problem, did_you_mean
-from configs.documents.text import MAX_NAME_BYTES, check_name, cut, slug
-from configs.documents.validation import problems_of
-from configs.documents.yaml_source import child
+from configs.documents.fields import MAX_NAME_BYTES, MAX_TEXT, Scalar, check_name, check_variable_name, cut, slug
+from configs.documents.problems import Problem, child, did_you_mean, problems_of
 from configs.job.job import Grid, ItemEntry
 
 Kind = Literal["matrix", "zip"]

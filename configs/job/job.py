@@ -1,16 +1,22 @@
 """A job: a recipe and a list of items, as the YAML file says it."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from configs.documents.fields import Location, Name, Prompt, Seed, Text, Uri, Value, Vars
-from configs.documents.item import Scalar
-from configs.documents.problems import Problem, did_you_mean
-from configs.documents.validation import Salvaged, salvage
+from configs.documents.fields import Location, Name, Prompt, Scalar, Seed, Text, Uri, Value, Vars
+from configs.documents.problems import Problem, Salvaged, did_you_mean, salvage
 from configs.documents.yaml_source import Document
-from configs.job.at_review import AtReview
 from configs.recipe.recipe import Distinction
+
+
+class AtReview(StrEnum):
+    """What a burst does once nothing is left to compute and a person may still accept or reject images."""
+
+    END = "end"
+    WAIT = "wait"
+
 
 ARTEFACTS = "artefacts"  # the store's folder of images by fingerprint, beside those of the jobs
 

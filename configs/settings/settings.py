@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from configs.documents.problems import InvalidInput, Problem
-from configs.documents.validation import problems_of
+from configs.documents.problems import InvalidInput, Problem, problems_of
 from configs.settings.warm_windows import EXAMPLE, check_warm_windows
 
 PREFIX = "PIXELMILL_"

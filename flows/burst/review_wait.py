@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from configs.job.at_review import AtReview
+from configs.job.job import AtReview
 from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict, Wait

@@ -5,8 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from configs.catalogues.model_spec import ModelRef
-from configs.catalogues.models import ModelCatalogue
+from configs.catalogues.models import ModelCatalogue, ModelRef
 from configs.settings.settings import Settings
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
-from configs.documents.yaml_source import child
+from configs.documents.problems import child
 from configs.recipe.recipe import BestOf, Gate, Group, OnFail, Recipe, RecipeNode, RecipeStep, Repeat, Switch
 
 

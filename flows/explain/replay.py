@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from gpu_worker.walk.item_path import ItemError, ItemPath, Noted
 from steps.recipe.program import Program
 from storage.images.png_recipe import Provenance

@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from configs.documents.item import Item
+from configs.documents.fields import Item, slug
 from configs.documents.problems import InvalidInput, Problem
-from configs.documents.text import slug
 from configs.documents.uris import S3, stem_of
 from configs.documents.yaml_source import Document
-from configs.job.at_review import AtReview
 from configs.job.deployment import PROMPT, Deployment
+from configs.job.job import AtReview
 from configs.settings.settings import Settings
 from flows.job.request import JobRequest, check_request, read_recipe
 

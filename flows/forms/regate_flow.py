@@ -10,7 +10,7 @@ from pydantic import Field
 
 from configs.documents.problems import InvalidInput
 from configs.documents.uris import resolve
-from configs.recipe.files import is_recipe_path
+from configs.recipe.source import is_recipe_path
 from configs.settings.settings import Settings
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow

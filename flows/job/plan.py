@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput, Problem
-from configs.recipe.overrides import Overrides
+from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
 from flows.job.request import JobRequest, read_request
 from gpu_worker.walk.foresight import Forecast, forecast

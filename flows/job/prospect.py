@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.conditions import ITEM_NAMES
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.documents.problems import Problem
 from gpu_worker.walk.item_path import ItemPath, MistakenCondition
 from steps.recipe.program import Program, Visit

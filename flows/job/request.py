@@ -9,22 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from configs.catalogues import catalogue
-from configs.catalogues.gates import find_gate
+from configs.catalogues.gates import find_gate, write_out_gates
 from configs.catalogues.models import ModelCatalogue, UnknownModel
-from configs.catalogues.named_gates import write_out_gates
 from configs.conditions import Condition
 from configs.documents import uris
-from configs.documents.item import Item, ItemFile
-from configs.documents.problems import InvalidInput, Problem, did_you_mean
-from configs.documents.validation import salvage
-from configs.documents.web_address import WebAddress
+from configs.documents.fields import Item, ItemFile
+from configs.documents.problems import InvalidInput, Problem, did_you_mean, salvage
+from configs.documents.uris import WebAddress
 from configs.documents.yaml_source import Document, parse_yaml
-from configs.job.items import Place, variables_of
+from configs.job.items import JobItems, Place, ReadBytes, job_items, variables_of
 from configs.job.job import Job, read_job
-from configs.job.job_items import JobItems, ReadBytes, job_items
-from configs.recipe.files import find_recipe, is_recipe_path, misnamed, recipe_names
-from configs.recipe.overrides import Overrides, override_distinct, override_parameters, take_overrides
 from configs.recipe.recipe import Recipe
+from configs.recipe.source import (
+    Overrides,
+    find_recipe,
+    is_recipe_path,
+    misnamed,
+    override_distinct,
+    override_parameters,
+    recipe_names,
+    take_overrides,
+)
 from configs.settings.access import Access
 from configs.settings.settings import Settings
 from flows.job.prospect import Prospect

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from configs.reporting import Log, PixelmillError
-from configs.settings.private_files import own_folder
+from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
 from flows.prefect_api.deployments import ensure_pool_and_deployments
 from flows.prefect_api.server import is_own, local_server

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.reporting import PixelmillError
-from configs.settings.private_files import own_folder
+from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
 from storage.ledger.holder import process_start
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.catalogues.gates import NamedGate, UnknownGate
-from configs.documents.problems import InvalidInput, Problem, did_you_mean
-from configs.documents.validation import check
-from configs.documents.yaml_source import child, parse_yaml
-from configs.recipe.overrides import Overrides
+from configs.documents.problems import InvalidInput, Problem, check, child, did_you_mean
+from configs.documents.yaml_source import parse_yaml
+from configs.recipe.source import Overrides
 
 DISTINCT = "distinct"
 HOW = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from flows.explain.replay import replay
 from gpu_worker.walk.item_path import ItemPath
 from steps.recipe.program import Program, Visit

@@ -10,11 +10,11 @@ from typing import Any
 from configs.catalogues import catalogue
 from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
 from configs.catalogues.gates import find_gate
-from configs.documents.item import Item
-from configs.documents.problems import InvalidInput, Problem
-from configs.documents.yaml_source import Document, child
-from configs.recipe.overrides import Overrides, take_overrides
+from configs.documents.fields import Item
+from configs.documents.problems import InvalidInput, Problem, child
+from configs.documents.yaml_source import Document
 from configs.recipe.recipe import Recipe
+from configs.recipe.source import Overrides, take_overrides
 from configs.settings.settings import Settings
 from flows.job.request import OtherRecipe, check_other_recipe, open_recipe
 from flows.regate.changes import DISTINCT, ChangeLine, Changes, change_recipe, read_changes

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.recipe.recipe import DISTINCT, Distinct
 from flows.regate.recall import ProvenanceCache
 from flows.regate.redecision import Change, ItemStanding, Reevaluation

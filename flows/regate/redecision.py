@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from steps.recipe.program import Program
 from storage.ledger.records import ArtefactRecord, ItemReport, ItemState
 

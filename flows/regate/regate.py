@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import is_remote
 from configs.settings.settings import Settings

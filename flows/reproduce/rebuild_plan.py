@@ -12,11 +12,9 @@ from itertools import combinations
 from typing import Any, Literal, get_args
 
 from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
-from configs.catalogues.model_spec import ModelRef
-from configs.catalogues.models import ModelCatalogue, UnknownModel
-from configs.documents.item import Item, ItemFile
-from configs.documents.problems import InvalidInput, Problem
-from configs.documents.validation import check
+from configs.catalogues.models import ModelCatalogue, ModelRef, UnknownModel
+from configs.documents.fields import Item, ItemFile
+from configs.documents.problems import InvalidInput, Problem, check
 from gpu_worker.monitor.failures import describe
 from gpu_worker.walk.item_path import ItemPath
 from gpu_worker.walk.step_mark import provenance_of

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from configs.reporting import Log
-from configs.settings.private_files import own_folder
+from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings, variable_of
 from flows.prefect_api.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
 from flows.prefect_api.local import supervised, worker_process

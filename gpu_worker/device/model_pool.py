@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from configs.catalogues.model_spec import ModelPart, ModelRef
+from configs.catalogues.models import ModelPart, ModelRef
 from configs.reporting import PixelmillError
 from gpu_worker.device import telemetry
 from gpu_worker.device.device import MEGABYTE, Device, held_mb, release_cached

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from steps.contract import MemoryFallback, Step, StepContext
 
 

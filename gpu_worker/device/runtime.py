@@ -9,8 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from configs.catalogues.catalogue import load_engine
-from configs.catalogues.model_spec import ModelRef
-from configs.catalogues.models import ModelCatalogue
+from configs.catalogues.models import ModelCatalogue, ModelRef
 from configs.settings.settings import Settings
 from gpu_worker.device.device import Device, choose_device
 from gpu_worker.device.made_with import made_with

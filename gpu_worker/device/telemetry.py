@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from configs.settings.warm_windows import WarmWindows
 from gpu_worker.device.device import MEGABYTE, Device, held_mb
 from gpu_worker.monitor.cold_start import cold_start

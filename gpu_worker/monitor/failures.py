@@ -5,7 +5,7 @@ import sys
 import traceback
 
 from configs.reporting import PixelmillError
-from configs.settings.redaction import without_secrets
+from configs.settings.privacy import without_secrets
 
 # What allocators without an exception type of their own say: torch on CPU and MPS, onnxruntime, OpenCV, CUDA libraries.
 _OUT_OF_MEMORY = re.compile(

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TextIO
 
 from typing_extensions import override
 
-from configs.settings.redaction import Redactor
+from configs.settings.privacy import Redactor
 from gpu_worker.monitor.log_fields import FIELDS, current_fields
 
 TEXT_FIELDS = ("job", "shard", "step", "item")  # the others stand in the line already, or are those of the whole log

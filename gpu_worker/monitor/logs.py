@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from configs.settings.redaction import Redactor, known_secrets
+from configs.settings.privacy import Redactor, known_secrets
 from configs.settings.settings import Settings, load_settings
 from gpu_worker.monitor.log_formats import TEXT_FORMAT, JsonLines, LineHandler, PrintedLines, Redacted, TextLines
 

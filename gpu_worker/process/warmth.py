@@ -5,8 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from configs.catalogues.model_spec import ModelRef
-from configs.catalogues.models import ModelCatalogue, UnknownModel
+from configs.catalogues.models import ModelCatalogue, ModelRef, UnknownModel
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, variable_of
 from configs.settings.warm_windows import WarmWindows

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter, defaultdict
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import ArtefactStore

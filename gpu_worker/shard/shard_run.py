@@ -9,7 +9,7 @@ from itertools import zip_longest
 from types import TracebackType
 from typing import Self
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 from gpu_worker.device import telemetry

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from configs.settings.settings import Settings
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.device.working_sizes import BatchSizeCache

@@ -6,7 +6,7 @@ from functools import partial
 
 from PIL import Image
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from gpu_worker.monitor.failures import describe
 from gpu_worker.shard.live_item import Facts, Made, RunningItem
 from gpu_worker.shard.on_demand import OnDemand

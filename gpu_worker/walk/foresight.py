@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from gpu_worker.walk.item_path import ItemError, ItemPath
 from gpu_worker.walk.step_mark import DigestFile, provenance_of
 from steps.contract import Fact

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from configs.conditions import THIS, Condition, ConditionError, Scope, StepStanding
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.reporting import PixelmillError
 from steps.contract import Fact
 from steps.recipe.program import (

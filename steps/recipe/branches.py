@@ -1,6 +1,6 @@
 """Branches: a group of steps under a condition, and the cases of a value."""
 
-from configs.documents.yaml_source import child
+from configs.documents.problems import child
 from configs.recipe.recipe import Group, RecipeStep, Switch
 from steps.recipe.entries import Compiling, title_of
 from steps.recipe.program import DEFAULT, Select

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from configs.documents.problems import did_you_mean
-from configs.documents.yaml_source import child
+from configs.documents.problems import child, did_you_mean
 from configs.recipe.recipe import Gate, RecipeNode, leaves_of
 from steps.recipe.conditions import Conditions
 from steps.recipe.draft import ProgramDraft

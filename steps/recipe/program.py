@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.conditions import Condition
-from configs.documents.item import MAX_SEED, Item
+from configs.documents.fields import MAX_SEED, Item
 from steps.contract import Step
 
 

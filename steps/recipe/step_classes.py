@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
-from configs.documents.item import Item
-from configs.documents.problems import Problem
-from configs.documents.validation import check
+from configs.documents.fields import Item
+from configs.documents.problems import Problem, check
 from configs.recipe.recipe import RecipeStep
 from steps.contract import Step
 from steps.recipe.draft import ProgramDraft

@@ -17,7 +17,7 @@ from typing import Any
 import httpcore2
 from typing_extensions import override
 
-from configs.settings.addresses import IP, objection_to
+from configs.settings.access import IP, objection_to
 from storage.inputs.web_errors import WebError
 
 _deadline: ContextVar[float] = ContextVar("deadline")  # of the request in hand, on the monotonic clock

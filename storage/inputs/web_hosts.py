@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import islice
 
-from configs.settings.addresses import objection_to
+from configs.settings.access import objection_to
 from storage.inputs.web_connections import look_up
 from storage.inputs.web_errors import WebError
 

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import httpcore2
 
 from configs.documents import uris
-from configs.documents.web_address import WebAddress
+from configs.documents.uris import WebAddress
 from configs.settings.access import Access
 from configs.settings.settings import Settings
 from storage.inputs.web_connections import CheckedBackend, time_limit

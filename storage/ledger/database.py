@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlmodel import Session, SQLModel
 
 from configs.reporting import PixelmillError
-from configs.settings.private_files import private_file, private_folder
+from configs.settings.privacy import private_file, private_folder
 from storage.ledger.migrations.upgrade import SchemaState, standing, upgrade
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, Select, delete, func, select, update
 from sqlmodel import Session, col
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from storage.ledger.database import SLICE
 from storage.ledger.finals import in_order
 from storage.ledger.records import ItemRecord, ItemReport, ItemResult, ItemState, Outcome, Progress, StepOutcome

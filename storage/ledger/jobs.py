@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, insert, select, update
 from sqlmodel import Session, col
 
-from configs.documents.item import Item
-from configs.job.at_review import AtReview
-from configs.recipe.overrides import Overrides
+from configs.documents.fields import Item
+from configs.job.job import AtReview
 from configs.recipe.recipe import Recipe
+from configs.recipe.source import Overrides
 from storage.ledger.database import Database
 from storage.ledger.records import ItemState, JobRecord, JobStatus, ShardState
 from storage.ledger.tables import ItemRow, JobRow, ShardRow, StepRunRow

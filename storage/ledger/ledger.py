@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from configs.documents.item import Item
-from configs.job.at_review import AtReview
-from configs.recipe.overrides import Overrides
+from configs.documents.fields import Item
+from configs.job.job import AtReview
 from configs.recipe.recipe import Recipe
+from configs.recipe.source import Overrides
 from storage.ledger import fleet as ledger_fleet
 from storage.ledger import items as ledger_items
 from storage.ledger import jobs as ledger_jobs

@@ -6,10 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from configs.documents.item import Item
-from configs.job.at_review import AtReview
-from configs.recipe.overrides import Overrides
+from configs.documents.fields import Item
+from configs.job.job import AtReview
 from configs.recipe.recipe import Recipe
+from configs.recipe.source import Overrides
 
 
 class JobStatus(StrEnum):

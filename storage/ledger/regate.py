@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import select, update
 from sqlmodel import Session, col
 
-from configs.recipe.overrides import Overrides
 from configs.recipe.recipe import Recipe
+from configs.recipe.source import Overrides
 from configs.reporting import PixelmillError
 from storage.ledger.database import Database
 from storage.ledger.items import reset_items

@@ -4,15 +4,14 @@ import re
 
 import pytest
 
-from configs.catalogues.gates import find_gate
-from configs.catalogues.model_spec import ModelSpec
-from configs.catalogues.named_gates import write_out_gates
+from configs.catalogues.gates import find_gate, write_out_gates
+from configs.catalogues.models import ModelSpec
 from configs.conditions import Condition
-from configs.documents.validation import check
+from configs.documents.problems import check
 from configs.documents.yaml_source import parse_yaml
 from configs.job.job import ItemEntry, Job, read_job
-from configs.recipe.files import BUILT_IN
 from configs.recipe.recipe import OnFail, Recipe, RecipeStep, Repeat
+from configs.recipe.source import BUILT_IN
 from configs.settings.settings import Settings
 from steps.facts import IMAGE_FACTS
 from steps.recipe import resolve_program

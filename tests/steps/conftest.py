@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from steps.contract import MemoryFallback
 from tests.steps.engines import tiny_judges
 from tests.support import tiny_models

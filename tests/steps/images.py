@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from steps.contract import Frame
 
 

@@ -3,9 +3,8 @@
 import re
 
 from configs.catalogues import catalogue
-from configs.catalogues.model_spec import ModelSpec
-from configs.catalogues.models import ModelCatalogue
-from configs.documents.validation import check
+from configs.catalogues.models import ModelCatalogue, ModelSpec
+from configs.documents.problems import check
 from configs.documents.yaml_source import parse_yaml
 from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from configs.documents.item import MAX_SEED
+from configs.documents.fields import MAX_SEED
 from steps.diffusion import SCHEDULERS, SchedulerName
 from steps.generate import Generate
 from tests.steps import images

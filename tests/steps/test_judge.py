@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from configs.documents.problems import InvalidInput
 from configs.recipe.recipe import Recipe
 from steps.contract import Frame

@@ -101,7 +101,7 @@ import sys
 from PIL import Image
 from steps.engines import rembg_engine
 from steps.contract import Frame
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from steps.remove_background import RemoveBackground
 
 class Context:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from configs.catalogues import catalogue
-from configs.documents.item import MAX_SEED, Item
+from configs.documents.fields import MAX_SEED, Item
 from steps.contract import Step
 from tests.steps import images
 from tests.steps.test_contract import PARAMETERS

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from configs.catalogues import catalogue
-from configs.catalogues.model_spec import ModelRef, Role
-from configs.catalogues.models import ModelCatalogue
+from configs.catalogues.models import ModelCatalogue, ModelRef, Role
 from configs.settings.settings import Settings
 from steps.generate import Generate
 from steps.remove_background import RemoveBackground

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from PIL import Image, ImageOps
 from pydantic import Field
 
-from configs.catalogues.model_spec import ModelRef
-from configs.documents.item import Item
+from configs.catalogues.models import ModelRef
+from configs.documents.fields import Item
 from gpu_worker.device.working_sizes import BatchPlan
 from steps.contract import Encoding, Frame, MemoryFallback, Step, StepContext, StepResult
 

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
 from gpu_worker.device.runtime import get_runtime

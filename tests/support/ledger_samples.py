@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, JobRecord, Outcome, StepOutcome

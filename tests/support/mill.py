@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from configs.conditions import Condition
-from configs.documents.item import Item
-from configs.recipe.overrides import Overrides
+from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe, RecipeStep
+from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.shard.shard_run import ShardRun

@@ -4,10 +4,8 @@ import os
 
 import pytest
 
-from configs.catalogues import digests
-from configs.catalogues.digests import DigestCache
-from configs.catalogues.model_spec import ModelRef
-from configs.catalogues.models import BUILT_IN, ModelCatalogue, UnknownModel
+from configs.catalogues import models as catalogue_models
+from configs.catalogues.models import BUILT_IN, DigestCache, ModelCatalogue, ModelRef, UnknownModel
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
 
@@ -161,8 +159,8 @@ def test_a_folder_without_files_has_no_digest(models):
 
 def test_files_are_read_once(models, tmp_path, monkeypatch):
     reads = []
-    original = digests._sha256
-    monkeypatch.setattr(digests, "_sha256", lambda path: reads.append(path.name) or original(path))
+    original = catalogue_models._sha256
+    monkeypatch.setattr(catalogue_models, "_sha256", lambda path: reads.append(path.name) or original(path))
     first = models.catalogue.digest(DIFFUSION)
     assert sorted(reads) == ["a.safetensors", "config.json"]
     assert models.catalogue.digest(DIFFUSION) == first  # another catalogue, as in another process

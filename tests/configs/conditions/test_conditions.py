@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.conditions import Condition, ConditionError, Foresight, Scope
-from configs.documents.item import Item
+from configs.documents.fields import Item
 
 
 def item(**variables) -> Item:

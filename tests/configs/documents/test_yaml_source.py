@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from configs.documents import yaml_source
-from configs.documents.problems import InvalidInput, Problem
-from configs.documents.yaml_source import child, parse_yaml
+from configs.documents.problems import InvalidInput, Problem, child
+from configs.documents.yaml_source import parse_yaml
 
 
 def refused(data: str | bytes) -> list[Problem]:

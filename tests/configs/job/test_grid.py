@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.documents.text import collision_key
+from configs.documents.fields import collision_key
 from configs.job.grid import Template, expand_grid, grid_problems, grid_size, in_text
 from configs.job.job import Grid, ItemEntry
 

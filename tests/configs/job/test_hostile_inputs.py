@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from configs.documents.problems import MAX_PROBLEMS, InvalidInput, Problem, did_you_mean
 from configs.documents.yaml_source import parse_yaml
-from configs.job import job_items
+from configs.job import items as job_items
 from configs.job.grid import expand_grid, grid_problems
 from configs.job.job import Grid, read_job
 from configs.job.tables import read_table
@@ -51,13 +51,13 @@ PARQUET_BOMBS: dict[str, tuple[Callable[[], bytes], str | None]] = {
 
 READ_ALL = """
 import json, resource, time
-from configs.job import parquet_rows
+from configs.job import tables
 from tests.configs.job.test_hostile_inputs import LIMIT, PARQUET_BOMBS, read_table
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
-parquet_rows.MAX_GROUP_BYTES = 50_000_000
+tables.MAX_GROUP_BYTES = 50_000_000
 files = {name: make() for name, (make, _) in PARQUET_BOMBS.items()}
 told = {}
 for name, data in files.items():

@@ -3,8 +3,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.documents.item import MAX_SEED, Item
-from configs.documents.text import check_name, collision_key
+from configs.documents.fields import MAX_SEED, Item, check_name, collision_key
 from configs.job.items import ItemDraft, Place, derive_seed, make_items, name_drafts
 from configs.job.job import ItemEntry
 from configs.settings.access import Access

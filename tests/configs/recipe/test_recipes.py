@@ -2,13 +2,12 @@
 
 import pytest
 
-from configs.catalogues.gates import find_gate
+from configs.catalogues.gates import find_gate, write_out_gates
 from configs.catalogues.models import BUILT_IN as MODELS
-from configs.catalogues.named_gates import write_out_gates
-from configs.documents.validation import check
+from configs.documents.problems import check
 from configs.documents.yaml_source import parse_yaml
-from configs.recipe.files import BUILT_IN, find_recipe, is_recipe_path, recipe_names
 from configs.recipe.recipe import Recipe
+from configs.recipe.source import BUILT_IN, find_recipe, is_recipe_path, recipe_names
 from configs.settings.settings import Settings
 from steps.recipe import resolve_program
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from configs.documents import uris
 from configs.documents.problems import InvalidInput
-from configs.documents.web_address import WebAddress
+from configs.documents.uris import WebAddress
 from configs.settings.access import Access
 from configs.settings.settings import Settings, load_settings
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.catalogues.digests import DigestCache
-from configs.settings.private_files import own_folder, private_file, private_folder
+from configs.catalogues.models import DigestCache
+from configs.settings.privacy import own_folder, private_file, private_folder
 from storage.ledger.ledger import Ledger
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.settings.redaction import without_secrets
+from configs.settings.privacy import without_secrets
 
 
 @pytest.mark.parametrize(

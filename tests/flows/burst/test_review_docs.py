@@ -8,8 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from configs.documents.yaml_source import parse_yaml
-from configs.job.at_review import AtReview
-from configs.job.job import read_job
+from configs.job.job import AtReview, read_job
 from configs.settings.settings import Settings
 from flows.cli.main import app
 from storage.ledger.ledger import Ledger

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput
-from configs.recipe.overrides import Overrides
+from configs.recipe.source import Overrides
 from flows.forms import regate_page
 from flows.forms.regate_flow import RegateForm, _regate
 from flows.forms.regate_page import regate_markdown

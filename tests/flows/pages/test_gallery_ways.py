@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.recipe.recipe import RecipeStep
 from flows.explain.explain import Explainer
 from flows.pages.gallery import gallery_files, write_gallery

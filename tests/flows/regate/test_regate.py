@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput
 from configs.documents.yaml_source import parse_yaml
 from flows.cli.regate_report import describe_regate

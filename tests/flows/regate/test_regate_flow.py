@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from configs.recipe.overrides import Overrides
+from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
 from flows.prefect_api.deployments import SHARD, entrypoint_of
 from storage.ledger.ledger import Ledger

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput
-from configs.recipe.overrides import Overrides
+from configs.recipe.source import Overrides
 from flows.cli.regate_report import describe_regate, regate_document
 from flows.job.plan import continue_job
 from flows.regate.apply import Applied, apply

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
 from flows.regate.redecision import Change
 from steps.recipe import compile_recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from flows.burst.review import decide
 from flows.cli.regate_command import regate_command
 from storage.ledger.records import ReviewVerdict

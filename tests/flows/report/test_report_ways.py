@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.settings.settings import Settings
 from flows.burst.artifacts import report_markdown
 from flows.explain.counts import WayCounts

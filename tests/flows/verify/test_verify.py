@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from flows.verify.findings import LISTED, Kind
 from flows.verify.read_back import Fault, ReadBack
 from flows.verify.verify import verify_job

@@ -10,9 +10,8 @@ from PIL import Image
 from pydantic import Field
 
 from configs.catalogues import catalogue
-from configs.catalogues.model_spec import Role
-from configs.catalogues.models import ModelCatalogue
-from configs.documents.item import Item
+from configs.catalogues.models import ModelCatalogue, Role
+from configs.documents.fields import Item
 from configs.settings.settings import Settings
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.device.working_sizes import BatchPlan

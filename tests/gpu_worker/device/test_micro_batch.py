@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import Field
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.device.model_pool import ModelLoadError
 from gpu_worker.device.working_sizes import BatchSizeCache

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.catalogues.model_spec import ModelPart, ModelRef
+from configs.catalogues.models import ModelPart, ModelRef
 from gpu_worker.device.device import Device
 from gpu_worker.device.model_pool import ModelLoadError, ModelPool
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs.catalogues import catalogue
-from configs.catalogues.model_spec import ModelRef
-from configs.catalogues.models import ModelCatalogue
+from configs.catalogues.models import ModelCatalogue, ModelRef
 from configs.settings.settings import Settings
 from gpu_worker.device.model_pool import ModelLoadError
 from gpu_worker.device.runtime import WorkerRuntime, get_runtime

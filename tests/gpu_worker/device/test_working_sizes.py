@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from gpu_worker.device.working_sizes import PATIENCE, BatchPlan, BatchSizeCache, MemoryKey, memory_key
 from steps.contract import MemoryFallback
 from steps.generate import Generate

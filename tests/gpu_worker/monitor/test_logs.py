@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from configs.settings.redaction import Redactor, known_secrets
+from configs.settings.privacy import Redactor, known_secrets
 from configs.settings.settings import Settings
 from gpu_worker.monitor.failures import without_secrets
 from gpu_worker.monitor.log_fields import current_fields, log_fields, shared_fields

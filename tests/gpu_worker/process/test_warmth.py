@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from configs.catalogues.model_spec import ModelRef
+from configs.catalogues.models import ModelRef
 from configs.settings.settings import Settings
 from gpu_worker.process.warmth import AT_ONCE_SECONDS, ModelPreloader
 

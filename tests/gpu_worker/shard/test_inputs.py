@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from gpu_worker.shard import run_chunk, step_frames
 from gpu_worker.shard.inputs import Inputs
 from steps.contract import Frame, StepContext, StepResult

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from gpu_worker.walk.foresight import Forecast, forecast
 from steps.contract import Frame, StepContext, StepResult
 from storage.ledger.records import ItemState

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
 from flows.job.prospect import Prospect
 from gpu_worker.walk.item_path import ItemPath

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from steps.facts import measure
 from storage.ledger.records import ItemState
 from tests.support.fake_steps import Fill, Invert

@@ -210,18 +210,18 @@ def test_a_redirect_from_outside_does_not_lead_inside(
 
 def _pretend_public(monkeypatch: pytest.MonkeyPatch, address: str, port: int) -> list[str]:
     """Has connections to `address`, which counts as public, end at our server. Returns where connections went."""
-    from configs.settings import addresses
+    from configs.settings import access
 
     asked: list[str] = []
     connect = httpcore2.SyncBackend.connect_tcp
-    public = addresses._is_public
+    public = access._is_public
 
     def connect_tcp(self: httpcore2.SyncBackend, host: str, *args: object) -> httpcore2.NetworkStream:
         asked.append(host)
         return connect(self, "127.0.0.1" if host == address else host, *args)
 
     monkeypatch.setattr(httpcore2.SyncBackend, "connect_tcp", connect_tcp)
-    monkeypatch.setattr(addresses, "_is_public", lambda each: str(each) == address or public(each))
+    monkeypatch.setattr(access, "_is_public", lambda each: str(each) == address or public(each))
     return asked
 
 

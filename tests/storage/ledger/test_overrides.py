@@ -1,7 +1,7 @@
 """What a job has set in its recipe, as the ledger keeps it."""
 
-from configs.recipe.overrides import Overrides
 from configs.recipe.recipe import Distinct
+from configs.recipe.source import Overrides
 from storage.ledger.ledger import Ledger
 from tests.support.ledger_samples import RECIPE, start
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from configs.job.at_review import AtReview
+from configs.job.job import AtReview
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemResult, ItemState, Outcome, Review, ReviewVerdict, StepOutcome, Wait
 from tests.support.ledger_samples import computed, start

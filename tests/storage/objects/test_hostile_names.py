@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from configs.documents.text import check_name
+from configs.documents.fields import check_name
 from configs.job.grid import expand_grid, grid_problems
 from configs.job.job import Grid, ItemEntry, Job
 from configs.job.tables import read_table

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from PIL import Image
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, Sprite, draw_sprite
 from storage.ledger.ledger import Ledger

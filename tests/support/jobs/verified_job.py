@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
 from flows.pages.finish import finish_job
 from flows.verify.findings import Kind

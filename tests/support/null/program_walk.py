@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from gpu_worker.walk.item_path import ItemPath
 from gpu_worker.walk.step_mark import provenance_of
 from steps.contract import Frame

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.catalogues import catalogue
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from tests.support.null.recipes_at_random import PROMPT
 
 

@@ -12,7 +12,7 @@ from random import Random
 from types import CodeType
 from typing import Any
 
-from configs.documents.item import Item
+from configs.documents.fields import Item
 from steps.recipe.program import derived_seed
 from tests.support.null.plain_ways import Picture
 from tests.support.null.steps import Color, drawn, score, shifted, vote

@@ -16,8 +16,8 @@ from PIL import Image, ImageChops
 from pydantic import Field
 from typing_extensions import override
 
-from configs.catalogues.model_spec import ModelRef
-from configs.documents.item import Item
+from configs.catalogues.models import ModelRef
+from configs.documents.fields import Item
 from steps.contract import Frame, Step, StepContext, StepResult
 
 Color = tuple[int, int, int]

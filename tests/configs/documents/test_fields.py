@@ -4,8 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from configs.documents.fields import check_variable_name
-from configs.documents.text import MAX_NAME_BYTES, check_name, check_text, collision_key, slug
+from configs.documents.fields import MAX_NAME_BYTES, check_name, check_text, check_variable_name, collision_key, slug
 
 
 @pytest.mark.parametrize(
