@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from steps.facts import FACTS, FactSpec
 
 ROOT = Path(__file__).parents[1]
 PREFECT_YAML = ROOT / "prefect.yaml"
+WIDTH = 118  # characters of a line of prose
 
 
 def outdated() -> dict[Path, str]:
@@ -78,7 +80,7 @@ def steps_tables() -> str:
 def _step_section(name: str, step: type[Step]) -> str:
     summary = " ".join((inspect.getdoc(step) or "").split("\n\n")[0].split())
     fields = step.model_json_schema().get("properties", {})
-    parts = [f"### `{name}`", summary]
+    parts = [f"### `{name}`", textwrap.fill(summary, WIDTH, break_on_hyphens=False)]
     if fields:
         rows = [
             (f"`{field}`", _parameter(traits), _start(traits), traits["description"])
@@ -278,8 +280,8 @@ TABLES: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("docs/steps.md", "steps", steps_tables),
     ("docs/facts.md", "facts", facts_tables),
     ("docs/settings.md", "settings", settings_table),
-    ("docs/metrics.md", "worker", lambda: metrics_table(TABLE)),
-    ("docs/metrics.md", "fleet", lambda: metrics_table(FLEET_TABLE)),
+    ("docs/monitoring.md", "worker", lambda: metrics_table(TABLE)),
+    ("docs/monitoring.md", "fleet", lambda: metrics_table(FLEET_TABLE)),
 )
 
 if __name__ == "__main__":

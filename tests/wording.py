@@ -100,7 +100,7 @@ def count_page(path: Path) -> Tally:
     """Return the tally of a Markdown page's prose, without code blocks and generated tables."""
     tally, inside = Tally(), False
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.lstrip().startswith("```"):
+        if line.lstrip().startswith("```") or re.fullmatch(r"<!-- \w+: (begin|end).*-->", line):
             inside = not inside
         elif not inside:
             tally.read(line, _place(path), number)

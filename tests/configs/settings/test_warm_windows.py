@@ -43,7 +43,7 @@ def test_the_example_says_what_it_says():
 
 
 def test_the_page_shows_it():
-    assert EXAMPLE in (ROOT / "docs" / "warmth.md").read_text(encoding="utf-8")
+    assert EXAMPLE in (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
 
 
 @given(texts())
