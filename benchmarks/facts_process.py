@@ -14,7 +14,7 @@ from benchmarks.resident import Message, serve
 from configs.settings.settings import load_settings
 from flows.job.plan import read_plan_request, start_job
 from gpu_worker.device.runtime import WorkerRuntime
-from gpu_worker.shard import step_facts
+from gpu_worker.shard import step_images
 from gpu_worker.shard.shard_run import ShardRun
 from steps.facts import ALWAYS
 from storage.ledger.ledger import Ledger
@@ -27,7 +27,7 @@ def prepare() -> Callable[[Message], Message]:
     runtime = WorkerRuntime(settings)
 
     def answer(request: Message) -> Message:
-        step_facts.ALWAYS = ALWAYS if request["facts"] else frozenset()  # type: ignore[attr-defined]
+        step_images.ALWAYS = ALWAYS if request["facts"] else frozenset()  # type: ignore[attr-defined]
         job = read_plan_request(Path(request["job"]), settings)
         ledger = Ledger(f"sqlite:///{Path(request['folder']) / 'ledger.db'}")
         record = start_job(job, ledger, settings)

@@ -50,7 +50,7 @@ class Rig:
     @property
     def family(self) -> Family:
         """The processes of this moment by role: command, server, worker (the parents), child, and s3 if there."""
-        children = children_of(self._processes["worker"], "gpu_worker.process.warm_child")
+        children = children_of(self._processes["worker"], "gpu_worker.process.worker_child")
         return {"command": [self._command.process], **self._processes, "child": children}
 
     def job(self, name: str, count: int, *, recipe: str | Path = RECIPES / "null.yaml", **options: Any) -> Path:

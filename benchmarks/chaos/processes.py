@@ -76,7 +76,7 @@ def _part(command: list[str]) -> Part | None:
     words = set(command)
     if "flows.prefect_api.server_process" in words:
         return Part.SERVER
-    if "gpu_worker.process.warm_child" in words:
+    if "gpu_worker.process.worker_child" in words:
         return Part.CHILD
     if "flows.cli.main" in words:
         return Part.WORKER if "worker" in words else Part.COMMAND

@@ -29,7 +29,7 @@ from flows.job.plan import continue_job, job_identity, read_plan_request, start_
 from flows.pages.finish import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
 from flows.report.report import Summary, build_summary
-from gpu_worker.monitor.log_fields import shared_fields
+from gpu_worker.monitor.log_lines import shared_fields
 from storage.ledger.job_lease import job_lease
 from storage.ledger.lease import HeldLease
 from storage.ledger.ledger import Ledger

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from configs.job.deployment import Deployment, Schedule, deployments
 from configs.settings.settings import Settings
-from gpu_worker.monitor.installed import installed_version
+from gpu_worker.device.installation import installed_version
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -14,7 +14,7 @@ from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
 from flows.prefect_api.deployments import ensure_pool_and_deployments
 from flows.prefect_api.server import is_own, local_server
-from gpu_worker.monitor.installed import MISSING, can_compute
+from gpu_worker.device.installation import MISSING, can_compute
 
 SHORT_LIFE_SECONDS = 60.0  # a process that ends sooner may have something wrong that a restart won't mend
 LONGEST_PAUSE_SECONDS = 30.0  # between its starts then

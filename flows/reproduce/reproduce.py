@@ -15,9 +15,8 @@ from configs.settings.settings import Settings
 from flows.reproduce.pixel_difference import PixelDifference, pixel_difference
 from flows.reproduce.rebuild import Rebuilt, rebuild
 from flows.reproduce.rebuild_plan import CannotRebuild, Difference, RebuildPlan, legible, plan_rebuild
-from gpu_worker.device.made_with import DEVICE
+from gpu_worker.device.installation import DEVICE, can_compute
 from gpu_worker.device.runtime import get_runtime
-from gpu_worker.monitor.installed import can_compute
 from storage.images.image_formats import FORMATS, UnreadableImage, open_image
 from storage.images.images import decode
 from storage.images.png_recipe import ImageRecipe, read_recipe

@@ -4,15 +4,16 @@ import gc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
+from configs.catalogues.models import ModelRef
 from configs.reporting import PixelmillError
 from gpu_worker.device import telemetry
+from gpu_worker.device.batch_sizes import BatchPlan, BatchSizeCache, MemoryKey, memory_key
 from gpu_worker.device.model_pool import ModelLoadError
-from gpu_worker.device.relief import Relieved, does_not_fit, stronger, strongest_offered
-from gpu_worker.device.working_sizes import BatchPlan, BatchSizeCache, MemoryKey, memory_key
 from gpu_worker.monitor.failures import (
     BrokenInstallation,
     DeviceLost,
@@ -231,3 +232,41 @@ def _result_problem(result: object) -> str | None:
 
 def _names(batch: Sequence[Frame]) -> str:
     return ", ".join(frame.item.name for frame in batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Relieved:
+    """A StepContext under another relief. Nobody else's context changes."""
+
+    context: StepContext
+    relief: MemoryFallback
+
+    @property
+    def device(self) -> str:
+        return self.context.device
+
+    def model(self, ref: ModelRef) -> Any:
+        return self.context.model(ref)
+
+
+def strongest_offered(wanted: MemoryFallback, step: Step, context: StepContext) -> MemoryFallback:
+    """The relief wanted, or the strongest below it that the step has here: another worker may have had more."""
+    if wanted is MemoryFallback.NONE:
+        return wanted
+    return max((relief for relief in step.reliefs(context) if relief <= wanted), default=MemoryFallback.NONE)
+
+
+def stronger(than: MemoryFallback, step: Step, context: StepContext) -> list[MemoryFallback]:
+    """The reliefs that are left to try, in order."""
+    return sorted(relief for relief in set(step.reliefs(context)) if relief > than)
+
+
+def does_not_fit(label: str, device: str, tried: Collection[MemoryFallback], error: str) -> str:
+    """What to tell of an item for which nothing helped."""
+    measures = {MemoryFallback.TILE: "in tiles", MemoryFallback.OFFLOAD: "with all that can wait kept off the device"}
+    ways = ["alone", *(measures[relief] for relief in sorted(tried) if relief in measures)]
+    return (
+        f"{label}: the image does not fit in the memory of {device}, even {' and '.join(ways)}. Make it smaller "
+        "(width and height of the step that makes it, or a resize before this step), choose a smaller model, or bring "
+        f"a worker with a larger device; then retry the quarantined items. ({error})"
+    )

@@ -12,7 +12,7 @@ from configs.catalogues.catalogue import load_engine
 from configs.catalogues.models import ModelCatalogue, ModelRef
 from configs.settings.settings import Settings
 from gpu_worker.device.device import Device, choose_device
-from gpu_worker.device.made_with import made_with
+from gpu_worker.device.installation import made_with
 from gpu_worker.device.model_pool import ModelLoadError, ModelPool, OnLoad
 from steps.contract import MemoryFallback, Step, StepContext
 from storage.ledger.ledger import Ledger

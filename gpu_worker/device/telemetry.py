@@ -3,13 +3,15 @@
 Counting costs about a microsecond and never raises. Whoever wants to know asks `sample`.
 """
 
+import logging
 import threading
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -17,11 +19,16 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from configs.catalogues.models import ModelRef
 from configs.settings.warm_windows import WarmWindows
 from gpu_worker.device.device import MEGABYTE, Device, held_mb
-from gpu_worker.monitor.cold_start import cold_start
 from gpu_worker.monitor.metric_table import SECONDS_BUCKETS, TABLE
 from steps.contract import MemoryFallback
 from storage.ledger.records import ItemResult, ItemState, Outcome, StepOutcome
 from storage.objects.retries import retries
+
+logger = logging.getLogger(__name__)
+
+REPORT_SECONDS = 1.0
+# After outcomes were recorded a report follows at once, but no sooner than this after the one before: it takes 0.6 ms.
+REPORT_SPACING_SECONDS = 0.25
 
 
 class Sample(NamedTuple):
@@ -46,6 +53,78 @@ class WatchedWriter(Protocol):
     queue: int
 
     def waiting(self) -> tuple[int, int]: ...
+
+
+class ColdStart:
+    """Told once of each moment; the moments are of `time.monotonic`, which all processes of a machine share.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._phases: dict[str, float] = {}
+        self._loads: dict[str, float] = {}  # until the first image
+        self._spawned: float | None = None
+        self._marked = 0.0
+        self._run_began: float | None = None
+        self._over = False
+        self._lock = threading.Lock()
+
+    def begin(self, spawned: float, born: float) -> None:
+        """The parent started this process at `spawned`; its interpreter ran its first line at `born`."""
+        self._spawned, self._marked = spawned, born
+        self._phases["process"] = born - spawned
+
+    def imported(self) -> None:
+        """All that every flow run needs is imported."""
+        self._mark("imports")
+
+    def ready(self) -> None:
+        """The models to keep warm are loaded: flow runs are taken from now on."""
+        self._mark("models")
+        if self._spawned is not None:
+            self._phases["ready"] = self._clock() - self._spawned
+
+    def model_loaded(self, model: str, seconds: float) -> None:
+        if not self._over:
+            with self._lock:
+                self._loads[model] = self._loads.get(model, 0.0) + seconds
+
+    def run_begins(self) -> None:
+        """A flow run begins; only the first one counts, and one without images leaves the place to the next."""
+        if not self._over:
+            self._run_began = self._clock()
+
+    def image_stored(self) -> None:
+        """An image is in the store. After the first one the figures are final and logged as one line."""
+        if self._over:
+            return
+        with self._lock:
+            if self._over or self._run_began is None:
+                return
+            self._phases["first_image"] = self._clock() - self._run_began
+            self._over = True
+        logger.info("%s", self)
+
+    def figures(self) -> list[tuple[str, str, float]]:
+        """(phase, model or nothing, seconds) of what is known so far."""
+        with self._lock:
+            phases = [(phase, "", seconds) for phase, seconds in self._phases.items()]
+            return phases + [("load", model, seconds) for model, seconds in self._loads.items()]
+
+    def __str__(self) -> str:
+        parts = []
+        for phase, model, seconds in self.figures():
+            parts.append(f"{phase.replace('_', ' ')}{f' of {model}' if model else ''} {seconds:.2f} s")
+        return f"cold start: {', '.join(parts)}"
+
+    def _mark(self, phase: str) -> None:
+        now = self._clock()
+        self._phases[phase], self._marked = now - self._marked, now
+
+
+cold_start = ColdStart()  # of this process
 
 
 class BusyClock:
@@ -241,3 +320,37 @@ def _pool_samples() -> Iterator[Sample]:
         except RuntimeError:
             continue  # a device that failed tells nothing any more
         yield Sample("pixelmill_device_memory_held_bytes", {}, held * MEGABYTE)
+
+
+class Reporter:
+    """Calls `send` with all figures of this process, from a thread of its own, until the block ends; then once more."""
+
+    def __init__(self, send: Callable[[list[Sample]], None]) -> None:
+        self._send = send
+        self._wanted, self._ending = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._report, name="pixelmill-report", daemon=True)
+        self._end_listening: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        self._end_listening = on_recorded(self._wanted.set)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_listening()
+        self._ending.set()
+        self._wanted.set()
+        self._thread.join()
+
+    def _report(self) -> None:
+        try:
+            while not self._ending.is_set():
+                self._wanted.wait(REPORT_SECONDS)
+                self._wanted.clear()
+                self._send(sample())
+                self._ending.wait(REPORT_SPACING_SECONDS)
+            self._send(sample())
+        except OSError:
+            return  # the parent is gone, and this process follows

@@ -17,7 +17,7 @@ from typing import Any
 
 from configs.settings.privacy import Redactor, known_secrets
 from configs.settings.settings import Settings, load_settings
-from gpu_worker.monitor.log_formats import TEXT_FORMAT, JsonLines, LineHandler, PrintedLines, Redacted, TextLines
+from gpu_worker.monitor.log_lines import TEXT_FORMAT, JsonLines, LineHandler, PrintedLines, Redacted, TextLines
 
 PACKAGES = ("configs", "storage", "steps", "gpu_worker", "flows")
 

@@ -12,9 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from configs.reporting import PixelmillError
-from gpu_worker.process.child_figures import ChildReports
-from gpu_worker.process.warm_child import ABANDON_SIGNAL, ChildSpec
-from gpu_worker.process.worker_metrics import WorkerMetrics
+from gpu_worker.process.worker_child import ABANDON_SIGNAL, ChildSpec
+from gpu_worker.process.worker_metrics import ChildReports, WorkerMetrics
 
 FIRST_RESTART_SECONDS = 1.0
 LAST_RESTART_SECONDS = 60.0
@@ -79,7 +78,7 @@ class WorkerChild:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gpu_worker.process.warm_child",
+            "gpu_worker.process.worker_child",
             str(os.getpid()),
             birth.as_argument(),
             limit=REPLY_BYTES,

@@ -11,7 +11,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -23,18 +23,20 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.settings import get_current_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from configs.documents.problems import InvalidInput
-from configs.settings.settings import Settings, load_settings
-from gpu_worker.monitor.log_fields import shared_fields
+from configs.catalogues.catalogue import BUILT_IN, Catalogue
+from configs.documents.problems import InvalidInput, Problem
+from configs.settings.settings import Settings, load_settings, variable_of
+from gpu_worker.monitor.log_lines import shared_fields
 from gpu_worker.monitor.logs import use_logs
 from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild
-from gpu_worker.process.pool_queue import watch_pool_queue
-from gpu_worker.process.worker_metrics import WorkerMetrics
-from gpu_worker.process.worker_settings import check_worker_settings
+from gpu_worker.process.preloading import check_keep_warm
+from gpu_worker.process.worker_metrics import WorkerMetrics, watch_pool_queue
+from storage.ledger.database import LedgerError, accepted_url
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import WorkerFlowRunResponse
+
 
 WORKER_TYPE = "pixelmill"
 CANCEL_POLL_SECONDS = 2.0  # one small request; with STOP_SECONDS a cancelled run is over within 10 s
@@ -332,3 +334,27 @@ def _child_environment(settings: Settings, wanted: Mapping[str, str | None]) -> 
     }
     environment.setdefault("DO_NOT_TRACK", "1")
     return {name: value for name, value in environment.items() if not name.startswith("PREFECT__")}
+
+
+def check_worker_settings(settings: Settings) -> None:
+    """Raises InvalidInput with every mistake. Asks for no database: that may start after its workers."""
+    if problems := list(_problems(settings)):
+        raise InvalidInput(problems)
+
+
+def _problems(settings: Settings) -> Iterator[Problem]:
+    try:
+        accepted_url(settings.resolved_ledger_url)
+    except LedgerError as error:
+        variable = variable_of("ledger_url")
+        yield Problem(variable, str(error).removeprefix(f"{variable} "))
+    catalogue = Catalogue()  # not the process's own: one with mistakes could not be asked again
+    for path in (BUILT_IN, *settings.catalogue_path):
+        try:
+            catalogue.add(path)
+        except InvalidInput as wrong:
+            yield from wrong.problems
+    try:
+        check_keep_warm(settings)
+    except InvalidInput as wrong:
+        yield from wrong.problems

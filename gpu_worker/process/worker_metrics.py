@@ -1,24 +1,118 @@
 """The Prometheus page of a worker: served by the light parent, whatever becomes of the child."""
 
+import asyncio
+import logging
 import os
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, variable_of
+from gpu_worker.device.installation import installed_version
 from gpu_worker.monitor import metric_table
-from gpu_worker.monitor.installed import installed_version
 from gpu_worker.monitor.metric_table import TABLE
-from gpu_worker.process.child_figures import ROWS, ChildFigures, Series
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
+    from prefect.client.orchestration import PrefectClient
     from prometheus_client import Metric
 
+
+logger = logging.getLogger(__name__)
+
+Labels = tuple[tuple[str, str], ...]
+Series = tuple[str, Labels]  # the name of a sample, and its labels
+
+_SUFFIXES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+# The metric that a sample's name belongs to.
+ROWS: Mapping[str, metric_table.Metric] = {
+    f"{row.name}{suffix}": row for row in TABLE for suffix in _SUFFIXES[row.kind]
+}
+
+
+class ChildFigures:
+    """What is counted goes on where the child before left off; what is measured goes with the child.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._past: dict[Series, float] = {}
+        self._reports: list[ChildReports] = []  # oldest first; more than one while a child's last words are read
+        self._lock = threading.Lock()
+
+    def open(self) -> "ChildReports":
+        """Takes the reports of a new child."""
+        reports = ChildReports(self)
+        with self._lock:
+            self._reports.append(reports)
+        return reports
+
+    def series(self) -> dict[Series, float]:
+        """All figures as of the last reports."""
+        with self._lock:
+            values = dict(self._past)
+            for reports in self._reports:
+                for series, value in reports.last.items():
+                    if _is_counted(series):
+                        values[series] = values.get(series, 0.0) + value
+                    elif reports is self._reports[-1]:
+                        values[series] = value
+            return values
+
+    def age(self) -> float | None:
+        """Seconds since the newest child's last report; None before its first."""
+        with self._lock:
+            told_at = self._reports[-1].told_at if self._reports else None
+        return None if told_at is None else self._clock() - told_at
+
+    def take(self, reports: "ChildReports", samples: Iterable[Sequence[Any]]) -> None:
+        known = {(name, tuple(sorted(labels.items()))): value for name, labels, value in samples if name in ROWS}
+        with self._lock:
+            reports.last, reports.told_at = known, self._clock()
+
+    def close(self, reports: "ChildReports") -> None:
+        with self._lock:
+            if reports not in self._reports:
+                return
+            self._reports.remove(reports)
+            for series, value in reports.last.items():
+                if _is_counted(series):
+                    self._past[series] = self._past.get(series, 0.0) + value
+
+
+def _is_counted(series: Series) -> bool:
+    return ROWS[series[0]].kind != "gauge"
+
+
+class ChildReports:
+    """The reports of one child."""
+
+    def __init__(self, figures: ChildFigures) -> None:
+        self._figures = figures
+        self.last: dict[Series, float] = {}
+        self.told_at: float | None = None
+
+    def take(self, samples: Iterable[Sequence[Any]]) -> None:
+        """A report replaces the one before. Samples of names that are not in the table are left out."""
+        self._figures.take(self, samples)
+
+    def close(self) -> None:
+        """The child is gone and has nothing more to say."""
+        self._figures.close(self)
+
+
+QUEUE_SECONDS = 10.0  # between counts of the queue; a count costs the server some 7 ms
+ANSWER_SECONDS = 5.0
 STALE_SECONDS = 60.0  # after so long without an answer the length of the queue is not known any more
 
 
@@ -149,3 +243,34 @@ def _resident_bytes(pid: int) -> int:
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+async def watch_pool_queue(client: "PrefectClient", pool: str, tell: Callable[[int], None]) -> None:
+    """Tells the number every ten seconds until cancelled; where the API does not answer, nothing."""
+    while True:
+        try:
+            tell(await asyncio.wait_for(count_waiting(client, pool), ANSWER_SECONDS))
+        except (httpx.HTTPError, TimeoutError) as error:
+            logger.debug("the work pool's queue could not be counted: %s", type(error).__name__)
+        await asyncio.sleep(QUEUE_SECONDS)
+
+
+async def count_waiting(client: "PrefectClient", pool: str) -> int:
+    """Flow runs of the pool that are due and that no worker has taken. Raises httpx.HTTPError."""
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterExpectedStartTime,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+        WorkPoolFilter,
+        WorkPoolFilterName,
+    )
+    from prefect.client.schemas.objects import StateType
+
+    return await client.count_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+        ),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+    )

@@ -11,12 +11,10 @@ from PIL import Image
 
 from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.monitor.failures import describe, full_traceback
-from gpu_worker.monitor.log_fields import log_fields
-from gpu_worker.shard.live_item import Chunk, Made, RunningItem
+from gpu_worker.monitor.log_lines import log_fields
 from gpu_worker.shard.new_artefact import NewArtefact
-from gpu_worker.shard.shard_work import ShardWork
-from gpu_worker.shard.step_facts import StepFacts, known_facts
-from gpu_worker.shard.step_frames import StepFrames
+from gpu_worker.shard.shard_state import Chunk, Made, RunningItem, ShardWork
+from gpu_worker.shard.step_images import StepFacts, StepFrames, known_facts
 from gpu_worker.shard.writer import PendingOutcome, PendingResult, RecordBatch, Written, known, pixel_bytes
 from gpu_worker.walk.item_path import ItemError, Rejection
 from gpu_worker.walk.step_mark import JobMismatch, provenance_of

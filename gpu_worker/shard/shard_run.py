@@ -15,12 +15,10 @@ from configs.settings.settings import Settings
 from gpu_worker.device import telemetry
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.monitor.failures import describe
-from gpu_worker.monitor.log_fields import shared_fields
-from gpu_worker.shard.inputs import Inputs
-from gpu_worker.shard.live_item import Chunk, RunningItem
-from gpu_worker.shard.losses import Losses
+from gpu_worker.monitor.log_lines import shared_fields
+from gpu_worker.shard.inputs import Inputs, Losses
 from gpu_worker.shard.run_chunk import ChunkStep
-from gpu_worker.shard.shard_work import ShardWork
+from gpu_worker.shard.shard_state import Chunk, RunningItem, ShardWork
 from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
 from gpu_worker.walk.foresight import Prediction, foresee
 from gpu_worker.walk.item_path import ItemPath

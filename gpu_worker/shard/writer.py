@@ -14,7 +14,7 @@ from typing import Self
 from PIL import Image
 
 from gpu_worker.device import telemetry
-from gpu_worker.monitor.cold_start import cold_start
+from gpu_worker.device.telemetry import cold_start
 from gpu_worker.monitor.failures import BrokenInstallation, describe, full_traceback
 from gpu_worker.shard.new_artefact import NewArtefact, store_artefact
 from storage.ledger.finals import final_keys

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from flows.serve.fleet_metrics import FLEET_TABLE
 from gpu_worker.monitor.metric_table import TABLE, Metric
-from gpu_worker.process.child_figures import ROWS
+from gpu_worker.process.worker_metrics import ROWS
 from tests.support import ROOT
 
 DASHBOARD = json.loads((ROOT / "docker" / "grafana" / "pixelmill.json").read_text(encoding="utf-8"))

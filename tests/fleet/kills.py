@@ -9,7 +9,7 @@ from tests.fleet.native import NativeFleet
 
 PATIENCE_SECONDS = 240.0  # for a part to come back
 LOOK_SECONDS = 0.5
-BURST_MODULE, CHILD_MODULE = "prefect.engine", "gpu_worker.process.warm_child"
+BURST_MODULE, CHILD_MODULE = "prefect.engine", "gpu_worker.process.worker_child"
 
 
 IsBack = Callable[[], bool]

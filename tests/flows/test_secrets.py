@@ -244,7 +244,7 @@ def test_no_secret_is_written_anywhere(scene: Scene, monkeypatch: pytest.MonkeyP
     assert b"forbidden.png" in found["ledger items.error"]
     assert any(place.startswith("s3 photos/final/") for place in found)
     assert any(place.startswith("home/logs/") for place in found)
-    assert b"warm_child" in found["command lines"]
+    assert b"worker_child" in found["command lines"]
     leaks = {
         f"{name} in {place}"
         for place, content in found.items()

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from configs.catalogues.models import ModelRef
 from configs.documents.fields import Item
-from gpu_worker.device.working_sizes import BatchPlan
+from gpu_worker.device.batch_sizes import BatchPlan
 from steps.contract import Encoding, Frame, MemoryFallback, Step, StepContext, StepResult
 
 

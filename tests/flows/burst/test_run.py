@@ -112,7 +112,7 @@ def test_a_killed_child_costs_nothing_that_was_recorded(shell):
     held = hold(shell)
     process = shell.start("run", write_held_job(shell), "--json")
     wait_until(lambda: some_recorded(shell))
-    (child,) = processes_below(process, "gpu_worker.process.warm_child")
+    (child,) = processes_below(process, "gpu_worker.process.worker_child")
     child.kill()
     before = recorded(shell)
     held.unlink()

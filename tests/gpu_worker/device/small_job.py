@@ -13,8 +13,8 @@ from configs.catalogues import catalogue
 from configs.catalogues.models import ModelCatalogue, Role
 from configs.documents.fields import Item
 from configs.settings.settings import Settings
+from gpu_worker.device.batch_sizes import BatchPlan
 from gpu_worker.device.runtime import WorkerRuntime
-from gpu_worker.device.working_sizes import BatchPlan
 from steps.contract import Frame, Step, StepContext, StepResult
 from steps.generate import Generate
 from steps.upscale import Upscale

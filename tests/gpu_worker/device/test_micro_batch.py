@@ -10,9 +10,9 @@ from PIL import Image
 from pydantic import Field
 
 from configs.catalogues.models import ModelRef
+from gpu_worker.device.batch_sizes import BatchSizeCache
 from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.device.model_pool import ModelLoadError
-from gpu_worker.device.working_sizes import BatchSizeCache
 from gpu_worker.monitor.failures import BrokenInstallation, DeviceLost
 from steps.contract import Frame, Step, StepContext, StepResult
 from tests.support.fake_steps import PlainContext, frames

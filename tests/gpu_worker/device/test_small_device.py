@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpu_worker.device.working_sizes import BatchPlan
+from gpu_worker.device.batch_sizes import BatchPlan
 from steps.contract import MemoryFallback
 from storage.ledger.records import ItemState, Outcome
 from tests.gpu_worker.device import small_job

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_worker.process.child_figures import ChildFigures, ChildReports
+from gpu_worker.process.worker_metrics import ChildFigures, ChildReports
 
 IMAGES = ("pixelmill_images_total", (("outcome", "computed"), ("step", "generate")))
 RESIDENT = ("pixelmill_models_resident", ())

@@ -6,7 +6,7 @@ import pytest
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
-from gpu_worker.process.worker_settings import check_worker_settings
+from gpu_worker.process.prefect_worker import check_worker_settings
 
 
 def test_settings_with_which_no_shard_could_succeed_are_refused_all_at_once(tmp_path: Path) -> None:

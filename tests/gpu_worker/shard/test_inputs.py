@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from configs.documents.fields import Item
-from gpu_worker.shard import run_chunk, step_frames
+from gpu_worker.shard import run_chunk, step_images
 from gpu_worker.shard.inputs import Inputs
 from steps.contract import Frame, StepContext, StepResult
 from steps.load import Load
@@ -112,7 +112,7 @@ GIVEN: list[int] = []
 def test_a_chunk_of_large_images_goes_through_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frame_bytes: int, kept_bytes: int
 ) -> None:
-    monkeypatch.setattr(step_frames, "MAX_FRAME_BYTES", frame_bytes)
+    monkeypatch.setattr(step_images, "MAX_FRAME_BYTES", frame_bytes)
     monkeypatch.setattr(run_chunk, "MAX_KEPT_BYTES", kept_bytes)
     GIVEN.clear()
     some = []

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from gpu_worker.shard.on_demand import OnDemand
+from gpu_worker.shard.step_images import OnDemand
 
 
 def test_nothing_is_computed_before_somebody_asks() -> None:

@@ -15,12 +15,9 @@ from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
 from gpu_worker.device import telemetry
 from gpu_worker.device.micro_batch import run_in_batches
-from gpu_worker.monitor.cold_start import ColdStart
+from gpu_worker.device.telemetry import ColdStart
 from gpu_worker.monitor.metric_table import TABLE
-from gpu_worker.process import child_report
-from gpu_worker.process.child_figures import ROWS
-from gpu_worker.process.child_report import Reporter
-from gpu_worker.process.worker_metrics import WorkerMetrics
+from gpu_worker.process.worker_metrics import ROWS, WorkerMetrics
 from steps.contract import MemoryFallback
 from storage.objects.retries import note_retry
 from tests.gpu_worker.device.test_model_pool import A, make_pool
@@ -188,10 +185,10 @@ def test_a_flow_run_without_images_leaves_the_first_image_to_the_next() -> None:
 
 # -- telling -----------------------------------------------------------------------------------------------------------
 def test_figures_are_told_soon_after_they_change_and_once_more_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_report, "EVERY_SECONDS", 600)
-    monkeypatch.setattr(child_report, "SPACING_SECONDS", 0)
+    monkeypatch.setattr(telemetry, "REPORT_SECONDS", 600)
+    monkeypatch.setattr(telemetry, "REPORT_SPACING_SECONDS", 0)
     told: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
-    with Reporter(told.put):
+    with telemetry.Reporter(told.put):
         telemetry.step_recorded("fill", [], [])
         assert told.get(timeout=10)
         assert told.empty()
@@ -205,7 +202,7 @@ def test_a_parent_that_is_gone_ends_the_telling() -> None:
         tried.set()
         raise BrokenPipeError
 
-    with Reporter(send):
+    with telemetry.Reporter(send):
         telemetry.step_recorded("fill", [], [])
         assert tried.wait(10)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from gpu_worker.device.batch_sizes import PATIENCE, BatchPlan, BatchSizeCache
 from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
-from gpu_worker.device.working_sizes import PATIENCE, BatchPlan, BatchSizeCache
 from steps.contract import MemoryFallback
 from tests.support import fake_steps as parts
 from tests.support.fake_steps import NeedsMemory, PlainContext, frames

@@ -1,17 +1,23 @@
-"""An item on its way through a shard, and the chunk it travels in."""
+"""The state of a shard: its items with their images, and what its steps share."""
 
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from gpu_worker.shard.writer import PendingResult, Written
+from configs.catalogues.models import ModelRef
+from configs.settings.settings import Settings
+from gpu_worker.device.batch_sizes import BatchSizeCache
+from gpu_worker.device.runtime import WorkerRuntime
+from gpu_worker.shard.inputs import Inputs, Losses
+from gpu_worker.shard.writer import PendingResult, Writer, Written
 from gpu_worker.walk.item_path import NO_IMAGE, ItemPath, Rejection
 from steps.contract import Fact
-from steps.recipe.program import Visit
+from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import Provenance
-from storage.ledger.records import ItemState
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import ItemState, JobRecord
 
 Facts = Future[Mapping[str, Fact]]
 
@@ -95,3 +101,35 @@ class Chunk:
     @property
     def alive(self) -> list[RunningItem]:
         return [item for item in self.items if item.alive]
+
+
+@dataclass(slots=True)
+class ShardWork:
+    """What all steps of a shard share."""
+
+    job: JobRecord
+    root: str  # of the store
+    program: Program
+    ledger: Ledger
+    runtime: WorkerRuntime
+    settings: Settings
+    writer: Writer
+    inputs: Inputs
+    losses: Losses
+    measurers: ThreadPoolExecutor
+    keep_images: bool  # between the steps of a chunk; otherwise they are read from the store again
+    made: dict[str, Made] = field(default_factory=dict)  # by fingerprint; without images
+    sizes: BatchSizeCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sizes = BatchSizeCache(self.ledger, lambda: self.runtime.device.name)
+
+    def record_load(self, ref: ModelRef, seconds: float) -> None:
+        """Tells the ledger that a model was loaded for this job."""
+        self.ledger.record_model_load(
+            self.job.id, self.job.run, str(ref), self.runtime.name, seconds, self.price(seconds)
+        )
+
+    def price(self, seconds: float) -> float:
+        """What so much time of the device costs."""
+        return seconds * self.settings.price_per_hour / 3600

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from configs.settings.settings import Settings
-from gpu_worker.process import child_process, warm_child
+from gpu_worker.process import child_process, worker_child
 from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild, describe_end
 from gpu_worker.process.worker_metrics import WorkerMetrics
 
 
 @pytest.mark.parts
 def test_child_ends_when_its_parent_closes_the_pipe() -> None:
-    command = [sys.executable, "-m", "gpu_worker.process.warm_child", str(os.getpid())]
+    command = [sys.executable, "-m", "gpu_worker.process.worker_child", str(os.getpid())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as child:
         assert child.stdin is not None
         child.stdin.close()
@@ -28,7 +28,7 @@ def test_child_ends_when_its_parent_closes_the_pipe() -> None:
 
 @pytest.mark.parts
 def test_child_of_a_dead_parent_does_not_start() -> None:
-    command = [sys.executable, "-m", "gpu_worker.process.warm_child", "1"]
+    command = [sys.executable, "-m", "gpu_worker.process.worker_child", "1"]
     assert subprocess.run(command, stdin=subprocess.PIPE, timeout=20, check=False).returncode == 1
 
 
@@ -89,7 +89,7 @@ def test_the_end_is_described(status: int, words: str) -> None:
 def test_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROBE_OLD", "old")
     monkeypatch.delenv("PROBE_NEW", raising=False)
-    with pytest.raises(ValueError, match="on purpose"), warm_child._environment({"PROBE_OLD": "x", "PROBE_NEW": "y"}):
+    with pytest.raises(ValueError, match="on purpose"), worker_child._environment({"PROBE_OLD": "x", "PROBE_NEW": "y"}):
         assert os.environ["PROBE_OLD"] == "x"
         raise ValueError("on purpose")
     assert os.environ["PROBE_OLD"] == "old"
@@ -99,7 +99,7 @@ def test_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fetched_modules_are_forgotten(tmp_path: Path) -> None:
     (tmp_path / "fetched_probe.py").write_text("")
     before = (Path.cwd(), list(sys.path))
-    with warm_child._import_state():
+    with worker_child._import_state():
         os.chdir(tmp_path)
         sys.path.insert(0, str(tmp_path))
         __import__("fetched_probe")
@@ -109,7 +109,7 @@ def test_fetched_modules_are_forgotten(tmp_path: Path) -> None:
 
 
 def test_idle_child_looks_after_its_models_while_it_waits() -> None:
-    requests = warm_child.queue.SimpleQueue[warm_child.Message]()
+    requests = worker_child.queue.SimpleQueue[worker_child.Message]()
 
     class LooksOnce:
         pause = 0.01
@@ -119,4 +119,4 @@ def test_idle_child_looks_after_its_models_while_it_waits() -> None:
             requests.put({"kind": "shutdown"})
             assert is_wanted()
 
-    assert warm_child._next_request(requests, LooksOnce()) == {"kind": "shutdown"}  # type: ignore[arg-type]
+    assert worker_child._next_request(requests, LooksOnce()) == {"kind": "shutdown"}  # type: ignore[arg-type]

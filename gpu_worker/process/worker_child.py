@@ -1,6 +1,6 @@
 """The warm child: one process per worker that runs flow runs one after another, its models resident.
 
-Started by `gpu_worker.process.child_process` as `python -m gpu_worker.process.warm_child PARENT_PID [BIRTH]`, BIRTH
+Started by `gpu_worker.process.child_process` as `python -m gpu_worker.process.worker_child PARENT_PID [BIRTH]`, BIRTH
 being what its parent knows of it (`Birth`, as JSON). It reads requests from standard input and writes
 replies to what was its standard output, one JSON object a line (what flows print goes to standard error). The end of
 its input is its own end: no child outlives its parent.
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from prefect.flows import Flow
 
     from configs.settings.settings import Settings
-    from gpu_worker.process.warmth import ModelPreloader
+    from gpu_worker.process.preloading import ModelPreloader
+
 
 ABANDON_SIGNAL = signal.SIGUSR1
 PROBLEM_CHARACTERS = 4000  # keeps a reply, escaped, far below the 64 KiB that the parent reads as a line
@@ -83,7 +84,7 @@ def main() -> int:
 
     settings = load_settings()
 
-    from gpu_worker.monitor.log_fields import shared_fields
+    from gpu_worker.monitor.log_lines import shared_fields
     from gpu_worker.monitor.logs import use_logs
 
     use_logs(settings)
@@ -100,10 +101,9 @@ def _live(
     import gpu_worker.shard.shard_run  # noqa: F401 - likewise
     from gpu_worker.device import telemetry
     from gpu_worker.device.runtime import get_runtime
-    from gpu_worker.monitor.cold_start import cold_start
+    from gpu_worker.device.telemetry import cold_start
     from gpu_worker.monitor.logs import use_logs
-    from gpu_worker.process.child_report import Reporter
-    from gpu_worker.process.warmth import ModelPreloader
+    from gpu_worker.process.preloading import ModelPreloader
 
     use_logs(settings, prints=True)  # again, as Prefect has set up logging meanwhile
 
@@ -116,7 +116,11 @@ def _live(
     gc.collect()
     gc.freeze()
     cold_start.imported()
-    with Reporter(lambda samples: replies.send(kind="figures", samples=samples)) if birth.figures else nullcontext():
+    with (
+        telemetry.Reporter(lambda samples: replies.send(kind="figures", samples=samples))
+        if birth.figures
+        else nullcontext()
+    ):
         problem = warmth.begin()
         cold_start.ready()
         replies.send(kind="ready", problem=problem and _shortened(problem))
@@ -144,8 +148,8 @@ class Replies:
 
 def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, warmth: "ModelPreloader") -> None:
     """Until told to shut down, or until a flow run was abandoned."""
-    from gpu_worker.monitor.cold_start import cold_start
-    from gpu_worker.monitor.log_fields import shared_fields
+    from gpu_worker.device.telemetry import cold_start
+    from gpu_worker.monitor.log_lines import shared_fields
 
     while True:
         request = _next_request(requests, warmth)

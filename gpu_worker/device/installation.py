@@ -1,13 +1,33 @@
-"""What this process makes images with: said in every image, so that one can tell later why another comes out."""
+"""The installation that this process runs in: its versions, and whether it can compute images."""
 
 import platform
 import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from gpu_worker.device.device import Device
+
+MISSING = (
+    "This installation cannot compute images: install `pixelmill[worker]`, or let the workers of a fleet do it "
+    "(PREFECT_API_URL)."
+)
+
+
+def installed_version() -> str:
+    """Pixelmill's version; `unknown` where it runs from a folder that is not installed."""
+    try:
+        return version("pixelmill")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def can_compute() -> bool:
+    """Whether the libraries of the extra `worker` are installed. Imports none of them."""
+    return find_spec("torch") is not None
+
 
 DEVICE = "device"
 PLATFORM = "platform"

@@ -7,7 +7,7 @@ import pytest
 
 from configs.catalogues.models import ModelRef
 from configs.settings.settings import Settings
-from gpu_worker.process.warmth import AT_ONCE_SECONDS, ModelPreloader
+from gpu_worker.process.preloading import AT_ONCE_SECONDS, ModelPreloader
 
 RED, BLUE, GREEN = (ModelRef(name, "cutout") for name in ("red", "blue", "green"))
 DAY, NIGHT = datetime(2026, 6, 3, 12, tzinfo=UTC), datetime(2026, 6, 3, 23, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from configs.catalogues.models import ModelRef
-from gpu_worker.device.working_sizes import PATIENCE, BatchPlan, BatchSizeCache, MemoryKey, memory_key
+from gpu_worker.device.batch_sizes import PATIENCE, BatchPlan, BatchSizeCache, MemoryKey, memory_key
 from steps.contract import MemoryFallback
 from steps.generate import Generate
 from steps.upscale import Upscale
@@ -60,7 +60,7 @@ def test_what_takes_no_memory_makes_no_other_kind() -> None:
 @pytest.mark.parts
 def test_the_digest_is_the_same_in_every_process() -> None:
     code = (
-        "from steps.upscale import Upscale; from gpu_worker.device.working_sizes import memory_key\n"
+        "from steps.upscale import Upscale; from gpu_worker.device.batch_sizes import memory_key\n"
         "from tests.support.fake_steps import frames\n"
         f"print(memory_key(Upscale(model='m'), frames(1, (64, 64))[0], {DIGESTS!r}).digest)"
     )
