@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from steps.engines.realesrgan_compat import realesrgan
+from steps.engines.realesrgan_engine import realesrgan
 
 UPSCALER_FILE = Path(__file__).parent / "models" / "upscaler-x4.pth"
 UPSCALER_SHAPE: dict[str, Any] = {

@@ -5,10 +5,8 @@ from PIL import Image
 from pydantic import Field
 from typing_extensions import override
 
-from steps.contract import StepResult
-from steps.pixels.alpha import flatten
-from steps.pixels.color import Color, rgb
-from steps.transform import Transform
+from steps.contract import StepResult, Transform
+from steps.pixels.colors import Color, flatten, rgb
 
 
 class Backdrop(Transform):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
 from configs.documents.fields import Item, ItemFile
@@ -145,6 +146,22 @@ class Step(BaseModel):
 
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
         """Computes one result per frame, in order. Raising fails the whole micro-batch, which is then halved."""
+        raise NotImplementedError
+
+
+class Transform(Step):
+    """Base of steps that make one image from one image, without a model."""
+
+    @override
+    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        results = []
+        for frame in frames:
+            if frame.image is None:
+                raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
+            results.append(self.transform(frame.image))
+        return results
+
+    def transform(self, image: Image.Image) -> StepResult:
         raise NotImplementedError
 
 

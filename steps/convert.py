@@ -6,10 +6,8 @@ from PIL import Image
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from steps.contract import Encoding, ImageFormat, StepResult
-from steps.pixels.alpha import flatten
-from steps.pixels.color import Color, rgb
-from steps.transform import Transform
+from steps.contract import Encoding, ImageFormat, StepResult, Transform
+from steps.pixels.colors import Color, flatten, rgb
 
 WITHOUT_ALPHA = ("jpeg",)
 ALWAYS_LOSSY = ("jpeg", "avif")  # AVIF codes in another color space: even its best quality is off by a level or two

@@ -13,7 +13,7 @@ from configs.documents.fields import Item, ItemFile
 from steps.contract import Fact, Frame, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, ImageRequest, Sampling, painted_steps
 from steps.pixels import masks
-from steps.pixels.alpha import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
+from steps.pixels.colors import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
 from steps.pixels.sizes import crop, pad_to_multiple, padded_size
 
 NEUTRAL = (127, 127, 127)  # what the model sees behind transparent pixels: no color that it could carry over

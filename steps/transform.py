@@ -1,6 +1,6 @@
 """resize, pad and trim: other sizes without a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -8,9 +8,8 @@ from PIL import Image
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import override
 
-from steps.contract import Fact, Frame, Step, StepContext, StepResult
-from steps.pixels.alpha import OPAQUE, alpha_of
-from steps.pixels.color import rgb
+from steps.contract import Fact, StepResult, Transform
+from steps.pixels.colors import OPAQUE, alpha_of, rgb
 from steps.pixels.sizes import checked_size
 
 MAX_SIDE = 16_384
@@ -21,22 +20,6 @@ def _backdrop(color: str) -> str:
     if color != TRANSPARENT:
         rgb(color)
     return color
-
-
-class Transform(Step):
-    """Base: one image in, one image out, without a model."""
-
-    @override
-    def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        results = []
-        for frame in frames:
-            if frame.image is None:
-                raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
-            results.append(self.transform(frame.image))
-        return results
-
-    def transform(self, image: Image.Image) -> StepResult:
-        raise NotImplementedError
 
 
 class Resize(Transform):

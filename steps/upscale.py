@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
 from steps.contract import Frame, MemoryFallback, Step, StepContext, StepResult
-from steps.pixels.alpha import bleed
+from steps.pixels.colors import bleed
 from steps.pixels.sizes import checked_size, crop, pad_to
 from steps.side_by_side import side_by_side
 

@@ -14,7 +14,7 @@ from starter.dataset import HELD_OUT_SEED
 from starter.measures.generation import Painted
 from starter.measures.subject import overlap, subject_mask
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, draw_sprite
-from steps.engines.late_pymatting import late_pymatting
+from steps.engines.rembg_engine import late_pymatting
 
 CUTOUT_FILE = Path(__file__).parent.parent / "models" / "cutout.onnx"
 

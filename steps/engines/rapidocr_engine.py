@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from steps.judging import RecognizedLine
+from steps.judge import RecognizedLine
 from steps.side_by_side import on_device
 
 # Names of weights that the package brings along -> its files that find text and that read it.

@@ -6,12 +6,12 @@ from PIL import Image
 
 from configs.documents.problems import did_you_mean
 from steps.contract import Fact
-from steps.facts import colors, comparison, flaws, geometry, likeness, shape, tiles, tone
+from steps.facts import colors, comparison, flaws, likeness, shape
 from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View
 
 _MEASURES: tuple[FactMeasure, ...] = tuple(
-    each for subject in (geometry, shape, tone, colors, flaws, tiles, likeness, comparison) for each in subject.MEASURES
+    each for subject in (shape, colors, flaws, likeness, comparison) for each in subject.MEASURES
 )
 
 FACTS: Mapping[str, FactSpec] = {spec.name: spec for each in _MEASURES for spec in each.specs}

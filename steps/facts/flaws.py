@@ -8,8 +8,8 @@ from PIL import Image
 
 from steps.contract import Fact
 from steps.facts.spec import FactMeasure, FactSpec
-from steps.facts.view import View
-from steps.pixels.alpha import OPAQUE
+from steps.facts.view import View, of_one_size, visible
+from steps.pixels.colors import OPAQUE
 from steps.pixels.masks import Mask
 
 SECOND_DIFFERENCES = tuple(
@@ -69,6 +69,74 @@ def _excess_at_blocks(luma: NDArray[np.int16], subject: Mask, first: int) -> flo
     return float((across - within) / (across + within + 1))
 
 
+WITHIN = 250  # alpha of 255 from which a reduced pixel holds nothing but the subject
+LENGTH = 0.07  # of the image's side: a shorter line is a detail
+ALONG = 0.7  # of the line: a tile's border goes all along it, save where dark or light pixels are clipped
+RINGING = 0.05  # of the source's own contrast: what enlarging an edge changes beside it
+EDGE = 40  # levels of contrast from which an edge in the source hides what happens at it
+
+
+def _seam(view: View) -> Mapping[str, Fact]:
+    assert view.source is not None
+    pair = of_one_size(view.image, view.source)
+    ours, theirs = (np.asarray(image.convert("RGB")).sum(axis=2, dtype=np.int16) for image in pair)
+    inside = np.ones(ours.shape, dtype=np.bool_)
+    for image in pair:
+        if image.mode == "RGBA":
+            inside &= np.asarray(image.getchannel("A")) >= WITHIN
+    # What the image shows is in the source as well: in the difference only what the step itself did is left.
+    change, shown = (ours - theirs) / np.float32(3), theirs / np.float32(3)
+    turned = (np.ascontiguousarray(plane.T) for plane in (change, shown, inside))
+    return {"seam": max(_greatest_mark(change, shown, inside), _greatest_mark(*turned))}
+
+
+def _greatest_mark(change: NDArray[np.float32], shown: NDArray[np.float32], inside: Mask) -> float:
+    """Of all lines between two columns: the greatest mark that the change leaves along ALONG of it, levels of 255.
+
+    A mark is a step from one side to the other, or a streak: both pixels at the line against those beside them.
+    """
+    if change.shape[1] < 4:
+        return 0.0
+    # Of each line, the two pixels before it and the two after it.
+    first, second, third, fourth = (change[:, start : change.shape[1] - 3 + start] for start in range(4))
+    step = np.abs(third + fourth - first - second) / 2
+    streak = np.abs(second + third - first - fourth) / 2
+    span = _span(shown)
+    marks = np.maximum(step, streak) - RINGING * span
+    within = inside[:, :-3] & inside[:, 1:-2] & inside[:, 2:-1] & inside[:, 3:] & (span < EDGE)
+    rows = np.count_nonzero(within, axis=0)
+    lines = np.flatnonzero(rows >= max(2, LENGTH * change.shape[0]))
+    if not lines.size:
+        return 0.0
+    marks = np.sort(np.where(within, marks, np.inf)[:, lines], axis=0)
+    weakest = ((1 - ALONG) * (rows[lines] - 1)).astype(np.intp)
+    return max(0.0, float(marks[weakest, np.arange(lines.size)].max()))
+
+
+def _span(shown: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The contrast among the six pixels around each line."""
+    import cv2
+
+    window = np.ones((1, 6), np.uint8)
+    light = cv2.dilate(shown, window, anchor=(2, 0), borderType=cv2.BORDER_REPLICATE)
+    dark = cv2.erode(shown, window, anchor=(2, 0), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray((light - dark)[:, 1:-2])
+
+
+def _wrap_seam(view: View) -> Mapping[str, Fact]:
+    pixels = visible(view.image)
+    return {"wrap_seam": max(_across_edges(pixels), _across_edges(pixels.transpose(1, 0, 2)))}
+
+
+def _across_edges(pixels: NDArray[np.int16]) -> float:
+    """The step from the last column to the first, over the ordinary step between columns."""
+    if pixels.shape[1] < 2:
+        return 0.0
+    across = np.abs(pixels[:, 0] - pixels[:, -1]).mean()
+    ordinary = np.abs(np.diff(pixels, axis=1)).mean()
+    return float(across / (ordinary + 1))
+
+
 MEASURES = (
     FactMeasure(
         (
@@ -96,5 +164,35 @@ MEASURES = (
             ),
         ),
         _blocking,
+    ),
+    FactMeasure(
+        (
+            FactSpec(
+                "seam",
+                float,
+                0,
+                OPAQUE,
+                "The most visible border of tiles that the step drew: the line between two rows or columns at which "
+                "the change from the image that the step was given makes the greatest step or streak along 70 % of its "
+                "length within the subject; levels of 255. Up to 1: none; from about 4 one sees it.",
+                always=False,
+                reads_source=True,
+            ),
+        ),
+        _seam,
+    ),
+    FactMeasure(
+        (
+            FactSpec(
+                "wrap_seam",
+                float,
+                0,
+                OPAQUE,
+                "Whether the image tiles: the mean step from its last row or column to its first, the worse of the "
+                "two, divided by one more than the mean step between neighbors. Around 1 and below: no seam shows.",
+                always=False,
+            ),
+        ),
+        _wrap_seam,
     ),
 )

@@ -7,8 +7,14 @@ import numpy as np
 from steps.contract import Fact
 from steps.facts.spec import FactMeasure, FactSpec
 from steps.facts.view import View
-from steps.pixels.alpha import OPAQUE
+from steps.pixels.colors import OPAQUE
 from steps.pixels.masks import Mask, enclosed_area
+
+
+def _frame(view: View) -> Mapping[str, Fact]:
+    width, height = view.image.size
+    return {"width": width, "height": height, "aspect": width / height}
+
 
 SPECK = 0.0005  # of the image's area: a smaller part of the subject, or hole in it, is noise and does not count
 SOFT_FROM, SOFT_TO = 13, 242  # alpha of 5 % … 95 %: networks leave alphas of 1 … 3 where nothing is
@@ -64,6 +70,14 @@ def _box(view: View) -> Mapping[str, Fact]:
 
 
 MEASURES = (
+    FactMeasure(
+        (
+            FactSpec("width", int, 1, None, "Pixels."),
+            FactSpec("height", int, 1, None, "Pixels."),
+            FactSpec("aspect", float, 0, None, "Width divided by height."),
+        ),
+        _frame,
+    ),
     FactMeasure(
         (
             FactSpec("has_alpha", bool, None, None, "Whether any pixel is transparent in the least."),

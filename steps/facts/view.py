@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steps.pixels.alpha import OPAQUE, SUBJECT, Plane, alpha_of, flatten
-from steps.pixels.color import RGB
+from steps.pixels.colors import OPAQUE, RGB, SUBJECT, Plane, alpha_of, flatten
 from steps.pixels.masks import Mask
 
 Box = tuple[int, int, int, int]  # left, top, width, height, pixels
@@ -118,3 +117,10 @@ def on_gray(image: Image.Image) -> Image.Image:
 def visible(image: Image.Image) -> NDArray[np.int16]:
     """Shape (height, width, 4): colors multiplied by alpha, and alpha, all 0 … 255. Hidden colors are 0."""
     return np.asarray(image.convert("RGBA").convert("RGBa")).astype(np.int16)
+
+
+def of_one_size(image: Image.Image, source: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Both, each side reduced to the shorter of the two: enlarging adds nothing that could be compared."""
+    size = min(image.width, source.width), min(image.height, source.height)
+    ours, theirs = (each if each.size == size else each.resize(size, Image.Resampling.BOX) for each in (image, source))
+    return ours, theirs

@@ -8,7 +8,7 @@ from configs.documents.problems import check
 from configs.documents.yaml_source import parse_yaml
 from configs.recipe.recipe import Recipe
 from configs.settings.settings import Settings
-from steps.judging import MEASURES
+from steps.judge import MEASURES
 from steps.recipe import resolve_program
 from tests.support import ROOT
 

@@ -111,22 +111,22 @@ def models(request: pytest.FixtureRequest) -> dict[str, Any]:
 
     def classifier() -> Any:
         from starter.classifier import CLASSIFIER_FILE
-        from steps.engines.sprite_engine import load
+        from starter.engine import load
 
         return load(str(CLASSIFIER_FILE), {}, "cpu")
 
     def clip() -> Any:
-        from steps.engines.clip_engine import load
+        from steps.engines.judge_engines import load_clip as load
 
         return load(str(request.getfixturevalue("clip_folder")), {}, "cpu")
 
     def aesthetic() -> Any:
-        from steps.engines.aesthetic_engine import load
+        from steps.engines.judge_engines import load_aesthetic as load
 
         return load(str(request.getfixturevalue("aesthetic_file")), {}, "cpu")
 
     def nsfw() -> Any:
-        from steps.engines.image_classifier_engine import load
+        from steps.engines.judge_engines import load_image_classifier as load
 
         return load(str(request.getfixturevalue("nsfw_folder")), {}, "cpu")
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from steps.inpaint import Inpaint
 from steps.pixels import masks
-from steps.pixels.alpha import alpha_of
+from steps.pixels.colors import alpha_of
 from tests.steps import images
 from tests.steps.conftest import Context
 

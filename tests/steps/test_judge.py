@@ -9,8 +9,7 @@ from configs.catalogues.models import ModelRef
 from configs.documents.problems import InvalidInput
 from configs.recipe.recipe import Recipe
 from steps.contract import Frame
-from steps.judge import Judge
-from steps.judging import MEASURES, RecognizedLine
+from steps.judge import MEASURES, Judge, RecognizedLine
 from steps.recipe import resolve_program
 from tests.steps import images
 from tests.steps.conftest import Context

@@ -153,14 +153,14 @@ def test_what_breaks_off_in_the_middle_leaves_nothing_behind(relief: MemoryFallb
 def test_without_accelerate_there_is_no_offloading(
     diffusion: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from steps.engines import diffusers_relief
+    from steps.engines import diffusers_engine
 
-    monkeypatch.setattr(diffusers_relief, "find_spec", lambda name: None)
-    diffusers_relief._has_accelerate.cache_clear()
+    monkeypatch.setattr(diffusers_engine, "find_spec", lambda name: None)
+    diffusers_engine._has_accelerate.cache_clear()
     try:
         assert [diffusion.reliefs, diffusion.reliefs] == [(MemoryFallback.TILE,)] * 2
     finally:
-        diffusers_relief._has_accelerate.cache_clear()
+        diffusers_engine._has_accelerate.cache_clear()
     assert [record.message for record in caplog.records if "accelerate" in record.message] == [
         "Images too large for the device are not tried with parts of the model kept off it: that needs the package "
         "accelerate, which comes with pixelmill[cuda]."

@@ -124,7 +124,7 @@ def test_soft_edges_are_the_same_compiled(tmp_path: Path) -> None:
 import json, sys
 import numpy as np
 from PIL import Image
-from steps.engines.late_pymatting import late_pymatting
+from steps.engines.rembg_engine import late_pymatting
 with late_pymatting():
     from rembg import bg
 pixels = np.asarray(Image.open(sys.argv[1])) / 255

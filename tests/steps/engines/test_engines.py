@@ -9,15 +9,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from configs.catalogues.models import ModelCatalogue
 from configs.settings.settings import Settings
+from starter.engine import SpriteOptions
 from steps.engines import diffusers_engine
-from steps.engines.aesthetic_engine import AestheticOptions
-from steps.engines.clip_engine import ClipOptions
 from steps.engines.diffusers_engine import DiffusersOptions
-from steps.engines.image_classifier_engine import ImageClassifierOptions
+from steps.engines.judge_engines import AestheticOptions, ClipOptions, ImageClassifierOptions
 from steps.engines.rapidocr_engine import RapidOcrOptions
 from steps.engines.realesrgan_engine import RealesrganOptions
 from steps.engines.rembg_engine import RembgOptions
-from steps.engines.sprite_engine import SpriteOptions
 from tests.steps import images
 from tests.steps.conftest import Context
 

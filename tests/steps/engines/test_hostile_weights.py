@@ -10,15 +10,13 @@ from typing import Any
 
 import pytest
 
+from starter.engine import load as load_sprite_classifier
 from steps.engines import (
-    aesthetic_engine,
-    clip_engine,
     diffusers_engine,
-    image_classifier_engine,
     realesrgan_engine,
     rembg_engine,
-    sprite_engine,
 )
+from steps.engines.judge_engines import load_aesthetic, load_clip, load_image_classifier
 from tests.support import tiny_models
 
 
@@ -291,7 +289,7 @@ def test_a_pickle_is_no_classifier(tmp_path: Path, marker: Path) -> None:
 def test_an_aesthetic_head_is_read_as_tensors_only(tmp_path: Path, marker: Path, name: str) -> None:
     torch_file(tmp_path / name, marker)
     with pytest.raises(Exception, match=r"(?i)weights.only|header"):
-        aesthetic_engine.load(str(tmp_path / name), {}, "cpu")
+        load_aesthetic(str(tmp_path / name), {}, "cpu")
     assert not marker.exists()
 
 
@@ -301,7 +299,7 @@ def test_a_judge_is_never_unpickled(role: str, request: pytest.FixtureRequest, t
     folder = shutil.copytree(request.getfixturevalue(f"{role}_folder"), tmp_path / "model")
     (folder / "model.safetensors").unlink()
     torch_file(folder / "pytorch_model.bin", marker)
-    load = {"clip": clip_engine.load, "nsfw": image_classifier_engine.load}[role]
+    load = {"clip": load_clip, "nsfw": load_image_classifier}[role]
     with pytest.raises(FileNotFoundError, match="safetensors"):
         load(str(folder), {}, "cpu")
     assert not marker.exists()
@@ -313,7 +311,7 @@ def test_code_beside_a_classifier_is_not_run(nsfw_folder: Path, tmp_path: Path, 
     write_code(folder / "evil.py", marker)
     edit(folder / "config.json", auto_map={"AutoModelForImageClassification": "evil.Net", "AutoConfig": "evil.Net"})
     edit(folder / "preprocessor_config.json", auto_map={"AutoImageProcessor": "evil.Net"})
-    assert image_classifier_engine.load(str(folder), {}, "cpu")
+    assert load_image_classifier(str(folder), {}, "cpu")
     assert not marker.exists()
 
 
@@ -346,11 +344,11 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[object]:
         (rembg_engine.load, "u2net"),
         (rembg_engine.load, "https://evil.example/cutout.onnx"),
         (realesrgan_engine.load, "https://evil.example/upscaler.pth"),
-        (clip_engine.load, "nobody/no-such-model"),
-        (clip_engine.load, "https://evil.example/clip"),
-        (image_classifier_engine.load, "nobody/no-such-model"),
-        (aesthetic_engine.load, "https://evil.example/head.pth"),
-        (sprite_engine.load, "https://evil.example/classifier.safetensors"),
+        (load_clip, "nobody/no-such-model"),
+        (load_clip, "https://evil.example/clip"),
+        (load_image_classifier, "nobody/no-such-model"),
+        (load_aesthetic, "https://evil.example/head.pth"),
+        (load_sprite_classifier, "https://evil.example/classifier.safetensors"),
     ],
 )
 def test_missing_weights_are_not_fetched(load: Any, source: str, asked: list[object], tmp_path: Path) -> None:

@@ -8,15 +8,13 @@ import pytest
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
+from starter.engine import load as load_sprite_classifier
+from starter.engine import named_in
 from steps.engines import (
-    aesthetic_engine,
-    clip_engine,
-    image_classifier_engine,
     rapidocr_engine,
-    sprite_engine,
 )
-from steps.engines.sprite_engine import named_in
-from steps.pixels.alpha import with_alpha
+from steps.engines.judge_engines import load_aesthetic, load_clip, load_image_classifier
+from steps.pixels.colors import with_alpha
 from tests.steps import images
 from tests.steps.engines import tiny_judges
 
@@ -48,7 +46,7 @@ def test_what_a_prompt_names(prompt: str, named: tuple[str | None, str | None]) 
 def sprites() -> Any:
     from starter.classifier import CLASSIFIER_FILE
 
-    return sprite_engine.load(str(CLASSIFIER_FILE), {}, "cpu")
+    return load_sprite_classifier(str(CLASSIFIER_FILE), {}, "cpu")
 
 
 def sprite(thing: str, color: str, size: int = 64, background: str = "striped") -> Any:
@@ -88,9 +86,9 @@ def test_an_image_without_a_subject_shows_nothing(sprites: Any) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path, aesthetic_file: Path) -> None:
     with pytest.raises(ValueError, match="another network"):
-        sprite_engine.load(str(aesthetic_file), {}, "cpu")
+        load_sprite_classifier(str(aesthetic_file), {}, "cpu")
     with pytest.raises(FileNotFoundError, match="is no file"):
-        sprite_engine.load(str(tmp_path / "none"), {}, "cpu")
+        load_sprite_classifier(str(tmp_path / "none"), {}, "cpu")
 
 
 # -- CLIP ------------------------------------------------------------------------------------------------------------
@@ -118,19 +116,20 @@ def test_clip_reads_as_much_of_a_prompt_as_it_can(models: dict[str, Any]) -> Non
 
 
 def test_a_missing_model_is_explained(tmp_path: Path) -> None:
-    for engine in (clip_engine, image_classifier_engine):
+    for load in (load_clip, load_image_classifier):
         with pytest.raises(FileNotFoundError, match="put the model's folder there"):
-            engine.load(str(tmp_path / "none"), {}, "cpu")
+            load(str(tmp_path / "none"), {}, "cpu")
         with pytest.raises(FileNotFoundError, match="allow_download"):
-            engine.load(str(tmp_path), {}, "cpu")
+            load(str(tmp_path), {}, "cpu")
 
 
 @pytest.mark.parametrize(
-    "engine", [clip_engine, image_classifier_engine, aesthetic_engine, sprite_engine, rapidocr_engine]
+    "load",
+    [load_clip, load_image_classifier, load_aesthetic, load_sprite_classifier, rapidocr_engine.load],
 )
-def test_unknown_options_are_refused(engine: Any, tmp_path: Path) -> None:
+def test_unknown_options_are_refused(load: Any, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="no_such_option"):
-        engine.load(str(tmp_path), {"no_such_option": 1}, "cpu")
+        load(str(tmp_path), {"no_such_option": 1}, "cpu")
 
 
 # -- aesthetic heads -------------------------------------------------------------------------------------------------
@@ -142,7 +141,7 @@ def test_a_head_is_its_layers_in_the_order_of_their_numbers(tmp_path: Path, acti
 
     layers = tiny_judges.aesthetic_layers()
     torch.save(layers, tmp_path / "head.pth")
-    head = aesthetic_engine.load(str(tmp_path / "head.pth"), {"activation": activation}, "cpu")
+    head = load_aesthetic(str(tmp_path / "head.pth"), {"activation": activation}, "cpu")
     vector = np.linspace(-1, 1, tiny_judges.CLIP_WIDTH, dtype=np.float32)
 
     value = torch.from_numpy(vector)
@@ -156,7 +155,7 @@ def test_a_single_layer_without_a_name_is_a_head(tmp_path: Path) -> None:
     import torch
 
     torch.save({"weight": torch.ones(1, 4), "bias": torch.tensor([0.5])}, tmp_path / "linear.pth")
-    head = aesthetic_engine.load(str(tmp_path / "linear.pth"), {}, "cpu")
+    head = load_aesthetic(str(tmp_path / "linear.pth"), {}, "cpu")
     assert head.scores([np.full(4, 0.5, np.float32)]) == [2.5]
 
 
@@ -181,7 +180,7 @@ def test_other_networks_are_no_heads(tmp_path: Path, shapes: dict[str, tuple[int
 
     torch.save({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "head.pth")
     with pytest.raises(ValueError, match=message):
-        aesthetic_engine.load(str(tmp_path / "head.pth"), {}, "cpu")
+        load_aesthetic(str(tmp_path / "head.pth"), {}, "cpu")
 
 
 # -- image classifiers -----------------------------------------------------------------------------------------------
@@ -189,7 +188,7 @@ def test_other_networks_are_no_heads(tmp_path: Path, shapes: dict[str, tuple[int
 
 def test_the_shares_of_several_labels_are_added(nsfw_folder: Path) -> None:
     def share(*labels: str) -> float:
-        model = image_classifier_engine.load(str(nsfw_folder), {"labels": labels}, "cpu")
+        model = load_image_classifier(str(nsfw_folder), {"labels": labels}, "cpu")
         return model.shares([images.noise(50, 40)])[0]
 
     assert share("nsfw") + share("suggestive") == pytest.approx(share("suggestive", "NSFW"), abs=1e-6)
@@ -199,7 +198,7 @@ def test_the_shares_of_several_labels_are_added(nsfw_folder: Path) -> None:
 
 def test_an_unknown_label_is_answered_with_the_models_own(nsfw_folder: Path) -> None:
     with pytest.raises(ValueError, match="no label porn: choose `labels` among normal, suggestive, NSFW"):
-        image_classifier_engine.load(str(nsfw_folder), {"labels": ["porn"]}, "cpu")
+        load_image_classifier(str(nsfw_folder), {"labels": ["porn"]}, "cpu")
 
 
 # -- text ------------------------------------------------------------------------------------------------------------

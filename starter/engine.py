@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from steps.judging import Match
-from steps.pixels.alpha import OPAQUE, SUBJECT, alpha_of
+from steps.judge import Match
+from steps.pixels.colors import OPAQUE, SUBJECT, alpha_of
 from steps.side_by_side import on_device
 
 # A subject in the sprites that the classifier learned from takes about four fifths of the picture's side. Cut-outs are

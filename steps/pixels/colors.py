@@ -1,0 +1,115 @@
+"""Colors as a recipe writes them: a name or hexadecimal digits."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+from pydantic import AfterValidator
+
+RGB = tuple[int, int, int]
+
+
+def rgb(color: str) -> RGB:
+    """Red, green and blue, 0 … 255. Raises ValueError for anything but an opaque CSS color name or `#rrggbb`."""
+    try:
+        channels = ImageColor.getrgb(color)
+    except ValueError:
+        raise ValueError(f"{color!r} is no color: write a name such as 'white' or digits such as '#ff8800'") from None
+    if len(channels) == 4 and channels[3] != 255:
+        raise ValueError(f"{color!r} is not opaque: leave its alpha digits out")
+    return channels[0], channels[1], channels[2]
+
+
+def _checked(color: str) -> str:
+    rgb(color)
+    return color
+
+
+Color = Annotated[str, AfterValidator(_checked)]
+
+
+OPAQUE = 255
+SUBJECT = 128  # from here on a pixel belongs to the subject: more than half opaque
+
+Plane = NDArray[np.uint8]
+
+
+def alpha_of(image: Image.Image) -> Plane:
+    """Alpha, shape (height, width), 0 … 255; all 255 for an image without alpha."""
+    if image.mode == "RGBA":
+        return np.asarray(image.getchannel("A"))
+    return np.full((image.height, image.width), OPAQUE, dtype=np.uint8)
+
+
+def with_alpha(image: Image.Image, alpha: Plane) -> Image.Image:
+    """RGBA with the image's colors as they are, also under transparent pixels."""
+    result = image.convert("RGB")
+    result.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
+    return result
+
+
+def flatten(image: Image.Image, color: RGB) -> Image.Image:
+    """RGB: the image laid over a color. An RGB image comes back as it is."""
+    if image.mode != "RGBA":
+        return image
+    backdrop = Image.new("RGBA", image.size, (*color, OPAQUE))
+    return Image.alpha_composite(backdrop, image).convert("RGB")
+
+
+def bleed(image: Image.Image, from_alpha: int = SUBJECT) -> Image.Image:
+    """RGB in which every pixel of an alpha below `from_alpha` takes the color of the nearest one that has it.
+
+    What a network or a filter then mixes into the subject's edge is the subject's own color, not whatever lies under
+    transparent pixels. Nearest by the chamfer distance transform with labels (Borgefors 1986), as OpenCV has it.
+    """
+    import cv2
+
+    colors, alpha = np.asarray(image.convert("RGB")), alpha_of(image)
+    source = alpha >= min(from_alpha, int(alpha.max(initial=0)))  # a faint image still has its most opaque pixels
+    if source.all() or not alpha.any():
+        return image.convert("RGB")
+    _, labels = cv2.distanceTransformWithLabels(
+        (~source).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    palette = np.zeros((int(labels.max()) + 1, 3), dtype=np.uint8)
+    palette[labels[source]] = colors[source]
+    return Image.fromarray(palette[labels])
+
+
+BITS = 5  # of each channel: colors that agree in them are taken as one, which stands for their mean
+
+
+def palette_distance(image: Image.Image, palette: Sequence[RGB]) -> float | None:
+    """Mean CIEDE2000 distance of the pixels to the nearest color of the palette, weighed by alpha.
+
+    0: all pixels have a color of the palette; 1 is about what an eye can just tell apart, black and white are 100
+    apart. None for an image without any visible pixel. Sharma, Wu, Dalal 2005; sRGB under D65.
+    """
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    colors, weights = _colors(image)
+    if not weights.size:
+        return None
+    lab = rgb2lab(colors / OPAQUE)
+    nearest = np.full(len(lab), np.inf)
+    for color in rgb2lab(np.array(palette, dtype=np.float64) / OPAQUE):
+        nearest = np.minimum(nearest, deltaE_ciede2000(lab, color[None]))
+    return float(np.average(nearest, weights=weights))
+
+
+def _colors(image: Image.Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The image's distinct colors (n, 3), 0 … 255, and the alpha that each has in total, always more than 0.
+
+    A photograph has hundreds of thousands of colors, and a distance to each color of a palette costs half a
+    microsecond; grouped they are at most 32,768.
+    """
+    channels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    alpha = alpha_of(image).reshape(-1).astype(np.float64)
+    high = channels.astype(np.int64) >> (8 - BITS)
+    groups = (high[:, 0] << 2 * BITS) | (high[:, 1] << BITS) | high[:, 2]
+    weights = np.bincount(groups, alpha, 1 << 3 * BITS).astype(np.float64)
+    used = weights > 0
+    sums = [np.bincount(groups, alpha * channels[:, channel], 1 << 3 * BITS)[used] for channel in range(3)]
+    return np.stack(sums, axis=-1) / weights[used, None], weights[used]
