@@ -74,7 +74,7 @@ def _belongs(process: psutil.Process, home: Path) -> bool:
 
 def _part(command: list[str]) -> Part | None:
     words = set(command)
-    if "flows.prefect_api.server_process" in words:
+    if "flows.prefect_api.server" in words:
         return Part.SERVER
     if "gpu_worker.process.worker_child" in words:
         return Part.CHILD

@@ -15,14 +15,12 @@ from pydantic import BaseModel, Field
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import stem_of
 from configs.settings.settings import Settings
-from flows.burst.artifacts import progress_artifact, publish_report
+from flows.burst.artifacts import progress_artifact, publish_report, publish_waiting
 from flows.burst.distinct import settle_repetitions
-from flows.burst.flow_end import state_of, with_ledger
-from flows.burst.form_flow import form_flow
-from flows.burst.review_table import publish_waiting
-from flows.burst.review_wait import has_expired, suspend_for_review
-from flows.burst.revive import REVIVED
+from flows.burst.form_flow import form_flow, state_of, with_ledger
+from flows.burst.review import has_expired, suspend_for_review
 from flows.burst.shard_watch import Ending, ProgressReport, ShardWatch
+from flows.burst.supervisor import REVIVED
 from flows.burst.webhook import WebhookError, event_of, send_webhook
 from flows.job.job_named import job_named
 from flows.job.plan import continue_job, job_identity, read_plan_request, start_job

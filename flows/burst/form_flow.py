@@ -1,11 +1,26 @@
-"""Flows whose parameters are a form: a flat pydantic model that the Prefect UI shows and the API enforces."""
+"""Flows that people start from a form in Prefect: how they begin, and how they end."""
 
 import inspect
 from collections.abc import Callable
+from contextlib import closing
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
-from prefect import Flow, State, flow
+from prefect import Flow, State, flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel, Field
+
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings, load_settings
+from flows.report.report import Summary
+from gpu_worker.monitor.logs import use_logs
+from storage.ledger.database import LedgerError
+from storage.ledger.job_lease import JobIsRunning, JobTakenOver
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobStatus
+from storage.objects.artefacts import StoreError
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -53,3 +68,63 @@ def _signature(form: type[BaseModel]) -> inspect.Signature:
             )
         )
     return inspect.Signature(parameters)
+
+
+TAKEN_OVER = "TakenOver"  # the state of a burst whose job another one has
+MOST_DEATHS = 5  # of the processes of one flow run: an automation starts it again each time
+
+
+def with_ledger(work: Callable[[Ledger, Settings], State[Any]]) -> State[Any]:
+    """What `work` returns; what a person has to mend becomes a failed state whose message says it."""
+    if (deaths := _deaths()) >= MOST_DEATHS:
+        return Failed(
+            message=f"Its process has died {deaths} times in a row: the log of the bursts' worker says how. Mend what "
+            "ends it (memory?), then retry this flow run. What was recorded is not done again."
+        )
+    try:
+        settings = load_settings()
+        use_logs(settings)
+        with closing(Ledger(settings.resolved_ledger_url, patient=True)) as ledger:
+            return work(ledger, settings)
+    except InvalidInput as refusal:
+        return _refused(refusal)
+    except (JobIsRunning, LedgerError, StoreError) as error:
+        return Failed(message=str(error))
+    except JobTakenOver as error:
+        return Failed(message=str(error), name=TAKEN_OVER)
+
+
+def state_of(summary: Summary) -> State[Any]:
+    """The end of a job as Prefect shows it; its data is the summary."""
+    kind = {JobStatus.CANCELLED: Cancelled, JobStatus.FAILED: Failed}.get(JobStatus(summary.status), Completed)
+    items = summary.items
+    message = f"{items.done:,} of {items.total:,} images"
+    for count, word in ((items.failed, "failed"), (items.quarantined, "quarantined"), (items.pending, "pending")):
+        if count:
+            message += f", {count:,} {word}"
+    reasons = "; ".join(error.message for error in summary.errors)
+    return kind(message=f"{message}: {reasons}" if reasons else message, data=summary.model_dump(mode="json"))
+
+
+def _refused(refusal: InvalidInput) -> State[Any]:
+    logger = get_run_logger()
+    for problem in refusal.problems:
+        logger.error("%s", problem)
+    count = len(refusal.problems)
+    head = "Nothing was started. " + ("1 mistake" if count == 1 else f"{count} mistakes")
+    return Failed(message=f"{head}: " + "; ".join(str(problem) for problem in refusal.problems))
+
+
+def _deaths() -> int:
+    """How many processes of this flow run have died since it last reached an end of its own."""
+    if flow_run.run_count < 2:
+        return 0
+    with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(UUID(str(flow_run.id)))
+    deaths = 0
+    for state in sorted(states, key=lambda state: state.timestamp, reverse=True):
+        if state.is_crashed():
+            deaths += 1
+        elif state.is_final() or state.is_paused():  # one that waited for people has come to its end before
+            break
+    return deaths

@@ -1,13 +1,18 @@
-"""A person's decision about images that gates refused: checked against what the ledger holds, then recorded."""
+"""People's decisions about images that gates refused, and bursts that wait for them."""
 
 import difflib
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import NamedTuple
+import getpass
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 from configs.documents.problems import InvalidInput, Problem
+from configs.job.job import AtReview
+from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemState, Review, ReviewVerdict
+from storage.ledger.records import ItemState, JobRecord, JobStatus, Review, ReviewVerdict, Wait
 
 Wanted = Mapping[str, str | None]  # item -> fingerprint of the image that the person saw; None: the one that it has now
 
@@ -70,3 +75,161 @@ def _problems(
         if name in refused and seen is not None and seen != refused[name][0]:
             problems.append(Problem(name, "has another image by now: look at that one first"))
     return problems
+
+
+logger = logging.getLogger(__name__)
+
+# Prefect fails a flow run that nobody resumed. Before that, whoever looks after the jobs ends the wait in order.
+GRACE = timedelta(days=1)
+
+
+def login_name() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"
+
+
+def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> None:
+    """Suspends the flow run of this process if its job wants to wait and items do: raises Prefect's Pause then.
+
+    Returns where the burst has to end instead: nothing waits, it runs on no worker that could take it up again, or
+    another burst of the job waits already.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import State
+    from prefect.context import FlowRunContext
+    from prefect.exceptions import Abort, Pause
+    from prefect.states import Suspended
+    from prefect.utilities.engine import propose_state_sync
+
+    context = FlowRunContext.get()
+    run = context.flow_run if context is not None else None
+    if run is None or run.deployment_id is None or run.parent_task_run_id is not None:
+        return
+    drop_ended(ledger)
+    if not _may_wait(job, str(run.id), ledger):
+        return
+    verdicts = [verdict for _, verdict in ledger.refused_images(job.id).values()]
+    waiting = verdicts.count(None)
+    if not waiting and ReviewVerdict.ACCEPTED not in verdicts:  # one that was accepted in the last moment has to go on
+        return
+    now = datetime.now(UTC)
+    wait = Wait(str(run.id), job.id, now, now + timedelta(seconds=settings.review_timeout))
+    ledger.set_wait(wait)
+    some = "1 item waits" if waiting == 1 else f"{waiting:,} items wait"
+    suspended: State[Any] = Suspended(
+        message=f"{some} for a person, until {wait.until:%Y-%m-%d %H:%M} UTC: accept or reject them "
+        f"(`pixelmill accept {job.id} ITEM`, the review page, or the deployment `review`)",
+        pause_expiration_time=wait.until + GRACE,
+        pause_key=str(uuid4()),
+    )
+    with get_client(sync_client=True) as client:
+        try:
+            state = propose_state_sync(client=client, state=suspended, flow_run_id=run.id)
+        except Abort as refusal:
+            logger.warning("%s: the burst cannot wait for decisions: %s", job.name, refusal)
+            state = None
+        if state is None or not state.is_paused():
+            ledger.drop_wait(wait.flow_run_id)
+            return
+        if is_over(wait, ledger):  # decided while the flow run was not suspended yet: nobody else resumes it
+            client.resume_flow_run(run.id)
+    raise Pause(state=state)
+
+
+def _may_wait(job: JobRecord, flow_run_id: str, ledger: Ledger) -> bool:
+    others = [wait for wait in ledger.waits(job.id) if wait.flow_run_id != flow_run_id]
+    return job.review is AtReview.WAIT and job.status is JobStatus.INCOMPLETE and not others
+
+
+def is_over(wait: Wait, ledger: Ledger) -> bool:
+    """Whether the burst can go on: all is decided or its time is up, and nobody else runs the job."""
+    if ledger.standing(wait.job_id)[1] is JobStatus.RUNNING:
+        return False
+    return has_expired(wait) or not ledger.count_waiting(wait.job_id)
+
+
+def has_expired(wait: Wait) -> bool:
+    """Whether the burst is to end with whatever has been decided."""
+    return datetime.now(UTC) >= wait.until
+
+
+def wake(wait: Wait, ledger: Ledger) -> bool:
+    """Has Prefect start the flow run again. A wait whose flow run is over for good is dropped; False then.
+
+    Needs an API that is configured. Raises what Prefect's client raises.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            run = client.read_flow_run(UUID(wait.flow_run_id))
+        except ObjectNotFound:
+            ledger.drop_wait(wait.flow_run_id)
+            return False
+        if run.state is None or run.state.is_final():
+            ledger.drop_wait(wait.flow_run_id)
+            return False
+        if run.state.is_paused():
+            client.resume_flow_run(run.id)
+            logger.info("%s: nothing waits any more: %s goes on", wait.job_id, run.name)
+        return True
+
+
+def wake_due(ledger: Ledger, awaken: Callable[[Wait, Ledger], bool] = wake) -> list[str]:
+    """Wakes every burst whose wait is over, one a job at a time. Returns the ids of their jobs.
+
+    Any number of processes may do so at once. Raises the ledger's errors and those of `awaken`.
+    """
+    first: dict[str, Wait] = {}
+    for wait in ledger.waits():
+        first.setdefault(wait.job_id, wait)
+    return [wait.job_id for wait in first.values() if is_over(wait, ledger) and awaken(wait, ledger)]
+
+
+def drop_ended(ledger: Ledger) -> None:
+    """Drops the waits of flow runs that are over: somebody has cancelled or deleted them. Needs an API, as `wake`."""
+    from prefect.client.orchestration import get_client
+
+    from flows.prefect_api.shard_runs import has_ended, read_runs
+
+    waits = {UUID(wait.flow_run_id): wait for wait in ledger.waits()}
+    if not waits:
+        return
+    with get_client(sync_client=True) as client:
+        known = read_runs(client, waits)
+    for identifier, wait in waits.items():
+        if identifier not in known or has_ended(known[identifier]):
+            ledger.drop_wait(wait.flow_run_id)
+
+
+def nudge(job_id: str, ledger: Ledger) -> bool | None:
+    """Wakes a burst that waited for the job's decisions, if these were the last. Whether one goes on now.
+
+    None: one could, but nobody can be asked from here; whoever looks after the jobs (`pixelmill serve --revive`, as
+    `pixelmill up` does) wakes it within seconds.
+    """
+    from flows.prefect_api.server import configured_api_url
+
+    over = [wait for wait in ledger.waits(job_id)[:1] if is_over(wait, ledger)]
+    if not over:
+        return False
+    if configured_api_url() is None:
+        return None
+    try:
+        return wake(over[0], ledger)
+    except Exception as error:
+        logger.warning("cannot wake the burst of %s: %s", job_id, error)
+        return None
+
+
+def stop_waiting(job_id: str, ledger: Ledger) -> bool:
+    """Has the job's waiting burst end without further decisions, with its items quarantined. Whether one waits."""
+    if not ledger.waits(job_id):
+        return False
+    ledger.shorten_waits(job_id, datetime.now(UTC))
+    nudge(job_id, ledger)
+    return True

@@ -6,10 +6,9 @@ from pathlib import Path
 from configs.reporting import Log, PixelmillError
 from configs.settings.settings import Settings
 from flows.burst.distinct import settle_repetitions
-from flows.job.plan import continue_job, job_identity, read_plan_request, start_job
-from flows.job.retried import Retried, retry_items
+from flows.job.plan import Retried, continue_job, job_identity, read_plan_request, retry_items, start_job
 from flows.pages.finish import finish_job
-from flows.prefect_api.local import fleet
+from flows.prefect_api.workers import fleet
 from flows.report.report import Summary, build_summary
 from storage.ledger.job_lease import JobTakenOver, job_lease
 from storage.ledger.ledger import Ledger
@@ -74,7 +73,7 @@ def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, log: Log, wa
             from prefect.exceptions import CancelledRun, FailedRun
 
             from flows.burst.burst import burst
-            from flows.burst.flow_end import TAKEN_OVER
+            from flows.burst.form_flow import TAKEN_OVER
 
             state = burst(job_id=job.id, return_state=True)
             if state.name == TAKEN_OVER:

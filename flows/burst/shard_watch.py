@@ -11,7 +11,6 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from configs.settings.settings import Settings
-from flows.prefect_api.idle_pool import why_idle
 from flows.prefect_api.shard_runs import (
     LONG_AGO,
     OUTAGE,
@@ -24,6 +23,7 @@ from flows.prefect_api.shard_runs import (
     submit_shard,
     waits_for_the_clock,
 )
+from flows.prefect_api.workers import why_idle
 from flows.report.report import format_cost
 from storage.ledger.holder import is_dead, read_holder
 from storage.ledger.job_lease import JobTakenOver

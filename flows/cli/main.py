@@ -2,25 +2,31 @@
 
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import answer_commands, service_commands
-from flows.cli.command_session import (
+from flows.cli import services
+from flows.cli.session import (
     AsJson,
     JobId,
+    current_settings,
+    errors_reported,
     find_job,
     finish,
     open_console,
     output_reported,
     print_json,
+    print_table,
     progress,
     session,
+    show,
 )
 
 if TYPE_CHECKING:
-    from flows.job.retried import Retried
+    from flows.job.plan import Retried
+    from flows.report.answer import Answer
     from storage.ledger.ledger import Ledger
 
 app = typer.Typer(
@@ -32,6 +38,10 @@ app = typer.Typer(
 )
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="Job file: a path, an s3:// or an https:// URI.")]
+ItemNames = Annotated[list[str] | None, typer.Argument(metavar="[ITEM]…", help="Names of quarantined items.")]
+Everything = Annotated[bool, typer.Option("--all", help="All items that wait for a decision.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for whoever looks later.")]
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; default: the login name.")]
 
 
 @app.command()
@@ -116,7 +126,7 @@ def status(
 @app.command()
 def cancel(job_id: JobId, json: AsJson = False) -> None:
     """Stop a running job, or its waiting for decisions; finished items stay, and the job can be resumed."""
-    from flows.burst.review_wait import stop_waiting
+    from flows.burst.review import stop_waiting
     from storage.ledger.records import JobStatus
 
     with session(json) as (_, ledger, console):
@@ -135,10 +145,159 @@ def cancel(job_id: JobId, json: AsJson = False) -> None:
             console.print(f"{job.id} is not running: it is {job.status.value}", highlight=False)
 
 
+@app.command()
+def accept(
+    job_id: JobId,
+    items: ItemNames = None,
+    everything: Everything = False,
+    reason: Reason = None,
+    by: By = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the job at once.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Take images that gates refused as they are: their items go on with the job's next run."""
+    from flows.burst.run_job import resume_job
+
+    answer, job = _decide("accepted", job_id, items, everything, reason, by, json)
+    if resume and answer.document["items"] and answer.document["burst"] != "resumed":
+        open_console(stderr=True).print(answer.text, highlight=False)
+        with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
+            summary = resume_job(job, ledger, settings, log=log, watch=watch)
+        finish(summary, json)
+    show(answer, json)
+
+
+@app.command()
+def reject(
+    job_id: JobId,
+    items: ItemNames = None,
+    everything: Everything = False,
+    reason: Reason = None,
+    by: By = None,
+    json: AsJson = False,
+) -> None:
+    """Agree with the gates: the items stay in quarantine, and no retry takes them up unless it is asked to."""
+    show(_decide("rejected", job_id, items, everything, reason, by, json)[0], json)
+
+
+@app.command()
+def verify(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id or name, or its job file.")],
+    repair: Annotated[bool, typer.Option(help="Mend what is wrong, and say what has to be made again.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Read every image of a job back from the store, and compare ledger, store and manifest."""
+    from flows.cli.verify import find_job_id, verify_command
+
+    with session(json) as (settings, ledger, console):
+        job_id = find_job_id(job, ledger, settings) or find_job(ledger, job).id
+        answer = verify_command(job_id, job, ledger, settings, repair=repair, console=console)
+    show(answer, json)
+
+
+@app.command()
+def explain(
+    job_id: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or its name where only one job has it.")],
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="An item's name, its index, or its final image.")],
+    json: AsJson = False,
+) -> None:
+    """Say why an item came out so: every decision on its way, with the values that it saw."""
+    from flows.cli.explain import explain_command
+
+    with session(json) as (_, ledger, _):
+        answer = explain_command(find_job(ledger, job_id), item, ledger)
+    show(answer, json)
+
+
+@app.command()
+def regate(
+    job_id: JobId,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="R", help="Name or path of a recipe; default: the job's own."),
+    ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PLACE=VALUE",
+            help="A parameter (STEP.NAME), gates (STEP.require), a condition (STEP.when); may be given several times.",
+        ),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Bring the job under this recipe.")] = False,
+    fail_on_change: Annotated[bool, typer.Option("--fail-on-change", help="Exit 3 if anything would change.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Decide a job's items again under another recipe, from what was measured, and show what changes."""
+    from flows.cli.regate import regate_command
+
+    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
+        answer = regate_command(
+            find_job(ledger, job_id).id,
+            recipe,
+            set or [],
+            ledger,
+            settings,
+            applies=apply,
+            fail_on_change=fail_on_change,
+            log=log,
+            watch=watch,
+        )
+    show(answer, json)
+
+
+@app.command()
+def reproduce(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A path, an s3:// or an https:// URI.")],
+    input: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="An input image or mask of the item's; may be given several times."),
+    ] = None,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the new image.")] = None,
+    tolerance: Annotated[int, typer.Option(min=0, max=255, help="How far a channel may be off, of 255.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Make an image again from what its file says of itself, and compare the pixels."""
+    from flows.cli.reproduce import reproduce_command
+
+    with errors_reported(json):
+        answer = reproduce_command(
+            image, input or [], save, tolerance, current_settings(), console=open_console(stderr=True)
+        )
+    show(answer, json)
+
+
+def _decide(
+    verdict: str,
+    wanted: str,
+    items: list[str] | None,
+    everything: bool,
+    reason: str | None,
+    by: str | None,
+    json: bool,
+) -> "tuple[Answer, str]":
+    """Records what a person decided. Returns what there is to say, and the job's id."""
+    from flows.cli.review import decide_command
+    from storage.ledger.records import ReviewVerdict
+
+    with session(json) as (settings, ledger, _):
+        job = find_job(ledger, wanted)
+        answer = decide_command(
+            job,
+            items or [],
+            ReviewVerdict(verdict),
+            everything=everything,
+            reason=reason,
+            by=by,
+            ledger=ledger,
+            settings=settings,
+        )
+    return answer, job.id
+
+
 def _retried(only: str) -> "Retried":
     from typing import cast, get_args
 
-    from flows.job.retried import Retried
+    from flows.job.plan import Retried
 
     if only not in (choices := get_args(Retried)):
         raise typer.BadParameter(f"choose one of {', '.join(choices)}", param_hint="--only")
@@ -146,26 +305,34 @@ def _retried(only: str) -> "Retried":
 
 
 def _list_jobs(ledger: "Ledger", json: bool) -> None:
+    """Print all jobs, newest first."""
     from dataclasses import asdict
-
-    from flows.cli.job_list import render_jobs
 
     rows = [(job, ledger.progress(job.id)) for job in ledger.jobs()]
     if json:
-        print_json(
-            {
-                "jobs": [
-                    {"job": job.id, "name": job.name, "status": job.status.value, "items": asdict(progress)}
-                    for job, progress in rows
-                ]
-            }
-        )
+        jobs = [
+            {"job": job.id, "name": job.name, "status": job.status.value, "items": asdict(progress)}
+            for job, progress in rows
+        ]
+        print_json({"jobs": jobs})
+    elif not rows:
+        open_console(stderr=False).print("No jobs yet: `pixelmill run JOB` starts one.")
     else:
-        render_jobs(rows, open_console(stderr=False))
+        print_table(
+            ("job", "status", "items", "done", "failed", "quarantined", "started"),
+            (
+                (
+                    job.id,
+                    job.status.value,
+                    *map(str, (now.total, now.done, now.failed, now.quarantined)),
+                    f"{job.started_at:%Y-%m-%d %H:%M:%S}",
+                )
+                for job, now in rows
+            ),
+        )
 
 
-app.add_typer(answer_commands.app)
-app.add_typer(service_commands.app)
+app.add_typer(services.app)
 
 
 def main() -> None:

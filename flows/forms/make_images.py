@@ -6,26 +6,32 @@ nothing else.
 
 import hashlib
 import io
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect import Flow, State
 from prefect.runtime import flow_run
 from prefect.states import Completed
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from configs.documents.uris import shown
-from configs.job.deployment import Deployment, deployments
+from configs.documents.fields import Item, slug
+from configs.documents.problems import InvalidInput, Problem
+from configs.documents.uris import S3, shown, stem_of
+from configs.documents.yaml_source import Document
+from configs.job.deployment import PROMPT, Deployment, deployments
+from configs.job.job import AtReview
 from configs.settings.settings import Settings, load_settings
 from flows.burst.artifacts import publish_plan
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
-from flows.forms.image_form import ImageForm, Stamp, form_request, image_form
 from flows.job.plan import job_identity, make_plan, start_job
-from flows.job.request import JobRequest
+from flows.job.request import JobRequest, check_request, read_recipe
 from flows.report.report import Summary
 from storage.inputs.sources import read_uri
 from storage.ledger.job_lease import job_lease
@@ -35,6 +41,216 @@ from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
 
 JOB_FILE = "job.yaml"  # in the job's folder: what the form's answers come to, for `pixelmill run` and `verify`
+FORM_FILE = "the form"  # in the place of a file's name
+NEW_SEED = -1
+MAX_SEEDS = 1000  # a form is filled in by hand: more is most likely a typing error
+
+
+@dataclass(frozen=True, slots=True)
+class ImageForm:
+    """A form for the recipe of a deployment: `model` is what it asks, one field a question."""
+
+    deployment: Deployment
+    model: type[BaseModel]
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells runs of the same form apart. A retried flow run has the same."""
+
+    name: str
+    seed: int
+
+
+def image_form(deployment: Deployment, settings: Settings) -> ImageForm:
+    """The form of a deployment of a recipe. Raises InvalidInput if the recipe cannot be used."""
+    assert deployment.recipe is not None
+    recipe, program = read_recipe(deployment.recipe, settings)
+    steps = [visit.step for visit in program.visits]
+    anyone = Item(index=0, name="anyone", seed=0)
+    reads_images = any("image" in step.item_files(anyone) for step in steps)
+    draws = any(step.makes_image and "image" not in step.item_files(anyone) for step in steps)
+    labels = deployment.variables
+    variables = tuple(name for name in recipe.vars if labels is None or name in labels)
+    fields: dict[str, Any] = {
+        "name": (str, _field("", "Name", "Of the folder with the images. Empty: the form's name and the time.")),
+    }
+    if draws:
+        fields["prompts"] = (str, _field("", "Prompts", "One image, or several with other seeds, for each line."))
+    if reads_images:
+        about = "One a line: a path, an s3:// or an https:// URI."
+        fields["images"] = (str, _field("", "Input images", about))
+    fields["table"] = (
+        str,
+        _field("", "Table", "Instead: CSV, JSONL or Parquet, a path, an s3:// or an https:// URI; one image a row."),
+    )
+    for name, choice in deployment.choices.items():
+        options = tuple(choice.options)
+        fields[name] = (Literal[options], _field(options[0], choice.title, choice.description))
+    for name in variables:
+        label = labels[name] if labels else None
+        title = label.title if label else name.replace("_", " ").capitalize()
+        about = label.description if label else "A variable of the recipe."
+        default = recipe.vars[name]
+        fields[name] = (type(default) if default is not None else str, _field(default, title, about))
+    fields["seeds_per_item"] = (
+        int,
+        _field(1, "Images of each", "So many with different seeds.", ge=1, le=MAX_SEEDS),
+    )
+    fields["seed"] = (
+        int,
+        _field(0, "Seed", f"The same seed makes the same images again. {NEW_SEED}: new ones each time.", ge=NEW_SEED),
+    )
+    fields["output"] = (str, _field("", "Output folder", f"Below {settings.output}. Empty: right there."))
+    fields["budget"] = (
+        float,
+        _field(0, "Budget", "What the run may cost; it stops when that is spent. 0: no limit.", ge=0),
+    )
+    fields["review"] = (
+        bool,
+        _field(
+            False, "Wait for decisions", "If gates refuse images, wait until people have accepted or rejected them."
+        ),
+    )
+    fields["dry_run"] = (bool, _field(False, "Dry run", "Only check, and say what would be made."))
+    _check_defaults(deployment, fields)
+    model: type[BaseModel] = create_model(
+        f"{deployment.identifier}_form", __config__=ConfigDict(frozen=True, extra="forbid"), **fields
+    )
+    return ImageForm(deployment, model, variables)
+
+
+def _field(default: Any, title: str, description: str, **bounds: Any) -> Any:
+    return Field(default=default, title=title, description=description, **bounds)
+
+
+def _check_defaults(deployment: Deployment, fields: Mapping[str, Any]) -> None:
+    """A parameter that the form does not have would be refused by Prefect, and not say where it stands."""
+    file = f"deployment {deployment.name}"
+    given = [*deployment.parameters, *(name for each in deployment.schedules for name in each.parameters)]
+    problems = [Problem(f"parameters.{name}", f"its form has no field `{name}`", file) for name in given]
+    problems = [problem for problem, name in zip(problems, given, strict=True) if name not in fields]
+    if problems:
+        raise InvalidInput(problems)
+
+
+def form_request(
+    form: ImageForm,
+    answers: Mapping[str, Any],
+    stamp: Stamp,
+    settings: Settings,
+    *,
+    folder: str,
+    read_bytes: Callable[[str], bytes],
+) -> tuple[JobRequest, dict[str, Any]]:
+    """The checked request of a filled-in form, and the job as its file would say it.
+
+    Relative paths start at `folder`. Raises InvalidInput with every mistake, by the fields of the form.
+    """
+    draft = _Draft(form, answers)
+    document = draft.document(stamp, settings)
+    problems = draft.problems
+    try:
+        request = check_request(document, folder, settings, read_bytes=read_bytes)
+    except InvalidInput as refusal:
+        problems = [*problems, *(draft.in_words_of_the_form(problem) for problem in refusal.problems)]
+    if problems:
+        raise InvalidInput(dict.fromkeys(problems))
+    return request, document.data
+
+
+class _Draft:
+    """A job in the making, and where in the form each part of it was written."""
+
+    def __init__(self, form: ImageForm, answers: Mapping[str, Any]) -> None:
+        self._form, self._answers = form, answers
+        self.problems: list[Problem] = []
+        self._places: dict[str, str] = {}  # path in the job -> place in the form
+        self._count = 0  # of items
+        self._names: set[str] = set()
+
+    def document(self, stamp: Stamp, settings: Settings) -> Document:
+        answers, deployment = self._answers, self._form.deployment
+        job: dict[str, Any] = {
+            "name": answers["name"] or stamp.name,
+            "recipe": deployment.recipe,
+            "output": self._output(settings),
+            "seed": stamp.seed if answers["seed"] == NEW_SEED else answers["seed"],
+            "seeds_per_item": answers["seeds_per_item"],
+        }
+        if variables := {name: answers[name] for name in self._form.variables}:
+            job["vars"] = variables
+            self._places |= {f"vars.{name}": name for name in variables}
+        if parameters := dict(self._parameters()):
+            job["parameters"] = parameters
+        if answers["budget"]:
+            job["budget"] = answers["budget"]
+        if answers["review"]:
+            job["review"] = AtReview.WAIT.value
+        items = [
+            *self._lines("prompts", "prompt", self._styled, str),
+            *self._lines("images", "image", str, stem_of),
+        ]
+        table = answers["table"].strip()
+        if items and table:
+            self.problems.append(Problem("table", "give either a table or the fields above it, not both"))
+        elif not items and not table:
+            asked = " or ".join(name for name in ("prompts", "images", "table") if name in answers)
+            self.problems.append(Problem(asked, "nothing is asked for: fill it in"))
+            items = [{"name": "nothing", "prompt": "nothing"}]  # so that the rest is checked as well
+        job["items"] = table if table and not items else items
+        self._places["items"] = "table"
+        return Document(job, FORM_FILE, {})
+
+    def in_words_of_the_form(self, problem: Problem) -> Problem:
+        """The problem at the field of the form, if that is where it is."""
+        if problem.file != FORM_FILE:
+            return problem
+        for path, place in self._places.items():
+            if problem.path == path or problem.path.startswith((f"{path}.", f"{path}[")):
+                return Problem(place, problem.message)
+        return Problem(problem.path, problem.message)
+
+    def _output(self, settings: Settings) -> str:
+        wanted = self._answers["output"].strip().strip("/")
+        parts = re.split(r"[/\\]", wanted)
+        if wanted.startswith(S3) or ":" in wanted or any(part in (".", "..", "~") for part in parts):
+            self.problems.append(Problem("output", f"must be the name of a folder below {settings.output}"))
+            wanted = ""
+        return f"{settings.output.rstrip('/')}/{wanted}" if wanted else settings.output
+
+    def _lines(
+        self, field: str, of_item: str, complete: Callable[[str], str], naming: Callable[[str], str]
+    ) -> Iterator[dict[str, Any]]:
+        for number, line in enumerate(self._answers.get(field, "").splitlines(), 1):
+            if text := line.strip():
+                self._places[f"items[{self._count}]"] = f"{field}, line {number}"
+                self._count += 1
+                yield {"name": self._name(naming(text)), of_item: complete(text)}
+
+    def _name(self, text: str) -> str:
+        """Of what the user wrote, without the style's words; numbered where that is taken."""
+        stem = slug(text) or "image"
+        name, number = stem, 1
+        while name in self._names:
+            number += 1
+            name = f"{stem}-{number}"
+        self._names.add(name)
+        return name
+
+    def _styled(self, prompt: str) -> str:
+        for name, choice in self._form.deployment.choices.items():
+            prompt = choice.options[self._answers[name]].prompt.replace(PROMPT, prompt)
+        return prompt
+
+    def _parameters(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        merged: dict[str, dict[str, Any]] = {}
+        for name, choice in self._form.deployment.choices.items():
+            for step, values in choice.options[self._answers[name]].parameters.items():
+                merged.setdefault(step, {}).update(values)
+                self._places |= {f"parameters.{step}.{parameter}": name for parameter in values}
+        yield from merged.items()
 
 
 def __getattr__(name: str) -> Flow[..., State[Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput, Problem
@@ -186,3 +186,18 @@ def _remove_finals(ledger: Ledger, store: ArtefactStore, identifier: str) -> Non
     for record in ledger.items(identifier, states=[ItemState.DONE]):
         for key in record.finals.values():
             store.delete(key)
+
+
+Retried = Literal["both", "failed", "quarantined", "rejected"]
+_STATES: Mapping[Retried, tuple[ItemState, ...]] = {
+    "both": (ItemState.FAILED, ItemState.QUARANTINED),
+    "failed": (ItemState.FAILED,),
+    "quarantined": (ItemState.QUARANTINED,),
+}
+
+
+def retry_items(job_id: str, which: Retried, ledger: Ledger) -> int:
+    """Makes these items pending. What a person has rejected is retried only where `rejected` asks for just that."""
+    if which == "rejected":
+        return ledger.release_rejected(job_id)
+    return ledger.retry_items(job_id, _STATES[which])

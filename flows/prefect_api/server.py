@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ LOOK_SECONDS = 1.0
 STARTS = 3  # of a server that is killed while it starts
 START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
 LOG_TAIL_LINES = 15
+END_SECONDS = 10.0  # for an orderly end; SQLite is safe against a harder one
 # What SQLite and Alembic say of a file that is damaged, or that a newer Prefect has brought up to date.
 _UNUSABLE = re.compile(r"file is not a database|database disk image is malformed|Can't locate revision identified by")
 
@@ -234,7 +236,7 @@ def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds
                 [
                     sys.executable,
                     "-m",
-                    "flows.prefect_api.server_process",
+                    "flows.prefect_api.server",
                     str(listener.fileno()),
                     str(folder / "users.lock"),
                 ],
@@ -304,3 +306,39 @@ def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
         **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": str(ui) for service in _UNUSED_SERVICES},
     }
+
+
+def main(socket_fd: int, users_lock: Path) -> None:
+    """Serves on the bound socket `socket_fd` until nobody holds `users_lock` any more."""
+    os.umask(0o077)  # its database holds what flow runs log and are called with
+    threading.Thread(target=_end_without_users, args=(users_lock,), name="users-watch", daemon=True).start()
+    import uvicorn
+    from prefect.server.api.server import create_app
+    from prefect.settings import get_current_settings
+
+    from configs.settings.settings import load_settings
+    from flows.prefect_api.served_hosts import OnlyForThisMachine
+    from flows.prefect_api.server_database import patient_database
+    from gpu_worker.monitor.logs import use_logs
+
+    with patient_database():
+        config = uvicorn.Config(
+            OnlyForThisMachine(create_app(final=True), behind=[get_current_settings().server.ui.api_url]),
+            log_level=get_current_settings().server.logging_level.lower(),
+            timeout_graceful_shutdown=3,
+        )
+        use_logs(load_settings())  # after uvicorn and Prefect have set up theirs
+        uvicorn.Server(config).run(sockets=[socket.socket(fileno=socket_fd)])
+
+
+def _end_without_users(users_lock: Path) -> None:
+    # Held until the process is gone, so that a new user waits for the end instead of meeting a dying server.
+    descriptor = os.open(users_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

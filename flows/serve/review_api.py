@@ -15,9 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
-from flows.burst.review import decide
-from flows.burst.review_command import login_name
-from flows.burst.review_wait import nudge
+from flows.burst.review import decide, login_name, nudge
 from flows.pages.review_page import decision_row
 from flows.prefect_api.served_hosts import LOOPBACK_NAMES
 from storage.ledger.ledger import Ledger

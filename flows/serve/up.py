@@ -13,8 +13,8 @@ from configs.reporting import Log
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings, variable_of
 from flows.prefect_api.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
-from flows.prefect_api.local import supervised, worker_process
 from flows.prefect_api.server import ServerError, local_server, require_port
+from flows.prefect_api.workers import supervised, worker_process
 from gpu_worker.monitor.logs import prefect_environment
 
 LOOK_SECONDS = 0.5

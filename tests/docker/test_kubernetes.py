@@ -22,7 +22,7 @@ from typer.main import get_command
 from configs.job.deployment import deployments
 from configs.settings.settings import PREFIX, Settings, variable_of
 from flows.cli.main import app
-from flows.serve.fleet_metrics import FLEET_TABLE
+from flows.serve.metrics import FLEET_TABLE
 from gpu_worker.process.worker_process import HARD_END_SECONDS
 from tests.docker.cluster import KUBERNETES, Cluster, Container, Workload, checkout, render
 

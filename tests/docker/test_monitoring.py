@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from flows.serve.fleet_metrics import FLEET_TABLE
+from flows.serve.metrics import FLEET_TABLE
 from gpu_worker.monitor.metric_table import TABLE, Metric
 from gpu_worker.process.worker_metrics import ROWS
 from tests.support import ROOT

@@ -8,7 +8,7 @@ import pytest
 from configs.catalogues import catalogue
 from configs.settings.settings import Settings, variable_of
 from docs import tables
-from flows.serve.fleet_metrics import FLEET_TABLE
+from flows.serve.metrics import FLEET_TABLE
 from gpu_worker.monitor.metric_table import TABLE
 from steps.facts import FACTS
 

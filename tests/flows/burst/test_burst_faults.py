@@ -15,7 +15,7 @@ from prefect.states import Cancelling, Pending, Running, Scheduled, State
 
 from configs.settings.settings import Settings
 from flows.prefect_api.shard_runs import queue_of, waits_for_the_clock
-from flows.prefect_api.workers_online import workers_online
+from flows.prefect_api.workers import workers_online
 from storage.ledger.records import JobStatus
 from tests.support.command import Pixelmill
 from tests.support.null.held_steps import hold, null_steps_environment
@@ -84,7 +84,7 @@ def test_a_prefect_server_that_is_killed_comes_back_and_the_job_ends_well(tmp_pa
     (server,) = [
         child
         for child in psutil.Process(process.pid).children()
-        if "flows.prefect_api.server_process" in " ".join(child.cmdline())
+        if "flows.prefect_api.server" in " ".join(child.cmdline())
     ]
     server.kill()
     out, err = process.communicate(timeout=180)

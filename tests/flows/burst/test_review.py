@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from configs.documents.problems import InvalidInput
+from flows.burst.artifacts import waiting_markdown
 from flows.burst.review import decide
-from flows.burst.review_command import decide_command
-from flows.burst.review_table import waiting_markdown
-from flows.job.retried import retry_items
+from flows.cli.review import decide_command
+from flows.job.plan import retry_items
 from gpu_worker.walk.foresight import forecast
 from storage.ledger.records import ItemState, ReviewVerdict
 from storage.objects.keys import sha256_hex

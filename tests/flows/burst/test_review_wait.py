@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.burst.review_wait import has_expired, is_over, nudge, stop_waiting, wake_due
-from flows.burst.revive import BurstSupervisor
+from flows.burst.review import has_expired, is_over, nudge, stop_waiting, wake_due
+from flows.burst.supervisor import BurstSupervisor
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemResult, ItemState, JobStatus, Review, ReviewVerdict, Wait
 from tests.support.ledger_samples import computed, start

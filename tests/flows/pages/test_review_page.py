@@ -11,7 +11,7 @@ from configs.settings.settings import Settings
 from flows.burst.review import decide
 from flows.pages.finish import finish_job
 from flows.pages.review_page import ITEMS_PER_LIST, review_files
-from flows.serve.serve import create_app
+from flows.serve.app import create_app
 from storage.ledger.records import ItemState, ReviewVerdict
 from tests.support.browser import Page, find_chromium, open_page
 from tests.support.jobs.refused_job import refused_job, states

@@ -8,9 +8,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.states import Crashed, Failed, Running, Scheduled
 
 from configs.settings.settings import Settings
-from flows.burst.flow_end import MOST_DEATHS, with_ledger
-from flows.prefect_api.automations import AUTOMATIONS, ensure_automations
-from flows.prefect_api.deployments import all_deployments, ensure_pool_and_deployments
+from flows.burst.form_flow import MOST_DEATHS, with_ledger
+from flows.prefect_api.deployments import AUTOMATIONS, all_deployments, ensure_automations, ensure_pool_and_deployments
 
 pytestmark = pytest.mark.e2e
 

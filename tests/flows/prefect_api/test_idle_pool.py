@@ -11,8 +11,8 @@ from prefect.client.schemas.actions import WorkPoolUpdate
 
 from configs.settings.settings import Settings
 from flows.prefect_api.deployments import ensure_pool_and_deployments
-from flows.prefect_api.idle_pool import why_idle
 from flows.prefect_api.shard_runs import SHARD_DEPLOYMENT, ShardRefused, submit_shard
+from flows.prefect_api.workers import why_idle
 from tests.support.ledger_samples import start
 from tests.support.new_ledger import new_ledger
 

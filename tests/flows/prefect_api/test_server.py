@@ -18,8 +18,8 @@ from prefect import flow, get_run_logger
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 
 from configs.settings.settings import Settings
-from flows.prefect_api.local import fleet
 from flows.prefect_api.server import ServerError, is_own, local_server
+from flows.prefect_api.workers import fleet
 from storage.ledger.holder import process_start
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("without_api")]
@@ -119,7 +119,7 @@ def test_a_server_that_is_killed_while_it_starts_is_started_again(tmp_path: Path
     def kill_the_first() -> None:
         while True:
             for child in psutil.Process().children():
-                if "flows.prefect_api.server_process" in child.cmdline():
+                if "flows.prefect_api.server" in child.cmdline():
                     child.kill()
                     return
 

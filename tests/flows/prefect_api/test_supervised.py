@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parts
 KEEPER = """
 import os, sys, time
 from pathlib import Path
-from flows.prefect_api.local import supervised
+from flows.prefect_api.workers import supervised
 command = [sys.executable, "-c", "import time; time.sleep(600)"]
 with supervised(command, os.environ, Path(sys.argv[1])):
     time.sleep(600)

@@ -16,7 +16,7 @@ from rich.console import Console
 from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput
 from configs.documents.yaml_source import parse_yaml
-from flows.cli.regate_report import describe_regate
+from flows.cli.regate import describe_regate
 from flows.regate import apply as regate_apply
 from flows.regate.apply import Applied
 from flows.regate.recipe import NewRecipe

@@ -12,7 +12,7 @@ from rich.console import Console
 from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput
 from configs.recipe.source import Overrides
-from flows.cli.regate_report import describe_regate, regate_document
+from flows.cli.regate import describe_regate, regate_document
 from flows.job.plan import continue_job
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe

@@ -7,7 +7,7 @@ import pytest
 
 from configs.documents.fields import Item
 from flows.burst.review import decide
-from flows.cli.regate_command import regate_command
+from flows.cli.regate import regate_command
 from storage.ledger.records import ReviewVerdict
 from tests.support.jobs.regated_job import Document, RegatedJob
 from tests.support.mill import JOB

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from configs.documents.problems import InvalidInput
-from flows.cli.reproduce_report import describe_reproduction, exit_status, reproduction_document
+from flows.cli.reproduce import describe_reproduction, exit_status, reproduction_document
 from flows.reproduce.rebuild_plan import CannotRebuild
 from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduce
 from steps.contract import StepResult

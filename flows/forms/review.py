@@ -8,12 +8,11 @@ from prefect.states import Completed
 from pydantic import Field
 
 from configs.settings.settings import Settings
+from flows.burst.artifacts import publish_waiting
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
-from flows.burst.review import decide
-from flows.burst.review_table import publish_waiting
-from flows.burst.review_wait import drop_ended, nudge
-from flows.forms.job_form import JobForm, named_by_job
+from flows.burst.review import decide, drop_ended, nudge
+from flows.forms.upkeep import JobForm, named_by_job
 from flows.job.plan import continue_job
 from flows.pages.review_page import refresh_review_page
 from flows.report.report import Summary

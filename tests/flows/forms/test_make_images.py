@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from configs.documents.problems import InvalidInput
 from configs.job.deployment import Deployment, deployments
 from configs.settings.settings import Settings
-from flows.forms.image_form import ImageForm, Stamp, form_request, image_form
+from flows.forms.make_images import ImageForm, Stamp, form_request, image_form
 from flows.job.request import JobRequest
 from tests.support import ROOT
 

@@ -10,9 +10,8 @@ import pytest
 from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput
 from configs.recipe.source import Overrides
-from flows.forms import regate_page
-from flows.forms.regate_flow import RegateForm, _regate
-from flows.forms.regate_page import regate_markdown
+from flows.forms import regate
+from flows.forms.regate import RegateForm, _regate, regate_markdown
 from flows.regate.apply import Applied
 from tests.support.jobs.regated_job import Document, RegatedJob
 from tests.support.mill import JOB
@@ -84,7 +83,7 @@ def test_the_page_says_what_changes_and_shows_names_as_they_are(
     assert "left out, as the recipe has no step `gone`: the job's gone.scale=2" in said
     assert "[Gallery](http://127.0.0.1:4201/files/" in page and "[Review page](" in page
     assert "<i>" not in page and "<i>" in said
-    monkeypatch.setattr(regate_page, "MAX_CHANGES", 1)
+    monkeypatch.setattr(regate, "MAX_CHANGES", 1)
     short = regate_markdown(applied, job.settings, asked=False)
     assert f"What changes, the first 1 of {len(applied.decided.changed)}" in plain(short)
     assert short.count("quarantined |") < page.count("quarantined |")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.burst.revive import AGAIN_SECONDS, MOST_REVIVALS, START_SECONDS, BurstSupervisor, FlowRunPhase
+from flows.burst.supervisor import AGAIN_SECONDS, MOST_REVIVALS, START_SECONDS, BurstSupervisor, FlowRunPhase
 from storage.ledger.job_lease import lease_of_job
 from storage.ledger.lease import PATIENCE_SECONDS
 from storage.ledger.records import ItemResult, ItemState, JobStatus

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from flows.burst.review_wait import drop_ended, wake_due
+from flows.burst.review import drop_ended, wake_due
 from storage.ledger.database import LedgerError
 from storage.ledger.lease import PATIENCE_SECONDS
 from storage.ledger.ledger import Ledger

@@ -1,4 +1,4 @@
-"""What one command needs around a burst: a Prefect server, the deployments, and a worker, for as long as it runs."""
+"""Workers: the ones that run beside a command, and the ones that are online in a work pool."""
 
 import os
 import subprocess
@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs.reporting import Log, PixelmillError
 from configs.settings.privacy import own_folder
@@ -16,10 +18,16 @@ from flows.prefect_api.deployments import ensure_pool_and_deployments
 from flows.prefect_api.server import is_own, local_server
 from gpu_worker.device.installation import MISSING, can_compute
 
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import Worker
+
 SHORT_LIFE_SECONDS = 60.0  # a process that ends sooner may have something wrong that a restart won't mend
 LONGEST_PAUSE_SECONDS = 30.0  # between its starts then
 END_SECONDS = 15.0
 LOOK_SECONDS = 10.0  # between looks whether the pool still has a worker; its server knows no sooner than in 25 s
+DEFAULT_INTERVAL = 30  # seconds between the heartbeats of a worker that does not report it
+PATIENCE = 2.5  # heartbeats; the server itself calls a killed worker online for longer
 
 
 class NoWorker(PixelmillError):
@@ -37,8 +45,6 @@ def fleet(settings: Settings, log: Log) -> Iterator[str]:
     """
     from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from flows.prefect_api.workers_online import workers_online
 
     theirs = bool(PREFECT_API_URL.value())
     if not theirs:
@@ -133,3 +139,40 @@ def supervised(
             except subprocess.TimeoutExpired:
                 process.kill()
         thread.join()
+
+
+def workers_online(pool: str) -> int:
+    """How many workers of the pool have sent a heartbeat lately."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return sum(_alive(worker) for worker in client.read_workers_for_work_pool(pool))
+
+
+def _alive(worker: "Worker") -> bool:
+    if worker.last_heartbeat_time is None:
+        return False
+    silence = datetime.now(UTC) - worker.last_heartbeat_time
+    return silence < timedelta(seconds=PATIENCE * (worker.heartbeat_interval_seconds or DEFAULT_INTERVAL))
+
+
+def why_idle(pool: str, queue: str, client: "SyncPrefectClient") -> str | None:
+    """What to change so that the queue's flow runs start; None if they only wait for their turn."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        found = client.read_work_pool(pool)
+        line = client.read_work_queue_by_name(queue, work_pool_name=pool)
+    except ObjectNotFound:
+        return f"work pool {pool!r} or its queue {queue!r} is gone: `pixelmill deploy` creates them"
+    for what, paused, limit in (
+        (f"work pool {pool!r}", found.is_paused, found.concurrency_limit),
+        (f"queue {queue!r} of work pool {pool!r}", line.is_paused, line.concurrency_limit),
+    ):
+        if paused:
+            return f"{what} is paused: resume it in the Prefect UI (Work Pools)"
+        if limit == 0:
+            return f"{what} has a concurrency limit of 0: raise or remove it in the Prefect UI (Work Pools)"
+    if not workers_online(pool):
+        return f"no worker is online in work pool {pool!r}: start one with `pixelmill worker start`"
+    return None

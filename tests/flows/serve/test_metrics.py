@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flows.serve.fleet_metrics import CONTENT_TYPE, FLEET_TABLE, FleetWatch, render_fleet_metrics
+from flows.serve.metrics import CONTENT_TYPE, FLEET_TABLE, FleetWatch, render_fleet_metrics
 from storage.ledger.job_lease import job_lease, lease_of_job
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus, ShardState

@@ -1,18 +1,21 @@
 """Commands that serve: the whole of it on one machine, deployments, galleries, workers, models."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.command_session import (
+from flows.cli.session import (
     AsJson,
     current_settings,
     errors_reported,
-    open_console,
     print_json,
+    print_table,
     quiet_prefect,
     session,
 )
+
+if TYPE_CHECKING:
+    from configs.settings.settings import Settings
 
 app = typer.Typer()
 worker_app = typer.Typer(help="GPU workers.", no_args_is_help=True)
@@ -38,8 +41,7 @@ def up(
 @app.command()
 def deploy(json: AsJson = False) -> None:
     """Create work pools, deployments and automations of the API at PREFECT_API_URL, or bring them up to date."""
-    from flows.prefect_api.automations import ensure_automations
-    from flows.prefect_api.deployments import all_deployments, ensure_pool_and_deployments
+    from flows.prefect_api.deployments import all_deployments, ensure_automations, ensure_pool_and_deployments
     from flows.prefect_api.server import require_api
 
     with errors_reported(json):
@@ -64,7 +66,7 @@ def serve(
     ] = False,
 ) -> None:
     """Show the galleries of all jobs in a browser, from folders and from S3, until Ctrl-C."""
-    from flows.serve.serve import serve as serve_galleries
+    from flows.serve.app import serve as serve_galleries
 
     with session(json=False) as (settings, ledger, console):
         console.print(f"galleries: http://{host}:{port}/ (Ctrl-C stops it)", highlight=False)
@@ -93,11 +95,35 @@ def worker_start(
 @models_app.command("list")
 def models_list(json: AsJson = False) -> None:
     """List the models of the catalogue and whether their weights are here."""
-    from flows.cli.model_list import model_rows, render_models
-
     with errors_reported(json):
-        rows = model_rows(current_settings())
+        rows = _model_rows(current_settings())
         if json:
             print_json({"models": rows})
-        else:
-            render_models(rows, open_console(stderr=False))
+            return
+        names = ("model", "role", "engine", "license")
+        cells = [[*(row[name] for name in names), "yes" if row["available"] else row["reason"]] for row in rows]
+        print_table((*names, "ready"), cells)
+
+
+def _model_rows(settings: "Settings") -> list[dict[str, Any]]:
+    """Return one row for each part of each model; `reason` is None or why the part cannot be used."""
+    from configs.catalogues.models import ModelCatalogue, ModelRef
+
+    catalogue = ModelCatalogue(settings)
+    rows = []
+    for name in catalogue.names():
+        spec = catalogue.get(name)
+        for role, part in spec.parts.items():
+            reason = catalogue.available(ModelRef(name, role))
+            rows.append(
+                {
+                    "model": name,
+                    "role": role,
+                    "engine": part.engine,
+                    "source": part.source,
+                    "license": spec.license,
+                    "available": reason is None,
+                    "reason": reason,
+                }
+            )
+    return rows

@@ -6,8 +6,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from flows.cli import stage_progress
-from flows.cli.stage_progress import stages
+from flows.cli import progress
+from flows.cli.progress import stages
 
 
 class Watched(io.StringIO):
@@ -25,7 +25,7 @@ class Watched(io.StringIO):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_stage_that_lasts_is_shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
-    monkeypatch.setattr(stage_progress, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.0)
     file = Watched()
     with stages(Console(file=file, force_terminal=terminal, width=100)) as log:
         log("loading [bold]the model")
@@ -34,7 +34,7 @@ def test_a_stage_that_lasts_is_shown(monkeypatch: pytest.MonkeyPatch, terminal: 
 
 
 def test_nothing_is_shown_of_what_is_soon_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage_progress, "PATIENCE_SECONDS", 600.0)
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", 600.0)
     file = Watched()
     with stages(Console(file=file, force_terminal=True, width=100)) as log:
         for stage in ("one", "two", "three"):

@@ -1,16 +1,47 @@
-"""What `pixelmill reproduce` says: to programs, to people and to the shell."""
+"""`pixelmill reproduce`: its work, its exit status, and what it prints for programs and for people."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+import typer
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from configs.documents.problems import InvalidInput
+from configs.documents.uris import shown
+from configs.settings.settings import Settings
+from flows.cli.progress import stages
+from flows.report.answer import Answer
 from flows.reproduce.pixel_difference import PixelDifference
 from flows.reproduce.rebuild_plan import Difference, legible
-from flows.reproduce.reproduce import Reproduction, ReproductionResult
+from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduce
+from gpu_worker.monitor.logs import use_logs
 from storage.images.png_recipe import Provenance
+
+
+def reproduce_command(
+    image: str, inputs: Sequence[str], save: Path | None, tolerance: int, settings: Settings, *, console: Console
+) -> Answer:
+    """Makes the image again. Exit status 0: the same within the tolerance; 1: different; 2: it cannot be made here.
+
+    Reasons of the last go to `console` as well.
+    """
+    use_logs(settings, quiet=True)
+    try:
+        with stages(console) as log:
+            done = reproduce(image, inputs=inputs, tolerance=tolerance, save=save, settings=settings, log=log)
+    except InvalidInput as refusal:
+        for problem in refusal.problems:
+            console.print(Text(str(problem)), soft_wrap=True)
+        return Answer(
+            refusal_document(shown(image), refusal), describe_refusal(), exit_status(ReproductionResult.CANNOT)
+        )
+    except KeyboardInterrupt:
+        raise typer.Abort from None  # there is no job that could go on
+    return Answer(reproduction_document(done), describe_reproduction(done), exit_status(done.verdict))
+
 
 _EXIT_STATUS = {
     ReproductionResult.IDENTICAL: 0,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs.documents.problems import InvalidInput
-from flows.forms.job_form import JobForm
+from flows.forms.upkeep import JobForm
 from storage.ledger.ledger import Ledger
 
 

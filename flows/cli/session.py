@@ -8,7 +8,7 @@ import json as json_format
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +70,7 @@ def open_console(*, stderr: bool) -> "Console":
 
 @contextmanager
 def progress(ledger: "Ledger", console: "Console") -> Iterator[Any]:
-    from flows.cli.progress_bar import progress_bar
+    from flows.cli.progress import progress_bar
 
     with progress_bar(ledger, console) as hooks:
         yield hooks
@@ -139,6 +139,16 @@ def finish(summary: "Summary", json: bool) -> None:
 def print_json(document: dict[str, Any]) -> None:
     ascii_only = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
     sys.stdout.write(json_format.dumps(document, ensure_ascii=ascii_only) + "\n")
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of cells on standard output."""
+    from rich.table import Table
+
+    table = Table(*headers)
+    for row in rows:
+        table.add_row(*row)
+    open_console(stderr=False).print(table)
 
 
 def find_job(ledger: "Ledger", wanted: str) -> "JobRecord":

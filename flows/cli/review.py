@@ -1,6 +1,5 @@
 """What `pixelmill accept` and `pixelmill reject` do with their arguments."""
 
-import getpass
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -8,8 +7,7 @@ from rich.text import Text
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings
-from flows.burst.review import ReviewOutcome, decide
-from flows.burst.review_wait import nudge
+from flows.burst.review import ReviewOutcome, decide, login_name, nudge
 from flows.pages.review_page import refresh_review_page
 from flows.report.answer import Answer
 from flows.report.report import EXIT_DONE
@@ -43,14 +41,6 @@ def decide_command(
         "burst": "resumed" if goes_on else "waits" if ledger.waits(job.id) else None,
     }
     return Answer(document, _said(job, decided, verdict, goes_on, ledger), EXIT_DONE)
-
-
-def login_name() -> str:
-    """Who runs this process."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        return "unknown"
 
 
 def _said(

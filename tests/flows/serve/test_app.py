@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from configs.settings.settings import Settings
 from flows.report.links import root_id, served_address
-from flows.serve.serve import create_app
+from flows.serve.app import create_app
 from tests.support.jobs.verified_job import IconJob
 
 HERE = "http://testserver"
@@ -88,9 +88,9 @@ def test_prometheus_is_told_how_much_waits(client):
 SERVES = """
 import sys
 from configs.settings.settings import Settings
-from flows.serve import serve
-serve.revive_forever = lambda *_: print("prefect.client.orchestration" in sys.modules, flush=True)
-serve.serve(None, Settings(), host="127.0.0.1", port=0, revive=True)
+from flows.serve import app
+app.revive_forever = lambda *_: print("prefect.client.orchestration" in sys.modules, flush=True)
+app.serve(None, Settings(), host="127.0.0.1", port=0, revive=True)
 """
 
 

@@ -1,0 +1,147 @@
+"""Progress in the terminal: of a running job, of counted work, and of work in stages."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord, StepCounts
+
+READ_SECONDS = 0.5
+PATIENCE_SECONDS = 2.0  # before a bar or a stage is shown: shorter work needs none
+PLAIN_SECONDS = 10.0  # between lines where the output is not a terminal
+READ_SHARE = 0.02  # of the time, at most, goes into counting: a job of 50,000 items takes a while to count
+
+Hooks = tuple[Callable[[str], None], Callable[[JobRecord], None]]
+
+
+@contextmanager
+def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
+    """Yields `say(text)` for what happens before a job runs and `watch(job)` to follow it from then on.
+
+    A live bar on a terminal, a plain line every ten seconds elsewhere (logs, CI).
+    """
+    stop = threading.Event()
+    threads: list[threading.Thread] = []
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+    def log(text: str) -> None:
+        console.print(text, highlight=False, style="dim")
+
+    def follow(job: JobRecord) -> None:
+        task = bar.add_task(job.name, total=job.total)
+        pause = shortest = READ_SECONDS if console.is_terminal else PLAIN_SECONDS
+        while not stop.wait(pause):
+            began = time.monotonic()
+            now = ledger.progress(job.id)
+            text = _describe(job, ledger.step_counts(job.id, job.run))
+            bar.update(task, completed=now.total - now.pending, description=text)
+            if not console.is_terminal:
+                log(f"{text}: {now.total - now.pending} of {now.total} items")
+            pause = max(shortest, (time.monotonic() - began) / READ_SHARE)
+
+    def watch(job: JobRecord) -> None:
+        threads.append(threading.Thread(target=follow, args=(job,), name="progress", daemon=True))
+        threads[-1].start()
+
+    with bar:
+        try:
+            yield log, watch
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
+def _describe(job: JobRecord, steps: dict[str, StepCounts]) -> str:
+    counts = (f"{step} {count.computed + count.reused}" for step, count in steps.items())
+    return f"{job.name} ({', '.join(counts)})"
+
+
+@contextmanager
+def counted(text: str, total: int | None, console: Console) -> Iterator[Callable[[int], None]]:
+    """Yields `advance(number)`. A bar on a terminal, a plain line every ten seconds elsewhere (logs, CI).
+
+    `total` None: not known beforehand.
+    """
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(text, total=total)
+    began = said = time.monotonic()
+    done = 0
+
+    def advance(number: int) -> None:
+        nonlocal done, said
+        done += number
+        bar.update(task, completed=done)
+        now = time.monotonic()
+        if console.is_terminal:
+            if not bar.live.is_started and now - began > PATIENCE_SECONDS:
+                bar.start()
+        elif now - said > PLAIN_SECONDS:
+            said = now
+            console.print(f"{text}: {done}{'' if total is None else f' of {total}'}", highlight=False, style="dim")
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
+
+
+@contextmanager
+def stages(console: Console) -> Iterator[Callable[[str], None]]:
+    """Yields `say(stage)`, to be called as each stage begins.
+
+    A stage that lasts is shown: on a terminal by a line with the time, elsewhere (logs, CI) by a plain line each.
+    """
+    changed = threading.Condition()
+    current, begun, over = "", 0, False
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task("")
+
+    def show() -> None:
+        with changed:
+            while not over:
+                seen = begun
+                if changed.wait_for(lambda: over or begun != seen, PATIENCE_SECONDS):  # noqa: B023
+                    continue  # it did not last
+                if console.is_terminal:
+                    bar.update(task, description=current)
+                    bar.start()
+                elif current:
+                    console.print(Text(current, "dim"))
+                changed.wait_for(lambda: over or begun != seen)  # noqa: B023
+
+    def log(stage: str) -> None:
+        nonlocal current, begun
+        with changed:
+            current, begun = stage, begun + 1
+            if bar.live.is_started:
+                bar.update(task, description=stage)
+            changed.notify_all()
+
+    watcher = threading.Thread(target=show, name="stages", daemon=True)
+    watcher.start()
+    try:
+        yield log
+    finally:
+        with changed:
+            over = True
+            changed.notify_all()
+        watcher.join()
+        bar.stop()

@@ -1,0 +1,181 @@
+"""regate: the effect of another recipe, parameter or threshold on a job, as a form."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import State, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed
+from pydantic import Field
+
+from configs.documents.problems import InvalidInput
+from configs.documents.uris import resolve
+from configs.recipe.source import is_recipe_path
+from configs.settings.settings import Settings
+from flows.burst.artifacts import artifact_key
+from flows.burst.burst import run_burst, with_burst
+from flows.burst.form_flow import form_flow
+from flows.forms.upkeep import JobForm, named_by_job
+from flows.regate.apply import Applied, apply
+from flows.regate.changes import read_changes, text_lines
+from flows.regate.recipe import NewRecipe
+from flows.regate.regate import RegatePlan, decide
+from flows.regate.words import (
+    HEADERS,
+    applied_lines,
+    count_lines,
+    needs_steps,
+    outcome,
+    own_lines,
+    recipe_lines,
+    rows,
+    run_line,
+)
+from flows.report.links import file_address, served_address
+from flows.report.markdown import escape_markdown, table
+from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REVIEW_NAME, Summary
+from storage.ledger.job_lease import job_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
+from storage.objects.artefacts import ArtefactStore
+from storage.objects.keys import job_key
+
+LABEL = "changes:"  # what a line of the form's field is called where it is wrong
+
+
+class RegateForm(JobForm):
+    """What would be another, and whether it shall be."""
+
+    recipe: str = Field(
+        default="",
+        title="Recipe",
+        description="A name, a path or an s3:// URI; the job's own parameters hold in it. Empty: the job's own recipe.",
+    )
+    changes: str = Field(
+        default="",
+        title="Changes",
+        description="One a line: a parameter as `large.scale=2`, gates as `base.require=facts.this.contrast >= 0.3`, "
+        "one gate by its name as `base.require.sharp=facts.this.edge_width <= 0.06`.",
+    )
+    apply: bool = Field(
+        default=False,
+        title="Apply",
+        description="Bring the job under this recipe: what is missing is made on the GPU workers, the rest recorded. "
+        "Off: only say what would change.",
+    )
+
+
+@form_flow(
+    RegateForm,
+    name="regate",
+    run_name=named_by_job("regate"),
+    description="Decides a job's items again by another recipe or threshold, from what was measured.",
+)
+def regate(form: RegateForm) -> State[Any]:
+    """Completed after a look; as a burst does where it is applied; Failed if there was a mistake."""
+    return with_burst(partial(_regate, form))
+
+
+def _regate(form: RegateForm, ledger: Ledger, settings: Settings) -> Summary | State[Any]:
+    wanted = NewRecipe(_recipe(form.recipe.strip(), settings), text_lines(form.changes), LABEL)
+    try:
+        job = form.find_job(ledger)
+    except InvalidInput as unknown:  # the lines can be checked all the same
+        raise InvalidInput([*unknown.problems, *read_changes(wanted.changes, LABEL)[1]]) from None
+    if form.apply:
+        return _apply(job.id, wanted, ledger, settings)
+    decided = decide(job.id, wanted, ledger, settings)
+    publish_regate(Applied(decided), settings, asked=False)
+    return Completed(message=f"Nothing was changed: {outcome(decided)}.")
+
+
+def _recipe(text: str, settings: Settings) -> str | None:
+    """Relative paths start where those of job files do."""
+    return resolve(text, str(settings.working_folder or Path.cwd())) if is_recipe_path(text) else text or None
+
+
+def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> Summary | State[Any]:
+    def log(text: str) -> None:
+        get_run_logger().info("%s", text)
+
+    def tell(decided: RegatePlan) -> None:
+        log(f"{decided.job.id}: {outcome(decided)}")
+        if not decided.is_applied:
+            publish_regate(Applied(decided), settings, asked=True)
+
+    with job_lease(job_id, ledger, log=log) as held:
+        applied = apply(
+            job_id,
+            wanted,
+            ledger,
+            settings,
+            run=lambda job: run_burst(job, ledger, settings, held),
+            tell=tell,
+        )
+        publish_regate(applied, settings, asked=True)
+    return applied.summary or Completed(message="Nothing to do: the job is as this recipe has it.")
+
+
+MAX_CHANGES = 100  # rows: Prefect keeps an artifact whole in a row of its database, and `--json` has them all
+MAX_LINE = 400  # characters
+
+
+def publish_regate(applied: Applied, settings: Settings, *, asked: bool) -> None:
+    """Publishes it. `asked`: to apply it; without a summary it is about to be, or there was nothing to do."""
+    name = applied.decided.job.name
+    create_markdown_artifact(
+        regate_markdown(applied, settings, asked=asked),
+        key=artifact_key("regate", name),
+        description=f"What deciding {escape_markdown(name)} again changes",
+    )
+
+
+def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str:
+    """Counts, the recipes' differences, the items that change with before, after and reason, and where to look."""
+    decided = applied.decided
+    parts = [f"# {escape_markdown(decided.job.name)}: {outcome(decided)}", f"**{_standing(applied, asked=asked)}**"]
+    parts.append(_places(decided.job, decided.store, settings))
+    if counts := count_lines(decided):
+        parts.append(_list(counts))
+    differences = [f"{place}{values}" for place, values in recipe_lines(decided)]
+    recipe = escape_markdown(decided.new.recipe.name)
+    parts.append(f"## Recipe {recipe}\n\n" + _list([*differences, *own_lines(decided)]))
+    if changed := len(decided.changed):
+        shown = rows(decided, MAX_CHANGES)
+        more = f", the first {len(shown)} of {changed:,}" if changed > len(shown) else ""
+        parts.append(f"## What changes{more}\n\n" + table(HEADERS, shown))
+        if more:
+            parts.append(f"All of them: `pixelmill regate {decided.job.id} … --json`.")
+    if done := applied_lines(applied):
+        parts.append("## Afterwards\n\n" + _list(done))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _standing(applied: Applied, *, asked: bool) -> str:
+    if (ended := run_line(applied)) is not None:
+        return escape_markdown("".join(ended))
+    if applied.decided.is_applied:
+        return "Nothing to do: the job is as this recipe has it."
+    steps = needs_steps(applied.decided)
+    if asked:
+        return "It is being applied: what is missing is made now." if steps else "It is being applied."
+    how = "what is missing is made and the rest recorded" if steps else "it is recorded, and nothing has to be computed"
+    return f"Nothing was changed. With Apply {how}."
+
+
+def _places(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:
+    pages = [("Gallery", GALLERY_NAME), ("Review page", REVIEW_NAME)]
+    links = [
+        f"[{name}]({address})"
+        for name, file in pages
+        if store.exists(job_key(job.name, file))
+        and (address := served_address(store, job_key(job.name, file), settings))
+    ]
+    if address := file_address(store, job_key(job.name, MANIFEST_NAME), settings):
+        links.append(f"[Manifest]({address})")
+    return " · ".join(links)
+
+
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"* {escape_markdown(line, limit=MAX_LINE)}" for line in lines)

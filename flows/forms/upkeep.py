@@ -1,0 +1,140 @@
+"""Forms that look after jobs and workers: retry-failed, verify and warm-up."""
+
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from prefect import State, get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from pydantic import BaseModel, Field
+from rich.console import Console
+
+from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings, load_settings
+from flows.burst.artifacts import publish_text
+from flows.burst.burst import run_burst, with_burst
+from flows.burst.form_flow import form_flow, with_ledger
+from flows.cli.verify import verify_command
+from flows.job.job_named import job_named
+from flows.job.plan import Retried, continue_job, retry_items
+from flows.report.report import EXIT_DONE, Summary
+from gpu_worker.device.runtime import get_runtime
+from storage.ledger.job_lease import job_lease
+from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
+
+
+class JobForm(BaseModel):
+    """Which job."""
+
+    job: str = Field(title="Job", description="Its id, or its name where only one job has it.", min_length=1)
+
+    def find_job(self, ledger: Ledger) -> JobRecord:
+        """The job that is meant. Raises InvalidInput."""
+        return job_named(self.job.strip(), ledger, field="job")
+
+
+def named_by_job(verb: str) -> Callable[[], str]:
+    """The name of a flow run: what it does, and to which job."""
+    return lambda: f"{verb} {(flow_run.parameters or {}).get('job')}"
+
+
+class RetryForm(JobForm):
+    """Which of its items."""
+
+    which: Retried = Field(
+        default="both",
+        title="Which items",
+        description="Images that were stored already are not made again. `rejected`: those that a person rejected, "
+        "which the others leave alone.",
+    )
+
+
+@form_flow(
+    RetryForm,
+    name="retry-failed",
+    run_name=named_by_job("retry"),
+    description="The items of a job that failed or were quarantined, once more.",
+)
+def retry_failed(form: RetryForm) -> State[Any]:
+    """Ends as a burst does."""
+    return with_burst(partial(_retry, form))
+
+
+def _retry(form: RetryForm, ledger: Ledger, settings: Settings) -> Summary:
+    known = form.find_job(ledger)
+    with job_lease(known.id, ledger) as held:
+        job = continue_job(known, ledger, settings)
+        retry_items(job.id, form.which, ledger)
+        return run_burst(job, ledger, settings, held)
+
+
+class VerifyForm(JobForm):
+    """Whether to mend it."""
+
+    repair: bool = Field(
+        default=False, title="Repair", description="Mend what is wrong; what is lost has to be made again afterwards."
+    )
+
+
+@form_flow(
+    VerifyForm,
+    name="verify",
+    run_name=named_by_job("verify"),
+    description="Reads every image of a job back, and compares store, ledger and manifest.",
+)
+def verify(form: VerifyForm) -> State[Any]:
+    """Completed if nothing is wrong; Failed if something is, or has to be made again."""
+    return with_ledger(partial(_verify, form))
+
+
+def _verify(form: VerifyForm, ledger: Ledger, settings: Settings) -> State[Any]:
+    job = form.find_job(ledger)
+    answer = verify_command(job.id, job.id, ledger, settings, repair=form.repair, console=Console(quiet=True))
+    screen = Console(width=120, record=True, quiet=False, file=None, force_terminal=False)
+    with screen.capture() as said:
+        screen.print(answer.text, highlight=False)
+    text = said.get().strip()
+    publish_text("verify", job.name, text, f"What `verify` found in {job.id}")
+    head = text.splitlines()[0] if text else ""
+    return Completed(message=head) if answer.exit_status == EXIT_DONE else Failed(message=head)
+
+
+class WarmUpForm(BaseModel):
+    """Which models."""
+
+    models: str = Field(
+        default="starter", title="Models", description="Names of models, separated by commas or lines.", min_length=1
+    )
+
+
+@form_flow(
+    WarmUpForm,
+    name="warm-up",
+    run_name="warm-up",
+    description="Loads models on one idle GPU worker before work comes.",
+)
+def warm_up(form: WarmUpForm) -> State[Any]:
+    """Names that no model has fail it, all at once; then nothing is loaded."""
+    runtime = get_runtime(load_settings())
+    names = [name for name in re.split(r"[\s,]+", form.models) if name]
+    wrong = []
+    for name in names:
+        try:
+            runtime.catalogue.get(name)
+        except (LookupError, InvalidInput) as error:
+            wrong.append(str(error.args[0] if isinstance(error, LookupError) else error))
+    if wrong or not names:
+        return Failed(message="; ".join(wrong) or "name at least one model")
+    logger = get_run_logger()
+    loaded = []
+    for ref in runtime.refs(names):
+        if ref not in runtime.resident():
+            began = time.monotonic()
+            runtime.load(ref)
+            loaded.append(f"{ref} in {time.monotonic() - began:.1f} s")
+            logger.info("loaded %s", loaded[-1])
+    return Completed(message=f"{runtime.name}: " + ("loaded " + ", ".join(loaded) if loaded else "all were loaded"))
