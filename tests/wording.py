@@ -25,7 +25,7 @@ PHRASES = {
         r"anew|as of then|of then|of which|of whom|how-manieth|in the midst|thence|whence|"
         r"(?<!there )is no(?! longer| more| less| later)|(?<!there )(?:is|are) none"
     ),
-    "fragment": r"\w+ None:",  # "`redo` None: ..." instead of "or None if ..."
+    "fragment": r"\w+ (?-i:None):",  # "`redo` None: ..." instead of "or None if ..."
 }
 # A docstring that is glued to the function's name instead of standing by itself.
 FRAGMENT = re.compile(r"(?:Of|In|With|By|As|Those|From|What|Whose|Which|Who)\b(?!-)")
