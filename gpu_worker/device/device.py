@@ -55,13 +55,13 @@ def available_cores() -> int:
     return max(1, min(cores, _quota_cores(Path("/sys/fs/cgroup/cpu.max")) or cores))
 
 
-def resident_mb() -> int:
-    """Memory that this process holds, MB; 0 where the system does not say."""
+def resident_bytes(pid: int) -> int:
+    """Return the memory that a process holds; 0 if the process is gone or the system does not report it."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") // MEGABYTE
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def held_mb(device: Device) -> int:
@@ -76,7 +76,7 @@ def held_mb(device: Device) -> int:
         import torch
 
         return int(torch.mps.driver_allocated_memory()) // MEGABYTE
-    return resident_mb()
+    return resident_bytes(os.getpid()) // MEGABYTE
 
 
 def release_cached(device: Device) -> None:

@@ -17,14 +17,14 @@ from configs.settings.privacy import Redactor
 
 FIELDS = ("worker", "flow_run", "task_run", "job", "shard", "step", "item")
 
-_shared: dict[str, str] = {}  # of the process, which works at one thing at a time: its threads need not be told
+_shared: dict[str, str] = {}  # for all threads of the process, which works at one thing at a time
 _lock = threading.Lock()
 _own: ContextVar[dict[str, str] | None] = ContextVar("pixelmill_log_fields", default=None)
 
 
 @contextmanager
 def shared_fields(**fields: str | int) -> Iterator[None]:
-    """These fields hold for all threads of the process until the block ends."""
+    """Add these fields to the log lines of all threads until the block ends."""
     given = {name: str(value) for name, value in fields.items()}
     with _lock:
         before = {name: _shared.get(name) for name in given}
@@ -42,7 +42,7 @@ def shared_fields(**fields: str | int) -> Iterator[None]:
 
 @contextmanager
 def log_fields(**fields: str | int) -> Iterator[None]:
-    """These fields hold for this thread, and for what runs in a copy of its context, until the block ends."""
+    """Add these fields to the log lines of this thread and of copies of its context, until the block ends."""
     token = _own.set({**(_own.get() or {}), **{name: str(value) for name, value in fields.items()}})
     try:
         yield
@@ -51,20 +51,20 @@ def log_fields(**fields: str | int) -> Iterator[None]:
 
 
 def current_fields() -> dict[str, str]:
-    """What is known here and now."""
+    """Return the fields that hold at the moment in this context."""
     return {**_shared, **(_own.get() or {})}
 
 
-TEXT_FIELDS = ("job", "shard", "step", "item")  # the others stand in the line already, or are those of the whole log
+TEXT_FIELDS = ("job", "shard", "step", "item")  # the others are in the line already, or the same in the whole log
 TEXT_FORMAT = "%(asctime)s.%(msecs)03d | %(levelname)-7s | %(name)s - %(message)s"
 MAX_EXCEPTION = 20_000  # characters
 
-# Where Prefect's records keep what we call otherwise.
+# Our field -> the attribute of Prefect's records.
 _PREFECT_FIELDS = {"flow_run": "flow_run_id", "task_run": "task_run_name"}
 
 
 class Redacted(logging.Formatter):
-    """Another formatter's lines, without secrets."""
+    """Masks secrets in the lines of another formatter."""
 
     def __init__(self, inner: logging.Formatter | None, redact: Redactor) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Redacted(logging.Formatter):
 
 
 class TextLines(Redacted):
-    """Lines for people; what a line is about stands behind its message."""
+    """Formats lines for people, with the fields after the message."""
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -89,7 +89,7 @@ class TextLines(Redacted):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, what it is about, exception."""
+    """Formats one JSON object a line: time (UTC), level, logger, message, fields, exception."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class JsonLines(logging.Formatter):
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, str]:
-    """What the record says of itself (`extra`), else what holds where it is written."""
+    """Return the fields of the record (`extra`), else those of the current context."""
     fields = current_fields()
     for name in FIELDS:
         value = getattr(record, name, None) or getattr(record, _PREFECT_FIELDS.get(name, name), None)
@@ -122,14 +122,14 @@ def fields_of(record: logging.LogRecord) -> dict[str, str]:
 
 
 def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    """The traceback, of the record's exception or as `extra={"trace": …}` has it."""
+    """Return the traceback of the record's exception, else that in `extra={"trace": …}`, or nothing."""
     if record.exc_info and record.exc_info[0] is not None:
         return formatter.formatException(record.exc_info)
     return getattr(record, "trace", None) or record.exc_text or ""
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes a line in one piece, so that lines of several processes on one pipe stay apart."""
+    """Writes each line in one piece, so that lines of several processes on one pipe stay apart."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
@@ -148,7 +148,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 
 class PrintedLines(io.TextIOBase):
-    """Takes the place of standard output or error: what anybody prints becomes log lines."""
+    """Replaces standard output or error, and turns prints into log lines."""
 
     def __init__(self, name: str, real: TextIO) -> None:
         self._logger = logging.getLogger(name)
@@ -159,7 +159,7 @@ class PrintedLines(io.TextIOBase):
     def write(self, text: str) -> int:
         if getattr(self._of_thread, "logging", False):
             with suppress(OSError, ValueError):
-                self._real.write(text)  # a log handler that failed says so
+                self._real.write(text)  # the error report of a failed log handler
             return len(text)
         # Progress bars go back to the start of their line instead of beginning a new one.
         *lines, rest = (getattr(self._of_thread, "rest", "") + text).replace("\r", "\n").split("\n")
@@ -179,7 +179,7 @@ class PrintedLines(io.TextIOBase):
 
     @property
     def buffer(self) -> BinaryIO:
-        """For those that print bytes: as they are."""
+        """The real stream's buffer, for code that prints bytes."""
         return self._real.buffer
 
     @override

@@ -1,9 +1,9 @@
-"""Sets up how a process of Pixelmill logs, on top of what Prefect sets up for itself.
+"""Logging setup for Pixelmill's processes, on top of Prefect's.
 
 Prefect configures logging when it is imported, from a file of its own or one that the user names, and later changes
-levels only. So its handlers stay where they are: those that write to the console get our formatters, or, for JSON, a
-plain handler in their place; all others, such as those that send logs to the API or into a file of the user's, go on
-in their own format, with secrets masked.
+levels only. Its handlers therefore stay: those that write to the console get our formatters, or, for JSON, are
+replaced by a plain handler; all others, such as those that send logs to the API or into a user's file, keep their
+format, with secrets masked.
 """
 
 import logging
@@ -27,11 +27,10 @@ _quiet = False
 
 
 def use_logs(settings: Settings, *, quiet: bool = False, prints: bool = False) -> None:
-    """Has all loggers of this process write in the format of the settings; may be called again, and should be after
-    Prefect was imported.
+    """Make all loggers of this process write in the format of the settings. Call again after importing Prefect.
 
-    `quiet`: a command whose output is for people logs warnings only, from now on. `prints`: with JSON, what anybody
-    prints becomes log lines as well.
+    `quiet` limits a command whose output is for people to warnings from now on. `prints` turns prints into log lines
+    if the format is JSON.
     """
     global _quiet  # noqa: PLW0603 - a process has one way to log
     _quiet = _quiet or quiet
@@ -48,27 +47,27 @@ def use_logs(settings: Settings, *, quiet: bool = False, prints: bool = False) -
         logging.lastResort.setFormatter(Redacted(logging.Formatter(TEXT_FORMAT, "%H:%M:%S"), redact))
     for logger in _loggers():
         for handler in list(logger.handlers):
-            _adopt(logger, handler, redact, json=settings.log_format == "json")
+            _attach(logger, handler, redact, json=settings.log_format == "json")
     wanted = logging.getLevelNamesMapping()[settings.log_level.upper()]
     level = max(logging.WARNING, wanted) if _quiet else wanted
     for package in PACKAGES:
         logging.getLogger(package).setLevel(level)
     if settings.log_format == "json":
-        _catch_the_rest(prints=prints)
+        _log_the_rest(prints=prints)
     else:
         sys.excepthook = lambda *error: _print_uncaught(redact, *error)
         threading.excepthook = lambda args: _print_uncaught(redact, args.exc_type, args.exc_value, args.exc_traceback)
 
 
 def prefect_environment(settings: Settings) -> dict[str, str]:
-    """Variables with which a process of Prefect's own logs in the format of the settings."""
+    """Return environment variables that make Prefect's own processes log in the format of the settings."""
     if settings.log_format == "text":
         return {}
     return {"PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": f"{PrefectJsonConsole.__module__}.{PrefectJsonConsole.__name__}"}
 
 
 class PrefectJsonConsole(LineHandler):
-    """The console handler for Prefect's logging configuration that writes JSON, whatever format that names."""
+    """A console handler for Prefect's logging configuration that always writes JSON."""
 
     def __init__(self, stream: Any = None, styles: Mapping[str, str] | None = None) -> None:  # noqa: ARG002
         super().__init__(stream)
@@ -76,12 +75,13 @@ class PrefectJsonConsole(LineHandler):
         super().setFormatter(JsonLines(redact))
 
     def setFormatter(self, fmt: logging.Formatter | None) -> None:
-        """Keeps its own, unless another one masks secrets, too."""
+        """Set a formatter that masks secrets too; ignore others."""
         if isinstance(fmt, JsonLines | Redacted):
             super().setFormatter(fmt)
 
 
-def _adopt(logger: logging.Logger, handler: logging.Handler, redact: Redactor, *, json: bool) -> None:
+def _attach(logger: logging.Logger, handler: logging.Handler, redact: Redactor, *, json: bool) -> None:
+    """Give the handler our formatter, or replace it by one that writes JSON lines."""
     if not _writes_to_console(handler):
         handler.setFormatter(Redacted(_inner(handler), redact))
     elif json and isinstance(handler, LineHandler):
@@ -117,8 +117,8 @@ def _loggers() -> Iterable[logging.Logger]:
     return [logging.getLogger(), *(logger for logger in known if isinstance(logger, logging.Logger))]
 
 
-def _catch_the_rest(*, prints: bool) -> None:
-    """What would come out as plain lines: warnings, errors that nobody caught, and prints."""
+def _log_the_rest(*, prints: bool) -> None:
+    """Log what would come out as plain lines: warnings, uncaught errors and prints."""
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda args: _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)

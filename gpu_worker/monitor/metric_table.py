@@ -1,4 +1,4 @@
-"""Every metric that a worker serves, by its Prometheus name: measuring, docs and dashboard agree on it."""
+"""Every metric that a worker serves, by its Prometheus name; measuring, docs and dashboard use this table."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A name as Prometheus shows it, and what it counts."""
+    """A metric's name as Prometheus shows it, and its meaning."""
 
     name: str
     kind: Kind

@@ -1,7 +1,7 @@
-"""No process outlives the one that started it, however that ends.
+"""The end of a process together with its parent, however that ends.
 
-`python -m gpu_worker.monitor.parent_death PARENT COMMAND…` becomes that command, for programs that know nothing of
-this: the death of their parent PARENT sends them SIGTERM.
+`python -m gpu_worker.monitor.parent_death PARENT COMMAND…` becomes that command, for other programs: the death of
+their parent PARENT sends them SIGTERM.
 """
 
 import ctypes
@@ -13,10 +13,10 @@ PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 def end_with_parent(parent: int, number: signal.Signals) -> None:
-    """Has the kernel send this process the signal when its parent `parent` dies; exits if it is dead already.
+    """Have the kernel send this process the signal when its parent `parent` dies; exit if that is dead already.
 
-    Works while a native call keeps every Python thread from running. Strictly, it is the death of the thread that
-    started this process. Linux only; a no-op elsewhere.
+    Works even while a native call blocks every Python thread. Strictly, it is the death of the thread that started
+    this process. Linux only; does nothing elsewhere.
     """
     if sys.platform != "linux":
         return
@@ -27,4 +27,4 @@ def end_with_parent(parent: int, number: signal.Signals) -> None:
 
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[1]), signal.SIGTERM)
-    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 - no shell; what the kernel was told holds for it as well
+    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 - no shell; the kernel's setting outlasts exec

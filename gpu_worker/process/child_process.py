@@ -1,4 +1,4 @@
-"""The parent's end of the warm child: start it, hand it flow runs, notice its end, stop it, start the next one."""
+"""The parent's side of the worker's child: start it, hand it flow runs, notice its end, stop it, start the next one."""
 
 import asyncio
 import json
@@ -17,23 +17,23 @@ from gpu_worker.process.worker_metrics import ChildReports, WorkerMetrics
 
 FIRST_RESTART_SECONDS = 1.0
 LAST_RESTART_SECONDS = 60.0
-LAST_WORDS_SECONDS = 1.0
-REPLY_BYTES = 2**20  # of a line, at most: what a child tells of hundreds of steps and models
-STOP_SECONDS = 3.0  # for an idle child to end in order, or for a running one to leave its flow
+LAST_REPLIES_SECONDS = 1.0
+REPLY_BYTES = 2**20  # longest line: a child may report the metrics of hundreds of steps and models
+STOP_SECONDS = 3.0  # for an idle child to shut down, or for a running one to leave its flow
 
-# Why a signal may have ended the child, for the person who reads the flow run's state.
+# The likely reason for a signal, shown in the flow run's state.
 _SIGNAL_HINTS = {
     signal.SIGKILL: "most likely the machine ran out of memory: lower PIXELMILL_MICRO_BATCH or "
     "PIXELMILL_VRAM_BUDGET_MB, or use a machine with more memory",
     signal.SIGSEGV: "a native library crashed: see the worker's output",
-    signal.SIGABRT: "a native library gave up: see the worker's output",
+    signal.SIGABRT: "a native library aborted: see the worker's output",
     signal.SIGBUS: "a native library crashed, or a disk or shared memory is full: see the worker's output",
-    signal.SIGTERM: "somebody asked it to stop",
+    signal.SIGTERM: "it was asked to stop",
 }
 
 
 class ChildEnded(PixelmillError):
-    """The child is gone in the midst of a flow run. `status` as of subprocess: negative is the number of a signal."""
+    """The child ended during a flow run. `status` is as in subprocess: negative for the number of a signal."""
 
     def __init__(self, status: int) -> None:
         super().__init__(describe_end(status))
@@ -41,7 +41,7 @@ class ChildEnded(PixelmillError):
 
 
 def describe_end(status: int) -> str:
-    """What a person should read about the child's end."""
+    """Return a sentence about the child's end for the flow run's state and the log."""
     if status >= 0:
         return f"The worker's process ended with status {status}: see the worker's output."
     number = -status
@@ -54,7 +54,7 @@ def describe_end(status: int) -> str:
 
 
 class WorkerChild:
-    """A running child process. `environment` is the whole environment it was started with."""
+    """A running child process. `environment` is the whole environment that it was started with."""
 
     def __init__(
         self,
@@ -73,19 +73,19 @@ class WorkerChild:
     async def start(
         cls, environment: Mapping[str, str], *, worker: str = "", reports: ChildReports | None = None
     ) -> "WorkerChild":
-        """Starts a child without waiting until it is ready. It tells its figures to `reports`."""
-        birth = ChildSpec(time.monotonic(), worker=worker, figures=reports is not None)
+        """Start a child without waiting until it is ready. It sends its metrics to `reports`."""
+        spec = ChildSpec(time.monotonic(), worker=worker, metrics=reports is not None)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "gpu_worker.process.worker_child",
             str(os.getpid()),
-            birth.as_argument(),
+            spec.as_argument(),
             limit=REPLY_BYTES,
             env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the parent; and a group of its own takes its helpers along
+            start_new_session=True,  # Ctrl-C is for the parent; a group of its own ends the child's helpers with it
         )
         return cls(process, environment, reports)
 
@@ -95,16 +95,19 @@ class WorkerChild:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives, as far as is known by now."""
+        """Whether the process has not been seen to end."""
         return self._process.returncode is None
 
     async def ready(self) -> str | None:
-        """Waits until the child takes flow runs; returns what was wrong with warming it. Raises ChildEnded."""
+        """Wait until the child takes flow runs; return the problem of preloading, or None. Raises ChildEnded."""
         problem: str | None = (await self._reply("ready"))["problem"]
         return problem
 
     async def run(self, flow_run_id: str, environment: Mapping[str, str]) -> tuple[str | None, str | None]:
-        """Runs a flow run; returns what kept it from reaching a state of its own, and that state. Raises ChildEnded."""
+        """Run a flow run; return the problem that kept it from a state of its own, and that state.
+
+        Raises ChildEnded.
+        """
         self._running = True
         try:
             await self._send(kind="run", flow_run_id=flow_run_id, environment=dict(environment))
@@ -115,14 +118,14 @@ class WorkerChild:
             self._running = False
 
     async def ended(self) -> int:
-        """Waits for the child's end and ends what it may have left behind; returns its status."""
+        """Wait for the child's end and kill the helpers that it may have left; return its status."""
         status = await self._process.wait()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         return status
 
     async def stop(self, grace: float = STOP_SECONDS) -> None:
-        """Ends the child: a flow run is abandoned without a report. Killed after `grace` seconds."""
+        """End the child, and kill it after `grace` seconds. A flow run is abandoned without a report."""
         if self._process.returncode is None:
             with suppress(ProcessLookupError, ConnectionError):
                 if self._running:
@@ -135,23 +138,23 @@ class WorkerChild:
                 with suppress(ProcessLookupError):
                     self._process.kill()
         await self.ended()
-        # Its last words are in the pipe; a helper of its own that got away could hold that open for ever.
-        await asyncio.wait([self._reader], timeout=LAST_WORDS_SECONDS)
+        # Its last replies are in the pipe, which an escaped helper could hold open for ever.
+        await asyncio.wait([self._reader], timeout=LAST_REPLIES_SECONDS)
         self._reader.cancel()
 
     async def _send(self, **message: object) -> None:
         assert self._process.stdin is not None
-        with suppress(ConnectionError):  # it is gone, which the reply will tell
+        with suppress(ConnectionError):  # the missing reply will show that the child is gone
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             await self._process.stdin.drain()
 
     async def _reply(self, kind: str) -> dict[str, Any]:
         reply = await self._replies.get()
         if reply is None:
-            self._replies.put_nowait(None)  # for whoever asks next
+            self._replies.put_nowait(None)  # for the next call
             raise ChildEnded(await self.ended())
         if reply["kind"] != kind:
-            raise RuntimeError(f"The worker's process replied {reply['kind']!r} where {kind!r} was due.")
+            raise RuntimeError(f"The worker's process replied {reply['kind']!r}, expected {kind!r}.")
         return reply
 
     async def _read_replies(self) -> None:
@@ -159,10 +162,10 @@ class WorkerChild:
         try:
             while line := await self._process.stdout.readline():
                 reply = json.loads(line)
-                if reply["kind"] != "figures":
+                if reply["kind"] != "metrics":
                     self._replies.put_nowait(reply)
                 elif self._reports is not None:
-                    self._reports.take(reply["samples"])
+                    self._reports.update(reply["samples"])
         finally:
             self._replies.put_nowait(None)
             if self._reports is not None:
@@ -170,7 +173,7 @@ class WorkerChild:
 
 
 class ChildKeeper:
-    """Keeps one child running: a new one as soon as the last one ended, at growing intervals if it can't start."""
+    """Keeps one child running: starts the next when one ends, at growing intervals if it cannot start."""
 
     def __init__(
         self,
@@ -185,23 +188,23 @@ class ChildKeeper:
 
     @property
     def child(self) -> WorkerChild | None:
-        """The child of this moment, whether it is ready or not."""
+        """The current child, whether it is ready or not."""
         return self._child
 
     @property
     def is_starting(self) -> bool:
-        """Whether the child lives and does not take flow runs yet: loading models may take it minutes."""
+        """Whether the child is alive but takes no flow runs yet; loading models may take minutes."""
         return not self._ready.is_set() and self._child is not None and self._child.is_running
 
     async def keep(self) -> None:
-        """Runs until cancelled; then stops the child."""
+        """Keep a child until cancelled; then stop it."""
         pause = FIRST_RESTART_SECONDS
         while True:
             try:
                 self._child = child = await self._start()
             except OSError as error:
-                # Too many processes, no memory, a file system that is away: what another try may find mended.
-                self._logger.error("The warm process could not be started (%s); trying again in %.0f s.", error, pause)
+                # Too many processes, no memory or an absent file system: another try may succeed.
+                self._logger.error("The child could not be started (%s); trying again in %.0f s.", error, pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LAST_RESTART_SECONDS)
                 continue
@@ -218,7 +221,7 @@ class ChildKeeper:
                 await asyncio.shield(child.stop())
 
     async def _start(self) -> WorkerChild:
-        reports = self._metrics.figures.open() if self._metrics.is_wanted else None
+        reports = self._metrics.children.open() if self._metrics.is_wanted else None
         child = await WorkerChild.start(self._environment, worker=self._metrics.worker, reports=reports)
         self._metrics.child_started(child.pid)
         return child
@@ -228,23 +231,23 @@ class ChildKeeper:
         if problem is not None:
             self._logger.error("%s", problem)
         self._metrics.child_ready()
-        self._logger.info("Warm process %d is ready", child.pid)
+        self._logger.info("Child %d is ready", child.pid)
         self._ready.set()
         status = await child.ended()
-        self._logger.info("Warm process %d: %s", child.pid, describe_end(status))
+        self._logger.info("Child %d: %s", child.pid, describe_end(status))
 
     async def ready(self) -> None:
-        """Waits until a child takes flow runs."""
+        """Wait until a child takes flow runs."""
         await self._ready.wait()
 
     async def ready_child(self, environment: Mapping[str, str]) -> WorkerChild:
-        """A child that takes flow runs and was started with `environment`, if need be in the place of another."""
+        """Return a ready child that was started with `environment`; replace one that has another."""
         while True:
             await self._ready.wait()
             child = self._child
             if child is not None and child.environment == environment:
                 return child
-            self._logger.info("Starting the warm process anew: this flow run wants other environment variables")
+            self._logger.info("Restarting the child: this flow run needs other environment variables")
             self._environment = dict(environment)
             self._ready.clear()
             if child is not None:

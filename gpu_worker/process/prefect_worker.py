@@ -1,8 +1,8 @@
-"""The Prefect worker `pixelmill`: a light parent that hands flow runs, one at a time, to its warm child.
+"""The Prefect worker `pixelmill`: a light parent that hands flow runs, one at a time, to its child.
 
 Prefect finds it as a collection: `prefect worker start --pool gpu --type pixelmill`, or `pixelmill worker start`.
-The parent never imports torch. Whatever ends the child (a crash, the out-of-memory killer, a cancelled flow run) ends
-the flow run in hand and nothing else; a new child is started at once.
+The parent never imports torch. An end of the child (a crash, the out-of-memory killer, a cancelled flow run) ends only
+the current flow run; a new child is started at once.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from gpu_worker.monitor.log_lines import shared_fields
 from gpu_worker.monitor.logs import use_logs
 from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild
 from gpu_worker.process.preloading import check_keep_warm
-from gpu_worker.process.worker_metrics import WorkerMetrics, watch_pool_queue
+from gpu_worker.process.worker_metrics import WorkerMetrics
 from storage.ledger.database import LedgerError, accepted_url
 
 if TYPE_CHECKING:
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 
 WORKER_TYPE = "pixelmill"
 CANCEL_POLL_SECONDS = 2.0  # one small request; with STOP_SECONDS a cancelled run is over within 10 s
-CHOICE = 16  # of the flow runs that wait longest: enough for many workers, and first come is still about first served
-END_SECONDS = 5.0  # for the last words to the API when the worker ends
-POLL_PATIENCE_SECONDS = 300.0  # without a turn of the polling loop: an API that is away holds it for a minute
+CHOICE = 16  # longest-waiting flow runs to pick from: enough for many workers, and still about first come, first served
+END_SECONDS = 5.0  # for the last requests to the API when the worker ends
+POLL_PATIENCE_SECONDS = 300.0  # between turns of the polling loop; an API that is away delays one by a minute
 STOPPED_MESSAGE = "The worker was stopped while it ran this flow run."
 
 
 class PixelmillJobConfiguration(BaseJobConfiguration):
-    """What a flow run can ask of the worker: environment variables. There is no infrastructure to name or label."""
+    """The options of a flow run: environment variables. There is no infrastructure to name or label."""
 
 
 class PixelmillWorkerResult(BaseWorkerResult):
-    """Always a success to Prefect, which would otherwise report a crash of its own, in vaguer words."""
+    """Always a success for Prefect, which would otherwise report a crash of its own, in vaguer words."""
 
 
 class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, PixelmillWorkerResult]):
@@ -80,10 +80,10 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         settings: Settings | None = None,
         needs_metrics: bool = True,
     ) -> None:
-        """As Prefect's workers, but `limit` is 1. `settings` default to the environment's.
+        """Take the arguments of Prefect's workers, but only 1 as `limit`. `settings` default to the environment's.
 
-        `needs_metrics`: whether it should not start where the port of its metrics is taken. Raises InvalidInput for
-        settings with mistakes.
+        With `needs_metrics`, refuse to start if the port of the metrics is taken. Raises InvalidInput for settings
+        with mistakes.
         """
         if limit not in (None, 1):
             raise ValueError("A pixelmill worker runs one flow run at a time: start one worker for each device.")
@@ -111,7 +111,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
-        """The template of a work pool of this type."""
+        """Return the template of a work pool of this type."""
         return {
             "job_configuration": {"env": "{{ env }}"},
             "variables": {
@@ -119,8 +119,8 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
                 "properties": {
                     "env": {
                         "title": "Environment Variables",
-                        "description": "Environment variables of the flow run. A run that wants others than the run "
-                        "before it starts the worker's process anew, its models not loaded.",
+                        "description": "Environment variables of the flow run. A run that needs others than the run "
+                        "before restarts the worker's process, which has to load its models again.",
                         "type": "object",
                         "additionalProperties": {"type": "string"},
                         "default": {},
@@ -131,38 +131,40 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
 
     # -- life --------------------------------------------------------------------------------------------------------
     async def setup(self) -> None:
-        """As Prefect's, and starts the child and the page of metrics. Raises InvalidInput if its port is taken."""
+        """Set up as Prefect does, and start the child and the page of metrics.
+
+        Raises InvalidInput if the page's port is taken.
+        """
         use_logs(self._settings)
         try:
             self._metrics.serve()
         except InvalidInput as taken:
             if self._needs_metrics:
                 raise
-            self._logger.warning("%s; going on without them", taken)
+            self._logger.warning("%s; continuing without them", taken)
         await super().setup()
         self._exit_stack.enter_context(shared_fields(worker=self.name))
         self._stopping = False
         self._keeper = ChildKeeper(_child_environment(self._settings, {}), self._logger, self._metrics)
         keeping = asyncio.create_task(self._keeper.keep())
-        keeping.add_done_callback(self._report_end)
+        keeping.add_done_callback(self._end_without_keeper)
         self._tasks = [keeping]
         if self._metrics.is_wanted:
-            asking = watch_pool_queue(self.client, self._work_pool_name, self._metrics.pool_asked)
-            self._tasks.append(asyncio.create_task(asking))
+            self._tasks.append(asyncio.create_task(self._metrics.watch_queue(self.client)))
 
-    def _report_end(self, keeping: "asyncio.Task[None]") -> None:
-        """Without its keeper a worker would wait for a child for ever, and say nothing."""
+    def _end_without_keeper(self, keeping: "asyncio.Task[None]") -> None:
+        """End the worker if its keeper failed: it would silently wait for a child for ever."""
         if not keeping.cancelled() and (error := keeping.exception()) is not None:
-            self._logger.critical("Nobody keeps the warm process any more: the worker ends.", exc_info=error)
+            self._logger.critical("The supervisor of the child failed; shutting the worker down.", exc_info=error)
             signal.raise_signal(signal.SIGTERM)
 
     @property
     def is_stopping(self) -> bool:
-        """Whether its orderly end has begun."""
+        """Whether the orderly end has begun."""
         return self._stopping
 
     async def teardown(self, *exc_info: Any) -> None:
-        """Stops the child; a flow run in hand is reported as crashed."""
+        """Stop the child; a current flow run is reported as crashed."""
         self._stopping = True
         with anyio.CancelScope(shield=True):
             for task in self._tasks:
@@ -177,7 +179,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         await super().teardown(*exc_info)
 
     async def _sign_off(self) -> None:
-        # Else the API counts the worker as online for another 90 s, and whoever asks waits for it in vain.
+        # Otherwise the API lists the worker as online for another 90 s, and callers wait for it in vain.
         if self._client is not None:
             with suppress(httpx.HTTPError):
                 await self.client.request(
@@ -192,23 +194,25 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         with_healthcheck: bool = False,
         printer: Callable[..., None] = print,
     ) -> None:
-        """As Prefect's."""
+        """Start as Prefect does."""
         self._run_once = run_once
         await super().start(run_once, with_healthcheck, printer)
 
     async def get_and_submit_flow_runs(self) -> list["FlowRun"]:
-        """As Prefect's, once the child is ready: until then another worker may be faster, and a child that cannot
-        start must not draw flow runs to their end."""
+        """Get and submit flow runs as Prefect does, but only once the child is ready.
+
+        Until then another worker may be faster, and a child that cannot start must not crash flow runs.
+        """
         await self._ready_keeper().ready()
         self._polled_at = time.monotonic()
         if self.limiter.available_tokens < 1:
-            return []  # busy: what is waiting is for others, and for the moment when this flow run ends
+            return []  # busy: other workers, or the poll after this flow run, take the waiting ones
         return await super().get_and_submit_flow_runs()
 
     def is_worker_still_polling(self, query_interval_seconds: float) -> bool:  # noqa: ARG002
-        """What a health check answers, from a thread of its own: the child lives, and the loop turns if it is ready.
+        """Return whether the child is alive and, once it is ready, the loop turns. Called by the health check's thread.
 
-        Prefect's own looks at the last question to the API, and finds a worker ill that has a long flow run in hand.
+        Prefect's own check goes by the last request to the API, and fails during a long flow run.
         """
         if self._keeper is not None and self._keeper.child is not None:
             if self._keeper.is_starting:
@@ -218,8 +222,8 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         return time.monotonic() - self._polled_at < POLL_PATIENCE_SECONDS
 
     async def _get_scheduled_flow_runs(self) -> list["WorkerFlowRunResponse"]:
-        # All idle workers see the same list. If each took its head, one would win and the others would have to ask
-        # again; so each begins at a place of its own among the first of the most urgent queue.
+        # All idle workers see the same list. If each took its head, one would win and the others would have to try
+        # again; so each shuffles the first of the most urgent queue.
         waiting = await super()._get_scheduled_flow_runs()
         urgent = [entry for entry in waiting[:CHOICE] if entry.work_queue_id == waiting[0].work_queue_id]
         random.shuffle(urgent)
@@ -231,11 +235,11 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             self._runs_task_group.start_soon(self._poll_at_once)
 
     async def _poll_at_once(self) -> None:
-        # The device is free: without this it would wait for the next turn of the polling loop.
+        # Otherwise the free device would wait for the next turn of the polling loop.
         try:
             await self.get_and_submit_flow_runs()
         except httpx.HTTPError as error:
-            self._logger.debug("The poll after a flow run failed, the next one will do: %s", error)
+            self._logger.debug("The poll after a flow run failed; waiting for the next one: %s", error)
 
     def _ready_keeper(self) -> ChildKeeper:
         if self._keeper is None:
@@ -249,7 +253,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         configuration: PixelmillJobConfiguration,
         task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> PixelmillWorkerResult:
-        """Has the child run the flow run, and reports what the child cannot report itself."""
+        """Have the child run the flow run; report a crash that the child cannot report itself."""
         self._idle.clear()
         try:
             child = await self._ready_keeper().ready_child(_child_environment(self._settings, configuration.env))
@@ -264,7 +268,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
     async def _supervise(self, child: WorkerChild, flow_run: "FlowRun", environment: Mapping[str, str]) -> None:
         stopping = anyio.Event()
         result = None
-        self._metrics.run_begins()
+        self._metrics.run_began()
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._stop_if_cancelled, flow_run.id, child, stopping)
@@ -277,13 +281,13 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         finally:
             self._metrics.run_ended(result or ("cancelled" if stopping.is_set() else "crashed"))
         if problem and not stopping.is_set():
-            # A state that the flow run has reached already stays: the API refuses this one then.
+            # If the flow run has reached a final state, that stays: the API refuses this one.
             await self._propose_crashed_state(flow_run, problem)
 
     async def _stop_if_cancelled(self, flow_run_id: UUID, child: WorkerChild, stopping: anyio.Event) -> None:
-        """Stops the child when somebody cancels or deletes the flow run, and reports it as cancelled.
+        """Stop the child when the flow run is cancelled or deleted, and report it as cancelled.
 
-        By asking, not by Prefect's websocket of events: that loses what is cancelled while it reconnects.
+        Polls instead of using Prefect's websocket of events, which loses cancellations while it reconnects.
         """
         while True:
             await anyio.sleep(CANCEL_POLL_SECONDS)
@@ -294,7 +298,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
                 await child.stop()
                 return
             except httpx.HTTPError:
-                continue  # a server that restarts cancels nothing
+                continue  # a restarting server cancels nothing
             if flow_run.state is None or not (flow_run.state.is_cancelling() or flow_run.state.is_cancelled()):
                 continue
             stopping.set()
@@ -309,23 +313,23 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         configuration: PixelmillJobConfiguration,  # noqa: ARG002
         grace_seconds: int = 30,
     ) -> None:
-        """Stops the child that `infrastructure_pid` names, if it is this worker's."""
+        """Stop the child that `infrastructure_pid` names, if it is this worker's."""
         host, _, pid = infrastructure_pid.rpartition(":")
         if host != socket.gethostname():
             raise InfrastructureNotAvailable(f"The flow run's process is on {host!r}, not on this worker's machine.")
         child = self._ready_keeper().child
         if child is None or str(child.pid) != pid:
-            raise InfrastructureNotFound(f"Process {pid} is not, or no longer, this worker's.")
+            raise InfrastructureNotFound(f"Process {pid} is not, or no longer, a child of this worker.")
         await child.stop(min(grace_seconds, 5))
 
 
 def _run_environment(environment: Mapping[str, str | None]) -> dict[str, str]:
-    """The variables that differ from run to run: Prefect's own, about the run."""
+    """Return Prefect's variables about the run, which differ from run to run."""
     return {name: value for name, value in environment.items() if value is not None and name.startswith("PREFECT__")}
 
 
 def _child_environment(settings: Settings, wanted: Mapping[str, str | None]) -> dict[str, str]:
-    """The environment of a child for flow runs that want the variables `wanted`, the same for all such runs."""
+    """Return the environment of a child for flow runs with the variables `wanted`; the same for all such runs."""
     environment = {
         **os.environ,
         **get_current_settings().to_environment_variables(exclude_unset=True),
@@ -337,7 +341,7 @@ def _child_environment(settings: Settings, wanted: Mapping[str, str | None]) -> 
 
 
 def check_worker_settings(settings: Settings) -> None:
-    """Raises InvalidInput with every mistake. Asks for no database: that may start after its workers."""
+    """Raise InvalidInput with every mistake that would fail all jobs. Needs no database, which may start later."""
     if problems := list(_problems(settings)):
         raise InvalidInput(problems)
 
@@ -348,7 +352,7 @@ def _problems(settings: Settings) -> Iterator[Problem]:
     except LedgerError as error:
         variable = variable_of("ledger_url")
         yield Problem(variable, str(error).removeprefix(f"{variable} "))
-    catalogue = Catalogue()  # not the process's own: one with mistakes could not be asked again
+    catalogue = Catalogue()  # not the process's own, which would keep the mistakes
     for path in (BUILT_IN, *settings.catalogue_path):
         try:
             catalogue.add(path)

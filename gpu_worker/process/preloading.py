@@ -1,4 +1,4 @@
-"""Which models are on the device while no work is at hand: warm by day, cold by night."""
+"""The models that an idle worker keeps on the device, by name and time of day."""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -13,15 +13,16 @@ from gpu_worker.monitor.failures import describe
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE_SECONDS = 5.0  # between two shards of a job models must not go: the next one comes within a second
-LONGEST_PAUSE_SECONDS = 30.0  # between two looks at the clock
+# Unloading "at once" waits this long: between two shards of a job, a second apart, models must stay.
+AT_ONCE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 30.0  # between two updates
 SHORTEST_PAUSE_SECONDS = 0.25
 
 Clock = Callable[[], datetime]
 
 
 def check_keep_warm(settings: Settings) -> None:
-    """Raises InvalidInput if `keep_warm` names what is no model."""
+    """Raise InvalidInput if `keep_warm` names an unknown model."""
     catalogue = ModelCatalogue(settings)
     problems: list[Problem] = []
     for name in settings.keep_warm:
@@ -35,8 +36,8 @@ def check_keep_warm(settings: Settings) -> None:
         raise InvalidInput(problems)
 
 
-class WarmModels(Protocol):
-    """What a worker's runtime does for its warmth."""
+class ModelHost(Protocol):
+    """The part of a worker's runtime that preloading needs."""
 
     def refs(self, names: Sequence[str]) -> tuple[ModelRef, ...]: ...
 
@@ -50,24 +51,24 @@ class WarmModels(Protocol):
 
 
 class ModelPreloader:
-    """The dials `keep_warm`, `warm_windows` and `idle_timeout` of one process.
+    """Applies the settings `keep_warm`, `warm_windows` and `idle_timeout` in one process.
 
-    Within a window the models of `keep_warm` are loaded before work comes and stay, others leave after
-    `idle_timeout`. Outside all leave after `idle_timeout`, at once if there is none. Work loads what it needs at any
-    time.
+    Within a window the models of `keep_warm` are loaded before work comes and stay; others leave after
+    `idle_timeout`. Outside a window all leave after `idle_timeout`, or at once without one. Work loads its models at
+    any time.
     """
 
-    def __init__(self, settings: Settings, models: WarmModels, clock: Clock = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, settings: Settings, models: ModelHost, clock: Clock = lambda: datetime.now(UTC)) -> None:
         self.windows = WarmWindows.parse(settings.warm_windows) if settings.warm_windows else None
         self._names, self._idle_timeout = settings.keep_warm, settings.idle_timeout
         self._models, self._clock = models, clock
-        self._given_up: set[ModelRef] = set()  # that could not be loaded in this window
+        self._failed: set[ModelRef] = set()  # models that could not be loaded in this window
 
     @property
     def pause(self) -> float | None:
-        """Seconds of idleness after which `look` should be called, again and again; None: it would never do anything.
+        """Seconds between calls of `update` while idle, or None if it would never do anything.
 
-        Not short for a worker that only keeps models: one that left to make room comes back a little later.
+        Not short for a worker that only keeps models: one that left to make room returns a little later.
         """
         if self._idle_timeout:
             return min(max(self._idle_timeout / 4, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
@@ -75,11 +76,11 @@ class ModelPreloader:
 
     @property
     def is_open(self) -> bool:
-        """Whether models are to be kept warm now."""
+        """Whether to keep models loaded now."""
         return self.windows is None or self.windows.contains(self._clock())
 
     def begin(self) -> str | None:
-        """Loads what is to be warm now; returns what was wrong with that, which keeps nobody from working."""
+        """Load the models to keep now; return the problem, or None. A worker with a problem works all the same."""
         if not self._names or not self.is_open:
             return None
         try:
@@ -87,39 +88,39 @@ class ModelPreloader:
                 self._models.load(ref)
         except Exception as error:
             logger.exception("The models to keep warm could not be loaded")
-            self._given_up.update(self._kept())
+            self._failed.update(self._kept())
             return f"keep_warm ({', '.join(self._names)}): {describe(error)}"
         return None
 
-    def look(self, is_wanted: Callable[[], bool] = lambda: False) -> None:
-        """Loads and unloads what the hour asks for; to be called while idle. Stops early once `is_wanted`."""
+    def update(self, is_interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Load and unload models for the time of day. Call while idle; returns early once `is_interrupted`."""
         if self.is_open:
             kept = self._kept()
-            self._bring_back(kept, is_wanted)
+            self._reload(kept, is_interrupted)
             if self._idle_timeout:
                 self._models.evict_idle(self._idle_timeout, keep=kept)
             return
-        self._given_up.clear()  # the next window is another chance
+        self._failed.clear()  # for another try in the next window
         self._models.evict_idle(self._idle_timeout or AT_ONCE_SECONDS)
 
     def _kept(self) -> tuple[ModelRef, ...]:
         try:
             return self._models.refs(self._names)
         except Exception:
-            return ()  # names without models: said at the start
+            return ()  # unknown names: `begin` has reported them
 
-    def _bring_back(self, kept: Sequence[ModelRef], is_wanted: Callable[[], bool]) -> None:
+    def _reload(self, kept: Sequence[ModelRef], is_interrupted: Callable[[], bool]) -> None:
         for ref in kept:
-            if is_wanted():
+            if is_interrupted():
                 return
-            if ref in self._models.resident() or ref in self._given_up:
+            if ref in self._models.resident() or ref in self._failed:
                 continue
             try:
-                # Where there is no room, work needed it: its models are the likeliest to be wanted again.
+                # If there is no room, work needed it, and its models are the likeliest to be needed again.
                 if self._models.has_room_for(ref):
                     self._models.load(ref)
             except Exception:
                 logger.exception(
-                    "%s cannot be kept warm; it is loaded when work asks for it or the next window opens", ref
+                    "%s cannot be kept warm; it is loaded when work needs it or the next window opens", ref
                 )
-                self._given_up.add(ref)
+                self._failed.add(ref)

@@ -1,15 +1,14 @@
-"""The warm child: one process per worker that runs flow runs one after another, its models resident.
+"""The worker's child: a process that runs flow runs one after another and keeps its models loaded.
 
-Started by `gpu_worker.process.child_process` as `python -m gpu_worker.process.worker_child PARENT_PID [BIRTH]`, BIRTH
-being what its parent knows of it (`Birth`, as JSON). It reads requests from standard input and writes
-replies to what was its standard output, one JSON object a line (what flows print goes to standard error). The end of
-its input is its own end: no child outlives its parent.
+`gpu_worker.process.child_process` starts it as `python -m gpu_worker.process.worker_child PARENT_PID [SPEC]`, with a
+`ChildSpec` as JSON. It reads requests from standard input and writes replies to its original standard output, one JSON
+object a line (prints of flows go to standard error). It ends with its input: no child outlives its parent.
 
 requests: `{"kind": "run", "flow_run_id": …, "environment": {…}}`, `{"kind": "shutdown"}`
 replies: `{"kind": "ready", "problem": …}`, `{"kind": "started"}`, `{"kind": "finished", "problem": …, "result": …}`,
-and between them, if the parent wants figures, `{"kind": "figures", "samples": [[name, labels, value], …]}`
+and between them, if the parent wants metrics, `{"kind": "metrics", "samples": [[name, labels, value], …]}`
 
-SIGUSR1 during a run abandons it: the child leaves the flow, reports nothing to anybody (its parent does), and ends.
+SIGUSR1 during a run abandons it: the child leaves the flow and ends without a report, which its parent makes.
 """
 
 import asyncio
@@ -53,30 +52,30 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What the parent knows of a child that it starts."""
+    """The parent's facts about a child that it starts."""
 
     spawned: float  # time.monotonic(), which all processes of a machine share
     worker: str = ""  # the worker's name
-    figures: bool = False  # whether to tell figures
+    metrics: bool = False  # whether to report metrics
 
     def as_argument(self) -> str:
         return json.dumps(asdict(self))
 
 
 class RunEnd(NamedTuple):
-    """How a flow run ended here."""
+    """The end of a flow run in this process."""
 
-    problem: str | None = None  # what kept it from being run to a state of its own
+    problem: str | None = None  # the reason why it reached no state of its own
     result: str | None = None  # that state: completed, failed, cancelled …
     abandoned: bool = False
 
 
 def main() -> int:
-    """Serves requests until told to shut down; the exit status of the process."""
-    born = time.monotonic()  # only the standard library is imported so far
+    """Serve requests until a shutdown; return the exit status of the process."""
+    started = time.monotonic()  # only the standard library is imported so far
     replies = Replies()
     end_with_parent(int(sys.argv[1]), signal.SIGKILL)
-    birth = ChildSpec(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else ChildSpec(born)
+    spec = ChildSpec(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else ChildSpec(started)
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_read_requests, args=(requests,), name="requests", daemon=True).start()
 
@@ -88,14 +87,15 @@ def main() -> int:
     from gpu_worker.monitor.logs import use_logs
 
     use_logs(settings)
-    with shared_fields(worker=birth.worker):
-        return _live(birth, born, settings, requests, replies)
+    with shared_fields(worker=spec.worker):
+        _prepare_and_serve(spec, started, settings, requests, replies)
+    return 0
 
 
-def _live(
-    birth: ChildSpec, born: float, settings: "Settings", requests: "queue.SimpleQueue[Message]", replies: "Replies"
-) -> int:
-    import prefect.flow_engine  # noqa: F401 - seconds that the first flow run need not wait
+def _prepare_and_serve(
+    spec: ChildSpec, started: float, settings: "Settings", requests: "queue.SimpleQueue[Message]", replies: "Replies"
+) -> None:
+    import prefect.flow_engine  # noqa: F401 - saves the first flow run seconds
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     import gpu_worker.shard.shard_run  # noqa: F401 - likewise
@@ -107,32 +107,28 @@ def _live(
 
     use_logs(settings, prints=True)  # again, as Prefect has set up logging meanwhile
 
-    cold_start.begin(birth.spawned, born)
-    warmth = ModelPreloader(settings, get_runtime(settings))
-    telemetry.watch_warm_windows(warmth.windows)
+    cold_start.begin(spec.spawned, started)
+    preloader = ModelPreloader(settings, get_runtime(settings))
+    telemetry.watch_warm_windows(preloader.windows)
     # A shard makes many small objects that last as long as a chunk: collecting after every 700 of them costs a tenth.
-    # What a flow run leaves is collected after it; modules, which stay, need not be looked at (models may have to go).
+    # Garbage of a flow run is collected after it; the modules loaded so far stay and need no looking at.
     gc.set_threshold(10_000, 20, 20)
     gc.collect()
     gc.freeze()
     cold_start.imported()
-    with (
-        telemetry.Reporter(lambda samples: replies.send(kind="figures", samples=samples))
-        if birth.figures
-        else nullcontext()
-    ):
-        problem = warmth.begin()
+    reporter = telemetry.Reporter(lambda samples: replies.send(kind="metrics", samples=samples))
+    with reporter if spec.metrics else nullcontext():
+        problem = preloader.begin()
         cold_start.ready()
         replies.send(kind="ready", problem=problem and _shortened(problem))
-        # Each flow run would end by waiting up to a second for the thread that beats for it. Bursts know by the leases
-        # of their shards who lives, and the parent reports a dead child at once.
+        # Each flow run would end by waiting up to a second for its heartbeat thread. Bursts find dead shards by their
+        # leases, and the parent reports a dead child at once.
         with temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            _serve(requests, replies, warmth)
-    return 0
+            _serve(requests, replies, preloader)
 
 
 class Replies:
-    """Takes standard output for replies and sends what anybody prints to standard error. Safe to share."""
+    """Takes standard output for replies and sends prints to standard error. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._pipe: IO[str] = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -146,13 +142,13 @@ class Replies:
             self._pipe.flush()
 
 
-def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, warmth: "ModelPreloader") -> None:
-    """Until told to shut down, or until a flow run was abandoned."""
+def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, preloader: "ModelPreloader") -> None:
+    """Run flow runs until a shutdown is requested or a flow run is abandoned."""
     from gpu_worker.device.telemetry import cold_start
     from gpu_worker.monitor.log_lines import shared_fields
 
     while True:
-        request = _next_request(requests, warmth)
+        request = _next_request(requests, preloader)
         if request["kind"] == "shutdown":
             return
         replies.send(kind="started")
@@ -162,15 +158,14 @@ def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, warmth: "Mo
         if end.abandoned:
             return
         replies.send(kind="finished", problem=end.problem, result=end.result)
-        gc.collect()  # clients and contexts refer to themselves; meanwhile the parent asks for the next run
+        gc.collect()  # clients and contexts refer to themselves; meanwhile the parent fetches the next run
 
 
 def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> RunEnd:
-    """Runs one flow run in this thread, which must be the main one.
+    """Run one flow run in this thread, which must be the main one.
 
-    Environment, working folder, import path and context are as before afterwards. Prefect's threads send logs and
-    events within 2 s, and the rest as the process ends; draining them after each run would cost 2.5 MB of memory a
-    run, which Prefect never gives back.
+    Environment, working folder, import path and context are restored afterwards. Prefect's threads send logs and
+    events within 2 s, and the rest as the process ends; draining them after each run would leak 2.5 MB a run.
     """
     abandoned = False
 
@@ -179,7 +174,7 @@ def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> RunEnd:
         abandoned = True
         from prefect.exceptions import Abort
 
-        raise Abort("The worker gave the flow run up.")
+        raise Abort("The worker abandoned the flow run.")
 
     end = RunEnd()
     before = signal.signal(ABANDON_SIGNAL, abandon)
@@ -190,13 +185,13 @@ def serve_run(flow_run_id: UUID, environment: Mapping[str, str]) -> RunEnd:
         if not abandoned:
             raise
     finally:
-        # From here on an abandoned child may simply die: there is nothing left to leave in order.
+        # From here on an abandoned child may simply die: nothing needs an orderly end.
         signal.signal(ABANDON_SIGNAL, before)
     return end._replace(abandoned=abandoned)
 
 
 def run_flow_run(flow_run_id: UUID) -> RunEnd:
-    """Loads the flow of the run and takes the run to a state of its own, if nothing prevents that."""
+    """Load the flow of the run and take the run to a state of its own, if nothing prevents that."""
     from prefect.client.orchestration import get_client
     from prefect.exceptions import Abort, Pause
     from prefect.flow_engine import run_flow
@@ -214,9 +209,9 @@ def run_flow_run(flow_run_id: UUID) -> RunEnd:
             return RunEnd(_shortened(f"The flow could not be loaded: {type(error).__name__}: {error}"))
         state = _drive(run_flow(flow, flow_run=flow_run, return_type="state"))
     except (Abort, Pause):
-        return RunEnd(result="cancelled")  # the API's word, not a problem: the run is over, or is to go on later
+        return RunEnd(result="cancelled")  # by the API, not a problem: the run is over or continues later
     except BaseException as error:
-        # The engine has reported a crash, unless it is what failed: the parent's report then comes first.
+        # The engine has reported a crash, unless it failed itself: the parent's report then comes first.
         return RunEnd(_shortened(f"The flow run was interrupted: {type(error).__name__}: {error}"))
     return RunEnd(result=state.type.value.lower() if state is not None else None)
 
@@ -227,17 +222,17 @@ def _load_flow(flow_run: "FlowRun", deployment: "DeploymentResponse | None") -> 
 
     entrypoint = None if deployment is None or deployment.pull_steps else deployment.entrypoint
     if entrypoint and ":" not in entrypoint:
-        # A module of an installed package: imported once, in this thread, with no more questions to the API.
+        # A module of an installed package: imported once, in this thread, without further requests to the API.
         return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
-    # Prefect fetches the code into the working folder, which therefore is a fresh one.
+    # Prefect fetches the code into the working folder, so that needs to be a new one.
     os.chdir(tempfile.mkdtemp(prefix="pixelmill-flow-"))
     return load_flow(flow_run)
 
 
 def _drive(result: object) -> "State[Any] | None":
-    """Does the work of an asynchronous flow or of one that yields, which `run_flow` only prepares.
+    """Do the work of an asynchronous flow or a generator, which `run_flow` only prepares.
 
-    Returns the flow run's state; nothing of a flow that yields.
+    Return the flow run's state, or None for a generator.
     """
     if iscoroutine(result):
         result = asyncio.run(result)
@@ -272,7 +267,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _import_state() -> Iterator[None]:
-    """Undoes what fetched code did to the working folder, the import path and the imported modules."""
+    """Restore the working folder, the import path and the imported modules, which fetched code may change."""
     folder, path = Path.cwd(), list(sys.path)
     try:
         yield
@@ -294,20 +289,20 @@ def _forget_modules(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _next_request(requests: "queue.SimpleQueue[Message]", warmth: "ModelPreloader") -> Message:
+def _next_request(requests: "queue.SimpleQueue[Message]", preloader: "ModelPreloader") -> Message:
     while True:
         try:
-            return requests.get(timeout=warmth.pause)
+            return requests.get(timeout=preloader.pause)
         except queue.Empty:
-            warmth.look(is_wanted=lambda: not requests.empty())
+            preloader.update(is_interrupted=lambda: not requests.empty())
 
 
 def _read_requests(requests: "queue.SimpleQueue[Message]") -> None:
-    # Unbuffered: the interpreter cannot end in order while a thread holds the lock of a buffered reader.
+    # Unbuffered: the interpreter cannot shut down cleanly while a thread holds the lock of a buffered reader.
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         for line in stdin:
             requests.put(json.loads(line))
-    # The parent is gone: whatever runs here has nobody to report to, and its helpers go with it.
+    # The parent is gone, so nothing can be reported: end this process and its helpers.
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 

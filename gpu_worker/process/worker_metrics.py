@@ -1,4 +1,4 @@
-"""The Prometheus page of a worker: served by the light parent, whatever becomes of the child."""
+"""The Prometheus page of a worker, served by its parent process so that it outlives the child."""
 
 import asyncio
 import logging
@@ -8,13 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, variable_of
+from gpu_worker.device.device import resident_bytes
 from gpu_worker.device.installation import installed_version
 from gpu_worker.monitor import metric_table
 from gpu_worker.monitor.metric_table import TABLE
@@ -25,101 +25,99 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prometheus_client import Metric
 
-
 logger = logging.getLogger(__name__)
 
-Labels = tuple[tuple[str, str], ...]
-Series = tuple[str, Labels]  # the name of a sample, and its labels
+Series = tuple[str, tuple[tuple[str, str], ...]]  # the name of a sample, and its labels
+
+QUEUE_SECONDS = 10.0  # between two counts of the queue; one costs the server some 7 ms
+ANSWER_SECONDS = 5.0
+STALE_SECONDS = 60.0  # after so long without an answer the length of the queue is unknown
 
 _SUFFIXES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-# The metric that a sample's name belongs to.
+# Name of a sample -> its metric.
 ROWS: Mapping[str, metric_table.Metric] = {
     f"{row.name}{suffix}": row for row in TABLE for suffix in _SUFFIXES[row.kind]
 }
 
 
-class ChildFigures:
-    """What is counted goes on where the child before left off; what is measured goes with the child.
+class ChildMetrics:
+    """The metrics of a worker's successive children: counts add up over all, gauges are those of the newest.
 
     Safe to share between threads.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._past: dict[Series, float] = {}
-        self._reports: list[ChildReports] = []  # oldest first; more than one while a child's last words are read
+        self._ended: dict[Series, float] = {}  # counts of the children that have ended
+        self._reports: list[ChildReports] = []  # oldest first; several while the pipe of an ended child is read
         self._lock = threading.Lock()
 
     def open(self) -> "ChildReports":
-        """Takes the reports of a new child."""
+        """Return the reports of a new child, still empty."""
         reports = ChildReports(self)
         with self._lock:
             self._reports.append(reports)
         return reports
 
     def series(self) -> dict[Series, float]:
-        """All figures as of the last reports."""
+        """Return all values of the last reports."""
         with self._lock:
-            values = dict(self._past)
+            values = dict(self._ended)
             for reports in self._reports:
-                for series, value in reports.last.items():
-                    if _is_counted(series):
-                        values[series] = values.get(series, 0.0) + value
-                    elif reports is self._reports[-1]:
-                        values[series] = value
+                _add_counts(values, reports.last)
+            if self._reports:
+                values |= {series: value for series, value in self._reports[-1].last.items() if not _is_count(series)}
             return values
 
     def age(self) -> float | None:
-        """Seconds since the newest child's last report; None before its first."""
+        """Return the seconds since the newest child's last report, or None before its first."""
         with self._lock:
-            told_at = self._reports[-1].told_at if self._reports else None
-        return None if told_at is None else self._clock() - told_at
+            reported_at = self._reports[-1].reported_at if self._reports else None
+        return None if reported_at is None else self._clock() - reported_at
 
-    def take(self, reports: "ChildReports", samples: Iterable[Sequence[Any]]) -> None:
-        known = {(name, tuple(sorted(labels.items()))): value for name, labels, value in samples if name in ROWS}
+    def update(self, reports: "ChildReports", samples: Iterable[Sequence[Any]]) -> None:
+        values = {(name, tuple(sorted(labels.items()))): value for name, labels, value in samples if name in ROWS}
         with self._lock:
-            reports.last, reports.told_at = known, self._clock()
+            reports.last, reports.reported_at = values, self._clock()
 
     def close(self, reports: "ChildReports") -> None:
         with self._lock:
-            if reports not in self._reports:
-                return
-            self._reports.remove(reports)
-            for series, value in reports.last.items():
-                if _is_counted(series):
-                    self._past[series] = self._past.get(series, 0.0) + value
-
-
-def _is_counted(series: Series) -> bool:
-    return ROWS[series[0]].kind != "gauge"
+            if reports in self._reports:
+                self._reports.remove(reports)
+                _add_counts(self._ended, reports.last)
 
 
 class ChildReports:
-    """The reports of one child."""
+    """The last report of one child."""
 
-    def __init__(self, figures: ChildFigures) -> None:
-        self._figures = figures
+    def __init__(self, metrics: ChildMetrics) -> None:
+        self._metrics = metrics
         self.last: dict[Series, float] = {}
-        self.told_at: float | None = None
+        self.reported_at: float | None = None
 
-    def take(self, samples: Iterable[Sequence[Any]]) -> None:
-        """A report replaces the one before. Samples of names that are not in the table are left out."""
-        self._figures.take(self, samples)
+    def update(self, samples: Iterable[Sequence[Any]]) -> None:
+        """Replace the report before. Drops samples whose names are not in the table."""
+        self._metrics.update(self, samples)
 
     def close(self) -> None:
-        """The child is gone and has nothing more to say."""
-        self._figures.close(self)
+        """Keep the counts of a child that has ended, and drop its gauges."""
+        self._metrics.close(self)
 
 
-QUEUE_SECONDS = 10.0  # between counts of the queue; a count costs the server some 7 ms
-ANSWER_SECONDS = 5.0
-STALE_SECONDS = 60.0  # after so long without an answer the length of the queue is not known any more
+def _add_counts(total: dict[Series, float], values: Mapping[Series, float]) -> None:
+    for series, value in values.items():
+        if _is_count(series):
+            total[series] = total.get(series, 0.0) + value
+
+
+def _is_count(series: Series) -> bool:
+    return ROWS[series[0]].kind != "gauge"
 
 
 class WorkerMetrics:
-    """What the parent knows and what its children tell it, as one Prometheus collector.
+    """The metrics of the parent and its children as one Prometheus collector.
 
-    Told of events by the worker's event loop; asked from the threads of the page.
+    The worker's event loop reports events; the threads of the page collect.
     """
 
     def __init__(
@@ -133,18 +131,18 @@ class WorkerMetrics:
         self._child_starts = 0
         self._child_pid: int | None = None
         self._child_ready = False
-        self._waiting: tuple[int, float] | None = None  # flow runs, and when that was
+        self._waiting: tuple[int, float] | None = None  # flow runs, and when they were counted
         self._server: WSGIServer | None = None
-        self.figures = ChildFigures(clock)
+        self.children = ChildMetrics(clock)
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anybody may ask for the page."""
+        """Whether the settings ask for the page."""
         return self._settings.metrics_port > 0
 
     # -- the page --------------------------------------------------------------------------------------------------
     def serve(self) -> None:
-        """Serves the page from threads of its own, if it is wanted. Raises InvalidInput where the port is taken."""
+        """Serve the page from threads, if it is wanted. Raises InvalidInput if its port is taken."""
         if not self.is_wanted or self._server is not None:
             return
         from prometheus_client import CollectorRegistry, start_http_server
@@ -157,24 +155,20 @@ class WorkerMetrics:
             self._server, _ = start_http_server(port, host, registry)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise InvalidInput(
-                [
-                    Problem(
-                        variable_of("metrics_port"),
-                        f"the metrics cannot be served at {host}:{port} ({reason}): each worker of a machine needs a "
-                        "port of its own, and PIXELMILL_METRICS_HOST an address of this machine",
-                    )
-                ]
-            ) from None
+            message = (
+                f"the metrics cannot be served at {host}:{port} ({reason}): each worker of a machine needs a port of "
+                "its own, and PIXELMILL_METRICS_HOST an address of this machine"
+            )
+            raise InvalidInput([Problem(variable_of("metrics_port"), message)]) from None
 
     def close(self) -> None:
-        """Ends the page."""
+        """End the page."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
 
-    # -- what happens ----------------------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------------------
     def child_started(self, pid: int) -> None:
         self._child_starts += 1
         self._child_pid, self._child_ready = pid, False
@@ -185,30 +179,42 @@ class WorkerMetrics:
     def child_ended(self) -> None:
         self._child_pid, self._child_ready = None, False
 
-    def run_begins(self) -> None:
+    def run_began(self) -> None:
         self._running += 1
 
     def run_ended(self, result: str) -> None:
-        """`result`: completed, failed, cancelled, crashed, or another state that Prefect knows."""
+        """Count a flow run. `result`: completed, failed, cancelled, crashed, or another of Prefect's states."""
         self._running -= 1
         self._runs[result] += 1
 
-    def pool_asked(self, waiting: int) -> None:
-        """So many flow runs of the pool are due and not taken."""
+    def queue_counted(self, waiting: int) -> None:
+        """Keep the number of flow runs that wait for a worker."""
         self._waiting = (waiting, self._clock())
 
-    # -- what is shown ---------------------------------------------------------------------------------------------
+    async def watch_queue(self, client: "PrefectClient") -> None:
+        """Count the pool's waiting flow runs every ten seconds, until cancelled; skip while the API is away."""
+        while True:
+            try:
+                self.queue_counted(await asyncio.wait_for(_count_waiting(client, self._pool), ANSWER_SECONDS))
+            except (httpx.HTTPError, TimeoutError) as error:
+                logger.debug("the work pool's queue could not be counted: %s", type(error).__name__)
+            await asyncio.sleep(QUEUE_SECONDS)
+
+    # -- the collector ---------------------------------------------------------------------------------------------
     def collect(self) -> "Iterator[Metric]":
-        """All metrics of the table, with the figures that there are."""
+        """Yield all metrics of the table, in its order, with the samples that there are."""
         from prometheus_client import Metric
 
-        metrics = {row.name: Metric(_family(row), row.help, row.kind) for row in TABLE}
-        for (name, labels), value in (self.figures.series() | self._own()).items():
+        metrics = {
+            row.name: Metric(row.name.removesuffix("_total") if row.kind == "counter" else row.name, row.help, row.kind)
+            for row in TABLE
+        }
+        for (name, labels), value in (self.children.series() | self._own()).items():
             metrics[ROWS[name].name].add_sample(name, dict(labels), value)
         yield from metrics.values()
 
     def describe(self) -> "Iterator[Metric]":
-        """Nothing: names are not checked against those of other collectors, as there are none."""
+        """Yield nothing: the registry has no other collector whose names could collide."""
         return iter(())
 
     def _own(self) -> dict[Series, float]:
@@ -222,55 +228,25 @@ class WorkerMetrics:
         }
         for result in sorted({"completed", "failed", "cancelled", "crashed", *self._runs}):
             own["pixelmill_shard_runs_total", (("result", result),)] = self._runs[result]
-        if (age := self.figures.age()) is not None:
+        if (age := self.children.age()) is not None:
             own["pixelmill_child_report_age_seconds", ()] = age
         for process, pid in (("parent", os.getpid()), ("child", self._child_pid)):
-            if pid is not None and (size := _resident_bytes(pid)):
+            if pid is not None and (size := resident_bytes(pid)):
                 own["pixelmill_process_resident_bytes", (("process", process),)] = size
         if self._waiting is not None and self._clock() - self._waiting[1] < STALE_SECONDS:
             own["pixelmill_pool_waiting_runs", (("pool", self._pool),)] = self._waiting[0]
         return own
 
 
-def _family(row: metric_table.Metric) -> str:
-    return row.name.removesuffix("_total") if row.kind == "counter" else row.name
-
-
-def _resident_bytes(pid: int) -> int:
-    """0 where the process is gone or the system does not say."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-async def watch_pool_queue(client: "PrefectClient", pool: str, tell: Callable[[int], None]) -> None:
-    """Tells the number every ten seconds until cancelled; where the API does not answer, nothing."""
-    while True:
-        try:
-            tell(await asyncio.wait_for(count_waiting(client, pool), ANSWER_SECONDS))
-        except (httpx.HTTPError, TimeoutError) as error:
-            logger.debug("the work pool's queue could not be counted: %s", type(error).__name__)
-        await asyncio.sleep(QUEUE_SECONDS)
-
-
-async def count_waiting(client: "PrefectClient", pool: str) -> int:
-    """Flow runs of the pool that are due and that no worker has taken. Raises httpx.HTTPError."""
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterExpectedStartTime,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-        WorkPoolFilter,
-        WorkPoolFilterName,
-    )
+async def _count_waiting(client: "PrefectClient", pool: str) -> int:
+    """Return how many flow runs of the pool are due and not taken by a worker. Raises httpx.HTTPError."""
+    from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
 
     return await client.count_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-            expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+        flow_run_filter=filters.FlowRunFilter(
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
         ),
-        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+        work_pool_filter=filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])),
     )

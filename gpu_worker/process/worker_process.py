@@ -1,4 +1,4 @@
-"""A process that is a worker: `pixelmill worker start`, from the first word to an orderly end or a hard one."""
+"""The process of `pixelmill worker start`, from its first message to an orderly or hard end."""
 
 import asyncio
 import logging
@@ -15,10 +15,10 @@ from gpu_worker.process.prefect_worker import PixelmillWorker
 
 logger = logging.getLogger(__name__)
 
-QUERY_SECONDS = 0.5  # Prefect's 10 s are a long wait for somebody who has just submitted a job; asking costs 7 ms
-HEARTBEAT_SECONDS = 10  # so that a worker that was killed is known to be gone within half a minute
+QUERY_SECONDS = 0.5  # Prefect's 10 s are a long wait after submitting a job; a query costs 7 ms
+HEARTBEAT_SECONDS = 10  # shows within half a minute that a worker was killed
 CANCEL_AGAIN_SECONDS = 2.0
-HARD_END_SECONDS = 25.0  # more than an orderly end takes
+HARD_END_SECONDS = 25.0  # longer than an orderly end takes
 
 
 def start_worker(
@@ -29,11 +29,11 @@ def start_worker(
     parent: int | None = None,
     with_healthcheck: bool = False,
 ) -> int:
-    """Runs a worker until SIGINT or SIGTERM, or the death of process `parent`; returns the process's exit status.
+    """Run a worker until SIGINT or SIGTERM, or the death of process `parent`; return the process's exit status.
 
     Creates the work pool if it is missing. Needs a Prefect API (`PREFECT_API_URL`). `with_healthcheck` answers
     `GET /health` on `PREFECT_WORKER_WEBSERVER_HOST` and `_PORT`: 200 or 503. Raises InvalidInput for settings with
-    mistakes; for one that has a parent, which wants work done, a port of metrics that is taken is none.
+    mistakes. A worker with a parent starts without its page of metrics if the port is taken.
     """
     if not can_compute():
         _print(MISSING)
@@ -69,12 +69,12 @@ def start_worker(
 
 
 def _default_name() -> str:
-    # Readable, and apart for several workers of a machine.
+    # Readable, and different for several workers of a machine.
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def _end_on_signals(working: "asyncio.Future[None]", worker: PixelmillWorker, log: Callable[[str], object]) -> None:
-    """Has SIGINT and SIGTERM end the worker. A cancellation can get lost in a library's task: it is then repeated."""
+    """End the worker on SIGINT and SIGTERM. Repeats the cancellation, which can get lost in a library's task."""
     loop = asyncio.get_running_loop()
 
     def cancel() -> None:

@@ -6,7 +6,14 @@ import sys
 
 import pytest
 
-from gpu_worker.device.device import DeviceUnavailable, available_cores, choose_device, held_mb, resident_mb
+from gpu_worker.device.device import (
+    MEGABYTE,
+    DeviceUnavailable,
+    available_cores,
+    choose_device,
+    held_mb,
+    resident_bytes,
+)
 
 
 def test_the_cpu_is_always_there() -> None:
@@ -17,7 +24,7 @@ def test_the_cpu_is_always_there() -> None:
 
 
 def test_the_memory_of_this_process_is_known() -> None:
-    before = resident_mb()
+    before = resident_bytes(os.getpid()) // MEGABYTE
     ballast = b"x" * 500_000_000  # more than whatever earlier tests have left free in this process
     assert held_mb(choose_device("cpu")) >= before + len(ballast) // 2**20 - 5
 

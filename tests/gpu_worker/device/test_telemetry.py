@@ -238,11 +238,11 @@ def values(text: str) -> dict[str, float]:
 def test_the_page_shows_what_parent_and_child_know(metrics: WorkerMetrics) -> None:
     metrics.serve()
     metrics.child_started(1)
-    reports = metrics.figures.open()
-    reports.take(telemetry.sample())
+    reports = metrics.children.open()
+    reports.update(telemetry.sample())
     metrics.child_ready()
-    metrics.run_begins()
-    metrics.pool_asked(3)
+    metrics.run_began()
+    metrics.queue_counted(3)
     seen = values(page(metrics))
     assert seen["pixelmill_child_up"] == seen["pixelmill_child_starts_total"] == seen["pixelmill_shard_running"] == 1
     assert seen["pixelmill_pool_waiting_runs[gpu]"] == 3
@@ -263,7 +263,7 @@ def test_the_page_is_of_the_table_alone_and_valid_in_both_formats(metrics: Worke
     for step in ("fill", "invert"):
         telemetry.step_recorded(step, [], [])
     metrics.serve()
-    metrics.figures.open().take(telemetry.sample())
+    metrics.children.open().update(telemetry.sample())
     families = list(text_string_to_metric_families(page(metrics)))
     names = [f"{family.name}_total" if family.type == "counter" else family.name for family in families]
     assert names == [row.name for row in TABLE]
@@ -273,7 +273,7 @@ def test_the_page_is_of_the_table_alone_and_valid_in_both_formats(metrics: Worke
 def test_the_queue_is_not_shown_once_nobody_knows_it_any_more() -> None:
     now = 0.0
     metrics = WorkerMetrics(Settings(), worker="w", pool="gpu", clock=lambda: now)
-    metrics.pool_asked(3)
+    metrics.queue_counted(3)
     queue_of_pool = ("pixelmill_pool_waiting_runs", (("pool", "gpu"),))
     assert metrics._own()[queue_of_pool] == 3
     now = 61.0
@@ -311,9 +311,9 @@ def test_a_port_that_is_taken_is_said_with_its_setting(metrics: WorkerMetrics) -
 
 def test_many_may_ask_while_a_child_tells(metrics: WorkerMetrics) -> None:
     metrics.serve()
-    reports = metrics.figures.open()
+    reports = metrics.children.open()
     with ThreadPoolExecutor(4) as pool:
         pages = [pool.submit(page, metrics) for _ in range(20)]
         for _ in range(100):
-            reports.take(telemetry.sample())
+            reports.update(telemetry.sample())
         assert all("pixelmill_worker_info" in each.result() for each in pages)

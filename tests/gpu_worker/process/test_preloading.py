@@ -1,4 +1,4 @@
-"""Warmth: which models are resident at which hour, with a clock that the test turns."""
+"""Preloading: which models are resident at which hour, with a clock that the test turns."""
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -53,38 +53,38 @@ class Place:
     def __init__(self, *, windows: str | None = OFFICE_HOURS, keep: str = "red,blue", timeout: float = 0) -> None:
         self.now, self.models = DAY, Models()
         settings = Settings.model_validate({"keep_warm": keep, "warm_windows": windows, "idle_timeout": timeout})
-        self.warmth = ModelPreloader(settings, self.models, lambda: self.now)
+        self.preloader = ModelPreloader(settings, self.models, lambda: self.now)
 
     def look(self, now: datetime, *, idle: float = 0, is_wanted: Callable[[], bool] = lambda: False) -> set[ModelRef]:
         """The models that are resident after a look at that hour, when all have been idle for so long."""
         self.now, self.models.idle = now, idle
-        self.warmth.look(is_wanted)
+        self.preloader.update(is_wanted)
         return set(self.models.loaded)
 
 
 def test_by_day_models_are_loaded_before_work_comes() -> None:
     place = Place()
-    assert place.warmth.begin() is None
+    assert place.preloader.begin() is None
     assert place.models.loaded == [RED, BLUE]
 
 
 def test_by_night_nothing_is_loaded_until_the_window_opens() -> None:
     place = Place()
     place.now = NIGHT
-    assert place.warmth.begin() is None
+    assert place.preloader.begin() is None
     assert place.look(NIGHT) == set()
     assert place.look(DAY) == {RED, BLUE}
 
 
 def test_without_windows_models_are_always_kept_warm() -> None:
     place = Place(windows=None, timeout=60)
-    place.warmth.begin()
+    place.preloader.begin()
     assert place.look(NIGHT, idle=10_000) == {RED, BLUE}
 
 
 def test_by_day_the_others_leave_after_the_idle_timeout() -> None:
     place = Place(timeout=60)
-    place.warmth.begin()
+    place.preloader.begin()
     place.models.load(GREEN)
     assert place.look(DAY, idle=59) == {RED, BLUE, GREEN}
     assert place.look(DAY, idle=60) == {RED, BLUE}
@@ -98,14 +98,14 @@ def test_by_day_without_a_timeout_the_others_stay() -> None:
 
 def test_by_night_all_leave_after_the_idle_timeout() -> None:
     place = Place(timeout=60)
-    place.warmth.begin()
+    place.preloader.begin()
     assert place.look(NIGHT, idle=59) == {RED, BLUE}
     assert place.look(NIGHT, idle=60) == set()
 
 
 def test_by_night_without_a_timeout_all_leave_once_no_shard_follows() -> None:
     place = Place()
-    place.warmth.begin()
+    place.preloader.begin()
     assert place.look(NIGHT, idle=AT_ONCE_SECONDS - 1) == {RED, BLUE}
     assert place.look(NIGHT, idle=AT_ONCE_SECONDS) == set()
 
@@ -119,7 +119,7 @@ def test_what_work_loads_by_night_is_not_joined_by_what_is_warm_by_day() -> None
 
 def test_a_model_that_made_room_for_work_comes_back_when_there_is_room() -> None:
     place = Place()
-    place.warmth.begin()
+    place.preloader.begin()
     place.models._room = 2
     place.models.loaded = [BLUE, GREEN]
     assert place.look(DAY) == {BLUE, GREEN}
@@ -146,7 +146,7 @@ def test_a_model_that_cannot_be_loaded_is_tried_once_a_window(caplog: pytest.Log
 
 def test_what_is_wrong_at_the_start_is_said_and_ends_nothing() -> None:
     place = Place(keep="gone")
-    assert "keep_warm (gone): LookupError: unknown model `gone`" in (place.warmth.begin() or "")
+    assert "keep_warm (gone): LookupError: unknown model `gone`" in (place.preloader.begin() or "")
     assert place.look(DAY) == set()
 
 
@@ -162,4 +162,4 @@ def test_what_is_wrong_at_the_start_is_said_and_ends_nothing() -> None:
     ],
 )
 def test_an_idle_worker_looks_as_often_as_it_has_something_to_do(dials: dict[str, object], pause: float | None) -> None:
-    assert Place(**dials).warmth.pause == pause  # type: ignore[arg-type]
+    assert Place(**dials).preloader.pause == pause  # type: ignore[arg-type]

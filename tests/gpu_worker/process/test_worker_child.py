@@ -1,4 +1,4 @@
-"""The warm child's process and what it puts back after a run. Whole flow runs: see test_prefect_worker."""
+"""The worker's child process and what it restores after a run. Whole flow runs: see test_prefect_worker."""
 
 import asyncio
 import logging
@@ -114,9 +114,9 @@ def test_idle_child_looks_after_its_models_while_it_waits() -> None:
     class LooksOnce:
         pause = 0.01
 
-        def look(self, is_wanted: Callable[[], bool]) -> None:
-            assert not is_wanted()
+        def update(self, is_interrupted: Callable[[], bool]) -> None:
+            assert not is_interrupted()
             requests.put({"kind": "shutdown"})
-            assert is_wanted()
+            assert is_interrupted()
 
     assert worker_child._next_request(requests, LooksOnce()) == {"kind": "shutdown"}  # type: ignore[arg-type]
