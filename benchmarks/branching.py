@@ -54,7 +54,7 @@ def measure(bench: Bench) -> Iterator[Measures]:
         store = FolderStore(bench.folder / "out")
         found = {
             report.record.item.name: list(differences(report, expected[report.record.item.name], store))
-            for report in place.ledger.item_reports(run.document["job"])
+            for report in place.ledger.items.reports(run.document["job"])
         }
     different = {name: texts for name, texts in found.items() if texts}
     for name, texts in list(different.items())[:SHOWN]:

@@ -35,7 +35,7 @@ def prepare() -> Callable[[Message], Message]:
         with ShardRun(
             job=record,
             program=job.program,
-            items=ledger.items(record.id),
+            items=ledger.items.find(record.id),
             shard=0,
             store=open_store(job.output, settings),
             ledger=ledger,
@@ -45,7 +45,7 @@ def prepare() -> Callable[[Message], Message]:
             for chunk, visit in shard.schedule():
                 shard.run_step(chunk, visit)
         seconds, cpu = time.perf_counter() - started, time.process_time() - used
-        reports = list(ledger.item_reports(record.id))
+        reports = list(ledger.items.reports(record.id))
         ledger.close()
         made = [entry.artefact for report in reports for entry in report.steps.values() if entry.artefact is not None]
         return {

@@ -86,8 +86,8 @@ def _run_command(job: Path, environment: Mapping[str, str]) -> float:
 
 def _first_image(ledger: Ledger, name: str, started: float) -> tuple[float, float]:
     """Seconds from `started` until the job's first image was stored, and of its compute."""
-    (job,) = [job for job in ledger.jobs() if job.name == name]
-    (report,) = ledger.item_reports(job.id)
+    (job,) = [job for job in ledger.jobs.all() if job.name == name]
+    (report,) = ledger.items.reports(job.id)
     first = min(report.steps.values(), key=_stored_at)
     return _stored_at(first) - started, first.seconds
 

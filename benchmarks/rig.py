@@ -70,7 +70,7 @@ class Rig:
         while look is not None and not self._command.has_replied(every):
             running = running or self._running(job.stem)
             if running is not None:
-                look(self.ledger.progress(running))
+                look(self.ledger.items.progress(running))
         reply = self._command.reply()
         if not (_is_done(reply) or (may_quarantine and _is_done_or_quarantined(reply["document"]))):
             raise BenchmarkFailed(f"{job.name}: status {reply['status']}: {str(reply['document'])[:2000]}")
@@ -95,7 +95,7 @@ class Rig:
 
     def _running(self, name: str) -> str | None:
         """Id of the job of this name; None before its run has begun."""
-        begun = [job.id for job in self.ledger.jobs() if job.name == name and job.status is JobStatus.RUNNING]
+        begun = [job.id for job in self.ledger.jobs.all() if job.name == name and job.status is JobStatus.RUNNING]
         return begun[0] if begun else None
 
 

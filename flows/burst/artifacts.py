@@ -199,11 +199,11 @@ MAX_REASON = 200  # characters
 
 def publish_waiting(job: JobRecord, ledger: Ledger, settings: Settings) -> int:
     """Publishes the list, also where it has become empty. Returns how many items wait."""
-    waiting = ledger.count_waiting(job.id)
+    waiting = ledger.reviews.count_waiting(job.id)
     store = open_store(job.output, settings)
     create_markdown_artifact(
         waiting_markdown(
-            job, waiting, list(ledger.refused_items(job.id, waiting=True, limit=MAX_WAITING)), store, settings
+            job, waiting, list(ledger.reviews.refused_items(job.id, waiting=True, limit=MAX_WAITING)), store, settings
         ),
         key=artifact_key("review", job.name),
         description=f"What waits for a decision in {escape_markdown(job.name)}",

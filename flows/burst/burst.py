@@ -74,20 +74,20 @@ def with_burst(begin: Callable[[Ledger, Settings], Summary | State[Any]]) -> Sta
 def _begin_or_go_on(
     begin: Callable[[Ledger, Settings], Summary | State[Any]], ledger: Ledger, settings: Settings
 ) -> State[Any]:
-    wait = ledger.wait_of(str(flow_run.id)) if flow_run.id else None
-    ended = begin(ledger, settings) if wait is None else _after_review(ledger.job(wait.job_id), ledger, settings)
+    wait = ledger.reviews.wait_of(str(flow_run.id)) if flow_run.id else None
+    ended = begin(ledger, settings) if wait is None else _after_review(ledger.jobs.get(wait.job_id), ledger, settings)
     if not isinstance(ended, Summary):
         return ended
     assert ended.job is not None, "what has run is a job"
     if wait is None or not has_expired(wait):
-        suspend_for_review(ledger.job(ended.job), ledger, settings)
-    ledger.drop_wait(str(flow_run.id))
+        suspend_for_review(ledger.jobs.get(ended.job), ledger, settings)
+    ledger.reviews.drop_wait(str(flow_run.id))
     return state_of(ended)
 
 
 def _after_review(known: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
     with job_lease(known.id, ledger, log=get_run_logger().info) as held:
-        job = ledger.job(known.id)
+        job = ledger.jobs.get(known.id)
         if job.status in (JobStatus.CANCELLED, JobStatus.FAILED):  # somebody else has run it meanwhile, to that end
             return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
         if job.status is not JobStatus.RUNNING:
@@ -104,7 +104,7 @@ def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
 def _go_on(wanted: str, ledger: Ledger, settings: Settings) -> Summary:
     job_id = job_named(wanted, ledger, field="job_id").id
     with job_lease(job_id, ledger, log=get_run_logger().info) as held:
-        return run_burst(ledger.job(job_id), ledger, settings, held)
+        return run_burst(ledger.jobs.get(job_id), ledger, settings, held)
 
 
 def _begin(path: str, ledger: Ledger, settings: Settings) -> Summary:
@@ -113,7 +113,7 @@ def _begin(path: str, ledger: Ledger, settings: Settings) -> Summary:
     with job_lease(job_identity(request, settings), ledger, log=get_run_logger().info) as held:
         begun = start_job(request, ledger, settings)
         del request  # the ledger has the items
-        ledger.reset_items(begun.id, states=[ItemState.FAILED])
+        ledger.items.reset(begun.id, states=[ItemState.FAILED])
         return run_burst(begun, ledger, settings, held)
 
 
@@ -127,10 +127,10 @@ def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLeas
     with shared_fields(job=job.id), get_client(sync_client=True) as client:
         _introduce(job, client)
         ending = _run_shards(job, ledger, settings, held, client)
-    ended = ledger.job(job.id)
+    ended = ledger.jobs.get(job.id)
     summary = _finish(ended, ending, ledger, settings)
     publish_report(ended, summary, settings)
-    if summary.review is not None or ledger.reviews(job.id):  # where all is decided, it says so
+    if summary.review is not None or ledger.reviews.all(job.id):  # where all is decided, it says so
         publish_waiting(ended, ledger, settings)
     try:
         send_webhook(event_of(ended, summary, settings), f"{job.id}-{job.run}", settings)
@@ -187,12 +187,12 @@ def _run_shards(
     ending = Ending(JobStatus.FAILED, f"the burst was interrupted: `pixelmill resume {job.id}` goes on with it")
     burst_run = UUID(str(flow_run.id)) if flow_run.id else None
     logger = get_run_logger()
-    logger.info("%s: %d of %d items to do", job.name, ledger.progress(job.id).pending, job.total)
+    logger.info("%s: %d of %d items to do", job.name, ledger.items.progress(job.id).pending, job.total)
     watch = ShardWatch(job, ledger, settings, logger, client=client, burst_run=burst_run)
     try:
         report = progress_artifact(job, client)
         ending = _run_and_settle(job, watch, report, held, ledger, settings)
-        while ending.status is JobStatus.INCOMPLETE and ledger.release_accepted(job.id):
+        while ending.status is JobStatus.INCOMPLETE and ledger.reviews.release_accepted(job.id):
             logger.info("%s: goes on with what people have accepted meanwhile", job.name)
             ending = _run_and_settle(job, watch, report, held, ledger, settings)
     except Exception as failure:
@@ -207,7 +207,7 @@ def _run_shards(
     finally:
         if held.lost is None:
             try:
-                ledger.set_job_status(job.id, ending.status, ending.error)
+                ledger.jobs.set_status(job.id, ending.status, ending.error)
             finally:
                 watch.stop_shards()
     return ending

@@ -40,9 +40,9 @@ def settle_repetitions(job: JobRecord, ledger: Ledger, settings: Settings) -> in
     rule = job.recipe.distinction
     if rule is None:
         return 0
-    accepted = ledger.accepted_images(job.id)
+    accepted = ledger.reviews.accepted_images(job.id)
     program = resolve_program(job.recipe)
-    ended = [one for report in ledger.item_reports(job.id) if (one := _ended(job, program, report)) is not None]
+    ended = [one for report in ledger.items.reports(job.id) if (one := _ended(job, program, report)) is not None]
     found = repetitions(
         rule,
         (
@@ -61,7 +61,7 @@ def settle_repetitions(job: JobRecord, ledger: Ledger, settings: Settings) -> in
     else:
         ends = list(_sorted_out(ended, found, store))
         store.sync()
-    ledger.revise_ends(job.id, job.run, ends)
+    ledger.items.revise(job.id, job.run, ends)
     return len(found)
 
 

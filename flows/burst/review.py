@@ -38,7 +38,7 @@ def decide(
     A decision can be changed as long as the item is quarantined. Raises InvalidInput with every mistake, and then
     nothing is recorded.
     """
-    refused = ledger.refused_images(job_id)
+    refused = ledger.reviews.refused_images(job_id)
     if wanted is None:
         chosen = {name: image for name, (image, decided) in refused.items() if decided is None}
     else:
@@ -48,8 +48,8 @@ def decide(
         chosen = {name: refused[name][0] for name in wanted}
     now = datetime.now(UTC)
     reviews = [Review(name, image, verdict, reason or None, reviewer, now) for name, image in chosen.items()]
-    ledger.add_reviews(job_id, reviews)
-    return ReviewOutcome(tuple(chosen), ledger.count_waiting(job_id))
+    ledger.reviews.add(job_id, reviews)
+    return ReviewOutcome(tuple(chosen), ledger.reviews.count_waiting(job_id))
 
 
 def _problems(
@@ -60,7 +60,7 @@ def _problems(
     problems = []
     unknown = [name for name in wanted if name not in refused]
     if unknown:
-        records = {record.item.name: record for record in ledger.items(job_id)}
+        records = {record.item.name: record for record in ledger.items.find(job_id)}
         for name in unknown:
             if (record := records.get(name)) is None:
                 near = difflib.get_close_matches(name, refused, n=1) or difflib.get_close_matches(name, records, n=1)
@@ -111,13 +111,13 @@ def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> No
     drop_ended(ledger)
     if not _may_wait(job, str(run.id), ledger):
         return
-    verdicts = [verdict for _, verdict in ledger.refused_images(job.id).values()]
+    verdicts = [verdict for _, verdict in ledger.reviews.refused_images(job.id).values()]
     waiting = verdicts.count(None)
     if not waiting and ReviewVerdict.ACCEPTED not in verdicts:  # one that was accepted in the last moment has to go on
         return
     now = datetime.now(UTC)
     wait = Wait(str(run.id), job.id, now, now + timedelta(seconds=settings.review_timeout))
-    ledger.set_wait(wait)
+    ledger.reviews.set_wait(wait)
     some = "1 item waits" if waiting == 1 else f"{waiting:,} items wait"
     suspended: State[Any] = Suspended(
         message=f"{some} for a person, until {wait.until:%Y-%m-%d %H:%M} UTC: accept or reject them "
@@ -132,7 +132,7 @@ def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> No
             logger.warning("%s: the burst cannot wait for decisions: %s", job.name, refusal)
             state = None
         if state is None or not state.is_paused():
-            ledger.drop_wait(wait.flow_run_id)
+            ledger.reviews.drop_wait(wait.flow_run_id)
             return
         if is_over(wait, ledger):  # decided while the flow run was not suspended yet: nobody else resumes it
             client.resume_flow_run(run.id)
@@ -140,15 +140,15 @@ def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> No
 
 
 def _may_wait(job: JobRecord, flow_run_id: str, ledger: Ledger) -> bool:
-    others = [wait for wait in ledger.waits(job.id) if wait.flow_run_id != flow_run_id]
+    others = [wait for wait in ledger.reviews.waits(job.id) if wait.flow_run_id != flow_run_id]
     return job.review is AtReview.WAIT and job.status is JobStatus.INCOMPLETE and not others
 
 
 def is_over(wait: Wait, ledger: Ledger) -> bool:
     """Whether the burst can go on: all is decided or its time is up, and nobody else runs the job."""
-    if ledger.standing(wait.job_id)[1] is JobStatus.RUNNING:
+    if ledger.jobs.run_and_status(wait.job_id)[1] is JobStatus.RUNNING:
         return False
-    return has_expired(wait) or not ledger.count_waiting(wait.job_id)
+    return has_expired(wait) or not ledger.reviews.count_waiting(wait.job_id)
 
 
 def has_expired(wait: Wait) -> bool:
@@ -168,10 +168,10 @@ def wake(wait: Wait, ledger: Ledger) -> bool:
         try:
             run = client.read_flow_run(UUID(wait.flow_run_id))
         except ObjectNotFound:
-            ledger.drop_wait(wait.flow_run_id)
+            ledger.reviews.drop_wait(wait.flow_run_id)
             return False
         if run.state is None or run.state.is_final():
-            ledger.drop_wait(wait.flow_run_id)
+            ledger.reviews.drop_wait(wait.flow_run_id)
             return False
         if run.state.is_paused():
             client.resume_flow_run(run.id)
@@ -185,7 +185,7 @@ def wake_due(ledger: Ledger, awaken: Callable[[Wait, Ledger], bool] = wake) -> l
     Any number of processes may do so at once. Raises the ledger's errors and those of `awaken`.
     """
     first: dict[str, Wait] = {}
-    for wait in ledger.waits():
+    for wait in ledger.reviews.waits():
         first.setdefault(wait.job_id, wait)
     return [wait.job_id for wait in first.values() if is_over(wait, ledger) and awaken(wait, ledger)]
 
@@ -196,14 +196,14 @@ def drop_ended(ledger: Ledger) -> None:
 
     from flows.prefect_api.shard_runs import has_ended, read_runs
 
-    waits = {UUID(wait.flow_run_id): wait for wait in ledger.waits()}
+    waits = {UUID(wait.flow_run_id): wait for wait in ledger.reviews.waits()}
     if not waits:
         return
     with get_client(sync_client=True) as client:
         known = read_runs(client, waits)
     for identifier, wait in waits.items():
         if identifier not in known or has_ended(known[identifier]):
-            ledger.drop_wait(wait.flow_run_id)
+            ledger.reviews.drop_wait(wait.flow_run_id)
 
 
 def nudge(job_id: str, ledger: Ledger) -> bool | None:
@@ -214,7 +214,7 @@ def nudge(job_id: str, ledger: Ledger) -> bool | None:
     """
     from flows.prefect_api.server import configured_api_url
 
-    over = [wait for wait in ledger.waits(job_id)[:1] if is_over(wait, ledger)]
+    over = [wait for wait in ledger.reviews.waits(job_id)[:1] if is_over(wait, ledger)]
     if not over:
         return False
     if configured_api_url() is None:
@@ -228,8 +228,8 @@ def nudge(job_id: str, ledger: Ledger) -> bool | None:
 
 def stop_waiting(job_id: str, ledger: Ledger) -> bool:
     """Has the job's waiting burst end without further decisions, with its items quarantined. Whether one waits."""
-    if not ledger.waits(job_id):
+    if not ledger.reviews.waits(job_id):
         return False
-    ledger.shorten_waits(job_id, datetime.now(UTC))
+    ledger.reviews.shorten_waits(job_id, datetime.now(UTC))
     nudge(job_id, ledger)
     return True

@@ -31,7 +31,7 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, log: Log, w
     with job_lease(job_identity(request, settings), ledger, log=log):
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items
-        ledger.reset_items(job.id, states=[ItemState.FAILED])
+        ledger.items.reset(job.id, states=[ItemState.FAILED])
         return run_pending(job, ledger, settings, log, watch)
 
 
@@ -50,7 +50,7 @@ def retry_job(
 def _continue(
     identifier: str, which: Retried | None, ledger: Ledger, settings: Settings, log: Log, watch: Watch
 ) -> Summary:
-    known = ledger.job(identifier)
+    known = ledger.jobs.get(identifier)
     with job_lease(known.id, ledger, log=log):
         job = continue_job(known, ledger, settings)
         if which is not None:
@@ -60,13 +60,13 @@ def _continue(
 
 def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, log: Log, watch: Watch) -> Summary:
     """Brings a job that has begun a run to its end; without pending items it takes neither server nor worker."""
-    progress = ledger.progress(job.id)
+    progress = ledger.items.progress(job.id)
     if not progress.pending:
         settle_repetitions(job, ledger, settings)  # the burst before may have died just then
-        progress = ledger.progress(job.id)
+        progress = ledger.items.progress(job.id)
         status = JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE
-        ledger.set_job_status(job.id, status)
-        return finish_job(ledger.job(job.id), ledger, settings)
+        ledger.jobs.set_status(job.id, status)
+        return finish_job(ledger.jobs.get(job.id), ledger, settings)
     try:
         with fleet(settings, log):
             watch(job)
@@ -81,7 +81,7 @@ def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, log: Log, wa
             failure = state.result(raise_on_failure=False)
             if failure is None and state.is_failed():  # by its message alone
                 failure = FailedRun(state.message)
-        status = ledger.job(job.id).status
+        status = ledger.jobs.get(job.id).status
         if isinstance(failure, FailedRun) and status in (JobStatus.DONE, JobStatus.INCOMPLETE):
             raise NotFinished(
                 f"all items have ended, but the job could not be finished: {failure} "
@@ -94,10 +94,10 @@ def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, log: Log, wa
         raise
     except BaseException as failure:
         # The burst says what ended it; this is for what went wrong around it, before or after.
-        if ledger.job(job.id).status is JobStatus.RUNNING:
-            ledger.set_job_status(job.id, *_end_by(failure))
+        if ledger.jobs.get(job.id).status is JobStatus.RUNNING:
+            ledger.jobs.set_status(job.id, *_end_by(failure))
         raise
-    ended = ledger.job(job.id)
+    ended = ledger.jobs.get(job.id)
     return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)
 
 

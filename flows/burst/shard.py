@@ -46,7 +46,7 @@ def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
 
     def objection() -> str | None:
         try:
-            newest, status = ledger.standing(job_id)
+            newest, status = ledger.jobs.run_and_status(job_id)
         except LookupError as unknown:
             raise OtherLedger(
                 f"this worker has another ledger than the burst ({unknown.args[0]}): give both the same "
@@ -60,7 +60,7 @@ def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
         if (reason := objection()) is not None:
             return Cancelled(message=f"Nothing was done: {reason}.")
         with lease(shard_lease(job_id, shard), ledger, wait=True, objection=objection, log=logger.info) as held:
-            return _run_shard(ledger.job(job_id), shard, ledger, held)
+            return _run_shard(ledger.jobs.get(job_id), shard, ledger, held)
     except LeaseTaken as taken:
         return Cancelled(message=f"Nothing was done: {taken}, and the job is over.")
     finally:
@@ -69,18 +69,18 @@ def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
 
 def _run_shard(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> dict[str, int] | State[Any]:
     identifier = str(flow_run.id)
-    ledger.set_shard(job.id, shard, ShardState.RUNNING, flow_run_id=identifier)
+    ledger.runs.set_shard(job.id, shard, ShardState.RUNNING, flow_run_id=identifier)
     try:
         _run_items(job, shard, ledger, held)
     except ShardHalted as halt:
-        ledger.set_shard(job.id, shard, ShardState.PENDING, flow_run_id=identifier)
+        ledger.runs.set_shard(job.id, shard, ShardState.PENDING, flow_run_id=identifier)
         return Cancelled(message=f"Stopped: {halt}. What was computed is recorded.")
     except StoreError as error:
         if not error.retryable:
-            ledger.set_shard(job.id, shard, ShardState.FAILED, flow_run_id=identifier, error=str(error))
+            ledger.runs.set_shard(job.id, shard, ShardState.FAILED, flow_run_id=identifier, error=str(error))
         raise
-    ledger.set_shard(job.id, shard, ShardState.DONE, flow_run_id=identifier)
-    states = Counter(record.state for record in ledger.items(job.id, shard=shard))
+    ledger.runs.set_shard(job.id, shard, ShardState.DONE, flow_run_id=identifier)
+    states = Counter(record.state for record in ledger.items.find(job.id, shard=shard))
     return {state.value: states[state] for state in ItemState}
 
 
@@ -98,7 +98,7 @@ def _program_of(job: JobRecord) -> Program:
 def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> None:
     settings = load_settings()
     logger = get_run_logger()
-    items = ledger.items(job.id, shard=shard, states=[ItemState.PENDING])
+    items = ledger.items.find(job.id, shard=shard, states=[ItemState.PENDING])
     logger.info("%d items to do", len(items))
     store = open_store(job.output, settings)
     branches = {step.id: StepCounts() for step in job.recipe.leaves}
@@ -111,7 +111,7 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> N
         ledger=ledger,
         runtime=get_runtime(settings),
         settings=settings,
-        accepted=ledger.accepted_images(job.id),
+        accepted=ledger.reviews.accepted_images(job.id),
     ) as shard_run:
         held.when_lost(shard_run.halt)
         for chunk, step in shard_run.schedule():

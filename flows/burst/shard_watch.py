@@ -73,7 +73,7 @@ class ShardWatch:
         self._job, self._ledger, self._settings, self._logger = job, ledger, settings, logger
         self._client = client  # one for all looks: to make one costs as much CPU as ten requests
         self._burst_run = burst_run
-        self._before = ledger.progress(job.id)
+        self._before = ledger.items.progress(job.id)
         self._queue = queue_of(self._before.pending, settings)
         self._waiting: dict[int, None] = {}  # shards to be submitted, in order
         self._open: dict[int, UUID] = {}  # shard -> its flow run
@@ -87,7 +87,7 @@ class ShardWatch:
 
     def run_to_end(self, *, every: float, report: ProgressReport, held: HeldLease) -> Ending:
         """Returns once no shard is open, or when the job must end before. Raises JobTakenOver if it is another's."""
-        for record in self._ledger.shards(self._job.id):
+        for record in self._ledger.runs.shards(self._job.id):
             if record.items:
                 self._waiting[record.index] = None
         started = time.monotonic()
@@ -111,7 +111,7 @@ class ShardWatch:
 
     def ending(self) -> Ending:
         """How the job ends, as its items stand now."""
-        return self._end_of(self._ledger.progress(self._job.id))
+        return self._end_of(self._ledger.items.progress(self._job.id))
 
     def stop_shards(self) -> None:
         """Ends what is still open, once the job's status says so: in order if possible, else by its worker."""
@@ -141,12 +141,12 @@ class ShardWatch:
         return not self._open
 
     def _read_shards(self) -> dict[int, ShardRecord]:
-        return {record.index: record for record in self._ledger.shards(self._job.id)}
+        return {record.index: record for record in self._ledger.runs.shards(self._job.id)}
 
     # -- one look --------------------------------------------------------------------------------------------------
     def _look(self, records: dict[int, ShardRecord]) -> Ending | None:
         """Submits, closes and resubmits shards. Returns how the job ends if it must end now."""
-        if self._ledger.standing(self._job.id)[1] is JobStatus.CANCELLED:
+        if self._ledger.jobs.run_and_status(self._job.id)[1] is JobStatus.CANCELLED:
             return Ending(JobStatus.CANCELLED, "cancelled")
         refusal = self._refusal(records) or self._too_many_failures()
         if refusal is not None:
@@ -214,12 +214,12 @@ class ShardWatch:
         return None
 
     def _too_many_failures(self) -> Ending | None:
-        now, limit = self._ledger.progress(self._job.id), self._settings.max_failed_share
+        now, limit = self._ledger.items.progress(self._job.id), self._settings.max_failed_share
         failed = now.failed - self._before.failed
         ended = self._before.pending - now.pending
         if not now.pending or ended < self._settings.max_failed_after or failed <= limit * ended:
             return None
-        errors = self._ledger.common_errors(self._job.id, 1)
+        errors = self._ledger.items.common_errors(self._job.id, 1)
         most = f"; most often: {errors[0][0]}" if errors else ""
         return Ending(
             JobStatus.FAILED,
@@ -229,7 +229,7 @@ class ShardWatch:
 
     def _over_budget(self) -> Ending | None:
         budget = self._job.budget
-        if budget is None or (cost := self._ledger.cost_of_run(self._job.id, self._job.run)) < budget:
+        if budget is None or (cost := self._ledger.runs.cost(self._job.id, self._job.run)) < budget:
             return None
         message = f"stopped early: the budget of {format_cost(budget)} is spent ({format_cost(cost)} so far)"
         return Ending(JobStatus.FAILED, f"{message}; a run of the job with a larger one goes on")
@@ -255,7 +255,7 @@ class ShardWatch:
     def _is_silent(self, record: ShardRecord, *, mine: bool) -> bool:
         """Whether nobody has confirmed the shard's lease for too long, by this process's own time."""
         name = shard_lease(self._job.id, record.index)
-        lease = self._ledger.leases([name]).get(name)
+        lease = self._ledger.leases.find([name]).get(name)
         if mine and lease is not None and is_dead(read_holder(lease.holder)):
             return True
         if record.index not in self._signs or self._signs[record.index][0] != lease:
@@ -308,7 +308,7 @@ class ShardWatch:
                 raise
 
     def _describe(self, seconds: float) -> tuple[float, str]:
-        now = self._ledger.progress(self._job.id)
+        now = self._ledger.items.progress(self._job.id)
         ended = now.total - now.pending
         made = self._before.pending - now.pending
         rate = made / seconds if seconds > 0 else 0.0

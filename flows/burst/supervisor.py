@@ -70,13 +70,13 @@ class BurstSupervisor:
 
         A job whose bursts die again and again without an item ended between them is ended: the ledger says why.
         """
-        silent = self._silent.look(self._ledger.fleet().running, self._ledger)
+        silent = self._silent.look(self._ledger.fleet.work().running, self._ledger)
         self._revivals = {job_id: revival for job_id, revival in self._revivals.items() if self._counts(job_id)}
         due = {job_id: lease for job_id, lease in silent.items() if self._is_due(job_id, lease)}
         return [job_id for job_id, lease in due.items() if self._revive(job_id, lease)]
 
     def _counts(self, job_id: str) -> bool:
-        return self._ledger.standing(job_id)[1] is JobStatus.RUNNING
+        return self._ledger.jobs.run_and_status(job_id)[1] is JobStatus.RUNNING
 
     def _is_due(self, job_id: str, lease: Lease | None) -> bool:
         """Not while a burst that was started may still be on its way: once it has held the job, its time is over."""
@@ -92,16 +92,16 @@ class BurstSupervisor:
         return standing is FlowRunPhase.ENDED or (standing is FlowRunPhase.STARTING and waited > START_SECONDS)
 
     def _revive(self, job_id: str, lease: Lease | None) -> bool:
-        pending = self._ledger.progress(job_id).pending
+        pending = self._ledger.items.progress(job_id).pending
         last = self._revivals.get(job_id)
         vain = last.vain + 1 if last is not None and pending >= last.pending else 1
         if vain > MOST_REVIVALS:
             reason = f"its burst died {vain} times in a row before an item ended: see the log of the bursts' worker"
-            self._ledger.set_job_status(job_id, JobStatus.FAILED, reason)
+            self._ledger.jobs.set_status(job_id, JobStatus.FAILED, reason)
             logger.error("%s: %s", job_id, reason)
             return False
         attempt = last.attempt + 1 if last is not None and lease == last.replaced else 1
-        run = self._ledger.standing(job_id)[0]
+        run = self._ledger.jobs.run_and_status(job_id)[0]
         started = self._bursts.start(job_id, _key(job_id, run, lease, attempt))
         self._revivals[job_id] = _Revival(self._clock(), started, lease, attempt, pending, vain)
         logger.warning("%s: nobody has run it for %.0f s: started a burst that goes on", job_id, PATIENCE_SECONDS)

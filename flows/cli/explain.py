@@ -33,7 +33,7 @@ _STATES = {ItemState.DONE: "bold green", ItemState.QUARANTINED: "bold yellow", I
 def explain_command(job: JobRecord, wanted: str, ledger: Ledger) -> Answer:
     """Tells the way of an item. Raises InvalidInput for one that the job does not have."""
     record = find_item(job, wanted, ledger)
-    explanation = Explainer(job, ledger.reviews(job.id)).explain(ledger.item_report(job.id, record.item.index))
+    explanation = Explainer(job, ledger.reviews.all(job.id)).explain(ledger.items.report(job.id, record.item.index))
     return Answer(explanation_document(explanation), describe(explanation), EXIT_DONE)
 
 
@@ -42,7 +42,7 @@ def find_item(job: JobRecord, wanted: str, ledger: Ledger) -> ItemRecord:
 
     A name that looks like an index or a file is a name first. Raises InvalidInput that names items near to it.
     """
-    records = ledger.items(job.id)
+    records = ledger.items.find(job.id)
     by_name = {record.item.name: record for record in records}
     if wanted in by_name:
         return by_name[wanted]

@@ -114,7 +114,7 @@ def status(
         if is_interrupted(job, ledger):
             hint = f"it was interrupted, nobody runs it: `pixelmill resume {job.id}` goes on with it"
             console.print(hint, style="yellow", highlight=False)
-        for wait in ledger.waits(job.id):
+        for wait in ledger.reviews.waits(job.id):
             hint = f"a burst waits for decisions about its quarantined items, until {wait.until:%Y-%m-%d %H:%M} UTC"
             console.print(hint, style="yellow", highlight=False)
     if json:
@@ -133,10 +133,10 @@ def cancel(job_id: JobId, json: AsJson = False) -> None:
         job = find_job(ledger, job_id)
         running = job.status is JobStatus.RUNNING
         if running:
-            ledger.set_job_status(job.id, JobStatus.CANCELLED, "cancelled")
+            ledger.jobs.set_status(job.id, JobStatus.CANCELLED, "cancelled")
         waited = not running and stop_waiting(job.id, ledger)
         if json:
-            print_json({"job": job.id, "status": ledger.job(job.id).status.value, "cancelled": running or waited})
+            print_json({"job": job.id, "status": ledger.jobs.get(job.id).status.value, "cancelled": running or waited})
         elif waited:
             console.print(f"{job.id}: its burst waits for no decision any more, and ends", highlight=False)
         elif running:
@@ -308,7 +308,7 @@ def _list_jobs(ledger: "Ledger", json: bool) -> None:
     """Print all jobs, newest first."""
     from dataclasses import asdict
 
-    rows = [(job, ledger.progress(job.id)) for job in ledger.jobs()]
+    rows = [(job, ledger.items.progress(job.id)) for job in ledger.jobs.all()]
     if json:
         jobs = [
             {"job": job.id, "name": job.name, "status": job.status.value, "items": asdict(progress)}

@@ -47,8 +47,8 @@ def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
         pause = shortest = READ_SECONDS if console.is_terminal else PLAIN_SECONDS
         while not stop.wait(pause):
             began = time.monotonic()
-            now = ledger.progress(job.id)
-            text = _describe(job, ledger.step_counts(job.id, job.run))
+            now = ledger.items.progress(job.id)
+            text = _describe(job, ledger.steps.counts(job.id, job.run))
             bar.update(task, completed=now.total - now.pending, description=text)
             if not console.is_terminal:
                 log(f"{text}: {now.total - now.pending} of {now.total} items")

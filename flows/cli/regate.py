@@ -75,7 +75,7 @@ def _status_after(applied: Applied, ledger: Ledger) -> int:
     if applied.summary.status not in (JobStatus.DONE, JobStatus.INCOMPLETE):
         return EXIT_ERROR
     ran = {each.item.index for each in applied.decided.items if not each.change.is_settled}
-    failed = {record.item.index for record in ledger.items(applied.decided.job.id, states=[ItemState.FAILED])}
+    failed = {record.item.index for record in ledger.items.find(applied.decided.job.id, states=[ItemState.FAILED])}
     return EXIT_INCOMPLETE if ran & failed else EXIT_DONE
 
 

@@ -38,7 +38,7 @@ def decide_command(
         "verdict": verdict.value,
         "items": list(decided.items),
         "waiting": decided.waiting,
-        "burst": "resumed" if goes_on else "waits" if ledger.waits(job.id) else None,
+        "burst": "resumed" if goes_on else "waits" if ledger.reviews.waits(job.id) else None,
     }
     return Answer(document, _said(job, decided, verdict, goes_on, ledger), EXIT_DONE)
 
@@ -58,9 +58,9 @@ def _said(
         lines.append(
             "A burst waited for this: it goes on once `pixelmill up`, or `pixelmill serve --revive`, looks after it."
         )
-    elif decided.waiting and ledger.waits(job.id):
+    elif decided.waiting and ledger.reviews.waits(job.id):
         lines.append("A burst waits for the others, then goes on.")
-    elif verdict is ReviewVerdict.ACCEPTED and ledger.job(job.id).status is JobStatus.RUNNING:
+    elif verdict is ReviewVerdict.ACCEPTED and ledger.jobs.get(job.id).status is JobStatus.RUNNING:
         lines.append("The job runs: it takes them on at its end.")
     elif verdict is ReviewVerdict.ACCEPTED:
         lines.append(f"`pixelmill resume {job.id}` takes them on.")

@@ -25,7 +25,7 @@ from storage.objects.open_store import open_store
 
 def find_job_id(wanted: str, ledger: Ledger, settings: Settings) -> str | None:
     """The id of the job that a job file describes, known to the ledger or not. None: `wanted` names no file."""
-    if any(wanted in (job.id, job.name) for job in ledger.jobs()):
+    if any(wanted in (job.id, job.name) for job in ledger.jobs.all()):
         return None
     if not wanted.startswith("s3://") and not Path(wanted).is_file():
         return None
@@ -40,7 +40,7 @@ def verify_command(
     A job file whose job the ledger does not know is refused; but with `repair`, as after the loss of the ledger, the
     images that lie in its output are taken into the ledger.
     """
-    known = next((job for job in ledger.jobs() if job.id == job_id), None)
+    known = next((job for job in ledger.jobs.all() if job.id == job_id), None)
     if known is None:
         return _adopt_only(job_id, wanted, ledger, settings, repair, console)
     store = open_store(known.output, settings)

@@ -300,7 +300,7 @@ def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, setti
         _keep_job_file(request, document, settings)
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items
-        ledger.reset_items(job.id, states=[ItemState.FAILED])
+        ledger.items.reset(job.id, states=[ItemState.FAILED])
         return run_burst(job, ledger, settings, held)
 
 

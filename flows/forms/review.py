@@ -74,12 +74,12 @@ def _review(form: ReviewForm, ledger: Ledger, settings: Settings) -> Summary | S
     if not (form.resume and decided.items and verdict is ReviewVerdict.ACCEPTED):
         return _listed(job, ledger, settings, done)
     drop_ended(ledger)
-    if ledger.waits(job.id):
+    if ledger.reviews.waits(job.id):
         return _listed(job, ledger, settings, f"{done} A burst waits, and goes on with the last decision.")
-    if ledger.job(job.id).status is JobStatus.RUNNING:
+    if ledger.jobs.get(job.id).status is JobStatus.RUNNING:
         return _listed(job, ledger, settings, f"{done} The job runs, and takes that on at its end.")
     with job_lease(job.id, ledger) as held:
-        return run_burst(continue_job(ledger.job(job.id), ledger, settings), ledger, settings, held)
+        return run_burst(continue_job(ledger.jobs.get(job.id), ledger, settings), ledger, settings, held)
 
 
 def _listed(job: JobRecord, ledger: Ledger, settings: Settings, done: str) -> State[Any]:

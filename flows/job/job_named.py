@@ -7,10 +7,10 @@ from storage.ledger.records import JobRecord
 
 def job_named(wanted: str, ledger: Ledger, *, field: str) -> JobRecord:
     """The job of this id, or of this name where only one job has it. Raises InvalidInput at `field`."""
-    named = [job for job in ledger.jobs() if job.name == wanted]
+    named = [job for job in ledger.jobs.all() if job.name == wanted]
     if len(named) == 1:
         return named[0]
     try:
-        return ledger.job(wanted)
+        return ledger.jobs.get(wanted)
     except LookupError as unknown:
         raise InvalidInput([Problem(field, str(unknown.args[0]))]) from None

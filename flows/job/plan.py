@@ -1,6 +1,6 @@
 """Plan a job: what it asks for, what exists already, and what is left to do. No torch in here."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,10 +60,10 @@ def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
     lost = _lost(former, ledger, store) if former is not None else _Lost()
     done: set[int] = set()
     if former is not None and former.revision == request.revision:
-        done = {record.item.index for record in ledger.items(identifier, states=[ItemState.DONE])} - lost.items
+        done = {record.item.index for record in ledger.items.find(identifier, states=[ItemState.DONE])} - lost.items
 
     def find_artefacts(fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
-        return ledger.find_artefacts(store.root, [each for each in fingerprints if each not in lost.artefacts])
+        return ledger.steps.find_artefacts(store.root, [each for each in fingerprints if each not in lost.artefacts])
 
     left = [item for item in request.items if item.index not in done]
     steps = forecast(
@@ -72,7 +72,7 @@ def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
         model_digests=request.model_digests,
         find_artefacts=find_artefacts,
         digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
-        accepted=ledger.accepted_images(identifier),
+        accepted=ledger.reviews.accepted_images(identifier),
     )
     return Plan(identifier, request, store, len(done), steps)
 
@@ -89,7 +89,7 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
     former = _known_job(ledger, identifier)
     if former is not None and former.revision != request.revision:
         _remove_finals(ledger, store, identifier)
-    job = ledger.start_run(
+    job = ledger.runs.start(
         job_id=identifier,
         name=request.job.name,
         output=store.root,
@@ -102,7 +102,7 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
         overrides=Overrides(parameters=request.job.parameters, distinct=request.job.distinct),
     )
     restart_lost_items(job, ledger, store)
-    ledger.release_accepted(job.id)
+    ledger.reviews.release_accepted(job.id)
     return job
 
 
@@ -111,7 +111,7 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
 
     Raises InvalidInput if the ledger has lost items of it.
     """
-    records = ledger.items(job.id)
+    records = ledger.items.find(job.id)
     if len(records) != job.total:
         lost = job.total - len(records)
         message = (
@@ -119,7 +119,7 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
             "`pixelmill run` with its job file brings them back"
         )
         raise InvalidInput([Problem(job.id, message)])
-    again = ledger.start_run(
+    again = ledger.runs.start(
         job_id=job.id,
         name=job.name,
         output=job.output,
@@ -132,7 +132,7 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
         overrides=job.overrides,
     )
     restart_lost_items(again, ledger, open_store(job.output, settings))
-    ledger.release_accepted(job.id)
+    ledger.reviews.release_accepted(job.id)
     return again
 
 
@@ -141,8 +141,8 @@ def restart_lost_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> 
     lost = _lost(job, ledger, store)
     if not lost.items:
         return 0
-    ledger.forget_artefacts(job.output, sorted(lost.artefacts))
-    return ledger.reset_items(job.id, indices=sorted(lost.items))
+    ledger.steps.forget_artefacts(job.output, sorted(lost.artefacts))
+    return ledger.items.reset(job.id, indices=sorted(lost.items))
 
 
 class _Lost(NamedTuple):
@@ -156,14 +156,14 @@ def _lost(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> _Lost:
     present = {key for key, _ in store.list(f"{job.name}/final/")}
     items = frozenset(
         record.item.index
-        for record in ledger.items(job.id, states=[ItemState.DONE])
+        for record in ledger.items.find(job.id, states=[ItemState.DONE])
         if not present.issuperset(record.finals.values())
     )
     if not items:
         return _Lost()
     artefacts = frozenset(
         entry.artefact.fingerprint
-        for report in ledger.item_reports(job.id)
+        for report in ledger.items.reports(job.id)
         if report.record.item.index in items
         for entry in report.steps.values()
         if entry.artefact is not None and not store.exists(entry.artefact.key)
@@ -171,19 +171,19 @@ def _lost(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> _Lost:
     return _Lost(items, artefacts)
 
 
-def _with_shards(items: Iterable[Item], settings: Settings) -> Iterator[tuple[Item, int]]:
-    return ((item, shard_of(item.index, settings)) for item in items)
+def _with_shards(items: Iterable[Item], settings: Settings) -> list[tuple[Item, int]]:
+    return [(item, shard_of(item.index, settings)) for item in items]
 
 
 def _known_job(ledger: Ledger, identifier: str) -> JobRecord | None:
     try:
-        return ledger.job(identifier)
+        return ledger.jobs.get(identifier)
     except LookupError:
         return None
 
 
 def _remove_finals(ledger: Ledger, store: ArtefactStore, identifier: str) -> None:
-    for record in ledger.items(identifier, states=[ItemState.DONE]):
+    for record in ledger.items.find(identifier, states=[ItemState.DONE]):
         for key in record.finals.values():
             store.delete(key)
 
@@ -199,5 +199,5 @@ _STATES: Mapping[Retried, tuple[ItemState, ...]] = {
 def retry_items(job_id: str, which: Retried, ledger: Ledger) -> int:
     """Makes these items pending. What a person has rejected is retried only where `rejected` asks for just that."""
     if which == "rejected":
-        return ledger.release_rejected(job_id)
-    return ledger.retry_items(job_id, _STATES[which])
+        return ledger.reviews.release_rejected(job_id)
+    return ledger.items.retry(job_id, _STATES[which])

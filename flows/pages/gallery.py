@@ -82,8 +82,8 @@ def write_gallery(
 
 
 def _explained(job: JobRecord, ledger: Ledger, tell: Callable[[Explanation], object] | None) -> Iterator[Explanation]:
-    explainer = Explainer(job, ledger.reviews(job.id))
-    for report in ledger.item_reports(job.id):
+    explainer = Explainer(job, ledger.reviews.all(job.id))
+    for report in ledger.items.reports(job.id):
         explanation = explainer.explain(report)
         if tell is not None:
             tell(explanation)

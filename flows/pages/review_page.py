@@ -43,7 +43,9 @@ def write_review_page(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> s
     """
     written = set()
     page = job_key(job.name, REVIEW_NAME)
-    for file in review_files(job, ledger.refused_items(job.id), lambda names: ledger.reports_named(job.id, names)):
+    for file in review_files(
+        job, ledger.reviews.refused_items(job.id), lambda names: ledger.items.reports_named(job.id, names)
+    ):
         key = job_key(job.name, file.name)
         if file.name == REVIEW_NAME:
             store.sync()
@@ -60,7 +62,7 @@ def write_review_page(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> s
 
 def refresh_review_page(job: JobRecord, ledger: Ledger, settings: Settings) -> None:
     """Brings the page of an ended job up to date; a job that runs writes it at its end."""
-    if ledger.job(job.id).status is not JobStatus.RUNNING:
+    if ledger.jobs.get(job.id).status is not JobStatus.RUNNING:
         write_review_page(open_store(job.output, settings), ledger, job)
 
 

@@ -76,7 +76,7 @@ def apply(
         if job.recipe != decided.new.recipe:
             former = store.uri(_keep_recipe(job, store))
         open_or_changed = [each for each in decided.items if each.change is not Change.UNCHANGED]
-        after = ledger.change_recipe(
+        after = ledger.runs.change_recipe(
             job,
             recipe=decided.new.recipe,
             overrides=decided.own.overrides,
@@ -107,7 +107,7 @@ def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings)
         store.sync()
         if not lost:
             return decided
-        ledger.forget_artefacts(store.root, [artefact.fingerprint for artefact in lost])
+        ledger.steps.forget_artefacts(store.root, [artefact.fingerprint for artefact in lost])
 
 
 def _new_finals(each: Reevaluation) -> Iterable[tuple[str, ArtefactRecord]]:
@@ -194,6 +194,6 @@ def _remove(store: ArtefactStore, key: str, artefact: ArtefactRecord) -> None:
 
 def _remove_strays(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> int:
     """Finals that an earlier try had no time to remove, or published before it could record them."""
-    known = {key for record in ledger.items(job.id) for key in record.finals.values()}
+    known = {key for record in ledger.items.find(job.id) for key in record.finals.values()}
     strays = [finding.key for finding in stray_finals(job, store, known, ()) if finding.key is not None]
     return remove_copies(strays, ledger, store)

@@ -65,8 +65,8 @@ def decide(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
     Input files of items are taken to be as they were when the job ran, if their sizes and times of change are, and are
     not read then.
     """
-    job = ledger.job(job_id)
-    reports = list(ledger.item_reports(job.id))
+    job = ledger.jobs.get(job_id)
+    reports = list(ledger.items.reports(job.id))
     if len(reports) != job.total:
         message = (
             f"the ledger has lost {job.total - len(reports)} of the job's {job.total} items: "
@@ -84,8 +84,8 @@ def decide(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
         old=old,
         new=new.program,
         new_job=replace(job, recipe=new.recipe, model_digests=new.model_digests),
-        reviews=Reviews(ledger.accepted_images(job.id), ledger.rejected_images(job.id)),
-        find_artefacts=_known_first(reports, partial(ledger.find_artefacts, store.root)),
+        reviews=Reviews(ledger.reviews.accepted_images(job.id), ledger.reviews.rejected_images(job.id)),
+        find_artefacts=_known_first(reports, partial(ledger.steps.find_artefacts, store.root)),
         digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
         files_as_before=_files_as_before(job, old, items),
     )

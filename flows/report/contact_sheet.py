@@ -56,7 +56,7 @@ def write_contact_sheet(store: ArtefactStore, ledger: Ledger, job: JobRecord, li
     unreadable leaves an empty cell.
     """
     key = job_key(job.name, CONTACT_SHEET_NAME)
-    done = [record for record in ledger.items(job.id, states=(ItemState.DONE,)) if record.finals]
+    done = [record for record in ledger.items.find(job.id, states=(ItemState.DONE,)) if record.finals]
     if not done or limit < 1:
         store.delete(key)
         return None

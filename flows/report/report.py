@@ -100,9 +100,9 @@ def build_summary(
     `manifest` and `gallery` are looked up in the store: write them first, then build the summary to be kept. `ways`,
     for which every item is looked at, are read from the kept report where they are not given.
     """
-    progress = ledger.progress(job.id)
-    steps = ledger.step_counts(job.id, run)
-    loads = ledger.model_loads(job.id, run)
+    progress = ledger.items.progress(job.id)
+    steps = ledger.steps.counts(job.id, run)
+    loads = ledger.runs.model_loads(job.id, run)
     summary = Summary(
         job=job.id,
         status=job.status,
@@ -112,7 +112,7 @@ def build_summary(
             failed=progress.failed,
             quarantined=progress.quarantined,
             pending=progress.pending,
-            waiting=ledger.count_waiting(job.id) if progress.quarantined else 0,
+            waiting=ledger.reviews.count_waiting(job.id) if progress.quarantined else 0,
         ),
         steps={
             step_id: StepSummary(
@@ -237,7 +237,7 @@ def _run_seconds(job: JobRecord) -> float:
 def _failures(ledger: "Ledger", job: JobRecord, count: int) -> tuple[Failure, ...]:
     if not count:
         return ()
-    records = ledger.items(job.id, states=(ItemState.FAILED, ItemState.QUARANTINED))
+    records = ledger.items.find(job.id, states=(ItemState.FAILED, ItemState.QUARANTINED))
     return tuple(
         Failure(
             item=record.item.name,

@@ -50,7 +50,7 @@ def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False
 
     def health(_: Request) -> Response:
         try:
-            ledger.jobs()
+            ledger.jobs.all()
         except LedgerError as error:
             return PlainTextResponse(f"{error}\n", status_code=503)
         return PlainTextResponse("ok\n")
@@ -135,7 +135,7 @@ class _Files:
         return store_id in self._stores and (folder == _ARTEFACTS or folder in self._stores[store_id][1])
 
     def _read_jobs(self) -> None:
-        for job in self._ledger.jobs():
+        for job in self._ledger.jobs.all():
             identifier = root_id(job.output)
             if identifier not in self._stores:
                 self._stores[identifier] = (open_store(job.output, self._settings), set())
@@ -163,7 +163,7 @@ def _in_a_thread(answer: Callable[[Request], Response]) -> Callable[[Request], A
 
 
 def _index(ledger: Ledger) -> str:
-    rows = "".join(_row(job) for job in ledger.jobs())
+    rows = "".join(_row(job) for job in ledger.jobs.all())
     table = f"<table><tr><th>job<th>status<th>images<th>started</tr>{rows}</table>" if rows else "<p>No jobs yet.</p>"
     return _PAGE.replace("TABLE", table)
 

@@ -77,7 +77,7 @@ class FleetWatch:
 
     def look(self, ledger: Ledger) -> "FleetLook":
         """Asks the ledger. Raises its errors."""
-        fleet = ledger.fleet()
+        fleet = ledger.fleet.work()
         with self._lock:
             silent = len(self._silent.look(fleet.running, ledger))
             progress = self._count_items(fleet, ledger)
@@ -90,7 +90,7 @@ class FleetWatch:
             self._progress, self._count_again_at = None, 0.0
             return Progress(0, 0, 0, 0, 0)
         if self._progress is None or began >= self._count_again_at:
-            self._progress = ledger.fleet_progress()
+            self._progress = ledger.fleet.progress()
             ended = self.clock()
             self._count_again_at = ended + (ended - began) / COUNT_SHARE
         return self._progress

@@ -45,13 +45,13 @@ class ReviewApi:
         """How the job's refused images stand now, and whether decisions are taken here."""
         job_id = request.path_params["job"]
         try:
-            self._ledger.standing(job_id)
+            self._ledger.jobs.run_and_status(job_id)
         except LookupError:
             return _answer({"message": "the ledger has no such job"}, 404)
-        reviews = {(review.item, review.fingerprint): review for review in self._ledger.reviews(job_id)}
+        reviews = {(review.item, review.fingerprint): review for review in self._ledger.reviews.all(job_id)}
         items = {
             name: [image, decision_row(reviews[name, image]) if (name, image) in reviews else None]
-            for name, (image, _) in self._ledger.refused_images(job_id).items()
+            for name, (image, _) in self._ledger.reviews.refused_images(job_id).items()
         }
         return _answer({"items": items, "decides": self._may_decide(request, needs_origin=False)})
 
@@ -68,7 +68,7 @@ class ReviewApi:
         job_id = request.path_params["job"]
         try:
             wanted = _Decision.model_validate_json(body)
-            self._ledger.standing(job_id)
+            self._ledger.jobs.run_and_status(job_id)
             decided = decide(
                 job_id,
                 wanted.items,
@@ -88,7 +88,7 @@ class ReviewApi:
         message = f"{len(decided.items):,} {wanted.verdict.value}; {decided.waiting:,} wait still."
         if goes_on is not False:
             message += " The burst that waited goes on."
-        elif wanted.verdict is ReviewVerdict.ACCEPTED and not self._ledger.waits(job_id):
+        elif wanted.verdict is ReviewVerdict.ACCEPTED and not self._ledger.reviews.waits(job_id):
             message += f" `pixelmill resume {job_id}` takes them on."
         return _answer({"message": message, "items": list(decided.items), "waiting": decided.waiting})
 

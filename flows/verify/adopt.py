@@ -62,7 +62,7 @@ def adopt_artefacts(store: ArtefactStore, ledger: Ledger, job_name: str, *, adva
         for keys in _unknown(store, ledger):
             found = list(pool.map(adopter.try_adopt, keys))
             records = [record for record in found if isinstance(record, ArtefactRecord)]
-            ledger.add_artefacts(records)
+            ledger.steps.add_artefacts(records)
             adopted += len(records)
             advance(len(keys))
             left.update(reason for reason in found if isinstance(reason, str))
@@ -73,7 +73,7 @@ def _unknown(store: ArtefactStore, ledger: Ledger) -> Iterator[list[str]]:
     """Keys of artefacts that the ledger does not know, in slices."""
     matches = ((match[1], key) for key, _ in store.list("artefacts/") if (match := _KEY.fullmatch(key)))
     while some := dict(islice(matches, _SLICE)):
-        known = ledger.find_artefacts(store.root, list(some))
+        known = ledger.steps.find_artefacts(store.root, list(some))
         yield [key for found, key in some.items() if found not in known]
 
 

@@ -70,28 +70,28 @@ def repair_job(job_id: str, ledger: Ledger, store: ArtefactStore, settings: Sett
 
 def refuse_living_shards(job_id: str, ledger: Ledger, verb: str) -> None:
     """Raises JobIsRunning: a shard may outlive its burst for a while, and records what it makes."""
-    names = [shard_lease(job_id, shard.index) for shard in ledger.shards(job_id)]
-    if any(not is_abandoned(name, ledger) for name in ledger.leases(names)):
+    names = [shard_lease(job_id, shard.index) for shard in ledger.runs.shards(job_id)]
+    if any(not is_abandoned(name, ledger) for name in ledger.leases.find(names)):
         raise JobIsRunning(f"a worker still works at {job_id}: cancel it or wait for its end, then {verb} it")
 
 
 def _verify(job_id: str, ledger: Ledger, store: ArtefactStore, count: Count, text: str) -> Verification:
-    with count(text, ledger.job(job_id).total) as advance:
+    with count(text, ledger.jobs.get(job_id).total) as advance:
         return verify_job(job_id, ledger, store, running=False, advance=advance)
 
 
 def _mend(before: Verification, mended: Mended, ledger: Ledger, store: ArtefactStore, settings: Settings) -> None:
     job, damage, counts = before.job, before.findings.damage, before.findings.counts
     forgotten = _mend_artefacts(damage, mended, store)
-    ledger.forget_artefacts(store.root, sorted(forgotten))
+    ledger.steps.forget_artefacts(store.root, sorted(forgotten))
     lost = {index for index, fingerprints in damage.items.items() if fingerprints & forgotten}
-    mended.reopened = ledger.reset_items(job.id, states=[ItemState.DONE], indices=sorted(lost | damage.incomplete))
+    mended.reopened = ledger.items.reset(job.id, states=[ItemState.DONE], indices=sorted(lost | damage.incomplete))
     _mend_finals(damage, forgotten, mended, store)
     store.sync()
     mended.removed = remove_copies(damage.stray, ledger, store)
     restated = job.status in _ENDED and _correct_status(job.id, job.status, ledger)
     if restated or (before.complete and any(counts[kind] for kind in _PAGES)):
-        finish_job(ledger.job(job.id), ledger, settings)
+        finish_job(ledger.jobs.get(job.id), ledger, settings)
         mended.rewritten = True
 
 
@@ -131,7 +131,7 @@ def remove_copies(finals: Iterable[str], ledger: Ledger, store: ArtefactStore) -
             data = store.get(key)
             recipe = read_recipe(data)
             marks = recipe.steps[-1:] if recipe is not None else ()
-            known = ledger.find_artefacts(store.root, [mark.fingerprint for mark in marks])
+            known = ledger.steps.find_artefacts(store.root, [mark.fingerprint for mark in marks])
             if any(artefact.sha256 == sha256_hex(data) and store.exists(artefact.key) for artefact in known.values()):
                 store.delete(key)
                 removed += 1
@@ -142,7 +142,7 @@ def remove_copies(finals: Iterable[str], ledger: Ledger, store: ArtefactStore) -
 
 def _correct_status(job_id: str, status: JobStatus, ledger: Ledger) -> bool:
     """Makes the job's status that of its items. Returns whether it was another."""
-    progress = ledger.progress(job_id)
+    progress = ledger.items.progress(job_id)
     right = JobStatus.DONE if progress.done == progress.total else JobStatus.INCOMPLETE
     error = None
     if progress.pending:
@@ -150,5 +150,5 @@ def _correct_status(job_id: str, status: JobStatus, ledger: Ledger) -> bool:
         error = f"{progress.pending} items have to be made again: `pixelmill resume {job_id}` does so"
     if right is status:
         return False
-    ledger.set_job_status(job_id, right, error)
+    ledger.jobs.set_status(job_id, right, error)
     return True

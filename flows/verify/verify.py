@@ -21,7 +21,7 @@ from storage.ledger.records import (
     Progress,
     StepOutcome,
 )
-from storage.ledger.regate import JobChanged
+from storage.ledger.runs import JobChanged
 from storage.objects.artefacts import ArtefactStore, StoreError
 
 SLICE = 100  # items whose objects are read together, and after which progress is told
@@ -52,25 +52,25 @@ def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bo
     `running`: somebody works at the job now; it is verified as far as the ledger says it is. Raises StoreError where
     the store refuses, or seems to be another one than the job was written to, and JobChanged.
     """
-    job = ledger.job(job_id)
+    job = ledger.jobs.get(job_id)
     complete = not running and job.status in (JobStatus.DONE, JobStatus.INCOMPLETE)
     with ReadBack(store) as read_back:
         check = _Check(job, store, read_back)
         manifest = ManifestCheck(store, job) if complete else None
-        reports = ledger.item_reports(job_id)
+        reports = ledger.items.reports(job_id)
         while some := list(islice(reports, SLICE)):
             check.add(some)
             if manifest is not None:
                 for report in some:
                     check.tell(manifest.compare(report))
             advance(len(some))
-    progress = ledger.progress(job_id)
+    progress = ledger.items.progress(job_id)
     check.tell(stray_finals(job, store, check.finals, check.open_names))
     check.tell(_wrong_job(job, progress, complete))
     if manifest is not None:
         check.tell(manifest.finish())
         check.tell(wrong_pages(job, build_summary(ledger, job, store, run=job.run), store))
-    now = ledger.job(job_id)
+    now = ledger.jobs.get(job_id)
     if not running and (now.run, now.status) != (job.run, job.status):
         raise JobChanged(f"{job_id} went on while it was being verified: verify it again")
     return Verification(

@@ -84,7 +84,7 @@ class WorkerRuntime:
 
     def _record_load(self, ref: ModelRef, seconds: float) -> None:
         with closing(Ledger(self._settings.resolved_ledger_url)) as ledger:
-            ledger.record_model_load(None, None, str(ref), self.name, seconds)
+            ledger.runs.record_model_load(None, None, str(ref), self.name, seconds)
 
     def check_models(self, refs: Iterable[ModelRef], digests: Mapping[str, str]) -> None:
         """Raises ModelLoadError if this worker has other weights than the job was planned with.

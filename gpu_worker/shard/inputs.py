@@ -158,7 +158,7 @@ class Losses:
         for key in damaged:
             store.delete(key)
         if artefacts:
-            ledger.forget_artefacts(store.root, list(artefacts))
+            ledger.steps.forget_artefacts(store.root, list(artefacts))
         self._times.update(artefacts.keys())
         again: list[Item] = []
         given_up: list[Item] = []

@@ -145,7 +145,7 @@ class ChunkStep:
         """Settles the travelers whose image exists; returns the others by fingerprint."""
         made = self._work.made
         unknown = list({traveler.mark.fingerprint for traveler in travelers} - made.keys())
-        for fingerprint, artefact in self._work.ledger.find_artefacts(self._work.root, unknown).items():
+        for fingerprint, artefact in self._work.ledger.steps.find_artefacts(self._work.root, unknown).items():
             made[fingerprint] = Made(known(artefact), known_facts(artefact.facts), None)
         to_compute: dict[str, list[_PendingItem]] = {}
         for traveler in travelers:

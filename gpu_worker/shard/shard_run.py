@@ -228,7 +228,7 @@ class ShardRun:
                         self._work.inputs.fetch_image(artefact)
 
     def _known(self, fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
-        return self._work.ledger.find_artefacts(self._work.root, fingerprints)
+        return self._work.ledger.steps.find_artefacts(self._work.root, fingerprints)
 
 
 def _written(live: RunningItem) -> ArtefactRecord | None:

@@ -122,11 +122,11 @@ class ShardWork:
     sizes: BatchSizeCache = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sizes = BatchSizeCache(self.ledger, lambda: self.runtime.device.name)
+        self.sizes = BatchSizeCache(self.ledger.fleet, lambda: self.runtime.device.name)
 
     def record_load(self, ref: ModelRef, seconds: float) -> None:
         """Tells the ledger that a model was loaded for this job."""
-        self.ledger.record_model_load(
+        self.ledger.runs.record_model_load(
             self.job.id, self.job.run, str(ref), self.runtime.name, seconds, self.price(seconds)
         )
 

@@ -152,7 +152,7 @@ class StepFacts:
         except Exception as error:
             raise ItemError(f"its facts cannot be measured: {describe(error)}") from error
         complete = {**facts, **found}
-        self._work.ledger.add_facts(artefact.root, artefact.fingerprint, complete)
+        self._work.ledger.steps.add_facts(artefact.root, artefact.fingerprint, complete)
         return complete
 
     def _image_of(self, item: Item, artefact: ArtefactRecord) -> Image.Image:

@@ -334,7 +334,7 @@ class Writer:
         ends = [ended for future in ending if (ended := future.result()) is not None]
         if rows or ends:
             self._store.sync()
-            self._ledger.record_step(self._job.id, self._job.run, unit.step_id, rows, ends)
+            self._ledger.steps.record(self._job.id, self._job.run, unit.step_id, rows, ends)
             telemetry.step_recorded(unit.step, rows, ends)
 
     def _settle(self, step_id: str, entry: PendingOutcome) -> tuple[StepOutcome | None, PendingResult | None]:

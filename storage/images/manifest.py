@@ -54,7 +54,7 @@ def _write_files(rows: Iterator[dict[str, Any]], lines: Path, table: Path) -> No
 
 
 def _rows(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> Iterator[dict[str, Any]]:
-    for report in ledger.item_reports(job.id):
+    for report in ledger.items.reports(job.id):
         yield manifest_row(store, report)
 
 

@@ -9,10 +9,11 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -52,6 +53,8 @@ _ADVICE = {
 }
 _MIGRATION_LOCK = 7_266_455_377  # any number, the same for all: PostgreSQL's advisory lock of the migrations
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
+_R = TypeVar("_R", bound="Repository")
 
 # Alembic keeps the migration under way in module globals.
 _migrating = threading.Lock()
@@ -161,6 +164,54 @@ class Database:
                 if not self.sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
                 upgrade(connection)
+
+
+class Repository:
+    """Base of the classes that hold the ledger's queries, one class for each subject.
+
+    Their methods take a session as first argument, which the decorators below provide: callers leave it out.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+
+def query(method: Callable[Concatenate[_R, Session, _P], _T]) -> Callable[Concatenate[_R, _P], _T]:
+    """Make a method read the database; repeat it if the connection was lost."""
+
+    @wraps(method)
+    def read(repository: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return repository.database.read(lambda session: method(repository, session, *args, **kwargs))
+
+    return read
+
+
+def transaction(method: Callable[Concatenate[_R, Session, _P], _T]) -> Callable[Concatenate[_R, _P], _T]:
+    """Make a method one transaction that can be repeated at any time, even if it may have been committed."""
+    return _writing(method, repeatable=True)
+
+
+def single_transaction(method: Callable[Concatenate[_R, Session, _P], _T]) -> Callable[Concatenate[_R, _P], _T]:
+    """Make a method one transaction that is not repeated once it may have been committed."""
+    return _writing(method, repeatable=False)
+
+
+def _writing(
+    method: Callable[Concatenate[_R, Session, _P], _T], *, repeatable: bool
+) -> Callable[Concatenate[_R, _P], _T]:
+    @wraps(method)
+    def write(repository: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return repository.database.write(
+            lambda session: method(repository, session, *args, **kwargs), repeatable=repeatable
+        )
+
+    return write
+
+
+def slices(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield the values in slices that fit into one `IN (...)`."""
+    for start in range(0, len(values), SLICE):
+        yield values[start : start + SLICE]
 
 
 def accepted_url(url: str) -> URL:

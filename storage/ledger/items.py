@@ -1,17 +1,27 @@
-"""The ledger's queries about items."""
+"""Queries about items."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Select, delete, func, select, update
 from sqlmodel import Session, col
 
 from configs.documents.fields import Item
-from storage.ledger.database import SLICE
+from storage.ledger.database import SLICE, Repository, query, single_transaction, slices, transaction
 from storage.ledger.finals import in_order
-from storage.ledger.records import ItemRecord, ItemReport, ItemResult, ItemState, Outcome, Progress, StepOutcome
-from storage.ledger.steps import end_items, entries_between, entries_of
-from storage.ledger.tables import ItemRow, JobRow, StepRunRow
+from storage.ledger.jobs import get_row, step_order
+from storage.ledger.records import (
+    ItemRecord,
+    ItemReport,
+    ItemResult,
+    ItemState,
+    Outcome,
+    Progress,
+    ReviewVerdict,
+    StepOutcome,
+)
+from storage.ledger.steps import end_items, outcomes_between, outcomes_of
+from storage.ledger.tables import ItemRow, JobRow, ReviewRow, StepRunRow
 
 ITEM_COLUMNS = tuple(
     getattr(ItemRow, name)
@@ -20,32 +30,157 @@ ITEM_COLUMNS = tuple(
         *Item.model_fields,
     )
 )
+# Joins an item with what a person decided about the image that a gate refused.
+REVIEW_OF_REFUSED = (
+    (col(ReviewRow.job_id) == col(ItemRow.job_id))
+    & (col(ReviewRow.item) == col(ItemRow.name))
+    & (col(ReviewRow.fingerprint) == col(ItemRow.refused_image))
+)
 
 
-def find_items(
-    job_id: str, shard: int | None, states: Sequence[ItemState] | None, *, session: Session
-) -> list[ItemRecord]:
-    return [item_record(row) for row in session.execute(_matching(job_id, shard, states))]
+class ItemRepository(Repository):
+    """The items of jobs: their state, how they ended, and reports of all their steps."""
+
+    @query
+    def find(
+        self,
+        session: Session,
+        job_id: str,
+        *,
+        shard: int | None = None,
+        states: Sequence[ItemState] | None = None,
+    ) -> list[ItemRecord]:
+        """Return the matching items in the job's order."""
+        matches = [col(ItemRow.shard) == shard] if shard is not None else []
+        if states is not None:
+            matches.append(_in_states(states))
+        return _records(_items(job_id).where(*matches), session)
+
+    @single_transaction
+    def reset(
+        self,
+        session: Session,
+        job_id: str,
+        *,
+        states: Sequence[ItemState] | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> int:
+        """Make matching items pending again and clear their errors and failed step outcomes. Returns their number."""
+        return reset_items(job_id, states, indices, session)
+
+    @single_transaction
+    def retry(self, session: Session, job_id: str, states: Sequence[ItemState]) -> int:
+        """Reset items of these states, except those whose image a person has rejected. Returns their number."""
+        rejected = set(refused_with(job_id, ReviewVerdict.REJECTED, session))
+        if not rejected:
+            return reset_items(job_id, states, None, session)
+        indices = session.scalars(select(col(ItemRow.index)).where(col(ItemRow.job_id) == job_id, _in_states(states)))
+        return reset_items(job_id, states, [*(set(indices) - rejected)], session)
+
+    @transaction
+    def revise(self, session: Session, job_id: str, run: int, ends: Sequence[ItemResult]) -> None:
+        """Replace how items have ended, also done ones: for decisions that need the whole job.
+
+        Changes no item that is pending by now, and nothing at all if `run` is no longer the newest.
+        """
+        current = session.scalar(select(col(JobRow.run)).where(col(JobRow.id) == job_id).with_for_update(read=True))
+        if current != run:
+            return
+        for some in slices(sorted(ends, key=lambda end: end.index)):
+            rows = (
+                select(col(ItemRow.index))
+                .where(col(ItemRow.job_id) == job_id, col(ItemRow.index).in_([end.index for end in some]))
+                .where(col(ItemRow.state) != ItemState.PENDING.value)
+                .order_by(col(ItemRow.index))
+                .with_for_update()
+            )
+            ended = set(session.scalars(rows))
+            end_items(job_id, [end for end in some if end.index in ended], session)
+
+    @query
+    def progress(self, session: Session, job_id: str) -> Progress:
+        """Count the job's items by state. Raises LookupError for an unknown job."""
+        rows = session.execute(
+            select(col(ItemRow.state), func.count()).where(col(ItemRow.job_id) == job_id).group_by(col(ItemRow.state))
+        )
+        counts = as_progress(rows)
+        if counts.total == 0:
+            get_row(job_id, session)
+        return counts
+
+    @query
+    def common_errors(self, session: Session, job_id: str, limit: int = 3) -> list[tuple[str, int]]:
+        """Return the most frequent errors of the job's failed items, with their numbers."""
+        number = func.count().label("number")
+        rows = session.execute(
+            select(col(ItemRow.error), number)
+            .where(col(ItemRow.job_id) == job_id, col(ItemRow.state) == ItemState.FAILED.value)
+            .where(col(ItemRow.error).is_not(None))
+            .group_by(col(ItemRow.error))
+            .order_by(number.desc(), col(ItemRow.error))
+            .limit(limit)
+        )
+        return [(error, int(count)) for error, count in rows]
+
+    def reports(self, job_id: str) -> Iterator[ItemReport]:
+        """Yield every item with its step outcomes and artefacts in the job's order; reads slices (constant memory)."""
+        order, last = self._order(job_id), -1
+        while some := self._reports_after(job_id, last, order):
+            yield from some
+            last = some[-1].record.item.index
+
+    @query
+    def report(self, session: Session, job_id: str, index: int) -> ItemReport:
+        """Return one item as `reports` has it. Raises LookupError."""
+        order = step_order(job_id, session)
+        records = _records(_items(job_id).where(col(ItemRow.index) == index), session)
+        if not records:
+            raise LookupError(f"The job {job_id!r} has no item {index}.")
+        return _reports(records, outcomes_between(job_id, index, index, session), order)[0]
+
+    @query
+    def reports_named(self, session: Session, job_id: str, names: Sequence[str]) -> dict[str, ItemReport]:
+        """Return items by name as `reports` has them, without names that the job does not have."""
+        order = step_order(job_id, session)
+        found: dict[str, ItemReport] = {}
+        for some in slices(names):
+            records = _records(_items(job_id).where(col(ItemRow.name).in_(some)), session)
+            outcomes = outcomes_of(job_id, [record.item.index for record in records], session)
+            found |= {report.record.item.name: report for report in _reports(records, outcomes, order)}
+        return found
+
+    @query
+    def _order(self, session: Session, job_id: str) -> dict[str, int]:
+        return step_order(job_id, session)
+
+    @query
+    def _reports_after(self, session: Session, job_id: str, index: int, order: Mapping[str, int]) -> list[ItemReport]:
+        records = _records(_items(job_id).where(col(ItemRow.index) > index).limit(SLICE), session)
+        if not records:
+            return []
+        outcomes = outcomes_between(job_id, records[0].item.index, records[-1].item.index, session)
+        return _reports(records, outcomes, order)
 
 
-def _matching(job_id: str, shard: int | None, states: Sequence[ItemState] | None) -> Select[Any]:
+def _in_states(states: Sequence[ItemState]) -> ColumnElement[bool]:
+    return col(ItemRow.state).in_([state.value for state in states])
+
+
+def _items(job_id: str) -> Select[Any]:
     # Columns, not entities: a whole job is read at once.
-    query = select(*ITEM_COLUMNS).where(col(ItemRow.job_id) == job_id).order_by(col(ItemRow.index))
-    if shard is not None:
-        query = query.where(col(ItemRow.shard) == shard)
-    if states is not None:
-        query = query.where(col(ItemRow.state).in_([state.value for state in states]))
-    return query
+    return select(*ITEM_COLUMNS).where(col(ItemRow.job_id) == job_id).order_by(col(ItemRow.index))
+
+
+def _records(rows: Select[Any], session: Session) -> list[ItemRecord]:
+    return [item_record(row) for row in session.execute(rows)]
 
 
 def reset_items(
-    job_id: str, states: Sequence[ItemState] | None, indices: Sequence[int] | None, *, session: Session
+    job_id: str, states: Sequence[ItemState] | None, indices: Sequence[int] | None, session: Session
 ) -> int:
-    slices: Sequence[Sequence[int] | None] = [None]
-    if indices is not None:
-        wanted = sorted(set(indices))
-        slices = [wanted[start : start + SLICE] for start in range(0, len(wanted), SLICE)]
-    return sum(_reset_slice(job_id, states, some, session) for some in slices)
+    """Make matching items pending again and clear their errors and failed step outcomes. Returns their number."""
+    some: list[Sequence[int] | None] = [None] if indices is None else [*slices(sorted(set(indices)))]
+    return sum(_reset_slice(job_id, states, each, session) for each in some)
 
 
 def _reset_slice(
@@ -53,7 +188,7 @@ def _reset_slice(
 ) -> int:
     matches = [col(ItemRow.job_id) == job_id]
     if states is not None:
-        matches.append(col(ItemRow.state).in_([state.value for state in states]))
+        matches.append(_in_states(states))
     if indices is not None:
         matches.append(col(ItemRow.index).in_(indices))
     session.execute(
@@ -70,85 +205,46 @@ def _reset_slice(
     return cast("CursorResult[Any]", changed).rowcount
 
 
-def revise_ends(job_id: str, run: int, ends: Sequence[ItemResult], *, session: Session) -> None:
-    current = session.scalar(select(col(JobRow.run)).where(col(JobRow.id) == job_id).with_for_update(read=True))
-    if current != run:
-        return
-    ordered = sorted(ends, key=lambda end: end.index)
-    for some in (ordered[start : start + SLICE] for start in range(0, len(ordered), SLICE)):
-        rows = (
-            select(col(ItemRow.index))
-            .where(col(ItemRow.job_id) == job_id, col(ItemRow.index).in_([end.index for end in some]))
-            .where(col(ItemRow.state) != ItemState.PENDING.value)
-            .order_by(col(ItemRow.index))
-            .with_for_update()
-        )
-        ended = set(session.scalars(rows))
-        end_items(job_id, [end for end in some if end.index in ended], session=session)
+def refused(job_id: str) -> list[ColumnElement[bool]]:
+    """Return the conditions that match the job's items that a gate has quarantined."""
+    return [
+        col(ItemRow.job_id) == job_id,
+        col(ItemRow.state) == ItemState.QUARANTINED.value,
+        col(ItemRow.refused_image).is_not(None),
+    ]
 
 
-def count_progress(job_id: str, *, session: Session) -> Progress:
-    rows = session.execute(
-        select(col(ItemRow.state), func.count()).where(col(ItemRow.job_id) == job_id).group_by(col(ItemRow.state))
-    )
+def refused_with(job_id: str, verdict: ReviewVerdict, session: Session) -> list[int]:
+    """Return the indices of items whose refused image has this verdict."""
+    rows = select(col(ItemRow.index)).join(ReviewRow, REVIEW_OF_REFUSED)
+    return list(session.scalars(rows.where(*refused(job_id), col(ReviewRow.verdict) == verdict.value)))
+
+
+def as_progress(rows: Iterable[Any]) -> Progress:
+    """Return the counts of rows (state, number)."""
     counts = {state: int(count) for state, count in rows}
     return Progress(total=sum(counts.values()), **{state.value: counts.get(state.value, 0) for state in ItemState})
 
 
-def count_errors(job_id: str, limit: int, *, session: Session) -> list[tuple[str, int]]:
-    number = func.count().label("number")
-    query = (
-        select(col(ItemRow.error), number)
-        .where(col(ItemRow.job_id) == job_id, col(ItemRow.state) == ItemState.FAILED.value)
-        .where(col(ItemRow.error).is_not(None))
-        .group_by(col(ItemRow.error))
-        .order_by(number.desc(), col(ItemRow.error))
-        .limit(limit)
-    )
-    return [(error, int(count)) for error, count in session.execute(query)]
-
-
-def reports_after(job_id: str, index: int, order: Mapping[str, int], *, session: Session) -> list[ItemReport]:
-    """The next slice of reports behind the item `index`, steps sorted by `order`."""
-    query = _matching(job_id, None, None).where(col(ItemRow.index) > index).limit(SLICE)
-    records = [item_record(row) for row in session.execute(query)]
-    if not records:
-        return []
-    first, last = records[0].item.index, records[-1].item.index
-    return _reports(records, entries_between(job_id, first, last, session=session), order)
-
-
-def reports_named(
-    job_id: str, names: Sequence[str], order: Mapping[str, int], *, session: Session
-) -> dict[str, ItemReport]:
-    """By name, those that the job has; steps sorted by `order`."""
-    found: dict[str, ItemReport] = {}
-    for start in range(0, len(names), SLICE):
-        query = _matching(job_id, None, None).where(col(ItemRow.name).in_(names[start : start + SLICE]))
-        records = [item_record(row) for row in session.execute(query)]
-        entries = entries_of(job_id, [record.item.index for record in records], session=session)
-        found |= {report.record.item.name: report for report in _reports(records, entries, order)}
-    return found
-
-
-def get_report(job_id: str, index: int, order: Mapping[str, int], *, session: Session) -> ItemReport:
-    row = session.execute(_matching(job_id, None, None).where(col(ItemRow.index) == index)).first()
-    if row is None:
-        raise LookupError(f"The job {job_id!r} has no item {index}.")
-    entries = entries_between(job_id, index, index, session=session)
-    return ItemReport(item_record(row), dict(sorted(entries, key=lambda pair: in_order(pair[0], order))))
+def steps_by_item(
+    outcomes: Iterable[tuple[str, StepOutcome]], order: Mapping[str, int]
+) -> dict[int, dict[str, StepOutcome]]:
+    """Return index of an item -> visit id -> outcome, in the order of the recipe."""
+    steps: dict[int, dict[str, StepOutcome]] = {}
+    for visit, outcome in sorted(outcomes, key=lambda pair: in_order(pair[0], order)):
+        steps.setdefault(outcome.index, {})[visit] = outcome
+    return steps
 
 
 def _reports(
-    records: Sequence[ItemRecord], entries: Iterable[tuple[str, StepOutcome]], order: Mapping[str, int]
+    records: Sequence[ItemRecord], outcomes: Iterable[tuple[str, StepOutcome]], order: Mapping[str, int]
 ) -> list[ItemReport]:
-    steps: dict[int, dict[str, StepOutcome]] = {}
-    for visit, entry in sorted(entries, key=lambda pair: in_order(pair[0], order)):
-        steps.setdefault(entry.index, {})[visit] = entry
+    steps = steps_by_item(outcomes, order)
     return [ItemReport(record, steps.get(record.item.index, {})) for record in records]
 
 
 def item_record(row: Sequence[Any]) -> ItemRecord:
+    """Return the record of the columns of ITEM_COLUMNS."""
     shard, state, error, error_step, finals, warnings, refused_image, refused_by, *fields = row
     item = Item.model_construct(**dict(zip(Item.model_fields, fields, strict=True)))
     return ItemRecord(

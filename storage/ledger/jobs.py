@@ -1,172 +1,64 @@
-"""The ledger's queries about jobs."""
+"""Queries about jobs."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import select
 from sqlmodel import Session, col
 
-from configs.documents.fields import Item
 from configs.job.job import AtReview
 from configs.recipe.recipe import Recipe
 from configs.recipe.source import Overrides
-from storage.ledger.database import Database
-from storage.ledger.records import ItemState, JobRecord, JobStatus, ShardState
-from storage.ledger.tables import ItemRow, JobRow, ShardRow, StepRunRow
+from storage.ledger.database import Repository, query, transaction
+from storage.ledger.records import JobRecord, JobStatus
+from storage.ledger.tables import JobRow
 
-_INSERT_SLICE = 2000  # rows that are in memory at once while a job is written
 _NAMED = 5  # jobs of one name that a message lists
 _ENDED = {JobStatus.DONE, JobStatus.INCOMPLETE, JobStatus.CANCELLED, JobStatus.FAILED}
 
 
-class RunStart(NamedTuple):
-    """The arguments of `Ledger.start_run`."""
+class JobRepository(Repository):
+    """Jobs and their status."""
 
-    job_id: str
-    name: str
-    output: str
-    revision: str
-    recipe: Recipe
-    model_digests: Mapping[str, str]
-    items: Sequence[tuple[Item, int]]
-    budget: float | None
-    review: AtReview
-    overrides: Overrides | None
+    @query
+    def get(self, session: Session, job_id: str) -> JobRecord:
+        """Raise LookupError, naming the most similar known jobs, if there is none of this id."""
+        return job_record(get_row(job_id, session))
 
+    @query
+    def run_and_status(self, session: Session, job_id: str) -> tuple[int, JobStatus]:
+        """Return the job's newest run and its status: cheap enough for a query each second. Raises LookupError."""
+        columns = select(col(JobRow.run), col(JobRow.status)).where(col(JobRow.id) == job_id)
+        found = session.execute(columns).first()
+        if found is None:
+            raise _unknown(job_id, session)
+        return found[0], JobStatus(found[1])
 
-def start_run(start: RunStart, *, session: Session, database: Database) -> JobRecord:
-    now = datetime.now(UTC)
-    contents = _contents(start, now)
-    # Of two that start a new job at once, one waits here for the other.
-    fresh = {"id": start.job_id, "run": 0, "created_at": now, **contents}
-    session.execute(database.insert(JobRow).on_conflict_do_nothing(), [fresh])
-    row = session.get_one(JobRow, start.job_id, with_for_update=True)
-    same = row.run > 0 and row.revision == start.revision
-    row.sqlmodel_update(contents)
-    row.run += 1
-    session.flush()
-    if same:
-        _move_items(start, session)
-    else:
-        _replace_items(start, session)
-    replace_shards(start.job_id, (shard for _, shard in start.items), now, session)
-    return job_record(row)
+    @query
+    def all(self, session: Session) -> list[JobRecord]:
+        """Return all jobs, newest start first."""
+        return [job_record(row) for row in session.scalars(select(JobRow).order_by(col(JobRow.started_at).desc()))]
+
+    @transaction
+    def set_status(self, session: Session, job_id: str, status: JobStatus, error: str | None = None) -> None:
+        """Set the status; also sets the time of the end for a terminal one, and clears it otherwise."""
+        row = get_row(job_id, session, lock=True)
+        row.status, row.error = status.value, error
+        row.finished_at = datetime.now(UTC) if status in _ENDED else None
 
 
-def _contents(start: RunStart, now: datetime) -> dict[str, Any]:
-    return {
-        "name": start.name,
-        "output": start.output,
-        "revision": start.revision,
-        "recipe": start.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-        "model_digests": dict(start.model_digests),
-        "status": JobStatus.RUNNING.value,
-        "total": len(start.items),
-        "budget": start.budget,
-        "review": start.review.value,
-        "overrides": written_overrides(start.overrides),
-        "error": None,
-        "started_at": now,
-        "finished_at": None,
-    }
-
-
-def written_overrides(overrides: Overrides | None) -> dict[str, Any] | None:
-    """As the row has them."""
-    return overrides.model_dump(mode="json") if overrides is not None else None
-
-
-def _replace_items(start: RunStart, session: Session) -> None:
-    session.execute(delete(StepRunRow).where(col(StepRunRow.job_id) == start.job_id))
-    session.execute(delete(ItemRow).where(col(ItemRow.job_id) == start.job_id))
-    rows = (_item_row(start.job_id, item, shard) for item, shard in start.items)
-    for some in _slices(rows):
-        session.execute(insert(ItemRow), some)
-
-
-def _item_row(job_id: str, item: Item, shard: int) -> dict[str, Any]:
-    return {
-        **{name: getattr(item, name) for name in Item.model_fields},
-        "job_id": job_id,
-        "shard": shard,
-        "state": ItemState.PENDING.value,
-        "error": None,
-        "error_step": None,
-        "finals": {},
-        "warnings": [],
-        "refused_image": None,
-        "refused_by": None,
-    }
-
-
-def _move_items(start: RunStart, session: Session) -> None:
-    """Another shard size spreads the same items differently. Items whose rows were lost come back, pending."""
-    known = select(col(ItemRow.index), col(ItemRow.shard)).where(col(ItemRow.job_id) == start.job_id)
-    shards = {index: shard for index, shard in session.execute(known)}  # noqa: C416 - dict() would look for keys
-    rows: Iterator[dict[str, Any]] = (
-        {"job_id": start.job_id, "index": item.index, "shard": shard}
-        for item, shard in start.items
-        if shards.get(item.index, shard) != shard
-    )
-    for some in _slices(rows):
-        session.execute(update(ItemRow), some)  # by primary key
-    lost = (_item_row(start.job_id, item, shard) for item, shard in start.items if item.index not in shards)
-    for some in _slices(lost):
-        session.execute(insert(ItemRow), some)
-
-
-def replace_shards(job_id: str, shards: Iterable[int], now: datetime, session: Session) -> None:
-    """All shards begin anew: pending, without attempts."""
-    session.execute(delete(ShardRow).where(col(ShardRow.job_id) == job_id))
-    rows: Iterator[dict[str, Any]] = (
-        {
-            "job_id": job_id,
-            "index": shard,
-            "state": ShardState.PENDING.value,
-            "flow_run_id": None,
-            "started": [],
-            "error": None,
-            "updated_at": now,
-        }
-        for shard in sorted(set(shards))
-    )
-    for some in _slices(rows):
-        session.execute(insert(ShardRow), some)
-
-
-def _slices(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    rows = iter(rows)
-    while some := list(islice(rows, _INSERT_SLICE)):
-        yield some
-
-
-def get_job(job_id: str, *, session: Session) -> JobRecord:
-    row = session.get(JobRow, job_id)
+def get_row(job_id: str, session: Session, *, lock: bool = False) -> JobRow:
+    """Return the job's row. Raises LookupError."""
+    row = session.get(JobRow, job_id, with_for_update=lock)
     if row is None:
         raise _unknown(job_id, session)
-    return job_record(row)
+    return row
 
 
-def get_standing(job_id: str, *, session: Session) -> tuple[int, JobStatus]:
-    found = session.execute(select(col(JobRow.run), col(JobRow.status)).where(col(JobRow.id) == job_id)).first()
-    if found is None:
-        raise _unknown(job_id, session)
-    return found[0], JobStatus(found[1])
-
-
-def all_jobs(*, session: Session) -> list[JobRecord]:
-    return [job_record(row) for row in session.scalars(select(JobRow).order_by(col(JobRow.started_at).desc()))]
-
-
-def set_status(job_id: str, status: JobStatus, error: str | None, *, session: Session) -> None:
-    row = session.get(JobRow, job_id, with_for_update=True)
-    if row is None:
-        raise _unknown(job_id, session)
-    row.status, row.error = status.value, error
-    row.finished_at = datetime.now(UTC) if status in _ENDED else None
+def step_order(job_id: str, session: Session) -> dict[str, int]:
+    """Return step id -> position in the recipe. Raises LookupError."""
+    recipe = job_record(get_row(job_id, session)).recipe
+    return {step.id: position for position, step in enumerate(recipe.leaves)}
 
 
 def _unknown(job_id: str, session: Session) -> LookupError:
@@ -182,6 +74,7 @@ def _unknown(job_id: str, session: Session) -> LookupError:
 
 
 def job_record(row: JobRow) -> JobRecord:
+    """Return the record of a row."""
     return JobRecord(
         id=row.id,
         name=row.name,

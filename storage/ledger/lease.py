@@ -91,18 +91,18 @@ def lease(
         stop.set()
         beating.join()
         del _held[process.pid, name]
-        ledger.drop_lease(name, str(process))
+        ledger.leases.drop(name, str(process))
 
 
 def is_abandoned(name: str, ledger: Ledger, *, watch_seconds: float = 2 * BEAT_SECONDS) -> bool:
     """Whether nobody who is alive holds it. Watches a holder on another machine for a moment."""
-    seen = ledger.leases([name]).get(name)
+    seen = ledger.leases.find([name]).get(name)
     if seen is None or is_dead(read_holder(seen.holder)):
         return True
     if read_holder(seen.holder).machine == this_process().machine:
         return False
     time.sleep(watch_seconds)
-    return ledger.leases([name]).get(name) in (None, seen)
+    return ledger.leases.find([name]).get(name) in (None, seen)
 
 
 _held: dict[tuple[int, str], HeldLease] = {}  # by process, so that a forked child holds nothing
@@ -117,7 +117,7 @@ def _take(
     told = False
     while True:
         dead = seen if seen is not None and _is_gone(seen, time.monotonic() - since) else None
-        now = ledger.take_lease(name, str(process), dead=dead)
+        now = ledger.leases.take(name, str(process), dead=dead)
         if now.holder == str(process):
             return
         holder = read_holder(now.holder)
@@ -155,7 +155,7 @@ def _beat(
             return
         began = time.monotonic()
         try:
-            if ledger.beat_lease(name, str(process)):
+            if ledger.leases.confirm(name, str(process)):
                 confirmed = began
                 reason = objection()
             else:

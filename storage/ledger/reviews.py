@@ -1,149 +1,198 @@
-"""The ledger's queries about people's decisions, and about the bursts that wait for them."""
+"""Queries about people's decisions, and about the bursts that wait for them."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlmodel import Session, col
 
-from storage.ledger.database import SLICE, Database
-from storage.ledger.finals import in_order
-from storage.ledger.items import ITEM_COLUMNS, item_record, reset_items
-from storage.ledger.records import ItemState, RefusedItem, Review, ReviewVerdict, StepOutcome, Wait
-from storage.ledger.steps import entries_of
+from storage.ledger.database import SLICE, Repository, query, single_transaction, transaction
+from storage.ledger.items import (
+    ITEM_COLUMNS,
+    REVIEW_OF_REFUSED,
+    item_record,
+    refused,
+    refused_with,
+    reset_items,
+    steps_by_item,
+)
+from storage.ledger.jobs import step_order
+from storage.ledger.records import ItemState, RefusedItem, Review, ReviewVerdict, Wait
+from storage.ledger.steps import outcomes_of
 from storage.ledger.tables import ItemRow, ReviewRow, WaitRow
 
 _REVIEW_COLUMNS = tuple(
     getattr(ReviewRow, name) for name in ("item", "fingerprint", "verdict", "reason", "reviewer", "reviewed_at")
 )
-_OF_THE_IMAGE = and_(
-    col(ReviewRow.job_id) == col(ItemRow.job_id),
-    col(ReviewRow.item) == col(ItemRow.name),
-    col(ReviewRow.fingerprint) == col(ItemRow.refused_image),
-)
 
 
-def add_reviews(job_id: str, reviews: Sequence[Review], *, session: Session, database: Database) -> None:
-    if not reviews:
-        return
-    insert = database.insert(ReviewRow)
-    changed = ("verdict", "reason", "reviewer", "reviewed_at")
-    upsert = insert.on_conflict_do_update(
-        index_elements=["job_id", "item", "fingerprint"], set_={name: insert.excluded[name] for name in changed}
-    )
-    rows = [
-        {
-            "job_id": job_id,
-            "item": review.item,
-            "fingerprint": review.fingerprint,
-            "verdict": review.verdict.value,
-            "reason": review.reason,
-            "reviewer": review.reviewer,
-            "reviewed_at": review.reviewed_at,
+class ReviewRepository(Repository):
+    """What people decide about images that gates refused, and the bursts that wait for it."""
+
+    @transaction
+    def add(self, session: Session, job_id: str, reviews: Sequence[Review]) -> None:
+        """Record decisions, all or none; one about the same image of the same item replaces the former."""
+        if not reviews:
+            return
+        insert = self.database.insert(ReviewRow)
+        changed = ("verdict", "reason", "reviewer", "reviewed_at")
+        upsert = insert.on_conflict_do_update(
+            index_elements=["job_id", "item", "fingerprint"], set_={name: insert.excluded[name] for name in changed}
+        )
+        rows = [
+            {
+                "job_id": job_id,
+                "item": review.item,
+                "fingerprint": review.fingerprint,
+                "verdict": review.verdict.value,
+                "reason": review.reason,
+                "reviewer": review.reviewer,
+                "reviewed_at": review.reviewed_at,
+            }
+            for review in sorted(reviews, key=lambda review: (review.item, review.fingerprint))  # as all writers do
+        ]
+        session.execute(upsert, rows)
+
+    @query
+    def all(self, session: Session, job_id: str) -> list[Review]:
+        """Return all decisions about the job's images, also about those it no longer makes; the newest last."""
+        rows = select(*_REVIEW_COLUMNS).where(col(ReviewRow.job_id) == job_id).order_by(col(ReviewRow.reviewed_at))
+        return [_review(row) for row in session.execute(rows)]
+
+    def accepted_images(self, job_id: str) -> dict[str, frozenset[str]]:
+        """Return name of an item -> fingerprints of its images that no gate shall refuse."""
+        return self._images_with(job_id, ReviewVerdict.ACCEPTED)
+
+    def rejected_images(self, job_id: str) -> dict[str, frozenset[str]]:
+        """Return name of an item -> fingerprints of its images that a person rejected."""
+        return self._images_with(job_id, ReviewVerdict.REJECTED)
+
+    @query
+    def _images_with(self, session: Session, job_id: str, verdict: ReviewVerdict) -> dict[str, frozenset[str]]:
+        rows = select(col(ReviewRow.item), col(ReviewRow.fingerprint)).where(
+            col(ReviewRow.job_id) == job_id, col(ReviewRow.verdict) == verdict.value
+        )
+        found: dict[str, set[str]] = {}
+        for item, fingerprint in session.execute(rows):
+            found.setdefault(item, set()).add(fingerprint)
+        return {item: frozenset(fingerprints) for item, fingerprints in found.items()}
+
+    @query
+    def count_waiting(self, session: Session, job_id: str) -> int:
+        """Count quarantined items whose image awaits a decision."""
+        waiting = (
+            select(func.count())
+            .select_from(ItemRow)
+            .outerjoin(ReviewRow, REVIEW_OF_REFUSED)
+            .where(*refused(job_id), col(ReviewRow.verdict).is_(None))
+        )
+        return int(session.scalar(waiting) or 0)
+
+    @query
+    def refused_images(self, session: Session, job_id: str) -> dict[str, tuple[str, ReviewVerdict | None]]:
+        """Return name of a quarantined item -> fingerprint of its image and the decision on it, in the job's order."""
+        rows = (
+            select(col(ItemRow.name), col(ItemRow.refused_image), col(ReviewRow.verdict))
+            .outerjoin(ReviewRow, REVIEW_OF_REFUSED)
+            .where(*refused(job_id))
+            .order_by(col(ItemRow.index))
+        )
+        return {
+            name: (image, None if verdict is None else ReviewVerdict(verdict))
+            for name, image, verdict in session.execute(rows)
         }
-        for review in sorted(reviews, key=lambda review: (review.item, review.fingerprint))  # as all writers do
-    ]
-    session.execute(upsert, rows)
 
+    def refused_items(self, job_id: str, *, waiting: bool = False, limit: int | None = None) -> Iterator[RefusedItem]:
+        """Yield the items that a gate has quarantined, in the job's order, read in slices.
 
-def find_reviews(job_id: str, *, session: Session) -> list[Review]:
-    query = select(*_REVIEW_COLUMNS).where(col(ReviewRow.job_id) == job_id).order_by(col(ReviewRow.reviewed_at))
-    return [_review(row) for row in session.execute(query)]
+        `waiting`: only those without a decision.
+        """
+        order = self._order(job_id)
+        last, left = -1, limit if limit is not None else sys.maxsize
+        while left > 0 and (some := self._refused_after(job_id, last, min(left, SLICE), order, waiting=waiting)):
+            yield from some
+            last, left = some[-1].record.item.index, left - len(some)
 
+    @query
+    def _order(self, session: Session, job_id: str) -> dict[str, int]:
+        return step_order(job_id, session)
 
-def reviewed_images(job_id: str, verdict: ReviewVerdict, *, session: Session) -> dict[str, frozenset[str]]:
-    query = select(col(ReviewRow.item), col(ReviewRow.fingerprint)).where(
-        col(ReviewRow.job_id) == job_id, col(ReviewRow.verdict) == verdict.value
-    )
-    found: dict[str, set[str]] = {}
-    for item, fingerprint in session.execute(query):
-        found.setdefault(item, set()).add(fingerprint)
-    return {item: frozenset(fingerprints) for item, fingerprints in found.items()}
+    @query
+    def _refused_after(
+        self, session: Session, job_id: str, index: int, limit: int, order: Mapping[str, int], *, waiting: bool
+    ) -> list[RefusedItem]:
+        matching: Select[Any] = (
+            select(*ITEM_COLUMNS, *_REVIEW_COLUMNS)
+            .outerjoin(ReviewRow, REVIEW_OF_REFUSED)
+            .where(*refused(job_id), col(ItemRow.index) > index)
+            .order_by(col(ItemRow.index))
+            .limit(limit)
+        )
+        if waiting:
+            matching = matching.where(col(ReviewRow.verdict).is_(None))
+        rows = list(session.execute(matching))
+        width = len(ITEM_COLUMNS)
+        records = [item_record(row[:width]) for row in rows]
+        steps = steps_by_item(outcomes_of(job_id, [record.item.index for record in records], session), order)
+        reviews = [_review(row[width:]) if row[width] is not None else None for row in rows]
+        return [
+            RefusedItem(record, steps.get(record.item.index, {}), review)
+            for record, review in zip(records, reviews, strict=True)
+        ]
 
+    def release_accepted(self, job_id: str) -> int:
+        """Make items pending whose refused image a person has accepted. Returns their number."""
+        return self._release(job_id, ReviewVerdict.ACCEPTED)
 
-def _refused(job_id: str) -> list[ColumnElement[bool]]:
-    return [
-        col(ItemRow.job_id) == job_id,
-        col(ItemRow.state) == ItemState.QUARANTINED.value,
-        col(ItemRow.refused_image).is_not(None),
-    ]
+    def release_rejected(self, job_id: str) -> int:
+        """Make items pending whose refused image a person has rejected. Returns their number."""
+        return self._release(job_id, ReviewVerdict.REJECTED)
 
+    @single_transaction
+    def _release(self, session: Session, job_id: str, verdict: ReviewVerdict) -> int:
+        indices = refused_with(job_id, verdict, session)
+        return reset_items(job_id, [ItemState.QUARANTINED], indices, session) if indices else 0
 
-def count_waiting(job_id: str, *, session: Session) -> int:
-    query = (
-        select(func.count())
-        .select_from(ItemRow)
-        .outerjoin(ReviewRow, _OF_THE_IMAGE)
-        .where(*_refused(job_id), col(ReviewRow.verdict).is_(None))
-    )
-    return int(session.scalar(query) or 0)
+    @transaction
+    def set_wait(self, session: Session, wait: Wait) -> None:
+        """Record that a burst waits, replacing an earlier wait of its flow run."""
+        insert = self.database.insert(WaitRow)
+        changed = {name: insert.excluded[name] for name in ("job_id", "since", "until")}
+        upsert = insert.on_conflict_do_update(index_elements=["flow_run_id"], set_=changed)
+        row = {"flow_run_id": wait.flow_run_id, "job_id": wait.job_id, "since": wait.since, "until": wait.until}
+        session.execute(upsert, [row])
 
+    @query
+    def waits(self, session: Session, job_id: str | None = None) -> list[Wait]:
+        """Return the waiting bursts of all jobs or of one; the longest wait first."""
+        rows = select(WaitRow).order_by(col(WaitRow.since), col(WaitRow.flow_run_id))
+        if job_id is not None:
+            rows = rows.where(col(WaitRow.job_id) == job_id)
+        return [_wait(row) for row in session.scalars(rows)]
 
-def refused_after(
-    job_id: str, index: int, limit: int, order: Mapping[str, int], *, waiting: bool, session: Session
-) -> list[RefusedItem]:
-    """The next items behind `index`, at most a slice of them. `waiting`: only those without a decision."""
-    query: Select[Any] = (
-        select(*ITEM_COLUMNS, *_REVIEW_COLUMNS)
-        .outerjoin(ReviewRow, _OF_THE_IMAGE)
-        .where(*_refused(job_id), col(ItemRow.index) > index)
-        .order_by(col(ItemRow.index))
-        .limit(min(limit, SLICE))
-    )
-    if waiting:
-        query = query.where(col(ReviewRow.verdict).is_(None))
-    rows = list(session.execute(query))
-    width = len(ITEM_COLUMNS)
-    records = [item_record(row[:width]) for row in rows]
-    steps: dict[int, dict[str, StepOutcome]] = {}
-    entries = entries_of(job_id, [record.item.index for record in records], session=session)
-    for visit, entry in sorted(entries, key=lambda pair: in_order(pair[0], order)):
-        steps.setdefault(entry.index, {})[visit] = entry
-    return [
-        RefusedItem(record, steps.get(record.item.index, {}), _review(row[width:]) if row[width] is not None else None)
-        for record, row in zip(records, rows, strict=True)
-    ]
+    @query
+    def wait_of(self, session: Session, flow_run_id: str) -> Wait | None:
+        """Return the wait of this flow run, or None if it does not wait."""
+        row = session.get(WaitRow, flow_run_id)
+        return None if row is None else _wait(row)
 
+    @transaction
+    def shorten_waits(self, session: Session, job_id: str, until: datetime) -> None:
+        """Make the job's waiting bursts wait only until then."""
+        session.execute(
+            update(WaitRow).where(col(WaitRow.job_id) == job_id).values({"until": until}),
+            execution_options={"synchronize_session": False},
+        )
 
-def refused_images(job_id: str, *, session: Session) -> dict[str, tuple[str, ReviewVerdict | None]]:
-    query = (
-        select(col(ItemRow.name), col(ItemRow.refused_image), col(ReviewRow.verdict))
-        .outerjoin(ReviewRow, _OF_THE_IMAGE)
-        .where(*_refused(job_id))
-        .order_by(col(ItemRow.index))
-    )
-    return {
-        name: (image, None if verdict is None else ReviewVerdict(verdict))
-        for name, image, verdict in session.execute(query)
-    }
-
-
-def refused_with(job_id: str, verdict: ReviewVerdict, *, session: Session) -> list[int]:
-    """Items whose refused image has this verdict."""
-    query = (
-        select(col(ItemRow.index))
-        .join(ReviewRow, _OF_THE_IMAGE)
-        .where(*_refused(job_id), col(ReviewRow.verdict) == verdict.value)
-    )
-    return list(session.scalars(query))
-
-
-def release(job_id: str, verdict: ReviewVerdict, *, session: Session) -> int:
-    """Makes items pending whose refused image has this verdict. Returns how many."""
-    indices = refused_with(job_id, verdict, session=session)
-    return reset_items(job_id, [ItemState.QUARANTINED], indices, session=session) if indices else 0
-
-
-def reset_undecided(job_id: str, states: Sequence[ItemState], *, session: Session) -> int:
-    """As `reset_items`, but spares the items whose image a person has rejected."""
-    rejected = set(refused_with(job_id, ReviewVerdict.REJECTED, session=session))
-    if not rejected:
-        return reset_items(job_id, states, None, session=session)
-    query = select(col(ItemRow.index)).where(
-        col(ItemRow.job_id) == job_id, col(ItemRow.state).in_([state.value for state in states])
-    )
-    return reset_items(job_id, states, [*(set(session.scalars(query)) - rejected)], session=session)
+    @transaction
+    def drop_wait(self, session: Session, flow_run_id: str) -> None:
+        """Record that the flow run no longer waits."""
+        session.execute(
+            delete(WaitRow).where(col(WaitRow.flow_run_id) == flow_run_id),
+            execution_options={"synchronize_session": False},
+        )
 
 
 def _review(row: Sequence[Any]) -> Review:
@@ -151,38 +200,5 @@ def _review(row: Sequence[Any]) -> Review:
     return Review(item, fingerprint, ReviewVerdict(verdict), reason, reviewer, reviewed_at)
 
 
-# -- bursts that wait ------------------------------------------------------------------------------------------------
-def set_wait(wait: Wait, *, session: Session, database: Database) -> None:
-    insert = database.insert(WaitRow)
-    upsert = insert.on_conflict_do_update(
-        index_elements=["flow_run_id"],
-        set_={name: insert.excluded[name] for name in ("job_id", "since", "until")},
-    )
-    row = {"flow_run_id": wait.flow_run_id, "job_id": wait.job_id, "since": wait.since, "until": wait.until}
-    session.execute(upsert, [row])
-
-
-def find_waits(job_id: str | None, *, session: Session) -> list[Wait]:
-    query = select(WaitRow).order_by(col(WaitRow.since), col(WaitRow.flow_run_id))
-    if job_id is not None:
-        query = query.where(col(WaitRow.job_id) == job_id)
-    return [Wait(row.flow_run_id, row.job_id, row.since, row.until) for row in session.scalars(query)]
-
-
-def find_wait(flow_run_id: str, *, session: Session) -> Wait | None:
-    row = session.get(WaitRow, flow_run_id)
-    return None if row is None else Wait(row.flow_run_id, row.job_id, row.since, row.until)
-
-
-def shorten_waits(job_id: str, until: datetime, *, session: Session) -> None:
-    session.execute(
-        update(WaitRow).where(col(WaitRow.job_id) == job_id).values({"until": until}),
-        execution_options={"synchronize_session": False},
-    )
-
-
-def drop_wait(flow_run_id: str, *, session: Session) -> None:
-    session.execute(
-        delete(WaitRow).where(col(WaitRow.flow_run_id) == flow_run_id),
-        execution_options={"synchronize_session": False},
-    )
+def _wait(row: WaitRow) -> Wait:
+    return Wait(row.flow_run_id, row.job_id, row.since, row.until)

@@ -22,7 +22,7 @@ class OrphanedJobs:
 
         A holder that is known to be dead is silent at once, any other after `PATIENCE_SECONDS`.
         """
-        leases = ledger.leases([lease_of_job(job_id) for job_id in running])
+        leases = ledger.leases.find([lease_of_job(job_id) for job_id in running])
         signs = {}
         silent: dict[str, Lease | None] = {}
         for job_id in running:

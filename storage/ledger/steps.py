@@ -1,4 +1,4 @@
-"""The ledger's queries about step outcomes and artefacts."""
+"""Queries about step outcomes and artefacts."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -8,47 +8,123 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, update
 from sqlmodel import Session, col
 
-from storage.ledger.database import SLICE, Database
+from storage.ledger.database import Database, Repository, query, slices, transaction
 from storage.ledger.finals import step_of
+from storage.ledger.jobs import step_order
 from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, Outcome, StepCounts, StepOutcome
-from storage.ledger.tables import ArtefactRow, ItemRow, JobRow, ModelLoadRow, StepRunRow
+from storage.ledger.tables import ArtefactRow, ItemRow, JobRow, StepRunRow
 
 log = logging.getLogger(__name__)
 
 _ARTEFACT_FIELDS = tuple(ArtefactRecord.__dataclass_fields__)
 _ARTEFACT_COLUMNS = tuple(getattr(ArtefactRow, name) for name in _ARTEFACT_FIELDS)
-_ENTRY_FIELDS = ("step_id", "index", "outcome", "seconds", "error", "traceback", "cost")
+_OUTCOME_FIELDS = ("step_id", "index", "outcome", "seconds", "error", "traceback", "cost")
 
 
-def find_artefacts(root: str, fingerprints: Sequence[str], *, session: Session) -> dict[str, ArtefactRecord]:
-    found: dict[str, ArtefactRecord] = {}
-    for some in _slices(fingerprints):
-        query = select(*_ARTEFACT_COLUMNS).where(col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
-        found.update(
-            (artefact.fingerprint, artefact) for artefact in (ArtefactRecord(*row) for row in session.execute(query))
+class StepRepository(Repository):
+    """What became of items at steps, and the images they made."""
+
+    @query
+    def find_artefacts(self, session: Session, root: str, fingerprints: Sequence[str]) -> dict[str, ArtefactRecord]:
+        """Return the known artefacts by fingerprint. Any number of fingerprints (queried in slices)."""
+        found: dict[str, ArtefactRecord] = {}
+        for some in _ordered_slices(fingerprints):
+            rows = session.execute(
+                select(*_ARTEFACT_COLUMNS).where(col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
+            )
+            found.update((artefact.fingerprint, artefact) for artefact in (ArtefactRecord(*row) for row in rows))
+        return found
+
+    @transaction
+    def add_artefacts(self, session: Session, artefacts: Sequence[ArtefactRecord]) -> None:
+        """Record images that are in the store already; a row with the same fingerprint stays as it is."""
+        _insert_artefacts(artefacts, session, self.database)
+
+    @transaction
+    def add_facts(self, session: Session, root: str, fingerprint: str, facts: Mapping[str, Any]) -> None:
+        """Add what was measured on an image later. Does nothing if the image is no longer known."""
+        row = (col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint) == fingerprint)
+        known = session.scalar(select(col(ArtefactRow.facts)).where(*row).with_for_update())
+        if known is not None:
+            session.execute(update(ArtefactRow).where(*row).values(facts={**known, **facts}))
+
+    @transaction
+    def forget_artefacts(self, session: Session, root: str, fingerprints: Sequence[str]) -> None:
+        """Delete rows whose object turned out to be missing."""
+        for some in _ordered_slices(fingerprints):
+            # A step that only measured the image has a row of its own for the same object.
+            wanted = (col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
+            keys = list(session.scalars(select(col(ArtefactRow.key)).where(*wanted)))
+            session.execute(
+                delete(ArtefactRow).where(col(ArtefactRow.root) == root, col(ArtefactRow.key).in_(keys)),
+                execution_options={"synchronize_session": False},
+            )
+
+    @transaction
+    def record(
+        self,
+        session: Session,
+        job_id: str,
+        run: int,
+        visit: str,
+        outcomes: Sequence[StepOutcome],
+        ends: Sequence[ItemResult] = (),
+    ) -> None:
+        """Record a chunk at a step in one transaction; call it after the objects are in the store.
+
+        Inserts new artefacts (an existing row with the same fingerprint stays), upserts the items' outcomes of this
+        visit, and ends items; their outcomes at visits that are not among `ItemResult.visits` are deleted. An item
+        that is DONE already stays so: a duplicate shard changes nothing. An image found again (REUSED) that this
+        ledger saw COMPUTED for the same item keeps that outcome, with its seconds. A run that is no longer the job's
+        newest changes no item: only its artefacts are kept.
+        """
+        artefacts = [outcome.artefact for outcome in outcomes if outcome.artefact is not None]
+        _insert_artefacts(artefacts, session, self.database)
+        # FOR SHARE: a new run of the job waits until this is committed, other chunks do not.
+        current = session.scalar(select(col(JobRow.run)).where(col(JobRow.id) == job_id).with_for_update(read=True))
+        if current != run:
+            log.warning("Job %s is in run %s: only the artefacts of run %s are kept", job_id, current, run)
+            return
+        indices = {outcome.index for outcome in outcomes} | {end.index for end in ends}
+        done = _lock_items(job_id, indices, session)
+        open_outcomes = [outcome for outcome in outcomes if outcome.index not in done]
+        upsert_outcomes(job_id, run, visit, open_outcomes, session, self.database)
+        ends = [end for end in ends if end.index not in done]
+        # An earlier attempt may have gone further than this one, or along another path.
+        forget_other_visits(job_id, {end.index: end.visits for end in ends if end.visits is not None}, session)
+        end_items(job_id, ends, session)
+
+    @query
+    def counts(self, session: Session, job_id: str, run: int | None = None) -> dict[str, StepCounts]:
+        """Return counts by step id, all visits of a step together, for every step of the recipe in its order.
+
+        `run`: count what an earlier run computed as reused, with 0 seconds; by default count as recorded.
+        """
+        rows = session.execute(
+            select(
+                col(StepRunRow.step_id),
+                col(StepRunRow.outcome),
+                col(StepRunRow.run),
+                func.count(),
+                func.coalesce(func.sum(col(StepRunRow.seconds)), 0.0),
+                func.coalesce(func.sum(col(StepRunRow.cost)), 0.0),
+            )
+            .where(col(StepRunRow.job_id) == job_id)
+            .group_by(col(StepRunRow.step_id), col(StepRunRow.outcome), col(StepRunRow.run))
         )
-    return found
+        totals: dict[str, dict[str, Any]] = {step_id: {} for step_id in step_order(job_id, session)}
+        for visit, outcome, recorded_run, count, seconds, cost in rows:
+            earlier = run is not None and recorded_run < run and outcome == Outcome.COMPUTED
+            seen = Outcome.REUSED.value if earlier else outcome
+            total = totals.setdefault(step_of(visit), {})
+            total[seen] = total.get(seen, 0) + count
+            if not earlier:
+                total["seconds"] = total.get("seconds", 0.0) + seconds
+                total["cost"] = total.get("cost", 0.0) + cost
+        return {step_id: StepCounts(**total) for step_id, total in totals.items()}
 
 
-def forget_artefacts(root: str, fingerprints: Sequence[str], *, session: Session) -> None:
-    for some in _slices(fingerprints):
-        # A step that only measured the image has a row of its own for the same object.
-        keys = select(col(ArtefactRow.key)).where(col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
-        gone = list(session.scalars(keys))
-        session.execute(
-            delete(ArtefactRow).where(col(ArtefactRow.root) == root, col(ArtefactRow.key).in_(gone)),
-            execution_options={"synchronize_session": False},
-        )
-
-
-def add_facts(root: str, fingerprint: str, facts: Mapping[str, Any], *, session: Session) -> None:
-    row = (col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint) == fingerprint)
-    known = session.scalar(select(col(ArtefactRow.facts)).where(*row).with_for_update())
-    if known is not None:
-        session.execute(update(ArtefactRow).where(*row).values(facts={**known, **facts}))
-
-
-def add_artefacts(artefacts: Sequence[ArtefactRecord], *, session: Session, database: Database) -> None:
+def _insert_artefacts(artefacts: Sequence[ArtefactRecord], session: Session, database: Database) -> None:
     rows = [{name: getattr(artefact, name) for name in _ARTEFACT_FIELDS} for artefact in artefacts]
     for row in rows:
         row["facts"] = dict(row["facts"])
@@ -57,61 +133,34 @@ def add_artefacts(artefacts: Sequence[ArtefactRecord], *, session: Session, data
         session.execute(database.insert(ArtefactRow).on_conflict_do_nothing(), rows)
 
 
-def _slices(fingerprints: Sequence[str]) -> Iterator[list[str]]:
-    unique = sorted(set(fingerprints))  # one order for all writers: PostgreSQL cannot deadlock on them
-    for start in range(0, len(unique), SLICE):
-        yield unique[start : start + SLICE]
-
-
-def record_step(
-    job_id: str,
-    run: int,
-    step_id: str,
-    entries: Sequence[StepOutcome],
-    ends: Sequence[ItemResult],
-    *,
-    session: Session,
-    database: Database,
-) -> None:
-    artefacts = [entry.artefact for entry in entries if entry.artefact is not None]
-    add_artefacts(artefacts, session=session, database=database)
-    # FOR SHARE: a new run of the job waits until this is committed, other chunks do not.
-    current = session.scalar(select(col(JobRow.run)).where(col(JobRow.id) == job_id).with_for_update(read=True))
-    if current != run:
-        log.warning("Job %s is in run %s: what run %s found out is kept as artefacts only", job_id, current, run)
-        return
-    done = _lock_items(job_id, {entry.index for entry in entries} | {end.index for end in ends}, session)
-    upsert_outcomes(job_id, run, step_id, [entry for entry in entries if entry.index not in done], session, database)
-    ends = [end for end in ends if end.index not in done]
-    # An earlier walk may have come farther than this one, or another way.
-    forget_other_steps(job_id, {end.index: end.visits for end in ends if end.visits is not None}, session)
-    end_items(job_id, ends, session=session)
+def _ordered_slices(fingerprints: Sequence[str]) -> Iterator[Sequence[str]]:
+    return slices(sorted(set(fingerprints)))  # one order for all writers: PostgreSQL cannot deadlock on them
 
 
 def _lock_items(job_id: str, indices: set[int], session: Session) -> set[int]:
-    """Those of the items that are done already. No other transaction changes any of them before this one ends."""
+    """Lock the items until the end of the transaction, and return those that are done."""
     done: set[int] = set()
-    ordered = sorted(indices)
-    for start in range(0, len(ordered), SLICE):
-        query = (
+    for some in slices(sorted(indices)):
+        rows = session.execute(
             select(col(ItemRow.index), col(ItemRow.state))
-            .where(col(ItemRow.job_id) == job_id, col(ItemRow.index).in_(ordered[start : start + SLICE]))
+            .where(col(ItemRow.job_id) == job_id, col(ItemRow.index).in_(some))
             .order_by(col(ItemRow.index))
             .with_for_update()
         )
-        done.update(index for index, state in session.execute(query) if state == ItemState.DONE)
+        done.update(index for index, state in rows if state == ItemState.DONE)
     return done
 
 
 def upsert_outcomes(
-    job_id: str, run: int, step_id: str, entries: Sequence[StepOutcome], session: Session, database: Database
+    job_id: str, run: int, visit: str, outcomes: Sequence[StepOutcome], session: Session, database: Database
 ) -> None:
-    if not entries:
+    """Insert or replace the items' outcomes at a visit."""
+    if not outcomes:
         return
     insert = database.insert(StepRunRow)
     new = insert.excluded
     changed = ("run", "outcome", "seconds", "cost", "root", "fingerprint", "error", "traceback", "recorded_at")
-    # A resumed shard finds the image that was computed before: the row that says when and how long stays.
+    # A resumed shard finds the image that was computed before: the row with its time and seconds stays.
     found_again = and_(
         col(StepRunRow.outcome) == Outcome.COMPUTED.value,
         new.outcome == Outcome.REUSED.value,
@@ -124,52 +173,47 @@ def upsert_outcomes(
         where=or_(found_again.is_(None), ~found_again),
     )
     now = datetime.now(UTC)
-    session.execute(upsert, [_outcome_row(job_id, run, step_id, entry, now) for entry in entries])
+    session.execute(upsert, [_outcome_row(job_id, run, visit, outcome, now) for outcome in outcomes])
 
 
-def _outcome_row(job_id: str, run: int, step_id: str, entry: StepOutcome, now: datetime) -> dict[str, Any]:
+def _outcome_row(job_id: str, run: int, visit: str, outcome: StepOutcome, now: datetime) -> dict[str, Any]:
     return {
         "job_id": job_id,
-        "index": entry.index,
-        "step_id": step_id,
+        "index": outcome.index,
+        "step_id": visit,
         "run": run,
-        "outcome": entry.outcome.value,
-        "seconds": entry.seconds,
-        "cost": entry.cost,
-        "root": entry.artefact.root if entry.artefact else None,
-        "fingerprint": entry.artefact.fingerprint if entry.artefact else None,
-        "error": entry.error,
-        "traceback": entry.traceback,
+        "outcome": outcome.outcome.value,
+        "seconds": outcome.seconds,
+        "cost": outcome.cost,
+        "root": outcome.artefact.root if outcome.artefact else None,
+        "fingerprint": outcome.artefact.fingerprint if outcome.artefact else None,
+        "error": outcome.error,
+        "traceback": outcome.traceback,
         "recorded_at": now,
     }
 
 
-def forget_other_steps(job_id: str, kept: Mapping[int, Collection[str]], session: Session) -> None:
-    """What is recorded of these items at other visits than theirs. Whoever deletes nothing pays for one query."""
-    wanted = sorted(kept)
+def forget_other_visits(job_id: str, kept: Mapping[int, Collection[str]], session: Session) -> None:
+    """Delete the items' outcomes at visits other than those kept. Costs one query if there are none."""
     gone: list[dict[str, Any]] = []
-    for start in range(0, len(wanted), SLICE):
-        query = select(col(StepRunRow.index), col(StepRunRow.step_id)).where(
-            col(StepRunRow.job_id) == job_id, col(StepRunRow.index).in_(wanted[start : start + SLICE])
-        )
-        gone += [
-            {"of_item": index, "of_step": step_id}
-            for index, step_id in session.execute(query)
-            if step_id not in kept[index]
-        ]
-    if gone:
-        statement = delete(StepRunRow).where(
-            and_(
-                col(StepRunRow.job_id) == job_id,
-                col(StepRunRow.index) == bindparam("of_item"),
-                col(StepRunRow.step_id) == bindparam("of_step"),
+    for some in slices(sorted(kept)):
+        rows = session.execute(
+            select(col(StepRunRow.index), col(StepRunRow.step_id)).where(
+                col(StepRunRow.job_id) == job_id, col(StepRunRow.index).in_(some)
             )
         )
-        session.connection().execute(statement, gone)
+        gone += [{"item": index, "other": visit} for index, visit in rows if visit not in kept[index]]
+    if gone:
+        row = and_(
+            col(StepRunRow.job_id) == job_id,
+            col(StepRunRow.index) == bindparam("item"),
+            col(StepRunRow.step_id) == bindparam("other"),
+        )
+        session.connection().execute(delete(StepRunRow).where(row), gone)
 
 
-def end_items(job_id: str, ends: Sequence[ItemResult], *, session: Session) -> None:
-    """Whatever they were before: the caller has locked them."""
+def end_items(job_id: str, ends: Sequence[ItemResult], session: Session) -> None:
+    """Write how items ended, whatever their state: the caller has locked them."""
     rows = [
         {
             "job_id": job_id,
@@ -188,66 +232,32 @@ def end_items(job_id: str, ends: Sequence[ItemResult], *, session: Session) -> N
         session.execute(update(ItemRow), rows)  # by primary key
 
 
-def count_steps(job_id: str, run: int | None, step_ids: Sequence[str], *, session: Session) -> dict[str, StepCounts]:
-    query = (
-        select(
-            col(StepRunRow.step_id),
-            col(StepRunRow.outcome),
-            col(StepRunRow.run),
-            func.count(),
-            func.coalesce(func.sum(col(StepRunRow.seconds)), 0.0),
-            func.coalesce(func.sum(col(StepRunRow.cost)), 0.0),
-        )
-        .where(col(StepRunRow.job_id) == job_id)
-        .group_by(col(StepRunRow.step_id), col(StepRunRow.outcome), col(StepRunRow.run))
-    )
-    totals: dict[str, dict[str, Any]] = {step_id: {} for step_id in step_ids}
-    for visit, outcome, recorded_run, count, seconds, cost in session.execute(query):
-        earlier = run is not None and recorded_run < run and outcome == Outcome.COMPUTED
-        seen = Outcome.REUSED.value if earlier else outcome
-        total = totals.setdefault(step_of(visit), {})
-        total[seen] = total.get(seen, 0) + count
-        if not earlier:
-            total["seconds"] = total.get("seconds", 0.0) + seconds
-            total["cost"] = total.get("cost", 0.0) + cost
-    return {step_id: StepCounts(**total) for step_id, total in totals.items()}
+def outcomes_between(job_id: str, first: int, last: int, session: Session) -> list[tuple[str, StepOutcome]]:
+    """Return (visit id, outcome) of all items from `first` to `last`, with the artefacts that are still known."""
+    return _outcomes(job_id, col(StepRunRow.index).between(first, last), session)
 
 
-def cost_of_run(job_id: str, run: int, *, session: Session) -> float:
-    """What the run has cost so far, model loads included."""
-    total = 0.0
-    for table in (StepRunRow, ModelLoadRow):
-        query = select(func.sum(col(table.cost))).where(col(table.job_id) == job_id, col(table.run) == run)
-        total += session.scalar(query) or 0.0
-    return total
+def outcomes_of(job_id: str, indices: Sequence[int], session: Session) -> list[tuple[str, StepOutcome]]:
+    """Return the same for these items, at most a slice of them."""
+    return _outcomes(job_id, col(StepRunRow.index).in_(indices), session)
 
 
-def entries_between(job_id: str, first: int, last: int, *, session: Session) -> list[tuple[str, StepOutcome]]:
-    """(step id, outcome) of all items from `first` to `last`, with the artefacts that are still known."""
-    return _entries(job_id, col(StepRunRow.index).between(first, last), session)
-
-
-def entries_of(job_id: str, indices: Sequence[int], *, session: Session) -> list[tuple[str, StepOutcome]]:
-    """Likewise of these items, at most a slice of them."""
-    return _entries(job_id, col(StepRunRow.index).in_(indices), session)
-
-
-def _entries(job_id: str, items: ColumnElement[bool], session: Session) -> list[tuple[str, StepOutcome]]:
+def _outcomes(job_id: str, items: ColumnElement[bool], session: Session) -> list[tuple[str, StepOutcome]]:
     same = and_(
         col(ArtefactRow.root) == col(StepRunRow.root), col(ArtefactRow.fingerprint) == col(StepRunRow.fingerprint)
     )
     # Columns, not entities: a job of 10,000 items has tens of thousands of rows, and is read as a whole.
-    query = (
-        select(*(getattr(StepRunRow, name) for name in _ENTRY_FIELDS), *_ARTEFACT_COLUMNS)
+    rows = session.execute(
+        select(*(getattr(StepRunRow, name) for name in _OUTCOME_FIELDS), *_ARTEFACT_COLUMNS)
         .outerjoin(ArtefactRow, same)
         .where(col(StepRunRow.job_id) == job_id, items)
     )
     return [
-        (step_id, StepOutcome(index, Outcome(outcome), seconds, _artefact(artefact), error, traceback, cost))
-        for step_id, index, outcome, seconds, error, traceback, cost, *artefact in session.execute(query)
+        (visit, StepOutcome(index, Outcome(outcome), seconds, _artefact(artefact), error, traceback, cost))
+        for visit, index, outcome, seconds, error, traceback, cost, *artefact in rows
     ]
 
 
 def _artefact(values: Sequence[Any]) -> ArtefactRecord | None:
-    """From the columns of _ARTEFACT_FIELDS; None where an outer join found none."""
+    """Return the record of the columns of _ARTEFACT_FIELDS, or None if the outer join found no row."""
     return None if values[0] is None else ArtefactRecord(*values)

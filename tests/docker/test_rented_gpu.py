@@ -152,9 +152,9 @@ def test_a_job_outlives_half_a_minute_without_its_tunnel(tmp_path: Path, home: H
         machine.mend()
         output, _ = burst.communicate(timeout=300)
         took = time.monotonic() - started
-        (known,) = ledger.jobs()
-        progress = ledger.progress(known.id)
-        cost = ledger.cost_of_run(known.id, known.run)
+        (known,) = ledger.jobs.all()
+        progress = ledger.items.progress(known.id)
+        cost = ledger.runs.cost(known.id, known.run)
 
     assert burst.returncode == 0, output
     assert known.status is JobStatus.DONE and progress.done == ITEMS
@@ -197,8 +197,8 @@ def test_a_machine_that_leaves_gives_its_shard_back(tmp_path: Path, home: Home, 
 
     assert burst.returncode == 0, output
     with closing(Ledger(home.ledger)) as ledger:
-        (known,) = ledger.jobs()
-        assert ledger.progress(known.id).done == ITEMS // 2
+        (known,) = ledger.jobs.all()
+        assert ledger.items.progress(known.id).done == ITEMS // 2
     verified = shell("verify", known.id)
     assert verified.status == 0, verified.out
     twice = sum(count - 1 for count in _computed(log).values())
@@ -229,8 +229,8 @@ def _burst(shell: Pixelmill, job: str) -> "subprocess.Popen[str]":
 
 
 def _done(ledger: Ledger) -> int:
-    jobs = ledger.jobs()
-    return ledger.progress(jobs[0].id).done if jobs else 0
+    jobs = ledger.jobs.all()
+    return ledger.items.progress(jobs[0].id).done if jobs else 0
 
 
 def _computed(log: Path) -> Counter[str]:

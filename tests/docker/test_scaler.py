@@ -71,14 +71,14 @@ def run_role_job(keda: Cluster, ledger_url: str) -> None:
 def test_a_shard_counts_until_its_items_have_ended(open_shards: Callable[[], int], ledger_url: str):
     assert open_shards() == 2
     with closing(Ledger(ledger_url)) as ledger:
-        ledger.set_shard("job-1", 0, ShardState.RUNNING, flow_run_id="first")
+        ledger.runs.set_shard("job-1", 0, ShardState.RUNNING, flow_run_id="first")
         assert open_shards() == 2
         ends = [ItemResult(index, ItemState.DONE) for index in range(3)]
-        ledger.record_step("job-1", 1, "draw", [computed(index) for index in range(3)], ends)
+        ledger.steps.record("job-1", 1, "draw", [computed(index) for index in range(3)], ends)
         assert open_shards() == 1  # also before its worker says that it is done
-        ledger.set_shard("job-1", 0, ShardState.DONE, flow_run_id="first")
+        ledger.runs.set_shard("job-1", 0, ShardState.DONE, flow_run_id="first")
         assert open_shards() == 1
-        ledger.set_job_status("job-1", JobStatus.CANCELLED, "cancelled")
+        ledger.jobs.set_status("job-1", JobStatus.CANCELLED, "cancelled")
         assert open_shards() == 0
 
 
@@ -90,7 +90,7 @@ def test_a_job_that_nobody_runs_any_more_costs_no_gpu_until_it_is_resumed(
             owner.execute(f"UPDATE {table} SET {column} = {column} - interval '7 hours'")
     assert open_shards() == 0
     with closing(Ledger(ledger_url)) as ledger:
-        ledger.set_shard("job-1", 1, ShardState.RUNNING, flow_run_id="late")
+        ledger.runs.set_shard("job-1", 1, ShardState.RUNNING, flow_run_id="late")
         assert open_shards() == 2
         start(ledger)
     assert open_shards() == 2

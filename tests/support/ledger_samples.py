@@ -35,7 +35,7 @@ def start(ledger: Ledger, count: int = 6, *, shard_size: int = 3, **changes: Any
         "model_digests": {"starter/diffusion": "d" * 64},
         "items": items,
     }
-    return ledger.start_run(**{**arguments, **changes})
+    return ledger.runs.start(**{**arguments, **changes})
 
 
 def artefact(index: int, step: str = "generate", **changes: Any) -> ArtefactRecord:

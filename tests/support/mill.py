@@ -63,7 +63,7 @@ class Mill:
         self.ledger = new_ledger(folder / "home" / "ledger.db")
 
     def start(self) -> JobRecord:
-        return self.ledger.start_run(
+        return self.ledger.runs.start(
             job_id=JOB,
             name=JOB,
             output=self.store.root,
@@ -82,13 +82,13 @@ class Mill:
         return ShardRun(
             job=job,
             program=self.program,
-            items=self.ledger.items(JOB, shard=0, states=[ItemState.PENDING]),
+            items=self.ledger.items.find(JOB, shard=0, states=[ItemState.PENDING]),
             shard=0,
             store=self.store,
             ledger=self.ledger,
             runtime=self.runtime,
             settings=self.settings,
-            accepted=self.ledger.accepted_images(JOB),
+            accepted=self.ledger.reviews.accepted_images(JOB),
         )
 
     def run(self) -> list[tuple[str, str, StepCounts]]:
@@ -97,7 +97,7 @@ class Mill:
             return [(chunk.label, step.id, shard.run_step(chunk, step)) for chunk, step in shard.schedule()]
 
     def reports(self) -> list[ItemReport]:
-        return list(self.ledger.item_reports(JOB))
+        return list(self.ledger.items.reports(JOB))
 
     def outcomes(self) -> list[dict[str, str]]:
         """Per item: step id -> outcome."""

@@ -20,7 +20,7 @@ def recorded(shell: Pixelmill, step: str = "base") -> int:
     ledger = Ledger(Settings(home=shell.home).resolved_ledger_url)
     try:
         entries: list[StepOutcome | None] = [
-            report.steps.get(step) for job in ledger.jobs() for report in ledger.item_reports(job.id)
+            report.steps.get(step) for job in ledger.jobs.all() for report in ledger.items.reports(job.id)
         ]
         return sum(entry is not None and entry.outcome in (Outcome.COMPUTED, Outcome.REUSED) for entry in entries)
     finally:
@@ -34,7 +34,7 @@ def some_recorded(shell: Pixelmill) -> bool:
 def only_job(shell: Pixelmill) -> JobRecord:
     ledger = Ledger(Settings(home=shell.home).resolved_ledger_url)
     try:
-        (job,) = ledger.jobs()
+        (job,) = ledger.jobs.all()
         return job
     finally:
         ledger.close()

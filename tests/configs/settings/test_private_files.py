@@ -42,7 +42,7 @@ def test_folders_of_ours_alone_are_closed(tmp_path: Path) -> None:
 def test_the_ledger_and_the_digests_are_private(tmp_path: Path) -> None:
     home = tmp_path / "home"
     ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
-    ledger.jobs()
+    ledger.jobs.all()
     (tmp_path / "weights").write_bytes(b"x")
     DigestCache(home / "digests.json").digest(tmp_path / "weights")
     assert rights(home) == 0o700

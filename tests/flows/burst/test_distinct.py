@@ -26,7 +26,7 @@ def settle(job: IconJob) -> int:
 
 
 def states(job: IconJob) -> dict[str, ItemState]:
-    return {record.item.name: record.state for record in job.ledger.items(JOB)}
+    return {record.item.name: record.state for record in job.ledger.items.find(JOB)}
 
 
 def exists(job: IconJob, item: str) -> bool:
@@ -61,9 +61,9 @@ def test_the_report_the_manifest_and_a_verification_agree(distinct):
 
 def test_a_second_time_changes_nothing(distinct):
     settle(distinct)
-    before = [report.record for report in distinct.ledger.item_reports(JOB)]
+    before = [report.record for report in distinct.ledger.items.reports(JOB)]
     assert settle(distinct) == 1
-    assert [report.record for report in distinct.ledger.item_reports(JOB)] == before
+    assert [report.record for report in distinct.ledger.items.reports(JOB)] == before
 
 
 def test_what_was_interrupted_between_store_and_ledger_is_completed(distinct):
@@ -100,17 +100,17 @@ def test_an_image_that_a_person_accepted_stays(distinct):
 
 def test_of_two_images_of_an_item_one_accepted_does_not_stand_for_the_other(distinct):
     review = Review("twin", "another image of it", ReviewVerdict.ACCEPTED, None, None, datetime.now(UTC))
-    distinct.ledger.add_reviews(JOB, [review])
+    distinct.ledger.reviews.add(JOB, [review])
     assert settle(distinct) == 1
 
 
 def test_an_accepted_repetition_goes_through_the_recipe_once_more_and_stays(distinct):
     settle(distinct)
     decide(JOB, {"twin": None}, ReviewVerdict.ACCEPTED, reason=None, reviewer=None, ledger=distinct.ledger)
-    assert distinct.ledger.release_accepted(JOB) == 1
+    assert distinct.ledger.reviews.release_accepted(JOB) == 1
     assert distinct.run() == {}
     assert settle(distinct) == 0
-    assert distinct.ledger.release_accepted(JOB) == 0
+    assert distinct.ledger.reviews.release_accepted(JOB) == 0
     assert states(distinct)["twin"] is ItemState.DONE and exists(distinct, "twin")
 
 

@@ -30,7 +30,7 @@ def accept(job: IconJob, *items: str, verdict: ReviewVerdict = ReviewVerdict.ACC
 
 
 def run_again(job: IconJob) -> dict[str, int]:
-    job.ledger.release_accepted(JOB)
+    job.ledger.reviews.release_accepted(JOB)
     return job.run()
 
 
@@ -82,14 +82,14 @@ def test_a_later_gate_may_refuse_a_later_image_of_an_accepted_item(tmp_path: Pat
 
 def test_the_forecast_knows_what_was_accepted(job: IconJob) -> None:
     def large_to_make() -> int:
-        waiting = [record.item for record in job.ledger.items(JOB, states=[QUARANTINED])]
+        waiting = [record.item for record in job.ledger.items.find(JOB, states=[QUARANTINED])]
         seen = forecast(
             waiting,
             job.mill.program,
             model_digests={},
-            find_artefacts=lambda some: job.ledger.find_artefacts(job.store.root, some),
+            find_artefacts=lambda some: job.ledger.steps.find_artefacts(job.store.root, some),
             digest_file=lambda uri: sha256_hex(Path(uri).read_bytes()),
-            accepted=job.ledger.accepted_images(JOB),
+            accepted=job.ledger.reviews.accepted_images(JOB),
         )
         return seen["large"].computed
 
@@ -102,15 +102,15 @@ def test_accepting_an_image_that_another_recipe_does_not_make_has_no_effect(tmp_
     job = refused_job(tmp_path)
     accept(job, "first")
     changed = refused_job(tmp_path, steps=[STEPS[0], {**STEPS[1], "width": 5}, STEPS[2]])
-    changed.ledger.reset_items(JOB)
+    changed.ledger.items.reset(JOB)
     run_again(changed)
     assert states(changed)["first"] is QUARANTINED
-    assert changed.ledger.count_waiting(JOB) == 3
+    assert changed.ledger.reviews.count_waiting(JOB) == 3
 
 
 def test_rejected_items_stay_until_a_retry_asks_for_them(job: IconJob) -> None:
     accept(job, "first", verdict=ReviewVerdict.REJECTED)
-    assert job.ledger.count_waiting(JOB) == 2
+    assert job.ledger.reviews.count_waiting(JOB) == 2
     assert retry_items(JOB, "quarantined", job.ledger) == 2
     assert states(job)["first"] is QUARANTINED
     assert retry_items(JOB, "rejected", job.ledger) == 1
@@ -133,7 +133,7 @@ def test_every_mistake_is_told_and_nothing_recorded(job: IconJob) -> None:
         ("second", "is not quarantined: it is done"),
         ("broken", "is not quarantined: it is failed"),
     ]
-    assert job.ledger.reviews(JOB) == []
+    assert job.ledger.reviews.all(JOB) == []
 
 
 def test_an_item_that_a_step_could_not_make_is_nothing_to_decide(job: IconJob) -> None:
@@ -176,13 +176,13 @@ def test_the_command_takes_the_login_name_and_says_how_to_go_on(job: IconJob, mo
         "1 accepted; 2 wait still",
         f"`pixelmill resume {JOB}` takes them on.",
     ]
-    assert job.ledger.reviews(JOB)[0].reviewer == "mira"
+    assert job.ledger.reviews.all(JOB)[0].reviewer == "mira"
 
 
 def test_the_list_in_prefect_is_bounded_and_shows_texts_as_texts(job: IconJob) -> None:
     settings = job.mill.settings.model_copy(update={"gallery_url": "http://127.0.0.1:4201"})
     job.tamper("UPDATE items SET error = '<img src=x> | [a](b)' WHERE name = 'first'")
-    some = list(job.ledger.refused_items(JOB, waiting=True, limit=2))
+    some = list(job.ledger.reviews.refused_items(JOB, waiting=True, limit=2))
     text = waiting_markdown(job.job, 3, some, job.store, settings)
     assert "3 items wait" in text and "The first 2 of 3" in text
     assert r"\<img src\=x\> \| \[a\]\(b\)" in text

@@ -73,12 +73,12 @@ class Up:
 
     def job(self, name: str) -> JobRecord:
         with self.ledger() as ledger:
-            return next(job for job in ledger.jobs() if job.name == name)
+            return next(job for job in ledger.jobs.all() if job.name == name)
 
     def waits(self, name: str) -> list[Wait]:
         job = self.job(name)
         with self.ledger() as ledger:
-            return ledger.waits(job.id)
+            return ledger.reviews.waits(job.id)
 
     def ledger(self) -> "closing[Ledger]":
         return closing(Ledger(Settings(home=self.shell.home).resolved_ledger_url))
@@ -143,14 +143,16 @@ def test_what_is_accepted_while_the_job_runs_goes_on_before_it_ends(up: Up) -> N
     accepted = up.shell("accept", "many", "--all", "--json").document["items"]
     assert 0 < len(accepted) < 16
     with up.ledger() as ledger:
-        assert ledger.job(up.job("many").id).status is JobStatus.RUNNING, "it was decided too late to test anything"
+        assert ledger.jobs.get(up.job("many").id).status is JobStatus.RUNNING, (
+            "it was decided too late to test anything"
+        )
     up.until(run.id, "Completed")
     assert set(accepted) < set(up.finals("many"))
 
 
 def some_wait(up: Up, name: str) -> bool:
     with up.ledger() as ledger:
-        return any(ledger.count_waiting(job.id) for job in ledger.jobs() if job.name == name)
+        return any(ledger.reviews.count_waiting(job.id) for job in ledger.jobs.all() if job.name == name)
 
 
 def test_cancelling_ends_the_wait_with_items_in_quarantine(up: Up) -> None:

@@ -40,16 +40,18 @@ def test_the_commands_do_what_they_say(tmp_path: Path, monkeypatch: pytest.Monke
         ItemResult(index, ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
         for index in range(4)
     ]
-    ledger.record_step("posters-1", 1, "draw", [computed(index) for index in range(4)], ends)
+    ledger.steps.record("posters-1", 1, "draw", [computed(index) for index in range(4)], ends)
     _rename(tmp_path, names)
-    ledger.set_job_status("posters-1", JobStatus.INCOMPLETE)
+    ledger.jobs.set_status("posters-1", JobStatus.INCOMPLETE)
     (example,) = blocks("sh")
     for line in example.splitlines():
         command, *words = shlex.split(line, comments=True)
         assert command == "pixelmill"
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
-    decided = {review.item: (review.verdict, review.reason, review.reviewer) for review in ledger.reviews("posters-1")}
+    decided = {
+        review.item: (review.verdict, review.reason, review.reviewer) for review in ledger.reviews.all("posters-1")
+    }
     assert {name: verdict for name, (verdict, _, _) in decided.items()} == {
         "red-key": ReviewVerdict.ACCEPTED,
         "blue-key": ReviewVerdict.ACCEPTED,

@@ -25,8 +25,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         ItemResult(index, ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
         for index in range(2)
     ]
-    opened.record_step(JOB, 1, "draw", [computed(0), computed(1)], ends)
-    opened.set_job_status(JOB, JobStatus.INCOMPLETE)
+    opened.steps.record(JOB, 1, "draw", [computed(0), computed(1)], ends)
+    opened.jobs.set_status(JOB, JobStatus.INCOMPLETE)
     yield opened
     opened.close()
 
@@ -34,13 +34,13 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def wait(ledger: Ledger, run: str = "run-a", *, hours: float = 1, since: float = 0) -> Wait:
     now = datetime.now(UTC)
     made = Wait(run, JOB, now + timedelta(seconds=since), now + timedelta(hours=hours))
-    ledger.set_wait(made)
+    ledger.reviews.set_wait(made)
     return made
 
 
 def decide(ledger: Ledger, index: int) -> None:
     now = datetime.now(UTC)
-    ledger.add_reviews(JOB, [Review(f"item-{index}", f"generate-{index}", ReviewVerdict.REJECTED, None, None, now)])
+    ledger.reviews.add(JOB, [Review(f"item-{index}", f"generate-{index}", ReviewVerdict.REJECTED, None, None, now)])
 
 
 def woken(ledger: Ledger) -> list[str]:
@@ -65,7 +65,7 @@ def test_a_burst_waits_until_its_time_is_up(ledger: Ledger) -> None:
 
 def test_nobody_is_woken_while_somebody_else_runs_the_job(ledger: Ledger) -> None:
     late = wait(ledger, hours=-1)
-    ledger.set_job_status(JOB, JobStatus.RUNNING)
+    ledger.jobs.set_status(JOB, JobStatus.RUNNING)
     assert not is_over(late, ledger)
     assert woken(ledger) == []
 
@@ -74,7 +74,7 @@ def test_of_several_bursts_of_a_job_one_is_woken_at_a_time(ledger: Ledger) -> No
     wait(ledger, "run-b", hours=-1, since=60)
     wait(ledger, "run-a", hours=-1)
     assert woken(ledger) == ["run-a"]
-    ledger.drop_wait("run-a")
+    ledger.reviews.drop_wait("run-a")
     assert woken(ledger) == ["run-b"]
 
 

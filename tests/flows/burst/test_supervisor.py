@@ -37,7 +37,7 @@ class Scene:
 
     def end_item(self, index: int) -> None:
         end = ItemResult(index, ItemState.DONE, {"draw": f"foxes/final/item-{index}.png"})
-        self.ledger.record_step("job-1", 1, "draw", [computed(index)], [end])
+        self.ledger.steps.record("job-1", 1, "draw", [computed(index)], [end])
 
 
 @pytest.fixture
@@ -55,16 +55,16 @@ def test_a_job_that_nobody_holds_goes_on_at_once_and_once(scene: Scene) -> None:
 
 
 def test_a_burst_that_gives_signs_of_life_is_left_alone(scene: Scene) -> None:
-    scene.ledger.take_lease(lease_of_job("job-1"), ELSEWHERE)
+    scene.ledger.leases.take(lease_of_job("job-1"), ELSEWHERE)
     reviver = scene.reviver()
     for _ in range(5):
         assert reviver.look() == []
         scene.now += PATIENCE_SECONDS
-        assert scene.ledger.beat_lease(lease_of_job("job-1"), ELSEWHERE)
+        assert scene.ledger.leases.confirm(lease_of_job("job-1"), ELSEWHERE)
 
 
 def test_a_burst_that_falls_silent_is_replaced(scene: Scene) -> None:
-    scene.ledger.take_lease(lease_of_job("job-1"), ELSEWHERE)
+    scene.ledger.leases.take(lease_of_job("job-1"), ELSEWHERE)
     reviver = scene.reviver()
     assert reviver.look() == []
     scene.now += PATIENCE_SECONDS + 1
@@ -81,7 +81,7 @@ def test_all_who_look_start_the_same_flow_run(scene: Scene) -> None:
 def test_a_burst_that_dies_soon_after_it_was_started_is_replaced_as_soon_as_any_other(scene: Scene) -> None:
     reviver = scene.reviver()
     assert reviver.look() == ["job-1"]
-    scene.ledger.take_lease(lease_of_job("job-1"), ELSEWHERE)
+    scene.ledger.leases.take(lease_of_job("job-1"), ELSEWHERE)
     assert reviver.look() == []
     scene.now += PATIENCE_SECONDS + 1
     assert PATIENCE_SECONDS + 1 < START_SECONDS
@@ -140,7 +140,7 @@ def test_a_job_that_its_bursts_do_not_bring_on_is_ended(scene: Scene) -> None:
         assert reviver.look() == ["job-1"]
         scene.now += START_SECONDS + 1
     assert reviver.look() == []
-    job = scene.ledger.job("job-1")
+    job = scene.ledger.jobs.get("job-1")
     assert job.status is JobStatus.FAILED
     assert f"its burst died {MOST_REVIVALS + 1} times in a row" in str(job.error)
 
@@ -152,9 +152,9 @@ def test_a_job_that_comes_on_is_revived_however_often(scene: Scene) -> None:
         scene.end_item(index)
         scene.now += START_SECONDS + 1
     assert reviver.look() == ["job-1"]
-    assert scene.ledger.job("job-1").status is JobStatus.RUNNING
+    assert scene.ledger.jobs.get("job-1").status is JobStatus.RUNNING
 
 
 def test_ended_jobs_are_left_alone(scene: Scene) -> None:
-    scene.ledger.set_job_status("job-1", JobStatus.CANCELLED)
+    scene.ledger.jobs.set_status("job-1", JobStatus.CANCELLED)
     assert scene.reviver().look() == []

@@ -42,7 +42,7 @@ def null_steps() -> Iterator[None]:
 
 
 def explained(mill: Mill, index: int = 0) -> Explanation:
-    return Explainer(mill.ledger.job("job")).explain(mill.ledger.item_report("job", index))
+    return Explainer(mill.ledger.jobs.get("job")).explain(mill.ledger.items.report("job", index))
 
 
 def printed(explanation: Explanation, width: int = 120) -> str:
@@ -92,7 +92,7 @@ def test_so_it_is_on_the_ledger_of_a_shard(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         mill = null_job(folder, document, some_items(3))
-        explainer = Explainer(mill.ledger.job("job"))
+        explainer = Explainer(mill.ledger.jobs.get("job"))
         for report in mill.reports():
             check_way(explainer.explain(report), document)
         mill.ledger.close()
@@ -275,11 +275,11 @@ def test_an_item_under_way_ends_where_it_has_no_image_yet(tmp_path: Path) -> Non
 
 def test_a_failed_item_shows_where(tmp_path: Path) -> None:
     mill = null_job(tmp_path, STRAIGHT, some_items(1))
-    report = mill.ledger.item_report("job", 0)
+    report = mill.ledger.items.report("job", 0)
     failed = replace(report.steps["last"], outcome=Outcome.FAILED, artefact=None, error="out of memory")
     record = replace(report.record, state=ItemState.FAILED, error="out of memory", error_step="last", finals={})
     broken = replace(report, record=record, steps={**report.steps, "last": failed})
-    explanation = Explainer(mill.ledger.job("job")).explain(broken)
+    explanation = Explainer(mill.ledger.jobs.get("job")).explain(broken)
     assert [visit.standing for visit in explanation.visits] == ["computed", "computed", "failed"]
     assert "✗ last  null_pass · failed: out of memory" in printed(explanation)
 
@@ -299,7 +299,7 @@ def test_nothing_is_told_of_what_followed_a_lost_image(tmp_path: Path) -> None:
     mill = null_job(tmp_path, STRAIGHT, some_items(1))
     artefact = mill.reports()[0].steps["base"].artefact
     assert artefact is not None
-    mill.ledger.forget_artefacts(artefact.root, [artefact.fingerprint])
+    mill.ledger.steps.forget_artefacts(artefact.root, [artefact.fingerprint])
     explanation = explained(mill)
     assert [visit.standing for visit in explanation.visits] == ["lost"]
     assert list(explanation.unplaced) == ["pass", "last"]
@@ -308,9 +308,9 @@ def test_nothing_is_told_of_what_followed_a_lost_image(tmp_path: Path) -> None:
 
 def test_a_recipe_with_steps_that_are_gone_still_lists_what_was_recorded(tmp_path: Path) -> None:
     mill = null_job(tmp_path, STRAIGHT, some_items(1))
-    job = mill.ledger.job("job")
+    job = mill.ledger.jobs.get("job")
     gone = job.recipe.model_copy(update={"steps": (*job.recipe.steps, RecipeStep(id="gone", step="no_such_step"))})
-    explanation = Explainer(replace(job, recipe=gone)).explain(mill.ledger.item_report("job", 0))
+    explanation = Explainer(replace(job, recipe=gone)).explain(mill.ledger.items.report("job", 0))
     assert explanation.way == ()
     text = printed(explanation)
     assert "the recipe cannot be followed here" in text
@@ -322,13 +322,13 @@ def test_a_recipe_with_steps_that_are_gone_still_lists_what_was_recorded(tmp_pat
 def test_an_image_that_a_person_accepted_goes_on(tmp_path: Path) -> None:
     base = {"id": "base", "step": "null_generate", "require": ["facts.this.width > 100"]}
     mill = null_job(tmp_path, {"name": "x", "steps": [base, {"id": "last", "step": "null_pass"}]}, some_items(1))
-    report = mill.ledger.item_report("job", 0)
+    report = mill.ledger.items.report("job", 0)
     artefact = report.steps["base"].artefact
     assert artefact is not None
     review = Review(
         report.record.item.name, artefact.fingerprint, ReviewVerdict.ACCEPTED, "fine for the web", "ada", NOW
     )
-    explanation = Explainer(mill.ledger.job("job"), [review]).explain(report)
+    explanation = Explainer(mill.ledger.jobs.get("job"), [review]).explain(report)
     [gate] = explanation.gates
     assert gate.verdict == "accepted"
     assert [visit.standing for visit in explanation.visits] == ["computed", "waiting"]
@@ -350,13 +350,13 @@ def finished(tmp_path: Path) -> Iterator[Mill]:
     [("i1", "i1"), ("0", "i0"), ("2", "2"), ("i2.png", "i2"), ("job/final/fox.png", "fox"), ("4", "fox")],
 )
 def test_an_item_is_found_by_name_index_and_final(finished: Mill, wanted: str, name: str) -> None:
-    assert find_item(finished.ledger.job("job"), wanted, finished.ledger).item.name == name
+    assert find_item(finished.ledger.jobs.get("job"), wanted, finished.ledger).item.name == name
 
 
 @pytest.mark.parametrize(("wanted", "near"), [("fix", "fox"), ("i", "`i0`, `i1`, `i2`"), ("99", "fox")])
 def test_an_unknown_item_is_refused_with_names_that_are_near(finished: Mill, wanted: str, near: str) -> None:
     with pytest.raises(InvalidInput, match=near):
-        find_item(finished.ledger.job("job"), wanted, finished.ledger)
+        find_item(finished.ledger.jobs.get("job"), wanted, finished.ledger)
 
 
 def test_texts_are_printed_as_they_are(tmp_path: Path) -> None:
@@ -412,7 +412,7 @@ def test_every_field_is_documented(panorama: Mill, tmp_path_factory: pytest.Temp
     loops = null_job(tmp_path_factory.mktemp("loops"), {"name": "x", "steps": steps}, some_items(1))
     names: set[str] = set()
     for mill, item in ((panorama, "panorama"), (loops, "i0")):
-        names.update(fields_of(explain_command(mill.ledger.job("job"), item, mill.ledger).document))
+        names.update(fields_of(explain_command(mill.ledger.jobs.get("job"), item, mill.ledger).document))
     assert {"candidates", "turns", "case", "repair", "attempts"} <= names
     assert not [name for name in sorted(names) if f"`{name}`" not in DOC]
 

@@ -102,7 +102,7 @@ def browser(up: Up) -> Iterator[PrefectUi]:
 
 def _job(up: Up, name: str) -> JobRecord | None:
     with closing(Ledger(Settings(home=up.shell.home).resolved_ledger_url)) as ledger:
-        return next((job for job in ledger.jobs() if job.name == name), None)
+        return next((job for job in ledger.jobs.all() if job.name == name), None)
 
 
 def _made(up: Up, name: str) -> int:
@@ -111,7 +111,7 @@ def _made(up: Up, name: str) -> int:
     if job is None:
         return 0
     with closing(Ledger(Settings(home=up.shell.home).resolved_ledger_url)) as ledger:
-        return ledger.step_counts(job.id)["base"].computed
+        return ledger.steps.counts(job.id)["base"].computed
 
 
 def _is_logged(up: Up, text: str) -> bool:
@@ -226,7 +226,7 @@ def test_a_burst_that_is_killed_with_its_worker_goes_on(up: Up) -> None:
                 process.kill()
     wait_until(lambda: _job(up, "keys").status is JobStatus.DONE, 240)
     with closing(Ledger(Settings(home=up.shell.home).resolved_ledger_url)) as ledger:
-        assert ledger.progress(_job(up, "keys").id).done == 32
+        assert ledger.items.progress(_job(up, "keys").id).done == 32
     with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}), get_client(sync_client=True) as client:
         state = client.read_flow_run(killed).state
     assert state is not None

@@ -39,10 +39,10 @@ def job(tmp_path: Path) -> RegatedJob:
 
 
 def mistakes(regated: RegatedJob, /, **answers: Any) -> set[str]:
-    before = regated.ledger.job(JOB)
+    before = regated.ledger.jobs.get(JOB)
     with pytest.raises(InvalidInput) as caught:
         _regate(RegateForm(**answers), regated.ledger, regated.settings)
-    assert regated.ledger.job(JOB) == before
+    assert regated.ledger.jobs.get(JOB) == before
     return {str(problem) for problem in caught.value.problems}
 
 

@@ -21,4 +21,4 @@ def test_a_job_whose_items_are_lost_is_not_taken_for_a_smaller_one(tmp_path: Pat
     Database(url).write(lambda session: session.connection().execute(delete))
     with pytest.raises(InvalidInput, match=r"lost 1 of the job's 6 items"):
         continue_job(job, ledger, Settings(home=tmp_path))
-    assert ledger.job(job.id) == job
+    assert ledger.jobs.get(job.id) == job

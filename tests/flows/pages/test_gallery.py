@@ -194,7 +194,7 @@ def test_new_gallery_leaves_nothing_of_the_one_before(ledger: Ledger, tmp_path: 
     before = {key for key, _ in store.list(job_key(job.name, "gallery/"))}
     assert write_gallery(store, ledger, job, summary=summary_of(job)) == key
     assert {key for key, _ in store.list(job_key(job.name, "gallery/"))} == before
-    ledger.reset_items(job.id, states=[ItemState.FAILED])
+    ledger.items.reset(job.id, states=[ItemState.FAILED])
     write_gallery(store, ledger, job, summary=summary_of(job))
     after = {key for key, _ in store.list(job_key(job.name, "gallery/"))}
     assert len(after) == len(before) == 3

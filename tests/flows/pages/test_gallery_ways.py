@@ -51,7 +51,7 @@ def mill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mill]:
 
 @pytest.fixture(scope="module")
 def index(mill: Mill) -> Path:
-    job = mill.ledger.job("job")
+    job = mill.ledger.jobs.get("job")
     key = write_gallery(mill.store, mill.ledger, job, summary=Summary(job=job.id, status=job.status))
     return Path(mill.store.uri(key))
 
@@ -77,17 +77,17 @@ def test_the_ways_are_read_apart_from_everything_else(mill: Mill, index: Path) -
 
 
 def test_items_with_many_images_are_read_in_smaller_parts(mill: Mill) -> None:
-    job = mill.ledger.job("job")
+    job = mill.ledger.jobs.get("job")
     steps = tuple(RecipeStep(id=f"s{number}", step="null_generate") for number in range(40))
     wide = replace(job, recipe=job.recipe.model_copy(update={"steps": steps}))
-    explanation = Explainer(wide).explain(mill.ledger.item_report("job", 0))
+    explanation = Explainer(wide).explain(mill.ledger.items.report("job", 0))
     files = gallery_files(wide, Summary(job=job.id, status=job.status), [explanation] * 120)
     assert sum("ways" in file.name for file in files) == 3
 
 
 def test_an_item_whose_final_is_a_later_attempt_is_in_the_contact_sheet(mill: Mill) -> None:
-    job = mill.ledger.job("job")
-    record = replace(mill.ledger.items("job")[0], finals={"base~2": "job/final/a.png"})
+    job = mill.ledger.jobs.get("job")
+    record = replace(mill.ledger.items.find("job")[0], finals={"base~2": "job/final/a.png"})
     assert last_final(job, record) == ("base~2", "job/final/a.png")
     assert write_contact_sheet(mill.store, mill.ledger, job) is not None
 
@@ -152,7 +152,7 @@ def test_a_quarantined_item_says_at_which_gate(page: Page, mill: Mill, index: Pa
 
 @pytest.mark.parts
 def test_warned_items_can_be_found(page: Page, mill: Mill, index: Path) -> None:
-    warned = [record.item.name for record in mill.ledger.items("job") if record.warnings]
+    warned = [record.item.name for record in mill.ledger.items.find("job") if record.warnings]
     assert warned
     page.open(index, "#status=warned")
     page.wait(f"document.getElementById('result').textContent.startsWith('{len(warned)} image')")
@@ -180,11 +180,11 @@ def test_hostile_values_stay_text(page: Page, mill: Mill, index: Path) -> None:
 
 @pytest.mark.parts
 def test_a_recipe_that_cannot_be_followed_shows_what_was_recorded(page: Page, mill: Mill, tmp_path: Path) -> None:
-    job = mill.ledger.job("job")
+    job = mill.ledger.jobs.get("job")
     gone = RecipeStep(id="gone", step="no_such_step")
     old = replace(job, recipe=job.recipe.model_copy(update={"steps": (*job.recipe.steps, gone)}))
     place = made_three_times(mill)
-    explanation = Explainer(old).explain(mill.ledger.item_report("job", place))
+    explanation = Explainer(old).explain(mill.ledger.items.report("job", place))
     for file in gallery_files(old, Summary(job=job.id, status=job.status), [explanation]):
         path = tmp_path / file.name
         path.parent.mkdir(exist_ok=True)

@@ -73,14 +73,14 @@ def test_a_damaged_list_is_written_anew(job: IconJob) -> None:
 def test_a_job_without_refused_items_has_no_page(job: IconJob) -> None:
     assert job.store.exists(PAGE)
     decide(JOB, None, ReviewVerdict.ACCEPTED, reason=None, reviewer=None, ledger=job.ledger)
-    job.ledger.release_accepted(JOB)
+    job.ledger.reviews.release_accepted(JOB)
     job.run()
     assert not job.store.exists(PAGE)
     assert list(job.store.list(f"{JOB}/review/")) == []
 
 
 def test_many_items_lie_in_several_lists(job: IconJob) -> None:
-    (one, *_) = job.ledger.refused_items(JOB)
+    (one, *_) = job.ledger.reviews.refused_items(JOB)
     files = list(review_files(job.job, [one] * (ITEMS_PER_LIST + 1), lambda _: {}))
     assert [file.name.partition("-")[0] for file in files] == ["review/items", "review/items", "review.html"]
 
@@ -115,14 +115,14 @@ def test_nobody_else_does(job: IconJob, address: str, origin: str | None, option
     headers = {} if origin is None else {"origin": origin}
     body = {"verdict": "accepted", "items": seen(job, "first")}
     assert client(job, address, **options).post(f"/reviews/{JOB}", json=body, headers=headers).status_code == 403
-    assert job.ledger.reviews(JOB) == []
+    assert job.ledger.reviews.all(JOB) == []
 
 
 def test_a_form_cannot_decide(job: IconJob) -> None:
     headers = {"origin": HERE, "content-type": "text/plain"}
     body = json.dumps({"verdict": "accepted", "items": seen(job, "first")})
     assert client(job).post(f"/reviews/{JOB}", content=body, headers=headers).status_code == 415
-    assert job.ledger.reviews(JOB) == []
+    assert job.ledger.reviews.all(JOB) == []
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_form_cannot_decide(job: IconJob) -> None:
 def test_what_makes_no_sense_is_refused_with_a_reason(job: IconJob, body: dict[str, Any], status: int) -> None:
     answer = client(job).post(f"/reviews/{JOB}", json=body, headers={"origin": HERE})
     assert (answer.status_code, bool(answer.json()["message"])) == (status, True)
-    assert job.ledger.reviews(JOB) == []
+    assert job.ledger.reviews.all(JOB) == []
 
 
 def test_an_unknown_job_is_not_found(job: IconJob) -> None:
@@ -202,5 +202,5 @@ def test_served_at_this_machine_the_page_decides_itself(page: Page, job: IconJob
     finally:
         server.should_exit = True
         thread.join()
-    assert job.ledger.accepted_images(JOB).keys() == {"first"}
+    assert job.ledger.reviews.accepted_images(JOB).keys() == {"first"}
     assert states(job)["first"] is ItemState.QUARANTINED

@@ -24,7 +24,7 @@ from flows.regate.redecision import Change, Reevaluation, needs_of, unmeasured_o
 from flows.regate.regate import decide
 from storage.ledger.job_lease import JobIsRunning, lease_of_job
 from storage.ledger.records import ItemState, JobStatus, ReviewVerdict
-from storage.ledger.regate import JobChanged
+from storage.ledger.runs import JobChanged
 from storage.objects.keys import sha256_hex
 from tests.flows.test_without_torch import command
 from tests.flows.test_without_torch import run as run_without_torch
@@ -87,10 +87,10 @@ def quarantined(job: RegatedJob) -> set[str]:
 
 # -- a look ----------------------------------------------------------------------------------------------------------
 def test_a_look_changes_nothing(job: RegatedJob) -> None:
-    before, record = job.outcomes(), job.ledger.job(JOB)
+    before, record = job.outcomes(), job.ledger.jobs.get(JOB)
     files = {path: path.read_bytes() for path in (job.folder / "out").rglob("*") if path.is_file()}
     job.decide(gate(0.4))
-    assert (job.outcomes(), job.ledger.job(JOB)) == (before, record)
+    assert (job.outcomes(), job.ledger.jobs.get(JOB)) == (before, record)
     assert {path: path.read_bytes() for path in files} == files
     assert len([path for path in (job.folder / "out").rglob("*") if path.is_file()]) == len(files)
 
@@ -126,7 +126,7 @@ def test_a_milder_gate_tells_what_has_to_be_computed(job: RegatedJob) -> None:
 def test_an_image_that_another_job_made_counts_as_known(job: RegatedJob, tmp_path: Path) -> None:
     again = RegatedJob(tmp_path / "again", gate(0.7), items(), store=job.store).run()
     other = RegatedJob(tmp_path / "other", recipe(), items(), store=job.store).run()
-    again.ledger.add_artefacts(
+    again.ledger.steps.add_artefacts(
         [entry.artefact for report in other.reports() for entry in report.steps.values() if entry.artefact]
     )
     assert set(changes(again.decide(recipe())).values()) == {Change.DONE}
@@ -137,9 +137,9 @@ def test_an_image_that_another_job_made_counts_as_known(job: RegatedJob, tmp_pat
 
 def test_one_look_up_a_visit_and_of_nothing_that_is_known(job: RegatedJob, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    find = job.ledger.find_artefacts
+    find = job.ledger.steps.find_artefacts
     monkeypatch.setattr(
-        job.ledger, "find_artefacts", lambda root, wanted: (asked.append(len(wanted)), find(root, wanted))[1]
+        job.ledger.steps, "find_artefacts", lambda root, wanted: (asked.append(len(wanted)), find(root, wanted))[1]
     )
     job.decide(gate(0.5))
     assert asked == []
@@ -257,10 +257,10 @@ def test_a_final_that_is_the_only_copy_left_becomes_the_artefact_again(job: Rega
 
 
 def test_back_by_the_recipe_that_was_kept(job: RegatedJob) -> None:
-    before, finals, revision = job.outcomes(), job.finals(), job.ledger.job(JOB).revision
+    before, finals, revision = job.outcomes(), job.finals(), job.ledger.jobs.get(JOB).revision
     applied = job.apply(gate(0.5))
     assert applied.former_recipe is not None and job.outcomes() != before
-    assert job.ledger.job(JOB).revision == applied.decided.new.revision != revision
+    assert job.ledger.jobs.get(JOB).revision == applied.decided.new.revision != revision
     wanted = NewRecipe(applied.former_recipe)
     regate_apply.apply(JOB, wanted, job.ledger, job.settings, run=job.bring_to_end)
     assert (job.outcomes(), job.finals()) == (before, finals)
@@ -268,13 +268,13 @@ def test_back_by_the_recipe_that_was_kept(job: RegatedJob) -> None:
 
 
 def test_the_job_goes_by_its_new_recipe_afterwards(job: RegatedJob) -> None:
-    run = job.ledger.job(JOB).run
+    run = job.ledger.jobs.get(JOB).run
     job.apply(gate(0.5))
-    record = job.ledger.job(JOB)
+    record = job.ledger.jobs.get(JOB)
     assert record.recipe.leaves[0].require == ("facts.this.brightness < 0.5",)
     assert (record.run, record.status) == (run + 1, JobStatus.INCOMPLETE)
     assert job.apply(gate(0.5)).summary is None
-    assert job.ledger.job(JOB) == record
+    assert job.ledger.jobs.get(JOB) == record
 
 
 def test_steps_of_other_names_are_recorded_by_them(job: RegatedJob) -> None:
@@ -424,7 +424,7 @@ def test_a_job_that_somebody_works_at_is_refused(job: RegatedJob) -> None:
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
-        job.ledger.take_lease(lease_of_job(JOB), other.stdout.readline().strip(), dead=None)
+        job.ledger.leases.take(lease_of_job(JOB), other.stdout.readline().strip(), dead=None)
         with pytest.raises(JobIsRunning, match="running already"):
             job.apply(gate(0.5))
         assert changes(job.decide(gate(0.5)))
@@ -432,11 +432,11 @@ def test_a_job_that_somebody_works_at_is_refused(job: RegatedJob) -> None:
 
 
 def test_a_job_that_went_on_meanwhile_is_left_alone(job: RegatedJob) -> None:
-    old = job.ledger.job(JOB)
+    old = job.ledger.jobs.get(JOB)
     job.apply(gate(0.5))
     before = job.outcomes()
     with pytest.raises(JobChanged):
-        job.ledger.change_recipe(
+        job.ledger.runs.change_recipe(
             old, recipe=old.recipe, overrides=None, revision="x", model_digests={}, variables={}, ways=[]
         )
     assert job.outcomes() == before
@@ -507,9 +507,9 @@ def _kill_at(place: str, job: RegatedJob, patch: pytest.MonkeyPatch) -> None:
         case "keep":
             patch.setattr(regate_apply, "_keep_recipe", die)
         case "before the ledger":
-            patch.setattr(job.ledger, "change_recipe", die)
+            patch.setattr(job.ledger.runs, "change_recipe", die)
         case "after the ledger":
-            patch.setattr(job.ledger, "change_recipe", die_after(job.ledger.change_recipe))
+            patch.setattr(job.ledger.runs, "change_recipe", die_after(job.ledger.runs.change_recipe))
         case "first removal":
             patch.setattr(type(job.store), "delete", die_after(type(job.store).delete))
         case "removed":

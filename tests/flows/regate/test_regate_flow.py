@@ -64,7 +64,7 @@ class Up:
 
     def job(self) -> JobRecord:
         with closing(Ledger(Settings(home=self.shell.home).resolved_ledger_url)) as ledger:
-            return ledger.jobs()[0]
+            return ledger.jobs.all()[0]
 
     def finals(self) -> list[str]:
         return sorted(path.stem for path in (self.shell.folder / "out" / "photos" / "final").iterdir())

@@ -57,7 +57,7 @@ def said(decided: RegatePlan) -> str:
 
 
 def own_of(job: RegatedJob) -> Overrides | None:
-    return job.ledger.job(JOB).overrides
+    return job.ledger.jobs.get(JOB).overrides
 
 
 # -- what the job has set itself -------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_a_job_of_before_takes_the_recipe_as_it_is_and_is_told_so(tmp_path: Path
 
 def test_another_run_keeps_them(job: RegatedJob) -> None:
     before = own_of(job)
-    continue_job(job.ledger.job(JOB), job.ledger, job.settings)
+    continue_job(job.ledger.jobs.get(JOB), job.ledger, job.settings)
     assert own_of(job) == before == Overrides(parameters={"base": {"size": 9}})
 
 
@@ -167,7 +167,7 @@ def test_a_threshold_of_the_job_s_own_recipe(job: RegatedJob) -> None:
     assert same(job, "base.require[0]=facts.this.brightness < 0.5")
     assert same(job, "base.require=[facts.this.brightness < 0.5]")
     job.apply(None, "base.require=facts.this.brightness < 0.5")
-    assert job.ledger.job(JOB).recipe.leaves[0].require == ("facts.this.brightness < 0.5",)
+    assert job.ledger.jobs.get(JOB).recipe.leaves[0].require == ("facts.this.brightness < 0.5",)
     assert own_of(job) == Overrides(parameters={"base": {"size": 9}})  # a gate is the recipe's, never the job's
 
 

@@ -35,10 +35,10 @@ def job(tmp_path: Path) -> RegatedJob:
 def test_what_a_new_gate_refuses_waits_for_a_person(job: RegatedJob) -> None:
     job.apply(gate(0.45))
     images = {report.record.item.name: report.steps["base"].artefact for report in job.reports()}
-    assert job.ledger.refused_images(JOB) == {
+    assert job.ledger.reviews.refused_images(JOB) == {
         name: (artefact.fingerprint if (artefact := images[name]) else "", None) for name in ("i1", "i2", "i3")
     }
-    assert {item.record.refused_by for item in job.ledger.refused_items(JOB)} == {"base"}
+    assert {item.record.refused_by for item in job.ledger.reviews.refused_items(JOB)} == {"base"}
 
 
 def test_the_command_knows_what_people_decided(job: RegatedJob) -> None:

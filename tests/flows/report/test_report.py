@@ -62,7 +62,7 @@ def printed(summary: Summary, width: int = 100) -> str:
 
 
 def rerun(ledger: Ledger, job: JobRecord, items: int) -> JobRecord:
-    return ledger.start_run(
+    return ledger.runs.start(
         job_id=job.id,
         name=job.name,
         output=job.output,
@@ -108,15 +108,15 @@ def test_places_are_null_until_written(ledger: Ledger, store: FolderStore, job: 
 def test_failures_are_capped(ledger: Ledger, store: FolderStore) -> None:
     job = rerun(ledger, sprite_job(store), 150)
     ends = [ItemResult(index, ItemState.FAILED, error="no", error_step="generate") for index in range(150)]
-    ledger.record_step(job.id, 1, "generate", [], ends)
+    ledger.steps.record(job.id, 1, "generate", [], ends)
     summary = build_summary(ledger, job, store, run=1)
     assert (len(summary.failures), summary.items.failed) == (MAX_FAILURES, 150)
     assert "the first 20; the manifest has all" in printed(summary)
 
 
 def test_what_stopped_a_job_is_an_error(ledger: Ledger, store: FolderStore, job: JobRecord) -> None:
-    ledger.set_job_status(job.id, JobStatus.FAILED, "the disk is full: free space")
-    summary = build_summary(ledger, ledger.job(job.id), store, run=1)
+    ledger.jobs.set_status(job.id, JobStatus.FAILED, "the disk is full: free space")
+    summary = build_summary(ledger, ledger.jobs.get(job.id), store, run=1)
     assert [(error.path, error.message) for error in summary.errors] == [("job", "the disk is full: free space")]
     assert "the disk is full: free space" in printed(summary)
 
@@ -264,7 +264,7 @@ def test_contact_sheet_of_a_job(ledger: Ledger, store: FolderStore, job: JobReco
 
 
 def test_contact_sheet_bears_a_final_that_is_gone(ledger: Ledger, store: FolderStore, job: JobRecord) -> None:
-    for record in ledger.items(job.id, states=[ItemState.DONE])[:2]:
+    for record in ledger.items.find(job.id, states=[ItemState.DONE])[:2]:
         store.delete(record.finals["upscale"])
     assert write_contact_sheet(store, ledger, job)
 

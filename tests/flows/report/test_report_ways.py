@@ -48,14 +48,14 @@ def mill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mill]:
             Item(index=index, name=f"i{index}", seed=index, vars={"mood": MOODS[index % 3]}) for index in range(24)
         ]
         made = null_job(tmp_path_factory.mktemp("job"), RECIPE, items)
-        made.ledger.set_job_status("job", JobStatus.INCOMPLETE)
+        made.ledger.jobs.set_status("job", JobStatus.INCOMPLETE)
         yield made
         made.ledger.close()
 
 
 @pytest.fixture(scope="module")
 def summary(mill: Mill) -> Summary:
-    return finish_job(mill.ledger.job("job"), mill.ledger, mill.settings)
+    return finish_job(mill.ledger.jobs.get("job"), mill.ledger, mill.settings)
 
 
 def printed(summary: Summary) -> str:
@@ -94,7 +94,7 @@ def test_attempts_are_counted_by_item(mill: Mill, summary: Summary) -> None:
 
 
 def test_warnings_are_listed(mill: Mill, summary: Summary) -> None:
-    warned = [record for record in mill.ledger.items("job") if record.warnings]
+    warned = [record for record in mill.ledger.items.find("job") if record.warnings]
     assert summary.ways is not None
     assert (summary.ways.warned_items, summary.ways.warnings) == (len(warned), len(warned))
     assert summary.ways.warned == tuple(
@@ -103,9 +103,9 @@ def test_warnings_are_listed(mill: Mill, summary: Summary) -> None:
 
 
 def test_the_report_of_a_large_job_is_no_longer(mill: Mill) -> None:
-    explanation = Explainer(mill.ledger.job("job")).explain(mill.ledger.item_report("job", 0))
+    explanation = Explainer(mill.ledger.jobs.get("job")).explain(mill.ledger.items.report("job", 0))
     warned = replace(explanation.report.record, warnings=tuple(f"warning {number}" for number in range(30)))
-    counts = WayCounts(mill.ledger.job("job"))
+    counts = WayCounts(mill.ledger.jobs.get("job"))
     for _ in range(50):
         counts.add(replace(explanation, report=replace(explanation.report, record=warned)))
     ways = counts.ways
@@ -114,14 +114,14 @@ def test_the_report_of_a_large_job_is_no_longer(mill: Mill) -> None:
 
 
 def test_a_job_that_has_ended_tells_of_its_ways_again(mill: Mill, summary: Summary) -> None:
-    again = build_summary(mill.ledger, mill.ledger.job("job"), mill.store, run=None)
+    again = build_summary(mill.ledger, mill.ledger.jobs.get("job"), mill.store, run=None)
     assert again.ways == summary.ways
     assert json.loads(mill.store.get(job_key("job", REPORT_NAME)))["ways"]["gates"][0]["gate"] == "base"
 
 
 def test_ways_of_another_state_are_not_told(mill: Mill, summary: Summary) -> None:
     assert summary.ways is not None
-    job = mill.ledger.job("job")
+    job = mill.ledger.jobs.get("job")
     running = replace(job, status=JobStatus.RUNNING, finished_at=None)
     failed = replace(job, status=JobStatus.FAILED)
     assert [build_summary(mill.ledger, each, mill.store, run=1).ways for each in (running, failed)] == [None, None]
@@ -131,7 +131,7 @@ def test_a_report_of_an_older_version_is_no_trouble(mill: Mill, summary: Summary
     key = job_key("job", REPORT_NAME)
     kept = mill.store.get(key)
     mill.store.replace(key, b'{"job": "job", "unheard_of": 1}', content_type="application/json")
-    assert build_summary(mill.ledger, mill.ledger.job("job"), mill.store, run=1).ways is None
+    assert build_summary(mill.ledger, mill.ledger.jobs.get("job"), mill.store, run=1).ways is None
     mill.store.replace(key, kept, content_type="application/json")
 
 
@@ -153,7 +153,7 @@ def test_the_artifact_shows_the_same_as_text(mill: Mill, summary: Summary) -> No
     assert summary.ways is not None
     hostile = ItemWarning(item="<b>|x", message="![a](b)")
     ways = summary.ways.model_copy(update={"warned": (hostile, *summary.ways.warned)})
-    job = mill.ledger.job("job")
+    job = mill.ledger.jobs.get("job")
     store = open_store(job.output, Settings())
     text = report_markdown(job, summary.model_copy(update={"ways": ways}), store, Settings())
     for part in ("## Gates", "| base | 24 |", "too bright", "## Made more than once", "* base\\:", "## Warnings"):

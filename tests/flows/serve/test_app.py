@@ -34,7 +34,7 @@ def test_the_jobs_are_listed_with_their_galleries(client, icons):
 
 
 def test_gallery_finals_and_artefacts_come_from_the_store(client, icons):
-    final = next(key for record in icons.ledger.items(icons.job.id) for key in record.finals.values())
+    final = next(key for record in icons.ledger.items.find(icons.job.id) for key in record.finals.values())
     answer = client.get(address(icons, final))
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     assert answer.content == icons.store.get(final)

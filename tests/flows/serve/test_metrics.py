@@ -52,8 +52,8 @@ def test_it_is_prometheus_text_of_all_metrics_in_the_table(ledger: Ledger) -> No
 def test_what_there_is_to_do(ledger: Ledger) -> None:
     start(ledger, job_id="a")
     start(ledger, job_id="b")
-    ledger.set_job_status("b", JobStatus.DONE)
-    ledger.set_shard("a", 0, ShardState.RUNNING, flow_run_id="x")
+    ledger.jobs.set_status("b", JobStatus.DONE)
+    ledger.runs.set_shard("a", 0, ShardState.RUNNING, flow_run_id="x")
     seen = figures(ledger)
     assert seen["pixelmill_fleet_jobs[running]"] == seen["pixelmill_fleet_jobs[done]"] == 1
     assert seen["pixelmill_fleet_shards[waiting]"] == seen["pixelmill_fleet_shards[running]"] == 1
@@ -76,18 +76,18 @@ def test_a_job_that_a_process_runs_is_not_silent(ledger: Ledger) -> None:
 
 def test_a_job_elsewhere_is_silent_once_its_beats_stop(ledger: Ledger) -> None:
     start(ledger, job_id="a")
-    ledger.take_lease(lease_of_job("a"), ELSEWHERE)
+    ledger.leases.take(lease_of_job("a"), ELSEWHERE)
     time = Time()
     watch = time.watch()
     assert watch.look(ledger).silent == 0
     time.seconds += 15
-    ledger.beat_lease(lease_of_job("a"), ELSEWHERE)
+    ledger.leases.confirm(lease_of_job("a"), ELSEWHERE)
     assert watch.look(ledger).silent == 0
     time.seconds += 15
     assert watch.look(ledger).silent == 0
     time.seconds += 15
     assert watch.look(ledger).silent == 1
-    ledger.beat_lease(lease_of_job("a"), ELSEWHERE)
+    ledger.leases.confirm(lease_of_job("a"), ELSEWHERE)
     assert watch.look(ledger).silent == 0
 
 
@@ -98,19 +98,19 @@ def test_counting_many_items_is_not_repeated_before_it_has_paid_off(
     time = Time()
     watch = time.watch()
     counted: list[float] = []
-    count = ledger.fleet_progress
+    count = ledger.fleet.progress
 
     def slow_count() -> object:
         counted.append(time.seconds)
         time.seconds += 0.4
         return count()
 
-    monkeypatch.setattr(ledger, "fleet_progress", slow_count)
+    monkeypatch.setattr(ledger.fleet, "progress", slow_count)
     for _ in range(30):
         assert watch.look(ledger).progress.pending == 6
         time.seconds += 1
     assert len(counted) == 2
-    ledger.set_job_status("job-1", JobStatus.DONE)
+    ledger.jobs.set_status("job-1", JobStatus.DONE)
     assert watch.look(ledger).progress.total == 0
     start(ledger, job_id="next")
     assert watch.look(ledger).progress.pending == 6

@@ -27,7 +27,7 @@ TRIM_ALONE = "only step 'trim' can know its trimmed_ratio, and no manifest tells
 
 
 def pending(icons: IconJob) -> list[str]:
-    return [record.item.name for record in icons.ledger.items(JOB, states=[ItemState.PENDING])]
+    return [record.item.name for record in icons.ledger.items.find(JOB, states=[ItemState.PENDING])]
 
 
 def forget_all(icons: IconJob) -> int:
@@ -38,7 +38,7 @@ def forget_all(icons: IconJob) -> int:
         for entry in report.steps.values()
         if entry.artefact
     }
-    icons.ledger.forget_artefacts(icons.store.root, sorted(artefacts))
+    icons.ledger.steps.forget_artefacts(icons.store.root, sorted(artefacts))
     return len(artefacts)
 
 
@@ -115,7 +115,7 @@ def test_a_lost_image_of_an_item_that_failed_leaves_the_item_alone(tmp_path: Pat
     icons.store.delete(icons.artefact("second", "original").key)
     icons.tamper("UPDATE items SET state = 'failed', error = 'no', finals = '{}' WHERE name = 'second'")
     icons.store.delete(f"{JOB}/final/second.png")
-    icons.ledger.set_job_status(JOB, JobStatus.INCOMPLETE)
+    icons.ledger.jobs.set_status(JOB, JobStatus.INCOMPLETE)
     repair = icons.repair()
     assert (repair.mended.forgotten, repair.mended.reopened) == (1, 0)
     assert repair.left.sound

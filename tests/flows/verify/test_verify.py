@@ -65,7 +65,7 @@ def test_no_sound_job_has_a_finding(tmp_path: Path, seed: int) -> None:
     keep = random.choice([(), ("negative",), ("fill", "stored")])
     mill = Mill(tmp_path, steps, items, keep=keep, chunk_size=random.randint(1, 9))
     mill.run()
-    ended = [record.state for record in mill.ledger.items(JOB)]
+    ended = [record.state for record in mill.ledger.items.find(JOB)]
     assert ItemState.PENDING not in ended
     assert verify_job(JOB, mill.ledger, mill.store, running=True, advance=lambda number: None).findings.listed == []
 
@@ -122,7 +122,9 @@ def test_a_final_that_nobody_has_is_found(icons: IconJob) -> None:
 
 # -- the ledger ------------------------------------------------------------------------------------------------------
 def test_an_artefact_that_the_ledger_has_lost_is_found(local_icons: IconJob) -> None:
-    local_icons.ledger.forget_artefacts(local_icons.store.root, [local_icons.artefact("second", "small").fingerprint])
+    local_icons.ledger.steps.forget_artefacts(
+        local_icons.store.root, [local_icons.artefact("second", "small").fingerprint]
+    )
     assert (Kind.UNKNOWN_ARTEFACT, "second", None) in found(local_icons.verify())
     assert local_icons.verify().findings.counts[Kind.UNKNOWN_ARTEFACT] == 1
 
@@ -151,7 +153,7 @@ def test_a_job_that_is_not_what_it_is_said_to_be_is_found(local_icons: IconJob) 
 
 
 def test_an_item_pending_in_an_ended_job_is_found(local_icons: IconJob) -> None:
-    local_icons.ledger.reset_items(JOB, states=[ItemState.FAILED])
+    local_icons.ledger.items.reset(JOB, states=[ItemState.FAILED])
     counts = local_icons.verify().findings.counts
     assert counts == {Kind.WRONG_STATUS: 1, Kind.MANIFEST: 2, Kind.REPORT: 1}
 
@@ -218,7 +220,7 @@ def test_a_file_that_is_no_manifest_is_found(local_icons: IconJob, name: str, da
 
 def test_a_parquet_manifest_of_an_earlier_state_is_found(local_icons: IconJob) -> None:
     before = local_icons.store.get(f"{JOB}/manifest.parquet")
-    local_icons.ledger.reset_items(JOB, states=[ItemState.FAILED])
+    local_icons.ledger.items.reset(JOB, states=[ItemState.FAILED])
     local_icons.run()
     local_icons.tamper("UPDATE items SET error = 'another' WHERE name = 'broken'")
     local_icons.run()
@@ -254,7 +256,7 @@ def test_missing_pages_are_found(icons: IconJob) -> None:
 
 def test_a_report_of_an_earlier_run_is_found(local_icons: IconJob) -> None:
     local_icons.mill.run()
-    local_icons.ledger.set_job_status(JOB, JobStatus.INCOMPLETE)
+    local_icons.ledger.jobs.set_status(JOB, JobStatus.INCOMPLETE)
     assert found(local_icons.verify()) == [(Kind.REPORT, None, "job/report.json")]
 
 
@@ -273,7 +275,7 @@ def test_a_store_that_refuses_has_lost_nothing(
         icons.verify()
     with pytest.raises(StoreError):
         icons.repair()
-    assert all(record.state is not ItemState.PENDING for record in icons.ledger.items(JOB))
+    assert all(record.state is not ItemState.PENDING for record in icons.ledger.items.find(JOB))
 
 
 def test_an_empty_store_is_not_the_jobs(local_icons: IconJob) -> None:

@@ -106,6 +106,6 @@ def print_tries_of_another_run(folder: str) -> None:
     """Upscales the job in the folder once more, into a store of its own, and prints what was tried."""
     job = upscaling(Path(folder), out="elsewhere")
     job.start()
-    job.ledger.reset_items("job")
+    job.ledger.items.reset("job")
     job.run()
     print(json.dumps(TRIED))

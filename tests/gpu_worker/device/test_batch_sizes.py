@@ -13,7 +13,7 @@ from gpu_worker.device.batch_sizes import PATIENCE, BatchPlan, BatchSizeCache, M
 from steps.contract import MemoryFallback
 from steps.generate import Generate
 from steps.upscale import Upscale
-from storage.ledger import sizes as ledger_sizes
+from storage.ledger import fleet
 from storage.ledger.ledger import Ledger
 from tests.support.fake_steps import Fill, frames
 from tests.support.new_ledger import new_ledger
@@ -29,11 +29,11 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def sizes_of(ledger: Ledger, device: str = "H100") -> BatchSizeCache:
-    return BatchSizeCache(ledger, lambda: device)
+    return BatchSizeCache(ledger.fleet, lambda: device)
 
 
 def known(ledger: Ledger, device: str = "H100") -> dict[str, tuple[int, int]]:
-    return {key: (found.size, found.relief) for key, found in ledger.batch_sizes(device).items()}
+    return {key: (found.size, found.relief) for key, found in ledger.fleet.batch_sizes(device).items()}
 
 
 def digest(step: Any, size: tuple[int, int] = (64, 64), digests: dict[str, str] = DIGESTS) -> str:
@@ -71,7 +71,9 @@ def test_the_digest_is_the_same_in_every_process() -> None:
 def test_work_without_models_says_nothing_about_a_device(ledger: Ledger) -> None:
     key = memory_key(Fill(), frames(1)[0], {})
     assert not key.on_device
-    sizes = BatchSizeCache(ledger, lambda: pytest.fail("nobody needs to know the device, which takes importing torch"))
+    sizes = BatchSizeCache(
+        ledger.fleet, lambda: pytest.fail("nobody needs to know the device, which takes importing torch")
+    )
     sizes.did_not_fit(key, BatchPlan(8))
     sizes.worked(key, BatchPlan(4), LIMIT)
     assert sizes.start(key, LIMIT) == BatchPlan(4)
@@ -101,12 +103,12 @@ def test_another_process_begins_where_this_one_ended(ledger: Ledger) -> None:
 
 
 def test_a_smaller_setting_is_obeyed(ledger: Ledger) -> None:
-    ledger.record_batch_size("H100", "key", 4, 0)
+    ledger.fleet.record_batch_size("H100", "key", 4, 0)
     assert sizes_of(ledger).start(KEY, 2) == BatchPlan(2)
 
 
 def test_a_limit_that_is_gone_is_forgotten(ledger: Ledger) -> None:
-    ledger.record_batch_size("H100", "key", 4, 0)
+    ledger.fleet.record_batch_size("H100", "key", 4, 0)
     sizes = sizes_of(ledger)
     for _ in range(PATIENCE):
         assert sizes.start(KEY, LIMIT) == BatchPlan(4)
@@ -126,18 +128,18 @@ def test_yesterday_s_limit_is_tried_again_and_if_it_still_holds_is_today_s(
             return datetime.now(tz) - timedelta(days=1, hours=1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_sizes, "datetime", Yesterday)
-        ledger.record_batch_size("H100", "key", 4, 0)
+        patch.setattr(fleet, "datetime", Yesterday)
+        ledger.fleet.record_batch_size("H100", "key", 4, 0)
     sizes = sizes_of(ledger)
     assert sizes.start(KEY, LIMIT) == BatchPlan(8)
     assert sizes.did_not_fit(KEY, BatchPlan(8))
     assert sizes.start(KEY, LIMIT) == BatchPlan(4)
-    assert ledger.batch_sizes("H100")["key"].recorded_at > datetime.now(UTC) - timedelta(minutes=5)
+    assert ledger.fleet.batch_sizes("H100")["key"].recorded_at > datetime.now(UTC) - timedelta(minutes=5)
     assert sizes_of(ledger).start(KEY, LIMIT) == BatchPlan(4)
 
 
 def test_a_remainder_proves_nothing(ledger: Ledger) -> None:
-    ledger.record_batch_size("H100", "key", 4, 0)
+    ledger.fleet.record_batch_size("H100", "key", 4, 0)
     sizes = sizes_of(ledger)
     for _ in range(2 * PATIENCE):
         sizes.start(KEY, LIMIT)
@@ -146,5 +148,5 @@ def test_a_remainder_proves_nothing(ledger: Ledger) -> None:
 
 
 def test_a_relief_of_a_newer_version_is_the_strongest_known(ledger: Ledger) -> None:
-    ledger.record_batch_size("H100", "key", 1, 9)
+    ledger.fleet.record_batch_size("H100", "key", 1, 9)
     assert sizes_of(ledger).start(KEY, LIMIT) == BatchPlan(1, MemoryFallback.OFFLOAD)

@@ -57,7 +57,7 @@ def steps_of(tasks: Sequence[tuple[str, str, StepCounts]]) -> list[str]:
 
 
 def loads_of(mill: Mill) -> dict[str, int]:
-    return {model: load.count for model, load in mill.ledger.model_loads(JOB).items()}
+    return {model: load.count for model, load in mill.ledger.runs.model_loads(JOB).items()}
 
 
 def test_models_are_loaded_once_recorded_and_stay_for_the_next_shard(tmp_path: Path) -> None:
@@ -66,9 +66,9 @@ def test_models_are_loaded_once_recorded_and_stay_for_the_next_shard(tmp_path: P
     assert steps_of(mill.run()) == ["red", "blue", "red", "blue"]
     assert loads_of(mill) == {"red/cutout": 1, "blue/cutout": 1}
     again = paint(tmp_path, runtime)
-    again.ledger.reset_items(JOB)
+    again.ledger.items.reset(JOB)
     again.run()
-    assert again.ledger.model_loads(JOB, run=2) == {}
+    assert again.ledger.runs.model_loads(JOB, run=2) == {}
 
 
 def test_models_that_exceed_the_budget_are_loaded_once_a_shard(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_other_weights_than_planned_are_refused(tmp_path: Path, models: Path) ->
     (models / "blue.txt").write_text("green")
     with pytest.raises(ModelLoadError, match="blue/cutout are not those that the job was planned with"):
         mill.run()
-    assert mill.ledger.progress(JOB).pending == 4
+    assert mill.ledger.items.progress(JOB).pending == 4
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_items_pending(tmp_path: Path, models: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_items_pending(tmp_path: Path, 
     mill = paint(tmp_path, WorkerRuntime(make_settings(tmp_path)))
     with pytest.raises(ModelLoadError, match=r"cannot load model red/cutout .*UnicodeDecodeError"):
         mill.run()
-    assert mill.ledger.progress(JOB).pending == 4
+    assert mill.ledger.items.progress(JOB).pending == 4
 
 
 def test_models_are_loaded_before_work_and_leave_when_idle(tmp_path: Path) -> None:

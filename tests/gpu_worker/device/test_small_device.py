@@ -82,7 +82,7 @@ def test_a_quarantined_item_says_why_and_can_be_retried_alone(tmp_path: Path) ->
         assert text in (report.record.error or "")
     assert entry.traceback is not None
     assert "small_device.py" in entry.traceback
-    assert job.ledger.reset_items(JOB, states=[ItemState.QUARANTINED]) == 1
+    assert job.ledger.items.reset(JOB, states=[ItemState.QUARANTINED]) == 1
 
 
 def test_another_process_does_not_fail_first(tmp_path: Path) -> None:
@@ -146,4 +146,4 @@ def test_without_room_for_anything_the_shard_still_ends(tmp_path: Path, monkeypa
     job = upscaling(tmp_path)
     job.run()
     assert states(job) == [ItemState.QUARANTINED] * len(SIDES)
-    assert job.ledger.batch_sizes(job.runtime.device.name) == {}
+    assert job.ledger.fleet.batch_sizes(job.runtime.device.name) == {}

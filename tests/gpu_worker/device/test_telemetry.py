@@ -72,7 +72,7 @@ def test_outcomes_and_ends_are_counted_as_the_ledger_records_them(tmp_path: Path
 def test_what_is_found_again_is_not_counted_as_compute_time(tmp_path: Path, counted: Counted) -> None:
     mill = Mill(tmp_path, [resolved("made", Fill())], items(3))
     mill.run()
-    mill.ledger.reset_items("job")
+    mill.ledger.items.reset("job")
     mill.run()
     assert counted["pixelmill_images_total"] == {("computed", "fill"): 3, ("reused", "fill"): 3}
     assert counted["pixelmill_image_seconds_count"] == {("fill",): 3}

@@ -46,6 +46,6 @@ def test_a_killed_shard_goes_on_where_the_ledger_ends(tmp_path: Path) -> None:
     assert not twice & recorded
     # Lost are the micro-batch in flight and the one or two that waited for the 0.1 s of the next record.
     assert len(twice) <= 3 * MICRO_BATCH
-    assert again.ledger.progress("job").done == COUNT
+    assert again.ledger.items.progress("job").done == COUNT
     assert len(again.finals()) == COUNT
     assert set(total) == {f"{step} i{index}" for step in names.values() for index in range(COUNT)}

@@ -47,18 +47,18 @@ def test_a_second_run_reuses_everything(tmp_path: Path) -> None:
     steps = [resolved("made", Fill(log=log)), resolved("negative", Invert(log=log))]
     mill = Mill(tmp_path, steps, items(3))
     mill.run()
-    mill.ledger.reset_items(JOB)
+    mill.ledger.items.reset(JOB)
     tasks = mill.run()
     assert [(counts.computed, counts.reused) for _, _, counts in tasks] == [(0, 3), (0, 3)]
     assert set(computed(Path(log)).values()) == {1}
-    assert mill.ledger.progress(JOB).done == 3
+    assert mill.ledger.items.progress(JOB).done == 3
 
 
 def test_a_changed_last_step_reuses_the_first_ones(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     Mill(tmp_path, [resolved("made", Fill(log=log)), resolved("negative", Invert(log=log))], items(3)).run()
     changed = Mill(tmp_path, [resolved("made", Fill(log=log)), resolved("negative", Invert(log=log, tag=1))], items(3))
-    changed.ledger.reset_items(JOB)
+    changed.ledger.items.reset(JOB)
     tasks = changed.run()
     assert [(counts.computed, counts.reused) for _, _, counts in tasks] == [(0, 3), (3, 0)]
     assert sum(count for line, count in computed(Path(log)).items() if line.startswith("Fill")) == 3
@@ -166,7 +166,7 @@ def test_the_next_step_sees_what_was_stored(tmp_path: Path) -> None:
 def test_models_that_do_not_fit_together_go_step_by_step(tmp_path: Path) -> None:
     mill = Mill(tmp_path, [resolved("a", Fill()), resolved("b", Invert())], items(4), chunk_size=2, streams=False)
     assert [step for _, step, _ in mill.run()] == ["a", "a", "b", "b"]
-    assert mill.ledger.progress(JOB).done == 4
+    assert mill.ledger.items.progress(JOB).done == 4
 
 
 @pytest.mark.parametrize("damage", ["delete", "truncate"])
@@ -182,10 +182,10 @@ def test_a_lost_input_image_is_made_again(tmp_path: Path, damage: str) -> None:
     if damage == "truncate":
         first.store.replace(lost.key, whole[:40], content_type="image/png")
     mill = Mill(tmp_path, steps, items(3))
-    mill.ledger.reset_items(JOB)
+    mill.ledger.items.reset(JOB)
     mill.run()
     assert computed(log) == {"Fill i0": 1, "Fill i1": 2, "Fill i2": 1}
-    assert mill.ledger.progress(JOB).done == 3
+    assert mill.ledger.items.progress(JOB).done == 3
     assert mill.outcomes()[1] == {"made": "computed", "negative": "computed"}
     assert mill.store.get(lost.key) == whole
 
@@ -195,9 +195,9 @@ def test_a_lost_final_image_is_made_again(tmp_path: Path) -> None:
     mill.run()
     for key in [key for key, _ in mill.store.list("")]:
         mill.store.delete(key)
-    mill.ledger.reset_items(JOB)
+    mill.ledger.items.reset(JOB)
     mill.run()
-    assert mill.ledger.progress(JOB).done == 3
+    assert mill.ledger.items.progress(JOB).done == 3
     assert len(mill.finals()) == 3
 
 
@@ -208,9 +208,9 @@ def test_a_long_chain_is_made_again_from_the_start_if_all_its_images_are_lost(tm
     for key in [key for key, _ in first.store.list("")]:
         first.store.delete(key)
     mill = Mill(tmp_path, [*chain, resolved("last", Invert()), resolved("same", Invert())], items(3), chunk_size=2)
-    mill.ledger.reset_items(JOB)
+    mill.ledger.items.reset(JOB)
     mill.run()
-    assert mill.ledger.progress(JOB).done == 3
+    assert mill.ledger.items.progress(JOB).done == 3
     assert set(mill.outcomes()[0].values()) == {"computed"}
     assert len(mill.finals()) == 3
 
@@ -225,14 +225,14 @@ def test_an_item_that_comes_less_far_than_before_keeps_no_steps_of_then(tmp_path
         first.store.delete(key)
     if rounds == 1:
         lost = [artefact for report in first.reports() if (artefact := report.steps["made"].artefact)]
-        first.ledger.forget_artefacts(first.store.root, [artefact.fingerprint for artefact in lost])
+        first.ledger.steps.forget_artefacts(first.store.root, [artefact.fingerprint for artefact in lost])
     failing = resolved("made", Fill(fail=("i1",)))
     mill = Mill(tmp_path, [failing, negative, last], items(2))
-    mill.ledger.reset_items(JOB)
+    mill.ledger.items.reset(JOB)
     mill.run()
     assert set(mill.outcomes()[0].values()) == {"computed"}
     assert mill.outcomes()[1] == {"made": "failed"}
-    assert mill.ledger.step_counts(JOB)["negative"].reused == 0
+    assert mill.ledger.steps.counts(JOB)["negative"].reused == 0
 
 
 def test_an_item_file_that_cannot_be_read_fails_its_item(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_changed_input_file_is_another_image(tmp_path: Path) -> None:
     mill = Mill(tmp_path, [resolved("loaded", Load())], [Item(index=0, name="i", seed=0, image=str(path))])
     mill.run()
     Image.new("RGB", (4, 4), "blue").save(path)
-    mill.ledger.reset_items(JOB)
+    mill.ledger.items.reset(JOB)
     [(_, _, counts)] = mill.run()
     assert counts.computed == 1
     assert Image.open(io.BytesIO(mill.finals()[f"{JOB}/final/i.png"])).getpixel((0, 0)) == (0, 0, 255)
@@ -281,7 +281,7 @@ def test_the_forecast_comes_true(tmp_path: Path) -> None:
             mill.items,
             mill.program,
             model_digests={},
-            find_artefacts=lambda fingerprints: mill.ledger.find_artefacts(mill.store.root, fingerprints),
+            find_artefacts=lambda fingerprints: mill.ledger.steps.find_artefacts(mill.store.root, fingerprints),
             digest_file=lambda location: "",
         )
 
@@ -335,9 +335,9 @@ def test_the_next_chunks_images_are_fetched_while_this_one_computes(tmp_path: Pa
         streams=streams,
         store=store,
     )
-    mill.ledger.reset_items(JOB)
+    mill.ledger.items.reset(JOB)
     mill.run()
-    assert mill.ledger.progress(JOB).done == 2
+    assert mill.ledger.items.progress(JOB).done == 2
 
 
 def test_a_store_that_refuses_stops_the_shard_and_leaves_items_pending(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_a_store_that_refuses_stops_the_shard_and_leaves_items_pending(tmp_path:
     mill = Mill(tmp_path, [resolved("made", Fill())], items(50), chunk_size=10, store=Refusing(tmp_path / "out"))
     with pytest.raises(StoreError, match="allow s3:PutObject"):
         mill.run()
-    assert mill.ledger.progress(JOB).pending == 50
+    assert mill.ledger.items.progress(JOB).pending == 50
 
 
 def test_a_store_that_loses_every_image_is_given_up(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
 from steps.contract import Encoding
 from storage.images.images import encode
 from storage.images.png_recipe import ImageRecipe
-from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemState, Outcome
 from storage.objects.artefacts import ArtefactStore, StoredObject, StoreError
 from storage.objects.folder_store import FolderStore
@@ -76,10 +75,10 @@ class Desk:
         self.job = self.mill.start()
         self.lost: list[tuple[int, ArtefactRecord]] = []
 
-    def writer(self, store: ArtefactStore | None = None, *, ledger: Ledger | None = None, queue: int = 64) -> Writer:
+    def writer(self, store: ArtefactStore | None = None, *, queue: int = 64) -> Writer:
         return Writer(
             store=store or self.mill.store,
-            ledger=ledger or self.mill.ledger,
+            ledger=self.mill.ledger,
             job=self.job,
             threads=2,
             queue=queue,
@@ -172,18 +171,15 @@ def test_nothing_is_recorded_that_could_be_lost_with_the_power(desk: Desk, tmp_p
     assert desk.mill.outcomes()[0] == {}
 
 
-def test_a_ledger_that_fails_stops_the_writer(desk: Desk) -> None:
+def test_a_ledger_that_fails_stops_the_writer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     class FullDisk(Exception):
         pass
 
-    class FailingLedger(Ledger):
-        def __init__(self) -> None:
-            pass
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise FullDisk("no space left")
 
-        def record_step(self, *args: Any, **kwargs: Any) -> None:
-            raise FullDisk("no space left")
-
-    with pytest.raises(FullDisk), desk.writer(ledger=FailingLedger()) as writer:
+    monkeypatch.setattr(desk.mill.ledger.steps, "record", fail)
+    with pytest.raises(FullDisk), desk.writer() as writer:
         unit = writer.open_batch("a")
         unit.add(PendingOutcome(0, Outcome.SKIPPED))
         unit.seal()
@@ -210,13 +206,13 @@ def recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set once something is recorded, which does not wait for a whole unit."""
     monkeypatch.setattr("gpu_worker.shard.writer.RECORD_SECONDS", 0.05)
     recorded = threading.Event()
-    record_step = desk.mill.ledger.record_step
+    record = desk.mill.ledger.steps.record
 
     def watched(*args: Any) -> None:
-        record_step(*args)
+        record(*args)
         recorded.set()
 
-    monkeypatch.setattr(desk.mill.ledger, "record_step", watched)
+    monkeypatch.setattr(desk.mill.ledger.steps, "record", watched)
     return recorded
 
 

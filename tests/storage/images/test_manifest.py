@@ -28,8 +28,8 @@ def ledger(tmp_path: Path) -> Ledger:
 def job(ledger: Ledger) -> JobRecord:
     """One item done, one failed, the rest pending."""
     started = start(ledger, count=4)
-    ledger.record_step("job-1", 1, "draw", [computed(0), computed(1)])
-    ledger.record_step(
+    ledger.steps.record("job-1", 1, "draw", [computed(0), computed(1)])
+    ledger.steps.record(
         "job-1",
         1,
         "cut",
@@ -93,7 +93,7 @@ def test_parquet_types_do_not_depend_on_the_rows(store: FolderStore, ledger: Led
 
 def test_a_later_manifest_replaces_the_first(store: FolderStore, ledger: Ledger, job: JobRecord) -> None:
     write_manifest(store, ledger, job)
-    ledger.record_step("job-1", 1, "draw", [reused(2)], [ItemResult(2, ItemState.DONE)])
+    ledger.steps.record("job-1", 1, "draw", [reused(2)], [ItemResult(2, ItemState.DONE)])
     keys = write_manifest(store, ledger, job)
     states = [json.loads(line)["state"] for line in store.get(keys.jsonl).splitlines()]
     assert states == ["done", "failed", "done", "pending"]

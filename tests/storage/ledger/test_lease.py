@@ -75,41 +75,41 @@ def test_the_holder_may_ask_again_and_the_lease_goes_with_the_first(ledger: Ledg
     with lease("work", ledger) as outer:
         with lease("work", ledger) as inner:
             assert inner is outer
-        assert "work" in ledger.leases(["work"])
-    assert ledger.leases(["work"]) == {}
+        assert "work" in ledger.leases.find(["work"])
+    assert ledger.leases.find(["work"]) == {}
 
 
 @pytest.mark.parts
 def test_a_living_holder_of_this_machine_is_respected_at_once(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
-    ledger.take_lease("work", name_of(other))
+    ledger.leases.take("work", name_of(other))
     with pytest.raises(LeaseTaken), lease("work", ledger):
         pass
 
 
 @pytest.mark.parts
 def test_a_dead_holder_of_this_machine_is_replaced_at_once(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
-    ledger.take_lease("work", name_of(other))
+    ledger.leases.take("work", name_of(other))
     other.kill()
     other.wait()
     with lease("work", ledger):
-        assert ledger.leases(["work"])["work"].holder == str(this_process())
+        assert ledger.leases.find(["work"])["work"].holder == str(this_process())
 
 
 def test_a_silent_holder_elsewhere_is_replaced(ledger: Ledger, impatient: None) -> None:
-    ledger.take_lease("work", str(ELSEWHERE))
+    ledger.leases.take("work", str(ELSEWHERE))
     said: list[str] = []
     with lease("work", ledger, log=said.append):
-        assert ledger.leases(["work"])["work"].holder == str(this_process())
+        assert ledger.leases.find(["work"])["work"].holder == str(this_process())
     assert said == ["waiting to see whether other, process 4711 still works at work"]
 
 
 def test_a_holder_elsewhere_that_beats_is_respected(ledger: Ledger, impatient: None) -> None:
-    ledger.take_lease("work", str(ELSEWHERE))
+    ledger.leases.take("work", str(ELSEWHERE))
     stop = threading.Event()
 
     def beat() -> None:
         while not stop.wait(0.02):
-            ledger.beat_lease("work", str(ELSEWHERE))
+            ledger.leases.confirm("work", str(ELSEWHERE))
 
     thread = threading.Thread(target=beat)
     thread.start()
@@ -124,14 +124,14 @@ def test_a_holder_elsewhere_that_beats_is_respected(ledger: Ledger, impatient: N
 @pytest.mark.parts
 def test_who_waits_gets_the_lease_when_it_is_dropped(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
     holder = name_of(other)
-    ledger.take_lease("work", holder)
-    with lease("work", ledger, wait=True, log=lambda _: ledger.drop_lease("work", holder)) as held:
+    ledger.leases.take("work", holder)
+    with lease("work", ledger, wait=True, log=lambda _: ledger.leases.drop("work", holder)) as held:
         assert held.lost is None
 
 
 @pytest.mark.parts
 def test_who_waits_leaves_when_there_is_an_objection(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
-    ledger.take_lease("work", name_of(other))
+    ledger.leases.take("work", name_of(other))
     with pytest.raises(LeaseTaken), lease("work", ledger, wait=True, objection=lambda: "the job is over"):
         pass
 
@@ -142,11 +142,11 @@ def test_who_was_taken_for_dead_hears_of_it(ledger: Ledger, impatient: None) -> 
     with lease("work", ledger) as held:
         held.when_lost(reasons.append)
         held.when_lost(lambda _: heard.set())
-        ledger.take_lease("work", str(ELSEWHERE), dead=ledger.leases(["work"])["work"])
+        ledger.leases.take("work", str(ELSEWHERE), dead=ledger.leases.find(["work"])["work"])
         while not heard.wait(1.0):  # a beat of its own may have come between the look and the taking
-            ledger.take_lease("work", str(ELSEWHERE), dead=ledger.leases(["work"])["work"])
+            ledger.leases.take("work", str(ELSEWHERE), dead=ledger.leases.find(["work"])["work"])
     assert reasons == ["another process has taken it over"]
-    assert ledger.leases(["work"])["work"].holder == str(ELSEWHERE)
+    assert ledger.leases.find(["work"])["work"].holder == str(ELSEWHERE)
 
 
 def test_an_objection_ends_the_holding(ledger: Ledger, impatient: None) -> None:
@@ -158,16 +158,16 @@ def test_an_objection_ends_the_holding(ledger: Ledger, impatient: None) -> None:
 
 
 def test_a_lease_that_moved_since_it_was_seen_is_not_taken(ledger: Ledger) -> None:
-    seen = ledger.take_lease("work", str(ELSEWHERE))
-    ledger.beat_lease("work", str(ELSEWHERE))
-    assert ledger.take_lease("work", str(this_process()), dead=seen).holder == str(ELSEWHERE)
+    seen = ledger.leases.take("work", str(ELSEWHERE))
+    ledger.leases.confirm("work", str(ELSEWHERE))
+    assert ledger.leases.take("work", str(this_process()), dead=seen).holder == str(ELSEWHERE)
 
 
 @pytest.mark.parts
 def test_a_lease_that_nobody_holds_is_abandoned(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
     holder = name_of(other)
     assert is_abandoned("work", ledger)
-    ledger.take_lease("work", holder)
+    ledger.leases.take("work", holder)
     assert not is_abandoned("work", ledger)
     other.kill()
     other.wait()
@@ -176,7 +176,7 @@ def test_a_lease_that_nobody_holds_is_abandoned(ledger: Ledger, other: "subproce
 
 @pytest.mark.parts
 def test_a_second_run_of_a_job_is_told_where_the_first_one_runs(ledger: Ledger, other: "subprocess.Popen[str]") -> None:
-    ledger.take_lease("job icons-1", name_of(other))
+    ledger.leases.take("job icons-1", name_of(other))
     with (
         pytest.raises(JobIsRunning, match=rf"icons-1 is running already on .*process {other.pid}"),
         ExitStack() as stack,

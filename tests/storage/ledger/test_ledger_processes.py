@@ -24,7 +24,7 @@ CHUNK, CHUNKS, WORKERS = 8, 12, 3
 def _open(url: str) -> int:
     ledger = Ledger(url)
     start(ledger)
-    run = ledger.job("job-1").run
+    run = ledger.jobs.get("job-1").run
     ledger.close()
     return run
 
@@ -38,7 +38,7 @@ def _work(url: str, first: int) -> None:
         for indices in (own, reversed(shared)):
             entries = [computed(index) for index in indices]
             ends = [ItemResult(entry.index, ItemState.DONE) for entry in entries]
-            ledger.record_step("job-1", 1, "draw", entries, ends)
+            ledger.steps.record("job-1", 1, "draw", entries, ends)
     ledger.close()
 
 
@@ -53,7 +53,7 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 def test_processes_that_meet_at_a_new_database(ledger_url: str, pool: ProcessPoolExecutor) -> None:
     runs = list(pool.map(_open, [ledger_url] * 3))
     assert max(runs) == 3  # each of them began a run, and none was lost
-    assert Ledger(ledger_url).job("job-1").run == 3
+    assert Ledger(ledger_url).jobs.get("job-1").run == 3
 
 
 @pytest.mark.parts
@@ -62,9 +62,9 @@ def test_several_processes_record_at_once(ledger_url: str, pool: ProcessPoolExec
     ledger = Ledger(ledger_url)
     start(ledger, count=total)
     list(pool.map(_work, [ledger_url] * WORKERS, range(WORKERS)))
-    assert ledger.progress("job-1").done == total
-    assert ledger.step_counts("job-1")["draw"] == StepCounts(computed=total, seconds=total * 0.5)
-    assert len(ledger.find_artefacts(ROOT, [f"generate-{index}" for index in range(total)])) == total
+    assert ledger.items.progress("job-1").done == total
+    assert ledger.steps.counts("job-1")["draw"] == StepCounts(computed=total, seconds=total * 0.5)
+    assert len(ledger.steps.find_artefacts(ROOT, [f"generate-{index}" for index in range(total)])) == total
 
 
 def test_threads_share_a_ledger(ledger: Ledger) -> None:
@@ -74,11 +74,11 @@ def test_threads_share_a_ledger(ledger: Ledger) -> None:
     def work(first: int) -> None:
         barrier.wait()
         for index in range(first, 200, 8):
-            ledger.record_step("job-1", 1, "draw", [computed(index)], [ItemResult(index, ItemState.DONE)])
+            ledger.steps.record("job-1", 1, "draw", [computed(index)], [ItemResult(index, ItemState.DONE)])
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert ledger.progress("job-1").done == 200
+    assert ledger.items.progress("job-1").done == 200
 
 
 def test_of_those_that_start_a_new_job_at_once_each_begins_a_run(ledger: Ledger) -> None:
@@ -93,7 +93,7 @@ def test_of_those_that_start_a_new_job_at_once_each_begins_a_run(ledger: Ledger)
 
 
 def _count_in_child(ledger: Ledger, queue: Any) -> None:
-    queue.put(ledger.progress("job-1").total)
+    queue.put(ledger.items.progress("job-1").total)
 
 
 @pytest.mark.parts
@@ -105,7 +105,7 @@ def test_a_ledger_in_use_survives_a_fork(ledger: Ledger) -> None:
     child.start()
     assert queue.get(timeout=60) == 6
     child.join(60)
-    assert ledger.progress("job-1").total == 6
+    assert ledger.items.progress("job-1").total == 6
 
 
 def _come_and_go(file: Path) -> None:
@@ -119,14 +119,14 @@ def test_a_second_ledger_in_a_process_keeps_the_locks_of_the_first(tmp_path: Pat
     """Whoever believes to be the last to leave takes the write-ahead log away, under the first one's feet."""
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     start(ledger)
-    with ledger._database.reading():
+    with ledger.database.reading():
         Ledger(f"sqlite:///{tmp_path}/ledger.db").close()
         child = multiprocessing.get_context("spawn").Process(target=_come_and_go, args=(tmp_path / "ledger.db",))
         child.start()
         child.join(60)
         assert child.exitcode == 0
         assert (tmp_path / "ledger.db-wal").exists()
-    ledger.record_step("job-1", 1, "draw", [computed(0)])
+    ledger.steps.record("job-1", 1, "draw", [computed(0)])
     with sqlite3.connect(tmp_path / "ledger.db") as other:
         assert other.execute("SELECT count(*) FROM step_runs").fetchone() == (1,)
     ledger.close()
@@ -148,16 +148,16 @@ def test_a_writer_waits_for_another_program(tmp_path: Path) -> None:
     """Somebody holds SQLite's write lock for longer than SQLite itself would wait."""
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     start(ledger)
-    ledger._database._engine.dispose()
-    _shorten_patience(ledger._database)
+    ledger.database._engine.dispose()
+    _shorten_patience(ledger.database)
     holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
     release = threading.Timer(0.3, holder.rollback)
     release.start()
-    ledger.record_step("job-1", 1, "draw", [computed(0)])
+    ledger.steps.record("job-1", 1, "draw", [computed(0)])
     release.join()
     holder.close()
-    assert ledger.step_counts("job-1")["draw"].computed == 1
+    assert ledger.steps.counts("job-1")["draw"].computed == 1
 
 
 def _shorten_patience(database: Database) -> None:
@@ -173,8 +173,8 @@ def test_a_lost_connection_is_opened_again(postgres_url: str) -> None:
     start(ledger)
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pixelmill'")
-    ledger.record_step("job-1", 1, "draw", [computed(0)])
-    assert ledger.step_counts("job-1")["draw"].computed == 1
+    ledger.steps.record("job-1", 1, "draw", [computed(0)])
+    assert ledger.steps.counts("job-1")["draw"].computed == 1
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_wrong_password_is_not_shown(postgres_url: str) -> None:
 
 def test_sqlite_is_set_up_for_many_writers(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    with ledger._database.reading() as session:
+    with ledger.database.reading() as session:
         found = [session.connection().exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS]
     assert found == list(PRAGMAS.values())
 

@@ -129,4 +129,4 @@ def test_a_ledger_that_lacks_a_column_says_what_to_do(ledger_url: str) -> None:
     damage = text("ALTER TABLE jobs DROP COLUMN review")
     Database(ledger_url).write(lambda session: session.connection().execute(damage))
     with pytest.raises(LedgerError, match=r"not as its own version says: .*review.*\. Put back a copy of it; "):
-        Ledger(ledger_url).jobs()
+        Ledger(ledger_url).jobs.all()

@@ -10,18 +10,18 @@ OWN = Overrides(parameters={"big": {"scale": 4, "words": ["é", None]}}, distinc
 
 def test_what_a_job_has_set_comes_back_and_goes_by_its_last_run(ledger: Ledger) -> None:
     assert start(ledger).overrides is None
-    assert start(ledger, overrides=OWN).overrides == OWN == ledger.job("job-1").overrides
+    assert start(ledger, overrides=OWN).overrides == OWN == ledger.jobs.get("job-1").overrides
     assert start(ledger, overrides=Overrides()).overrides == Overrides()
-    assert [job.overrides for job in ledger.jobs()] == [Overrides()]
+    assert [job.overrides for job in ledger.jobs.all()] == [Overrides()]
 
 
 def test_another_recipe_comes_with_its_own(ledger: Ledger) -> None:
     job = start(ledger, overrides=OWN)
     for overrides in (Overrides(parameters={"big": {"scale": 2}}), None):
-        job = ledger.change_recipe(
+        job = ledger.runs.change_recipe(
             job, recipe=RECIPE, overrides=overrides, revision="b", model_digests={}, variables={}, ways=[]
         )
-        assert job.overrides == overrides == ledger.job("job-1").overrides
+        assert job.overrides == overrides == ledger.jobs.get("job-1").overrides
 
 
 def test_of_two_the_later_counts() -> None:

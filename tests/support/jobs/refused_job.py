@@ -28,4 +28,4 @@ def refused_job(folder: Path, **changes: object) -> IconJob:
 
 
 def states(job: IconJob) -> dict[str, ItemState]:
-    return {record.item.name: record.state for record in job.ledger.items(JOB)}
+    return {record.item.name: record.state for record in job.ledger.items.find(JOB)}

@@ -45,7 +45,7 @@ class RegatedJob:
         with ShardRun(
             job=job,
             program=resolve_program(job.recipe),
-            items=self.ledger.items(JOB, states=[ItemState.PENDING]),
+            items=self.ledger.items.find(JOB, states=[ItemState.PENDING]),
             shard=0,
             store=self.store,
             ledger=self.ledger,
@@ -56,12 +56,12 @@ class RegatedJob:
                 counts = shard.run_step(chunk, step)
                 if counts.computed:
                     self.computed[step.id] = self.computed.get(step.id, 0) + counts.computed
-        assert not self.ledger.progress(JOB).pending
+        assert not self.ledger.items.progress(JOB).pending
         settle_repetitions(job, self.ledger, self.settings)
-        progress = self.ledger.progress(JOB)
-        self.ledger.set_job_status(JOB, JobStatus.DONE if progress.done == progress.total else JobStatus.INCOMPLETE)
-        finish_job(self.ledger.job(JOB), self.ledger, self.settings)
-        return build_summary(self.ledger, self.ledger.job(JOB), self.store, run=job.run)
+        progress = self.ledger.items.progress(JOB)
+        self.ledger.jobs.set_status(JOB, JobStatus.DONE if progress.done == progress.total else JobStatus.INCOMPLETE)
+        finish_job(self.ledger.jobs.get(JOB), self.ledger, self.settings)
+        return build_summary(self.ledger, self.ledger.jobs.get(JOB), self.store, run=job.run)
 
     def wanted(self, recipe: Document | None, *parameters: str) -> NewRecipe:
         if recipe is None:
@@ -84,7 +84,7 @@ class RegatedJob:
         )
 
     def review(self, item: str, fingerprint: str, verdict: ReviewVerdict) -> None:
-        self.ledger.add_reviews(JOB, [Review(item, fingerprint, verdict, None, None, datetime.now(UTC))])
+        self.ledger.reviews.add(JOB, [Review(item, fingerprint, verdict, None, None, datetime.now(UTC))])
 
     def reports(self) -> list[ItemReport]:
         return self.mill.reports()

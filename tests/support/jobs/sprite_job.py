@@ -70,7 +70,7 @@ def record_sprite_job(ledger: Ledger, store: ArtefactStore, *, total: int, name:
     """Tells the ledger of a first run that made `sprite_reports`, to its end."""
     job = sprite_job(store, name=name, total=total)
     reports = list(sprite_reports(job, store, total, size=16))
-    ledger.start_run(
+    ledger.runs.start(
         job_id=job.id,
         name=job.name,
         output=job.output,
@@ -81,13 +81,13 @@ def record_sprite_job(ledger: Ledger, store: ArtefactStore, *, total: int, name:
     )
     for step in job.recipe.steps:
         entries = [report.steps[step.id] for report in reports if step.id in report.steps]
-        ledger.record_step(job.id, 1, step.id, entries)
+        ledger.steps.record(job.id, 1, step.id, entries)
     last_step = job.recipe.steps[-1].id
-    ledger.record_step(job.id, 1, last_step, [], [_end(report) for report in reports])
-    ledger.record_model_load(job.id, 1, "starter/diffusion", "here", 1.5)
+    ledger.steps.record(job.id, 1, last_step, [], [_end(report) for report in reports])
+    ledger.runs.record_model_load(job.id, 1, "starter/diffusion", "here", 1.5)
     states = {report.record.state for report in reports}
-    ledger.set_job_status(job.id, JobStatus.DONE if states == {ItemState.DONE} else JobStatus.INCOMPLETE)
-    return ledger.job(job.id)
+    ledger.jobs.set_status(job.id, JobStatus.DONE if states == {ItemState.DONE} else JobStatus.INCOMPLETE)
+    return ledger.jobs.get(job.id)
 
 
 def _end(report: ItemReport) -> ItemResult:

@@ -66,15 +66,15 @@ class IconJob:
         computed: dict[str, int] = {}
         for _, step, counts in self.mill.run():
             computed[step] = computed.get(step, 0) + counts.computed
-        progress = self.ledger.progress(JOB)
+        progress = self.ledger.items.progress(JOB)
         assert not progress.pending
-        self.ledger.set_job_status(JOB, JobStatus.DONE if progress.done == progress.total else JobStatus.INCOMPLETE)
+        self.ledger.jobs.set_status(JOB, JobStatus.DONE if progress.done == progress.total else JobStatus.INCOMPLETE)
         finish_job(self.job, self.ledger, self.mill.settings)
         return {step: count for step, count in computed.items() if count}
 
     @property
     def job(self) -> JobRecord:
-        return self.ledger.job(JOB)
+        return self.ledger.jobs.get(JOB)
 
     def verify(self, *, running: bool = False) -> Verification:
         return verify_job(JOB, self.ledger, self.store, running=running, advance=lambda number: None)

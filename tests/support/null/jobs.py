@@ -63,6 +63,6 @@ def _artefact(fingerprint: str, visit: Visit, facts: Mapping[str, Any]) -> Artef
 
 
 def brightness_of(mill: Mill, visit: str, index: int = 0) -> Any:
-    artefact = mill.ledger.item_report("job", index).steps[visit].artefact
+    artefact = mill.ledger.items.report("job", index).steps[visit].artefact
     assert artefact is not None
     return artefact.facts["brightness"]
