@@ -32,17 +32,17 @@ from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
 
-MAX_FAILURES = 50  # rows in the report: Prefect keeps it whole in a row of its database, and the manifest has them all
+MAX_FAILURES = 50  # rows in the report, which Prefect stores in one database row; the manifest has them all
 _KEY = re.compile(r"[^a-z0-9]+")
 
 
 def artifact_key(kind: str, name: str) -> str:
-    """Prefect's keys are lower-case letters, digits and hyphens; names of jobs can be anything."""
+    """Return a key of lower-case letters, digits and hyphens, as Prefect requires, for a job of any name."""
     return f"{kind}-{_KEY.sub('-', name.casefold()).strip('-')}"[:200].rstrip("-")
 
 
 def progress_artifact(job: JobRecord, client: SyncPrefectClient) -> Callable[[float, str], object]:
-    """An artifact that shows how far the burst is. Returns what brings it up to date: share in per cent, text."""
+    """Create the artifact with the burst's progress. Returns a function that updates it: percentage, text."""
     artifact: Any = create_progress_artifact(
         progress=0.0, key=artifact_key("progress", job.name), description=f"{escape_markdown(job.name)}: starting"
     )
@@ -52,7 +52,7 @@ def progress_artifact(job: JobRecord, client: SyncPrefectClient) -> Callable[[fl
 
 
 def publish_report(job: JobRecord, summary: Summary, settings: Settings) -> None:
-    """The end of a run: counts, seconds, costs, failures with reasons, the contact sheet, and where everything is."""
+    """Publish the report of a run: counts, seconds, costs, failures with reasons, contact sheet and links."""
     store = open_store(job.output, settings)
     create_markdown_artifact(
         report_markdown(job, summary, store, settings),
@@ -62,7 +62,7 @@ def publish_report(job: JobRecord, summary: Summary, settings: Settings) -> None
 
 
 def report_markdown(job: JobRecord, summary: Summary, store: ArtefactStore, settings: Settings) -> str:
-    """The report as Markdown. Names and messages in it are shown as they are, whatever they hold."""
+    """Return the report as Markdown; names and messages are escaped."""
     parts = [f"# {escape_markdown(job.name)}: {_outcome(summary)}"]
     parts += [f"**{escape_markdown(error.message)}**" for error in summary.errors]
     parts.append(_places(job, store, settings))
@@ -147,7 +147,7 @@ def _failures(summary: Summary) -> str:
 
 
 def publish_branches(job: JobRecord, shard: int, counts: dict[str, StepCounts]) -> None:
-    """Which way the items of a shard went: one row a step."""
+    """Publish the outcomes of a shard's items: one row per step."""
     conditions = {step.id: step.when or "always" for step in job.recipe.leaves}
     rows = [
         {
@@ -165,7 +165,7 @@ def publish_branches(job: JobRecord, shard: int, counts: dict[str, StepCounts]) 
 
 
 def publish_plan(plan: Plan, settings: Settings) -> None:
-    """What a run would do."""
+    """Publish the report of a dry run."""
     document = plan_document(plan, settings)
     items = document["items"]
     names = ("computed", "reused", "skipped", "undecided")
@@ -188,17 +188,17 @@ def publish_plan(plan: Plan, settings: Settings) -> None:
 
 
 def publish_text(kind: str, name: str, text: str, description: str) -> None:
-    """Text as a terminal would show it."""
+    """Publish preformatted text."""
     fenced = "\n".join("    " + line for line in text.splitlines())
     create_markdown_artifact(f"{fenced}\n", key=artifact_key(kind, name), description=description)
 
 
-MAX_WAITING = 50  # rows: Prefect keeps an artifact whole in a row of its database, and the review page has them all
+MAX_WAITING = 50  # rows; the review page has them all
 MAX_REASON = 200  # characters
 
 
 def publish_waiting(job: JobRecord, ledger: Ledger, settings: Settings) -> int:
-    """Publishes the list, also where it has become empty. Returns how many items wait."""
+    """Publish the list of items that wait for a decision, even if it is empty. Returns their number."""
     waiting = ledger.reviews.count_waiting(job.id)
     store = open_store(job.output, settings)
     create_markdown_artifact(
@@ -214,7 +214,7 @@ def publish_waiting(job: JobRecord, ledger: Ledger, settings: Settings) -> int:
 def waiting_markdown(
     job: JobRecord, waiting: int, some: list[RefusedItem], store: ArtefactStore, settings: Settings
 ) -> str:
-    """A table of `some` of the items that wait, and how to decide."""
+    """Return a table of `some` of the waiting items and how to decide."""
     name = escape_markdown(job.name)
     if not waiting:
         return f"# {name}: nothing waits for a decision\n"

@@ -1,4 +1,4 @@
-"""A burst: the parent flow run of a job. Submits its shards, watches them, and brings the job to its end."""
+"""A burst: the parent flow run of a job. It submits the shards, watches them and finishes the job."""
 
 from collections.abc import Callable
 from contextlib import chdir
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import State, get_run_logger
+from prefect import Flow, State, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
@@ -40,7 +40,7 @@ PROGRESS_SECONDS = 5.0  # an artifact update costs the server some 12 ms
 
 
 class BurstForm(BaseModel):
-    """A job that begins or one that goes on."""
+    """A job file, or the id of a job that has begun."""
 
     job: str = Field(default="", title="Job file", description="A path, an s3:// or an https:// URI.")
     job_id: str = Field(default="", title="Or a job that has begun", description="Its id; `pixelmill status` lists it.")
@@ -51,22 +51,35 @@ def _run_name() -> str:
     return f"burst {parameters.get('job_id') or stem_of(str(parameters.get('job')))}"
 
 
-@form_flow(
+_burst_flow = form_flow(
     BurstForm,
     name="burst",
     run_name=_run_name,
     description="Makes the images of a job file, or goes on with a job that has begun.",
 )
+
+
+@_burst_flow
 def burst(form: BurstForm) -> State[Any]:
-    """Ends Completed, also with failed items; Failed if it was refused or stopped early; Cancelled."""
+    """Return Completed, also with failed items; Failed if the job was refused or stopped early; or Cancelled."""
     return with_burst(partial(_run, form.job.strip(), form.job_id.strip()))
 
 
-def with_burst(begin: Callable[[Ledger, Settings], Summary | State[Any]]) -> State[Any]:
-    """The end of a flow run in which `begin` runs a job; its summary, or a state where there was nothing to run.
+def burst_of(job: JobRecord, held: HeldLease) -> Flow[..., State[Any]]:
+    """Return `burst` for a job that has begun and whose lease this process holds, to be called in this process."""
 
-    A job that is to wait for people's decisions suspends the flow run instead. Started again, that goes on with what
-    they have accepted, and `begin` is not called.
+    @_burst_flow
+    def burst_here(_: BurstForm) -> State[Any]:
+        return with_burst(lambda ledger, settings: run_burst(job, ledger, settings, held))
+
+    return burst_here
+
+
+def with_burst(begin: Callable[[Ledger, Settings], Summary | State[Any]]) -> State[Any]:
+    """Return the final state of a flow run in which `begin` runs a job.
+
+    `begin` returns the job's summary, or a state if there was nothing to run. If the job waits for people's decisions,
+    the flow run is suspended instead. When it is resumed, it continues with the accepted images; `begin` is not called.
     """
     return with_ledger(partial(_begin_or_go_on, begin))
 
@@ -88,7 +101,7 @@ def _begin_or_go_on(
 def _after_review(known: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
     with job_lease(known.id, ledger, log=get_run_logger().info) as held:
         job = ledger.jobs.get(known.id)
-        if job.status in (JobStatus.CANCELLED, JobStatus.FAILED):  # somebody else has run it meanwhile, to that end
+        if job.status in (JobStatus.CANCELLED, JobStatus.FAILED):  # another burst has run it meanwhile
             return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
         if job.status is not JobStatus.RUNNING:
             job = continue_job(job, ledger, settings)
@@ -98,10 +111,10 @@ def _after_review(known: JobRecord, ledger: Ledger, settings: Settings) -> Summa
 def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
     if bool(job) == bool(job_id):
         raise InvalidInput([Problem("job", "give either a job file, or the id of a job that has begun")])
-    return _go_on(job_id, ledger, settings) if job_id else _begin(job, ledger, settings)
+    return _continue(job_id, ledger, settings) if job_id else _begin(job, ledger, settings)
 
 
-def _go_on(wanted: str, ledger: Ledger, settings: Settings) -> Summary:
+def _continue(wanted: str, ledger: Ledger, settings: Settings) -> Summary:
     job_id = job_named(wanted, ledger, field="job_id").id
     with job_lease(job_id, ledger, log=get_run_logger().info) as held:
         return run_burst(ledger.jobs.get(job_id), ledger, settings, held)
@@ -118,11 +131,10 @@ def _begin(path: str, ledger: Ledger, settings: Settings) -> Summary:
 
 
 def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease) -> Summary:
-    """Runs the job's pending items on the work pool until none is left, finishes the job, and tells who wants to know.
+    """Run the job's pending items on the work pool, finish the job, publish its report and send the webhook.
 
-    A shard that ends before its items do is submitted again, as long as its attempts bring the job on. Whatever ends
-    the burst early (a refusal by the store, too many failures, cancelling, an error), the ledger says why, and its
-    shards stop.
+    A shard that ends before its items is resubmitted while its attempts make progress. If the burst ends early (the
+    store refuses, too many items fail, the job is cancelled, an error), the ledger records why and the shards stop.
     """
     with shared_fields(job=job.id), get_client(sync_client=True) as client:
         _introduce(job, client)
@@ -130,17 +142,17 @@ def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLeas
     ended = ledger.jobs.get(job.id)
     summary = _finish(ended, ending, ledger, settings)
     publish_report(ended, summary, settings)
-    if summary.review is not None or ledger.reviews.all(job.id):  # where all is decided, it says so
+    if summary.review is not None or ledger.reviews.all(job.id):
         publish_waiting(ended, ledger, settings)
     try:
         send_webhook(event_of(ended, summary, settings), f"{job.id}-{job.run}", settings)
     except WebhookError as error:
-        get_run_logger().warning("nobody took the webhook's message: %s", error)
+        get_run_logger().warning("webhook not delivered: %s", error)
     return summary
 
 
 def _introduce(job: JobRecord, client: SyncPrefectClient) -> None:
-    """Has the flow run say what it is, now that that is known."""
+    """Name and tag the flow run after its job, and end the flow run that it replaces."""
     if not flow_run.id:
         return
     own = UUID(str(flow_run.id))
@@ -163,7 +175,7 @@ def _finish(job: JobRecord, ending: Ending, ledger: Ledger, settings: Settings) 
     try:
         return finish_job(job, ledger, settings)
     except StoreError as failure:
-        # Most likely what ended the burst: that, and not this, is what a person should read.
+        # Most likely the same failure ended the burst: that error is the one to report.
         logger.warning("no manifest and no gallery could be written: %s", failure)
         return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
 
@@ -171,7 +183,7 @@ def _finish(job: JobRecord, ending: Ending, ledger: Ledger, settings: Settings) 
 def _run_and_settle(
     job: JobRecord, watch: ShardWatch, report: ProgressReport, held: HeldLease, ledger: Ledger, settings: Settings
 ) -> Ending:
-    """Runs what is pending, then looks at all images of the job together, if its recipe wants that."""
+    """Run the pending items, then apply the recipe's `distinct` to all images of the job."""
     ending = watch.run_to_end(every=PROGRESS_SECONDS, report=report, held=held)
     if ending.error is None and job.recipe.distinction is not None:
         repeated = settle_repetitions(job, ledger, settings)
@@ -183,7 +195,7 @@ def _run_and_settle(
 def _run_shards(
     job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease, client: SyncPrefectClient
 ) -> Ending:
-    """Leaves no shard at work, and how the job ended in the ledger, whatever happens."""
+    """Run the shards to their end. In every case no shard is left running and the ledger has the job's end."""
     ending = Ending(JobStatus.FAILED, f"the burst was interrupted: `pixelmill resume {job.id}` goes on with it")
     burst_run = UUID(str(flow_run.id)) if flow_run.id else None
     logger = get_run_logger()
@@ -193,13 +205,13 @@ def _run_shards(
         report = progress_artifact(job, client)
         ending = _run_and_settle(job, watch, report, held, ledger, settings)
         while ending.status is JobStatus.INCOMPLETE and ledger.reviews.release_accepted(job.id):
-            logger.info("%s: goes on with what people have accepted meanwhile", job.name)
+            logger.info("%s: continues with images accepted meanwhile", job.name)
             ending = _run_and_settle(job, watch, report, held, ledger, settings)
     except Exception as failure:
         ending = Ending(JobStatus.FAILED, str(failure) or type(failure).__name__)
         raise
     except BaseException as failure:
-        # Ctrl-C, or Prefect's worker that stops this process because somebody cancelled its flow run.
+        # Ctrl-C, or Prefect's worker stopping this process because its flow run was cancelled.
         if isinstance(failure, KeyboardInterrupt) or (burst_run and is_cancelled(client, burst_run)):
             word = "interrupted" if isinstance(failure, KeyboardInterrupt) else "cancelled in Prefect"
             ending = Ending(JobStatus.CANCELLED, word)

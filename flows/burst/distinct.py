@@ -1,7 +1,7 @@
-"""The end of a job whose images have to be distinct: quarantines or warns of those that repeat an earlier one.
+"""The recipe's `distinct` at the end of a job: quarantine images that repeat an earlier one, or warn of them.
 
-Done once all items have ended, over all of them in the job's order, so that neither the order in which workers
-finished nor the number of runs decides which of two twins is kept.
+It runs once all items have ended, in the job's order, so that neither the order in which workers finished nor the
+number of runs decides which of two similar images is kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,21 +21,20 @@ from storage.objects.open_store import open_store
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """An item that came to the recipe's end, whether it is kept or was found to repeat another."""
+    """An item at the recipe's end, kept or quarantined as a repetition."""
 
     record: ItemRecord
     finals: Mapping[str, str]  # visit id -> key
     images: Mapping[str, ArtefactRecord]  # key of the final -> its artefact
-    likeness: str | None  # of the last of them, which is the one that is compared
-    fingerprint: str | None  # likewise
+    likeness: str | None  # of the last image, which is the one that is compared
+    fingerprint: str | None  # of the same image
 
 
 def settle_repetitions(job: JobRecord, ledger: Ledger, settings: Settings) -> int:
-    """Applies the recipe's `distinct` to the items that have ended. Returns how many of them repeat another.
+    """Apply the recipe's `distinct` to the items that have ended. Returns the number of repetitions.
 
-    An image that a person has accepted is kept whatever it looks like. A second call changes nothing, and one that was
-    interrupted is completed by the next. An item that was found to repeat one which has failed since gets its final
-    images back. Raises StoreError and the ledger's errors.
+    Accepted images are always kept. A second call changes nothing; it completes one that was interrupted. An item that
+    repeated one which has failed since gets its final images back. Raises StoreError and the ledger's errors.
     """
     rule = job.recipe.distinction
     if rule is None:
@@ -66,7 +65,7 @@ def settle_repetitions(job: JobRecord, ledger: Ledger, settings: Settings) -> in
 
 
 def _ended(job: JobRecord, program: Program, report: ItemReport) -> _Ended | None:
-    """None: the item failed, waits, or was quarantined for something else."""
+    """Return the item, or None if it failed, is pending, or was quarantined for another reason."""
     record, finals = report.record, report.record.finals
     if record.state is ItemState.QUARANTINED and record.error_step == DISTINCT:
         finals = expected_finals(job, report, program)
@@ -96,7 +95,7 @@ def _warned(ended: Sequence[_Ended], found: Mapping[int, Repetition]) -> Iterato
 
 
 def _sorted_out(ended: Sequence[_Ended], found: Mapping[int, Repetition], store: ArtefactStore) -> Iterator[ItemResult]:
-    """The store goes first: a row that says done has its images, and what is interrupted here is made good later."""
+    """Publish or delete finals, then yield the new results: the ledger never has a done item without its finals."""
     for one in ended:
         record = one.record
         repetition = found.get(record.item.index)

@@ -28,9 +28,9 @@ F = TypeVar("F", bound=BaseModel)
 def form_flow(
     form: type[F], *, name: str, run_name: Callable[[], str] | str, description: str
 ) -> Callable[[Callable[[F], State[Any]]], Flow[..., State[Any]]]:
-    """Makes a flow of a function of one form. The flow's parameters are the form's fields, in order.
+    """Turn a function of one form into a flow whose parameters are the form's fields, in order.
 
-    Prefect reads titles, descriptions, bounds and defaults off the signature, wherever the flow is deployed from.
+    The form is a flat pydantic model. Prefect reads its titles, descriptions, bounds and defaults off the signature.
     """
 
     def decorate(function: Callable[[F], State[Any]]) -> Flow[..., State[Any]]:
@@ -54,7 +54,7 @@ def form_flow(
 def _signature(form: type[BaseModel]) -> inspect.Signature:
     parameters = []
     for name, field in form.model_fields.items():
-        # Prefect overwrites a field's own title and description, but merges what else its schema says.
+        # Prefect overwrites a field's own title and description, but merges the rest of its schema.
         words = {"title": field.title or name, "description": field.description or ""}
         annotation = Annotated[field.annotation, *field.metadata, Field(json_schema_extra=words)]  # type: ignore[name-defined]
         parameters.append(
@@ -75,11 +75,11 @@ MOST_DEATHS = 5  # of the processes of one flow run: an automation starts it aga
 
 
 def with_ledger(work: Callable[[Ledger, Settings], State[Any]]) -> State[Any]:
-    """What `work` returns; what a person has to mend becomes a failed state whose message says it."""
+    """Return the state that `work` returns, or a failed state with a message instead of a traceback."""
     if (deaths := _deaths()) >= MOST_DEATHS:
         return Failed(
-            message=f"Its process has died {deaths} times in a row: the log of the bursts' worker says how. Mend what "
-            "ends it (memory?), then retry this flow run. What was recorded is not done again."
+            message=f"Its process has died {deaths} times in a row; the log of the bursts' worker has the reason. "
+            "Correct it (memory?), then retry this flow run. Recorded results are kept."
         )
     try:
         settings = load_settings()
@@ -95,7 +95,7 @@ def with_ledger(work: Callable[[Ledger, Settings], State[Any]]) -> State[Any]:
 
 
 def state_of(summary: Summary) -> State[Any]:
-    """The end of a job as Prefect shows it; its data is the summary."""
+    """Return the final state of a job's flow run; its data is the summary."""
     kind = {JobStatus.CANCELLED: Cancelled, JobStatus.FAILED: Failed}.get(JobStatus(summary.status), Completed)
     items = summary.items
     message = f"{items.done:,} of {items.total:,} images"
@@ -116,7 +116,7 @@ def _refused(refusal: InvalidInput) -> State[Any]:
 
 
 def _deaths() -> int:
-    """How many processes of this flow run have died since it last reached an end of its own."""
+    """Return how many processes of this flow run have died since it last ended in order."""
     if flow_run.run_count < 2:
         return 0
     with get_client(sync_client=True) as client:
@@ -125,6 +125,6 @@ def _deaths() -> int:
     for state in sorted(states, key=lambda state: state.timestamp, reverse=True):
         if state.is_crashed():
             deaths += 1
-        elif state.is_final() or state.is_paused():  # one that waited for people has come to its end before
+        elif state.is_final() or state.is_paused():  # a burst that waited for decisions has ended in order
             break
     return deaths

@@ -14,11 +14,11 @@ from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState, JobRecord, JobStatus, Review, ReviewVerdict, Wait
 
-Wanted = Mapping[str, str | None]  # item -> fingerprint of the image that the person saw; None: the one that it has now
+Wanted = Mapping[str, str | None]  # item -> fingerprint of the image that the person saw, or None for the present one
 
 
 class ReviewOutcome(NamedTuple):
-    """What was recorded, and how many items of the job wait still."""
+    """Names of the items with a new decision, and the number of items that still wait."""
 
     items: tuple[str, ...]
     waiting: int
@@ -33,10 +33,10 @@ def decide(
     reviewer: str | None,
     ledger: Ledger,
 ) -> ReviewOutcome:
-    """Records the verdict about the images of these items; None: of all that wait.
+    """Record the verdict about the images of these items, or of all that wait if `wanted` is None.
 
-    A decision can be changed as long as the item is quarantined. Raises InvalidInput with every mistake, and then
-    nothing is recorded.
+    A decision can be changed while the item is quarantined. Raises InvalidInput with every mistake, and then nothing is
+    recorded.
     """
     refused = ledger.reviews.refused_images(job_id)
     if wanted is None:
@@ -79,12 +79,12 @@ def _problems(
 
 logger = logging.getLogger(__name__)
 
-# Prefect fails a flow run that nobody resumed. Before that, whoever looks after the jobs ends the wait in order.
+# Prefect fails a flow run that is never resumed; before that, the supervisor of bursts ends the wait in order.
 GRACE = timedelta(days=1)
 
 
 def login_name() -> str:
-    """Who runs this process."""
+    """Return the login name of the user of this process."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
@@ -92,10 +92,10 @@ def login_name() -> str:
 
 
 def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> None:
-    """Suspends the flow run of this process if its job wants to wait and items do: raises Prefect's Pause then.
+    """Suspend the flow run of this process, by Prefect's Pause, if its job has `review: wait` and items wait.
 
-    Returns where the burst has to end instead: nothing waits, it runs on no worker that could take it up again, or
-    another burst of the job waits already.
+    Returns if the burst has to end instead: nothing waits, no worker could resume it, or another burst of the job waits
+    already. A suspended burst has no process; the ledger records the wait, and the job is incomplete meanwhile.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import State
@@ -113,7 +113,7 @@ def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> No
         return
     verdicts = [verdict for _, verdict in ledger.reviews.refused_images(job.id).values()]
     waiting = verdicts.count(None)
-    if not waiting and ReviewVerdict.ACCEPTED not in verdicts:  # one that was accepted in the last moment has to go on
+    if not waiting and ReviewVerdict.ACCEPTED not in verdicts:  # an image accepted just now has to go on
         return
     now = datetime.now(UTC)
     wait = Wait(str(run.id), job.id, now, now + timedelta(seconds=settings.review_timeout))
@@ -134,7 +134,7 @@ def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> No
         if state is None or not state.is_paused():
             ledger.reviews.drop_wait(wait.flow_run_id)
             return
-        if is_over(wait, ledger):  # decided while the flow run was not suspended yet: nobody else resumes it
+        if is_over(wait, ledger):  # decided before the flow run was suspended: only this process can resume it
             client.resume_flow_run(run.id)
     raise Pause(state=state)
 
@@ -145,21 +145,21 @@ def _may_wait(job: JobRecord, flow_run_id: str, ledger: Ledger) -> bool:
 
 
 def is_over(wait: Wait, ledger: Ledger) -> bool:
-    """Whether the burst can go on: all is decided or its time is up, and nobody else runs the job."""
+    """Return whether the burst can go on: all is decided or its time is up, and no other burst runs the job."""
     if ledger.jobs.run_and_status(wait.job_id)[1] is JobStatus.RUNNING:
         return False
     return has_expired(wait) or not ledger.reviews.count_waiting(wait.job_id)
 
 
 def has_expired(wait: Wait) -> bool:
-    """Whether the burst is to end with whatever has been decided."""
+    """Return whether the burst has to end with the decisions made so far."""
     return datetime.now(UTC) >= wait.until
 
 
 def wake(wait: Wait, ledger: Ledger) -> bool:
-    """Has Prefect start the flow run again. A wait whose flow run is over for good is dropped; False then.
+    """Resume the flow run. If it has ended for good, drop the wait and return False.
 
-    Needs an API that is configured. Raises what Prefect's client raises.
+    Needs a configured API. Raises the errors of Prefect's client.
     """
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
@@ -175,14 +175,14 @@ def wake(wait: Wait, ledger: Ledger) -> bool:
             return False
         if run.state.is_paused():
             client.resume_flow_run(run.id)
-            logger.info("%s: nothing waits any more: %s goes on", wait.job_id, run.name)
+            logger.info("%s: all is decided: %s goes on", wait.job_id, run.name)
         return True
 
 
 def wake_due(ledger: Ledger, awaken: Callable[[Wait, Ledger], bool] = wake) -> list[str]:
-    """Wakes every burst whose wait is over, one a job at a time. Returns the ids of their jobs.
+    """Resume every burst whose wait is over, one per job at a time. Returns the ids of their jobs.
 
-    Any number of processes may do so at once. Raises the ledger's errors and those of `awaken`.
+    Safe in any number of processes at once. Raises the ledger's errors and those of `awaken`.
     """
     first: dict[str, Wait] = {}
     for wait in ledger.reviews.waits():
@@ -191,7 +191,7 @@ def wake_due(ledger: Ledger, awaken: Callable[[Wait, Ledger], bool] = wake) -> l
 
 
 def drop_ended(ledger: Ledger) -> None:
-    """Drops the waits of flow runs that are over: somebody has cancelled or deleted them. Needs an API, as `wake`."""
+    """Drop the waits of flow runs that were cancelled or deleted. Needs a configured API."""
     from prefect.client.orchestration import get_client
 
     from flows.prefect_api.shard_runs import has_ended, read_runs
@@ -207,10 +207,10 @@ def drop_ended(ledger: Ledger) -> None:
 
 
 def nudge(job_id: str, ledger: Ledger) -> bool | None:
-    """Wakes a burst that waited for the job's decisions, if these were the last. Whether one goes on now.
+    """Resume the burst that waits for the job's decisions, if all are made. Returns whether one goes on now.
 
-    None: one could, but nobody can be asked from here; whoever looks after the jobs (`pixelmill serve --revive`, as
-    `pixelmill up` does) wakes it within seconds.
+    Returns None if one could go on, but no API is configured here or it fails: `pixelmill up` or
+    `pixelmill serve --revive` then resumes it within seconds.
     """
     from flows.prefect_api.server import configured_api_url
 
@@ -222,12 +222,12 @@ def nudge(job_id: str, ledger: Ledger) -> bool | None:
     try:
         return wake(over[0], ledger)
     except Exception as error:
-        logger.warning("cannot wake the burst of %s: %s", job_id, error)
+        logger.warning("cannot resume the burst of %s: %s", job_id, error)
         return None
 
 
 def stop_waiting(job_id: str, ledger: Ledger) -> bool:
-    """Has the job's waiting burst end without further decisions, with its items quarantined. Whether one waits."""
+    """End the wait of the job's burst; its items stay quarantined. Returns whether a burst waits."""
     if not ledger.reviews.waits(job_id):
         return False
     ledger.reviews.shorten_waits(job_id, datetime.now(UTC))

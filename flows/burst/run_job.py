@@ -11,89 +11,69 @@ from flows.pages.finish import finish_job
 from flows.prefect_api.workers import fleet
 from flows.report.report import Summary, build_summary
 from storage.ledger.job_lease import JobTakenOver, job_lease
+from storage.ledger.lease import HeldLease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState, JobRecord, JobStatus
 from storage.objects.open_store import open_store
 
-Watch = Callable[[JobRecord], None]  # told once which job runs, so that it can show progress
+OnStart = Callable[[JobRecord], None]  # called once with the job that runs, as to show its progress
 
 
 class NotFinished(PixelmillError):
-    """All items have ended, but what speaks of the whole job could not be written; the message says why."""
+    """All items have ended, but the job's manifest, gallery or report could not be written."""
 
 
-def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, log: Log, watch: Watch) -> Summary:
-    """Makes what the job file asks for and is not there yet; items that failed before are tried again.
+def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, log: Log, on_start: OnStart) -> Summary:
+    """Make the missing images of a job file; items that failed before are tried again.
 
     Raises InvalidInput before anything is written.
     """
     request = read_plan_request(path, settings)
-    with job_lease(job_identity(request, settings), ledger, log=log):
+    with job_lease(job_identity(request, settings), ledger, log=log) as held:
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items
         ledger.items.reset(job.id, states=[ItemState.FAILED])
-        return run_pending(job, ledger, settings, log, watch)
+        return run_pending(job, held, ledger, settings, log, on_start)
 
 
-def resume_job(identifier: str, ledger: Ledger, settings: Settings, *, log: Log, watch: Watch) -> Summary:
-    """Goes on with the items that have not reached their end, and with those that people have accepted."""
-    return _continue(identifier, None, ledger, settings, log, watch)
+def resume_job(identifier: str, ledger: Ledger, settings: Settings, *, log: Log, on_start: OnStart) -> Summary:
+    """Run the items that have not reached their end, and those with accepted images."""
+    return _continue(identifier, None, ledger, settings, log, on_start)
 
 
 def retry_job(
-    identifier: str, which: Retried, ledger: Ledger, settings: Settings, *, log: Log, watch: Watch
+    identifier: str, which: Retried, ledger: Ledger, settings: Settings, *, log: Log, on_start: OnStart
 ) -> Summary:
-    """Tries these items again, and whatever is pending."""
-    return _continue(identifier, which, ledger, settings, log, watch)
+    """Run these items again, and all that are pending."""
+    return _continue(identifier, which, ledger, settings, log, on_start)
 
 
 def _continue(
-    identifier: str, which: Retried | None, ledger: Ledger, settings: Settings, log: Log, watch: Watch
+    identifier: str, which: Retried | None, ledger: Ledger, settings: Settings, log: Log, on_start: OnStart
 ) -> Summary:
     known = ledger.jobs.get(identifier)
-    with job_lease(known.id, ledger, log=log):
+    with job_lease(known.id, ledger, log=log) as held:
         job = continue_job(known, ledger, settings)
         if which is not None:
             retry_items(job.id, which, ledger)
-        return run_pending(job, ledger, settings, log, watch)
+        return run_pending(job, held, ledger, settings, log, on_start)
 
 
-def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, log: Log, watch: Watch) -> Summary:
-    """Brings a job that has begun a run to its end; without pending items it takes neither server nor worker."""
-    progress = ledger.items.progress(job.id)
-    if not progress.pending:
-        settle_repetitions(job, ledger, settings)  # the burst before may have died just then
-        progress = ledger.items.progress(job.id)
-        status = JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE
-        ledger.jobs.set_status(job.id, status)
-        return finish_job(ledger.jobs.get(job.id), ledger, settings)
+def run_pending(
+    job: JobRecord, held: HeldLease, ledger: Ledger, settings: Settings, log: Log, on_start: OnStart
+) -> Summary:
+    """Run a job that has begun to its end; without pending items neither a server nor a worker is started."""
+    if not ledger.items.progress(job.id).pending:
+        return _settle(job, ledger, settings)
     try:
         with fleet(settings, log):
-            watch(job)
-            from prefect.exceptions import CancelledRun, FailedRun
-
-            from flows.burst.burst import burst
-            from flows.burst.form_flow import TAKEN_OVER
-
-            state = burst(job_id=job.id, return_state=True)
-            if state.name == TAKEN_OVER:
-                raise JobTakenOver(state.message)
-            failure = state.result(raise_on_failure=False)
-            if failure is None and state.is_failed():  # by its message alone
-                failure = FailedRun(state.message)
-        status = ledger.jobs.get(job.id).status
-        if isinstance(failure, FailedRun) and status in (JobStatus.DONE, JobStatus.INCOMPLETE):
-            raise NotFinished(
-                f"all items have ended, but the job could not be finished: {failure} "
-                f"`pixelmill resume {job.id}` writes its manifest, gallery and report"
-            )
-        unsaid = status is JobStatus.RUNNING
-        if isinstance(failure, BaseException) and (unsaid or not isinstance(failure, FailedRun | CancelledRun)):
-            raise failure  # not how the job ended, but what kept the burst from saying so
+            on_start(job)
+            failure = _run_burst(job, held)
+        _check_end(ledger.jobs.get(job.id), failure)
     except JobTakenOver:
         raise
     except BaseException as failure:
-        # The burst says what ended it; this is for what went wrong around it, before or after.
+        # The burst records its own end; this is for failures around it, before or after.
         if ledger.jobs.get(job.id).status is JobStatus.RUNNING:
             ledger.jobs.set_status(job.id, *_end_by(failure))
         raise
@@ -101,8 +81,45 @@ def run_pending(job: JobRecord, ledger: Ledger, settings: Settings, log: Log, wa
     return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)
 
 
+def _settle(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
+    """Finish a job whose items have all ended; an earlier burst may have died before it did."""
+    settle_repetitions(job, ledger, settings)
+    progress = ledger.items.progress(job.id)
+    status = JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE
+    ledger.jobs.set_status(job.id, status)
+    return finish_job(ledger.jobs.get(job.id), ledger, settings)
+
+
+def _run_burst(job: JobRecord, held: HeldLease) -> object:
+    """Run the burst as a flow run of this process. Returns its failure, or anything else if it did not fail."""
+    from prefect.exceptions import FailedRun
+
+    from flows.burst.burst import burst_of
+    from flows.burst.form_flow import TAKEN_OVER
+
+    state = burst_of(job, held)(job_id=job.id, return_state=True)
+    if state.name == TAKEN_OVER:
+        raise JobTakenOver(state.message)
+    result: object = state.result(raise_on_failure=False)
+    return FailedRun(state.message) if result is None and state.is_failed() else result
+
+
+def _check_end(job: JobRecord, failure: object) -> None:
+    """Raise unless the failure of the burst is the end that the ledger has recorded for the job."""
+    from prefect.exceptions import CancelledRun, FailedRun
+
+    if isinstance(failure, FailedRun) and job.status in (JobStatus.DONE, JobStatus.INCOMPLETE):
+        raise NotFinished(
+            f"all items have ended, but the job could not be finished: {failure} "
+            f"`pixelmill resume {job.id}` writes its manifest, gallery and report"
+        )
+    is_recorded = job.status is not JobStatus.RUNNING and isinstance(failure, FailedRun | CancelledRun)
+    if isinstance(failure, BaseException) and not is_recorded:
+        raise failure
+
+
 def _end_by(failure: BaseException) -> tuple[JobStatus, str]:
-    """How a job ended that this stopped, and why."""
+    """Return the status and the reason of a job that this exception ended."""
     if isinstance(failure, KeyboardInterrupt):
         return JobStatus.CANCELLED, "interrupted"
     return JobStatus.FAILED, str(failure) or type(failure).__name__

@@ -1,4 +1,4 @@
-"""A shard: the flow run in which a warm worker takes a few hundred items through the recipe."""
+"""A shard: the flow run in which a warm worker runs a few hundred items through the recipe."""
 
 from collections import Counter
 from typing import Any
@@ -24,21 +24,20 @@ from storage.objects.open_store import open_store
 
 
 class OtherLedger(PixelmillError):
-    """The worker does not look where the burst writes; the message says what to set."""
+    """The worker uses another ledger than the burst; the message names the setting."""
 
 
 class RecipeNotKnown(PixelmillError):
-    """What the job's recipe names is not installed where the worker is; the message says what to do."""
+    """The worker lacks a step, gate or engine of the job's recipe; the message names the remedy."""
 
 
 @flow(name="shard", persist_result=False, validate_parameters=True)
 def shard(job_id: str, shard: int, run: int) -> dict[str, int] | State[Any]:
-    """Takes the shard's pending items through the recipe; items already done are left alone.
+    """Run the shard's pending items through the recipe. Returns the number of items in each state.
 
-    Returns how many items it left in each state. One bad item never fails the shard. A store that refuses for good
-    fails it, and the ledger then says why; anything else that raises is the burst's to try again. A shard left over
-    from an earlier run of the job does nothing, one whose job is cancelled stops within seconds, and of two flow runs
-    of the same shard the second waits until the first is gone.
+    A failing item never fails the shard. A permanent refusal by the store does, and the ledger records it; any other
+    error is left to the burst to retry. A shard of an earlier run of the job does nothing, the shard of a cancelled job
+    stops within seconds, and the second of two flow runs of a shard waits until the first is gone.
     """
     settings = load_settings()
     logger = get_run_logger()
@@ -90,8 +89,8 @@ def _program_of(job: JobRecord) -> Program:
     except InvalidInput as refusal:
         raise RecipeNotKnown(
             f"this worker cannot run the recipe that {job.id} was begun with: {refusal}. Start it with what is missing "
-            f"(PIXELMILL_CATALOGUE_PATH), then `pixelmill resume {job.id}`; or mend the recipe and `pixelmill run` the "
-            "job file"
+            f"(PIXELMILL_CATALOGUE_PATH), then `pixelmill resume {job.id}`; or correct the recipe and `pixelmill run` "
+            "the job file"
         ) from None
 
 
@@ -126,7 +125,7 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> N
                 try:
                     counts = shard_run.run_step(chunk, step)  # noqa: B023 - called at once, before the loop moves on
                 except ShardHalted as halt:
-                    return str(halt)  # raised by the flow: no task has failed
+                    return str(halt)  # the flow raises it: no task has failed
                 branches[step.id] = branches.get(step.id, StepCounts()) + counts  # noqa: B023
                 get_run_logger().info(
                     "%d computed, %d reused, %d skipped, %d failed in %.1f s",

@@ -1,4 +1,4 @@
-"""Watch the shards of a burst: submit, notice the lost ones, submit again, and say how far the job is."""
+"""Watch the shards of a burst: submit them, resubmit lost ones, and report the job's progress."""
 
 import time
 from collections.abc import Callable
@@ -34,17 +34,17 @@ from storage.ledger.records import JobRecord, JobStatus, Lease, Progress, ShardR
 POLL_SECONDS = 0.25
 MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon
 POLL_SHARE = 0.02  # of the time, at most, goes into counting what is left: a million items take a while
-PREFECT_SECONDS = 2.0  # between questions to the API: each costs its server 7 ms, and what goes well the ledger tells
+PREFECT_SECONDS = 2.0  # between requests to the API, of 7 ms of its server each; the ledger has all but failures
 IDLE_WARNING_SECONDS = 20.0
 OUTAGE_SECONDS = 900.0  # a Prefect API that is away for longer ends the burst; shards at work go on without it
-STOP_SECONDS = 3.0  # for shards to end in order once the job's status tells them to
+STOP_SECONDS = 3.0  # for shards to end in order after a change of the job's status
 KILL_SECONDS = 8.0  # for workers to stop those that did not
 
 ProgressReport = Callable[[float, str], object]
 
 
 class Ending(NamedTuple):
-    """How a burst ends, and why, unless all is done."""
+    """Status of a job at the end of its burst, and the reason unless all is done."""
 
     status: JobStatus
     error: str | None = None
@@ -57,7 +57,7 @@ class _Attempts(NamedTuple):
 
 
 class ShardWatch:
-    """The open shards of one burst. Prefect says which flow runs live; the ledger alone says what is done."""
+    """The open shards of one burst. Prefect's states decide which flow runs live, the ledger alone what is done."""
 
     def __init__(
         self,
@@ -69,9 +69,9 @@ class ShardWatch:
         client: SyncPrefectClient,
         burst_run: UUID | None = None,
     ) -> None:
-        """`burst_run`: the flow run of the burst itself, which somebody may cancel."""
+        """Watch the job's shards; cancelling `burst_run`, the burst's own flow run, ends the watch."""
         self._job, self._ledger, self._settings, self._logger = job, ledger, settings, logger
-        self._client = client  # one for all looks: to make one costs as much CPU as ten requests
+        self._client = client  # one for all requests: making one costs as much CPU as ten requests
         self._burst_run = burst_run
         self._before = ledger.items.progress(job.id)
         self._queue = queue_of(self._before.pending, settings)
@@ -79,14 +79,14 @@ class ShardWatch:
         self._open: dict[int, UUID] = {}  # shard -> its flow run
         self._attempts: dict[int, _Attempts] = {}
         self._given_up: dict[int, str] = {}
-        self._signs: dict[int, tuple[Lease | None, float]] = {}  # shard -> its lease as last seen, and since when
+        self._leases: dict[int, tuple[Lease | None, float]] = {}  # shard -> its lease as last seen, and since when
         self._outage_since: float | None = None
         self._asked_at = 0.0
         self._submitted_at = time.monotonic()
         self._warned = False
 
     def run_to_end(self, *, every: float, report: ProgressReport, held: HeldLease) -> Ending:
-        """Returns once no shard is open, or when the job must end before. Raises JobTakenOver if it is another's."""
+        """Return once no shard is open or the job must end early. Raises JobTakenOver if another burst has the job."""
         for record in self._ledger.runs.shards(self._job.id):
             if record.items:
                 self._waiting[record.index] = None
@@ -110,25 +110,25 @@ class ShardWatch:
         return self.ending()
 
     def ending(self) -> Ending:
-        """How the job ends, as its items stand now."""
+        """Return how the job would end with its items' present states."""
         return self._end_of(self._ledger.items.progress(self._job.id))
 
     def stop_shards(self) -> None:
-        """Ends what is still open, once the job's status says so: in order if possible, else by its worker."""
+        """End the open shards after the job's status has changed: in order if possible, else through their workers."""
         self._waiting.clear()
         try:
             if not self._wait_for_end(STOP_SECONDS):
                 cancel_runs(self._client, self._open.values(), "The burst ended.")
                 self._wait_for_end(KILL_SECONDS)
         except OUTAGE as error:
-            self._logger.warning("could not wait for the shards, they stop by themselves: %s", error)
+            self._logger.warning("could not wait for the shards, which stop by themselves: %s", error)
         self._open.clear()
 
     def _wait_for_end(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self._open and time.monotonic() < deadline:
             runs = read_runs(self._client, self._open.values())
-            # One that no worker has taken yet would start only to find that the job is over.
+            # A shard without a worker would start only to find that the job is over.
             idle = [run.id for run in runs.values() if run.state_type is StateType.SCHEDULED]
             cancel_runs(self._client, idle, "The burst ended before a worker took the shard.")
             self._open = {
@@ -143,9 +143,9 @@ class ShardWatch:
     def _read_shards(self) -> dict[int, ShardRecord]:
         return {record.index: record for record in self._ledger.runs.shards(self._job.id)}
 
-    # -- one look --------------------------------------------------------------------------------------------------
+    # -- one round -------------------------------------------------------------------------------------------------
     def _look(self, records: dict[int, ShardRecord]) -> Ending | None:
-        """Submits, closes and resubmits shards. Returns how the job ends if it must end now."""
+        """Submit, close and resubmit shards. Returns how the job ends if it must end now."""
         if self._ledger.jobs.run_and_status(self._job.id)[1] is JobStatus.CANCELLED:
             return Ending(JobStatus.CANCELLED, "cancelled")
         refusal = self._refusal(records) or self._too_many_failures()
@@ -169,7 +169,7 @@ class ShardWatch:
         return ending
 
     def _close_done(self, records: dict[int, ShardRecord]) -> None:
-        """Their workers may have yet to tell Prefect."""
+        """Close the shards that the ledger has as done; their workers may still have to report it to Prefect."""
         for shard, identifier in list(self._open.items()):
             record = records[shard]
             if record.state is ShardState.DONE and not record.items and record.flow_run_id == str(identifier):
@@ -184,7 +184,7 @@ class ShardWatch:
             return Ending(JobStatus.CANCELLED, "cancelled in Prefect")
         if burst is not None and burst.state and burst.state.is_paused():
             return Ending(JobStatus.CANCELLED, "suspended in Prefect: retry the flow run to go on")
-        # Read after the runs: what a run that has ended did is then surely in them.
+        # Read after the runs, so that the records include all that an ended run has done.
         records = self._read_shards()
         for shard, identifier in list(self._open.items()):
             self._check(records[shard], identifier, runs.get(identifier))
@@ -192,7 +192,7 @@ class ShardWatch:
         return None
 
     def _endure(self, error: Exception, records: dict[int, ShardRecord]) -> Ending | None:
-        """The API is away: shards that work go on, and the ledger says when they are done."""
+        """Go on without the API for a while: working shards continue, and the ledger shows when they are done."""
         now = time.monotonic()
         if self._outage_since is None:
             self._outage_since = now
@@ -206,7 +206,7 @@ class ShardWatch:
         return None
 
     def _refusal(self, records: dict[int, ShardRecord]) -> Ending | None:
-        """What a shard found to be wrong for good, for all of them."""
+        """Return the end of the job if a shard has failed for good."""
         for shard, identifier in self._open.items():
             record = records[shard]
             if record.state is ShardState.FAILED and record.flow_run_id == str(identifier):
@@ -243,24 +243,24 @@ class ShardWatch:
                 cancel_runs(self._client, [identifier], "The clock was set back.")
                 self._submit(shard, record.items, at=LONG_AGO)
                 return
-            # One that a worker has taken must give a sign of life soon, also if it died before its first word.
+            # A shard with a worker must send heartbeats, even if the worker died before the first one.
             taken = run.state_type is not StateType.SCHEDULED
-            if not (taken and self._is_silent(record, mine=mine)):
+            if not (taken and self._is_orphaned(record, mine=mine)):
                 return
-            cancel_runs(self._client, [identifier], "No sign of life from its worker.")
+            cancel_runs(self._client, [identifier], "No heartbeat from its worker.")
         del self._open[shard]
         if record.items:
             self._try_again(record, run)
 
-    def _is_silent(self, record: ShardRecord, *, mine: bool) -> bool:
-        """Whether nobody has confirmed the shard's lease for too long, by this process's own time."""
+    def _is_orphaned(self, record: ShardRecord, *, mine: bool) -> bool:
+        """Return whether the shard's lease has gone without a heartbeat for too long, by this process's clock."""
         name = shard_lease(self._job.id, record.index)
         lease = self._ledger.leases.find([name]).get(name)
         if mine and lease is not None and is_dead(read_holder(lease.holder)):
             return True
-        if record.index not in self._signs or self._signs[record.index][0] != lease:
-            self._signs[record.index] = (lease, time.monotonic())
-        return time.monotonic() - self._signs[record.index][1] > self._settings.shard_timeout
+        if record.index not in self._leases or self._leases[record.index][0] != lease:
+            self._leases[record.index] = (lease, time.monotonic())
+        return time.monotonic() - self._leases[record.index][1] > self._settings.shard_timeout
 
     def _try_again(self, record: ShardRecord, run: FlowRun | None) -> None:
         reason = (run.state.message or run.state.name) if run is not None and run.state else "its flow run is gone"
@@ -279,7 +279,7 @@ class ShardWatch:
         former = self._attempts.get(shard, _Attempts(0, 0, pending))
         self._open[shard] = submit_shard(self._job, shard, former.total + 1, self._queue, at=at)
         self._attempts[shard] = _Attempts(former.total + 1, former.vain, pending)
-        self._signs.pop(shard, None)
+        self._leases.pop(shard, None)
         self._waiting.pop(shard, None)
         self._submitted_at = time.monotonic()
 
@@ -287,10 +287,10 @@ class ShardWatch:
         if self._given_up:
             return Ending(JobStatus.FAILED, "; ".join(self._given_up.values()))
         if progress.pending:
-            return Ending(JobStatus.FAILED, f"{progress.pending} items were left undone by their shards")
+            return Ending(JobStatus.FAILED, f"{progress.pending} items were left pending by their shards")
         return Ending(JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE)
 
-    # -- what people see -------------------------------------------------------------------------------------------
+    # -- progress and warnings -------------------------------------------------------------------------------------
     def _warn_if_idle(self, runs: dict[UUID, FlowRun]) -> None:
         shards = [runs[identifier] for identifier in self._open.values() if identifier in runs]
         waiting = all(run.state_type is StateType.SCHEDULED for run in shards)

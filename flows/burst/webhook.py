@@ -1,4 +1,4 @@
-"""Tells an address of the operator's how a job ended, signed as https://www.standardwebhooks.com describes."""
+"""The webhook about the end of a job, signed as https://www.standardwebhooks.com describes."""
 
 import base64
 import hashlib
@@ -27,11 +27,11 @@ _FINISHED = frozenset({JobStatus.DONE, JobStatus.INCOMPLETE})
 
 
 class WebhookError(PixelmillError):
-    """Nobody took the message; says what the last answer was."""
+    """The message was not delivered; the text is the last answer."""
 
 
 def event_of(job: JobRecord, summary: Summary, settings: Settings) -> dict[str, Any]:
-    """The message: `type` is `job.finished` or `job.failed`; `data` is the summary, and where the gallery is served."""
+    """Return the message: `type` is `job.finished` or `job.failed`, `data` the summary and the gallery's address."""
     gallery = served_address(open_store(job.output, settings), job_key(job.name, GALLERY_NAME), settings)
     return {
         "type": "job.finished" if summary.status in _FINISHED else "job.failed",
@@ -43,9 +43,9 @@ def event_of(job: JobRecord, summary: Summary, settings: Settings) -> dict[str, 
 def send_webhook(
     event: dict[str, Any], message_id: str, settings: Settings, *, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Posts the event to `PIXELMILL_WEBHOOK_URL`, if that is set, and tries again for a minute where it may help.
+    """Post the event to `PIXELMILL_WEBHOOK_URL`, if that is set; retry temporary failures for a minute.
 
-    `message_id` is the same for each try: a receiver that has seen it can leave the message alone. With
+    `message_id` is the same for each attempt, so that a receiver can ignore repetitions. With
     `PIXELMILL_WEBHOOK_SECRET` the message is signed. Raises WebhookError.
     """
     if settings.webhook_url is None:
@@ -59,7 +59,7 @@ def send_webhook(
                 sleep(random.uniform(0.5, 1) * min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt))  # noqa: S311 - no secret
             headers = {"content-type": "application/json", **_signed(message_id, body, settings)}
             try:
-                # Its status is all that counts: an answer without an end would hold the job's flow run.
+                # Only the status counts: reading an endless answer would hold the job's flow run.
                 with client.stream("POST", settings.webhook_url, content=body, headers=headers) as answer:
                     pass
             except httpx.TransportError as error:
@@ -72,7 +72,7 @@ def send_webhook(
                 return
             problem = f"HTTP {answer.status_code}"
             if answer.status_code < 500 and answer.status_code not in (408, 425, 429):
-                break  # the receiver has understood, and says no
+                break  # a refusal, which a retry does not change
     raise WebhookError(problem)
 
 
@@ -87,7 +87,7 @@ def _signed(message_id: str, body: bytes, settings: Settings) -> dict[str, str]:
 
 
 def key_of(secret: str) -> bytes:
-    """The bytes that sign: what follows `whsec_` is base64, any other text signs as it is."""
+    """Return the signing key: `whsec_` precedes base64, any other text is used as it is."""
     if secret.startswith("whsec_"):
         return base64.b64decode(secret.removeprefix("whsec_"))
     return secret.encode()

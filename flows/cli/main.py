@@ -49,8 +49,8 @@ def run(job: JobFile, json: AsJson = False) -> None:
     """Make the images of a job file; what exists already is not made again."""
     from flows.burst.run_job import run_job
 
-    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
-        summary = run_job(job, ledger, settings, log=log, watch=watch)
+    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
+        summary = run_job(job, ledger, settings, log=log, on_start=on_start)
     finish(summary, json)
 
 
@@ -73,8 +73,8 @@ def resume(job_id: JobId, json: AsJson = False) -> None:
     """Go on with a job that was interrupted; nothing that was recorded is done again."""
     from flows.burst.run_job import resume_job
 
-    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
-        summary = resume_job(find_job(ledger, job_id).id, ledger, settings, log=log, watch=watch)
+    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
+        summary = resume_job(find_job(ledger, job_id).id, ledger, settings, log=log, on_start=on_start)
     finish(summary, json)
 
 
@@ -90,8 +90,8 @@ def retry(
     from flows.burst.run_job import retry_job
 
     which = _retried(only)
-    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
-        summary = retry_job(find_job(ledger, job_id).id, which, ledger, settings, log=log, watch=watch)
+    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
+        summary = retry_job(find_job(ledger, job_id).id, which, ledger, settings, log=log, on_start=on_start)
     finish(summary, json)
 
 
@@ -161,8 +161,8 @@ def accept(
     answer, job = _decide("accepted", job_id, items, everything, reason, by, json)
     if resume and answer.document["items"] and answer.document["burst"] != "resumed":
         open_console(stderr=True).print(answer.text, highlight=False)
-        with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
-            summary = resume_job(job, ledger, settings, log=log, watch=watch)
+        with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
+            summary = resume_job(job, ledger, settings, log=log, on_start=on_start)
         finish(summary, json)
     show(answer, json)
 
@@ -230,7 +230,7 @@ def regate(
     """Decide a job's items again under another recipe, from what was measured, and show what changes."""
     from flows.cli.regate import regate_command
 
-    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, watch):
+    with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
         answer = regate_command(
             find_job(ledger, job_id).id,
             recipe,
@@ -240,7 +240,7 @@ def regate(
             applies=apply,
             fail_on_change=fail_on_change,
             log=log,
-            watch=watch,
+            on_start=on_start,
         )
     show(answer, json)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from configs.documents.problems import InvalidInput, Problem
 from configs.reporting import Log
 from configs.settings.settings import Settings
-from flows.burst.run_job import Watch, run_pending
+from flows.burst.run_job import OnStart, run_pending
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe, recipe_changes
 from flows.regate.redecision import Change, ItemStanding, Reevaluation, needs_of, unmeasured_of
@@ -43,7 +43,7 @@ def regate_command(
     applies: bool,
     fail_on_change: bool,
     log: Log,
-    watch: Watch,
+    on_start: OnStart,
 ) -> Answer:
     """Decides the job again, and brings it under the recipe if it `applies`.
 
@@ -59,7 +59,7 @@ def regate_command(
             wanted,
             ledger,
             settings,
-            run=lambda job: run_pending(job, ledger, settings, log, watch),
+            run=lambda job, held: run_pending(job, held, ledger, settings, log, on_start),
             log=log,
         )
         status = _status_after(applied, ledger)

@@ -35,7 +35,6 @@ from flows.regate.words import (
 from flows.report.links import file_address, served_address
 from flows.report.markdown import escape_markdown, table
 from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REVIEW_NAME, Summary
-from storage.ledger.job_lease import job_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord
 from storage.objects.artefacts import ArtefactStore
@@ -99,21 +98,21 @@ def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
     def log(text: str) -> None:
         get_run_logger().info("%s", text)
 
-    def tell(decided: RegatePlan) -> None:
+    def publish_plan(decided: RegatePlan) -> None:
         log(f"{decided.job.id}: {outcome(decided)}")
         if not decided.is_applied:
             publish_regate(Applied(decided), settings, asked=True)
 
-    with job_lease(job_id, ledger, log=log) as held:
-        applied = apply(
-            job_id,
-            wanted,
-            ledger,
-            settings,
-            run=lambda job: run_burst(job, ledger, settings, held),
-            tell=tell,
-        )
-        publish_regate(applied, settings, asked=True)
+    applied = apply(
+        job_id,
+        wanted,
+        ledger,
+        settings,
+        run=lambda job, held: run_burst(job, ledger, settings, held),
+        log=log,
+        tell=publish_plan,
+    )
+    publish_regate(applied, settings, asked=True)
     return applied.summary or Completed(message="Nothing to do: the job is as this recipe has it.")
 
 

@@ -21,6 +21,7 @@ from flows.verify.finals import stray_finals
 from flows.verify.read_back import READERS
 from flows.verify.repair import refuse_living_shards, remove_copies
 from storage.ledger.job_lease import job_lease
+from storage.ledger.lease import HeldLease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,
@@ -35,7 +36,7 @@ from storage.ledger.records import (
 from storage.objects.artefacts import ArtefactStore, MissingObject
 from storage.objects.keys import job_key
 
-Run = Callable[[JobRecord], Summary]
+Run = Callable[[JobRecord, HeldLease], Summary]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def apply(
     by then, that takes no worker. Raises InvalidInput before
     anything is changed, JobIsRunning while somebody works at the job, and StoreError.
     """
-    with job_lease(job_id, ledger, log=log):
+    with job_lease(job_id, ledger, log=log) as held:
         refuse_living_shards(job_id, ledger, "regate")
         decided = _publish(job_id, wanted, ledger, settings)
         if tell is not None:
@@ -92,7 +93,7 @@ def apply(
         removed = _remove_finals(open_or_changed, store)
         if job.status is JobStatus.RUNNING:  # it was interrupted, perhaps right here
             removed += _remove_strays(after, ledger, store)
-        return Applied(decided, run(after), former, removed)
+        return Applied(decided, run(after, held), former, removed)
 
 
 def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:

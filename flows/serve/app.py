@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from configs.settings.settings import Settings
-from flows.burst.supervisor import revive_forever
+from flows.burst.supervisor import supervise_forever
 from flows.prefect_api.served_hosts import OnlyForThisMachine, is_loopback
 from flows.report.links import root_id
 from flows.report.report import GALLERY_NAME
@@ -97,7 +97,7 @@ def serve(ledger: Ledger, settings: Settings, *, host: str, port: int, revive: b
         # Here, as the threads that would load it otherwise, for jobs and for decisions, meet in Python's import locks.
         import prefect.client.orchestration  # noqa: F401
 
-        threading.Thread(target=revive_forever, args=(ledger, ending), name="reviver", daemon=True).start()
+        threading.Thread(target=supervise_forever, args=(ledger, ending), name="supervisor", daemon=True).start()
     try:
         server.run()
     finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.burst.supervisor import AGAIN_SECONDS, MOST_REVIVALS, START_SECONDS, BurstSupervisor, FlowRunPhase
+from flows.burst.supervisor import AGAIN_SECONDS, MOST_RESTARTS, START_SECONDS, BurstSupervisor, FlowRunPhase
 from storage.ledger.job_lease import lease_of_job
 from storage.ledger.lease import PATIENCE_SECONDS
 from storage.ledger.records import ItemResult, ItemState, JobStatus
@@ -23,16 +23,16 @@ class Scene:
         start(self.ledger)
         self.now = 1000.0
         self.keys: list[str] = []
-        self.standings: dict[str, FlowRunPhase] = {}  # of flow runs, by their keys
+        self.phases: dict[str, FlowRunPhase] = {}  # of flow runs, by their keys
 
     def start(self, job_id: str, key: str) -> str:
         self.keys.append(key)
         return key
 
-    def standing(self, run: str) -> FlowRunPhase:
-        return self.standings.get(run, FlowRunPhase.STARTING)
+    def phase(self, run: str) -> FlowRunPhase:
+        return self.phases.get(run, FlowRunPhase.STARTING)
 
-    def reviver(self) -> BurstSupervisor:
+    def supervisor(self) -> BurstSupervisor:
         return BurstSupervisor(self.ledger, self, lambda: self.now)
 
     def end_item(self, index: int) -> None:
@@ -48,63 +48,63 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 def test_a_job_that_nobody_holds_goes_on_at_once_and_once(scene: Scene) -> None:
-    reviver = scene.reviver()
-    assert reviver.look() == ["job-1"]
-    assert reviver.look() == []
+    supervisor = scene.supervisor()
+    assert supervisor.look() == ["job-1"]
+    assert supervisor.look() == []
     assert len(scene.keys) == 1
 
 
 def test_a_burst_that_gives_signs_of_life_is_left_alone(scene: Scene) -> None:
     scene.ledger.leases.take(lease_of_job("job-1"), ELSEWHERE)
-    reviver = scene.reviver()
+    supervisor = scene.supervisor()
     for _ in range(5):
-        assert reviver.look() == []
+        assert supervisor.look() == []
         scene.now += PATIENCE_SECONDS
         assert scene.ledger.leases.confirm(lease_of_job("job-1"), ELSEWHERE)
 
 
 def test_a_burst_that_falls_silent_is_replaced(scene: Scene) -> None:
     scene.ledger.leases.take(lease_of_job("job-1"), ELSEWHERE)
-    reviver = scene.reviver()
-    assert reviver.look() == []
+    supervisor = scene.supervisor()
+    assert supervisor.look() == []
     scene.now += PATIENCE_SECONDS + 1
-    assert reviver.look() == ["job-1"]
+    assert supervisor.look() == ["job-1"]
 
 
 def test_all_who_look_start_the_same_flow_run(scene: Scene) -> None:
-    scene.reviver().look()
-    scene.reviver().look()
+    scene.supervisor().look()
+    scene.supervisor().look()
     assert len(scene.keys) == 2
     assert len(set(scene.keys)) == 1
 
 
 def test_a_burst_that_dies_soon_after_it_was_started_is_replaced_as_soon_as_any_other(scene: Scene) -> None:
-    reviver = scene.reviver()
-    assert reviver.look() == ["job-1"]
+    supervisor = scene.supervisor()
+    assert supervisor.look() == ["job-1"]
     scene.ledger.leases.take(lease_of_job("job-1"), ELSEWHERE)
-    assert reviver.look() == []
+    assert supervisor.look() == []
     scene.now += PATIENCE_SECONDS + 1
     assert PATIENCE_SECONDS + 1 < START_SECONDS
-    assert reviver.look() == ["job-1"]
+    assert supervisor.look() == ["job-1"]
     assert len(set(scene.keys)) == 2, "another flow run"
 
 
 def test_a_burst_that_never_begins_is_started_again(scene: Scene) -> None:
-    reviver = scene.reviver()
-    reviver.look()
+    supervisor = scene.supervisor()
+    supervisor.look()
     scene.now += START_SECONDS + 1
-    assert reviver.look() == ["job-1"]
+    assert supervisor.look() == ["job-1"]
     assert len(set(scene.keys)) == 2, "another flow run"
 
 
 def test_a_burst_that_ended_without_its_job_is_replaced_soon_and_then_later_and_later(scene: Scene) -> None:
-    reviver = scene.reviver()
+    supervisor = scene.supervisor()
     pauses = []
-    reviver.look()
+    supervisor.look()
     for _ in range(3):
-        scene.standings[scene.keys[-1]] = FlowRunPhase.ENDED
+        scene.phases[scene.keys[-1]] = FlowRunPhase.ENDED
         begun = scene.now
-        while not reviver.look():
+        while not supervisor.look():
             scene.now += 1
         pauses.append(scene.now - begun)
     assert pauses == [AGAIN_SECONDS + 1, 2 * AGAIN_SECONDS + 1, 4 * AGAIN_SECONDS + 1]
@@ -112,49 +112,49 @@ def test_a_burst_that_ended_without_its_job_is_replaced_soon_and_then_later_and_
 
 
 def test_a_burst_that_waits_for_a_worker_is_left_alone_however_long(scene: Scene) -> None:
-    reviver = scene.reviver()
-    reviver.look()
-    scene.standings[scene.keys[0]] = FlowRunPhase.WAITING
-    for _ in range(3 * MOST_REVIVALS):
+    supervisor = scene.supervisor()
+    supervisor.look()
+    scene.phases[scene.keys[0]] = FlowRunPhase.WAITING
+    for _ in range(3 * MOST_RESTARTS):
         scene.now += START_SECONDS + 1
-        assert reviver.look() == []
-    scene.standings[scene.keys[0]] = FlowRunPhase.STARTING
+        assert supervisor.look() == []
+    scene.phases[scene.keys[0]] = FlowRunPhase.STARTING
     scene.now += START_SECONDS
-    assert reviver.look() == [], "a worker has just taken it"
+    assert supervisor.look() == [], "a worker has just taken it"
     scene.now += 1
-    assert reviver.look() == ["job-1"]
+    assert supervisor.look() == ["job-1"]
 
 
 def test_a_burst_is_replaced_by_another_flow_run_also_where_items_ended_meanwhile(scene: Scene) -> None:
-    reviver = scene.reviver()
-    reviver.look()
+    supervisor = scene.supervisor()
+    supervisor.look()
     scene.end_item(0)  # its shards go on without it
     scene.now += START_SECONDS + 1
-    assert reviver.look() == ["job-1"]
+    assert supervisor.look() == ["job-1"]
     assert len(set(scene.keys)) == 2
 
 
 def test_a_job_that_its_bursts_do_not_bring_on_is_ended(scene: Scene) -> None:
-    reviver = scene.reviver()
-    for _ in range(MOST_REVIVALS):
-        assert reviver.look() == ["job-1"]
+    supervisor = scene.supervisor()
+    for _ in range(MOST_RESTARTS):
+        assert supervisor.look() == ["job-1"]
         scene.now += START_SECONDS + 1
-    assert reviver.look() == []
+    assert supervisor.look() == []
     job = scene.ledger.jobs.get("job-1")
     assert job.status is JobStatus.FAILED
-    assert f"its burst died {MOST_REVIVALS + 1} times in a row" in str(job.error)
+    assert f"its burst died {MOST_RESTARTS + 1} times in a row" in str(job.error)
 
 
-def test_a_job_that_comes_on_is_revived_however_often(scene: Scene) -> None:
-    reviver = scene.reviver()
+def test_a_job_that_comes_on_is_restarted_however_often(scene: Scene) -> None:
+    supervisor = scene.supervisor()
     for index in range(5):
-        assert reviver.look() == ["job-1"]
+        assert supervisor.look() == ["job-1"]
         scene.end_item(index)
         scene.now += START_SECONDS + 1
-    assert reviver.look() == ["job-1"]
+    assert supervisor.look() == ["job-1"]
     assert scene.ledger.jobs.get("job-1").status is JobStatus.RUNNING
 
 
 def test_ended_jobs_are_left_alone(scene: Scene) -> None:
     scene.ledger.jobs.set_status("job-1", JobStatus.CANCELLED)
-    assert scene.reviver().look() == []
+    assert scene.supervisor().look() == []

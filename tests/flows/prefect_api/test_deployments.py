@@ -1,5 +1,6 @@
 """What Prefect knows after `ensure_pool_and_deployments`, once or twice."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,30 @@ def test_forms_have_words_bounds_and_order(prefect_api: str) -> None:
     assert "icon on white" in fields["style"]["enum"]
     assert [name for name, _ in sorted(fields.items(), key=lambda field: field[1]["position"])] == list(fields)
     assert not any("anyOf" in field or "$ref" in field for field in fields.values())
+
+
+def test_deploying_renews_entry_points_that_moved(prefect_api: str, tmp_path: Path) -> None:
+    """A run that an earlier version's deployment has scheduled starts after `pixelmill deploy`."""
+    former = {"images/game-icon": "flows.make_images.game_icon", "burst/burst": "flows.burst.burst"}
+    wanted = [each for each in all_deployments(Settings()) if each.name in ("game-icon", "burst")]
+    ensure_pool_and_deployments(Settings(), wanted)
+    with get_client(sync_client=True) as client:
+        old = {name: client.read_deployment_by_name(name) for name in former}
+        for name, entry_point in former.items():
+            client.create_deployment(old[name].flow_id, old[name].name, entrypoint=entry_point, work_pool_name="bursts")
+        answers = {"prompts": "a key", "dry_run": True}
+        run = client.create_flow_run_from_deployment(old["images/game-icon"].id, parameters=answers)
+        done = ensure_pool_and_deployments(Settings(), wanted)
+        assert {each.name: each.change for each in done} == dict.fromkeys(former, "updated")
+        for name, before in old.items():
+            now = client.read_deployment_by_name(name)
+            assert (now.id, now.entrypoint) == (before.id, before.entrypoint)
+        command = [sys.executable, "-m", "prefect", "flow-run", "execute", str(run.id)]
+        environment = {**os.environ, "PIXELMILL_HOME": str(tmp_path), "PREFECT_API_URL": prefect_api}
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+        state = client.read_flow_run(run.id).state
+    assert state is not None
+    assert (state.name, state.message) == ("Completed", "Dry run: 1 images, 1 of them to be made. Nothing was.")
 
 
 def test_prefects_own_command_deploys_the_same(prefect_api: str, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_the_command_knows_what_people_decided(job: RegatedJob) -> None:
         applies=False,
         fail_on_change=False,
         log=print,
-        watch=lambda _: None,
+        on_start=lambda _: None,
     )
     changes = {each["item"]: each["change"] for each in answer.document["changes"]}
     assert changes == {"i1": "quarantined", "i3": "to_run"}

@@ -89,7 +89,7 @@ SERVES = """
 import sys
 from configs.settings.settings import Settings
 from flows.serve import app
-app.revive_forever = lambda *_: print("prefect.client.orchestration" in sys.modules, flush=True)
+app.supervise_forever = lambda *_: print("prefect.client.orchestration" in sys.modules, flush=True)
 app.serve(None, Settings(), host="127.0.0.1", port=0, revive=True)
 """
 

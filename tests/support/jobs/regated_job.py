@@ -18,6 +18,7 @@ from flows.report.report import Summary, build_summary
 from flows.verify.verify import verify_job
 from gpu_worker.shard.shard_run import ShardRun
 from steps.recipe import resolve_program
+from storage.ledger.lease import HeldLease
 from storage.ledger.records import ItemReport, ItemState, JobRecord, JobStatus, Review, ReviewVerdict
 from tests.support.mill import JOB, Mill
 
@@ -40,7 +41,7 @@ class RegatedJob:
         self.bring_to_end(self.mill.start())
         return self
 
-    def bring_to_end(self, job: JobRecord) -> Summary:
+    def bring_to_end(self, job: JobRecord, _: HeldLease | None = None) -> Summary:
         """As a burst does."""
         with ShardRun(
             job=job,
