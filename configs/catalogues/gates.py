@@ -35,16 +35,11 @@ class NamedGate:
 
 
 def find_gate(name: str, settings: Settings) -> NamedGate:
-    """The gate of this name. Raises UnknownGate, or InvalidInput with every mistake of every file of gates."""
-    gates = _gates(settings)
+    """Return the gate of this name. Raises UnknownGate, and InvalidInput like read_gates."""
+    gates = read_gates(settings)
     if name not in gates:
         raise UnknownGate(f"unknown gate `{name}`{did_you_mean(name, gates)}")
     return gates[name]
-
-
-def gate_names(settings: Settings) -> tuple[str, ...]:
-    """Sorted names of the gates that a step can list. Raises InvalidInput as find_gate does."""
-    return tuple(sorted(_gates(settings)))
 
 
 def _parsed(text: str) -> str:
@@ -78,7 +73,8 @@ class _GateFile(BaseModel):
     gates: dict[Annotated[str, AfterValidator(_named)], _Entry] = Field(min_length=1)
 
 
-def _gates(settings: Settings) -> Mapping[str, NamedGate]:
+def read_gates(settings: Settings) -> Mapping[str, NamedGate]:
+    """Return all gates by name. Raises InvalidInput with every mistake of every file of gates."""
     places = (*(path.expanduser().absolute() for path in settings.gates_path), BUILT_IN)
     return _read_all(tuple(tuple((path, *_stamp(path)) for path in _files(place)) for place in places))
 

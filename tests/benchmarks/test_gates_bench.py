@@ -16,7 +16,7 @@ from benchmarks.gates.store import Store
 from benchmarks.gates.trial import Case, Trial
 from benchmarks.gates.verdict import GATES_AT
 from benchmarks.gates.workshop import asked_for
-from configs.catalogues.gates import gate_names
+from configs.catalogues.gates import read_gates
 from configs.settings.settings import Settings
 from starter.sprites import COLORS, OBJECTS, draw_sprite
 
@@ -78,7 +78,7 @@ def test_in_large_pictures_too(kind):
 
 
 def test_every_gate_of_a_step_is_shipped():
-    assert {name for listed in GATES_AT.values() for name in listed} <= set(gate_names(Settings()))
+    assert {name for listed in GATES_AT.values() for name in listed} <= set(read_gates(Settings()))
 
 
 def test_tuning_and_reporting_do_not_share_a_seed():

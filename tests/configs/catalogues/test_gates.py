@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from configs.catalogues.gates import UnknownGate, find_gate, gate_names
+from configs.catalogues.gates import UnknownGate, find_gate, read_gates
 from configs.conditions import Condition
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
@@ -39,7 +39,7 @@ def gates(tmp_path):
 
 
 def test_the_shipped_gates_read_facts_that_exist():
-    for name in gate_names(Settings()):
+    for name in read_gates(Settings()):
         gate = find_gate(name, Settings())
         read = {path for path in Condition.parse(gate.require).names if path[0] == "facts"}
         assert read
@@ -50,11 +50,11 @@ def test_the_shipped_gates_read_facts_that_exist():
 
 def test_the_gates_that_every_deployment_has():
     shipped = {"blank", "sharp", "whole", "solid", "cut_out", "clean", "seamless", "tileable"}
-    assert shipped | {"right_object", "right_color"} <= set(gate_names(Settings()))
+    assert shipped | {"right_object", "right_color"} <= set(read_gates(Settings()))
 
 
 def test_the_page_names_every_shipped_gate():
-    for name in gate_names(Settings()):
+    for name in read_gates(Settings()):
         assert f"`{name}`" in PAGE
 
 
@@ -67,7 +67,7 @@ def test_the_page_has_an_example_that_can_be_read(gates):
 def test_a_gate_of_ones_own(gates):
     gates.write()
     assert find_gate("bright", gates.settings).because == "too dark"
-    assert "sharp" in gate_names(gates.settings)
+    assert "sharp" in read_gates(gates.settings)
 
 
 def test_ones_own_comes_before_a_shipped_one(gates):
@@ -94,7 +94,7 @@ def test_an_unknown_gate(gates, name):
         find_gate(name, gates.settings)
 
 
-def test_an_unknown_gate_names_the_nearest(gates):
+def test_an_unknown_read_gates_the_nearest(gates):
     with pytest.raises(UnknownGate, match="did you mean `sharp`"):
         find_gate("shrp", gates.settings)
 
@@ -117,7 +117,7 @@ def test_an_unknown_gate_names_the_nearest(gates):
 def test_a_mistake(gates, text, path, line, said):
     gates.write(text)
     with pytest.raises(InvalidInput) as refusal:
-        gate_names(gates.settings)
+        read_gates(gates.settings)
     found = {(each.path, each.line): each.message for each in refusal.value.problems}
     assert said in found[path, line]
 
@@ -134,7 +134,7 @@ def test_a_name_twice_in_one_folder(gates):
     gates.write(name="one")
     gates.write(name="two")
     with pytest.raises(InvalidInput) as refusal:
-        gate_names(gates.settings)
+        read_gates(gates.settings)
     (problem,) = refusal.value.problems
     assert (problem.path, problem.line) == ("gates.bright", 2)
     assert "`bright` is taken by" in problem.message and "one.yaml" in problem.message
@@ -142,4 +142,4 @@ def test_a_name_twice_in_one_folder(gates):
 
 def test_a_path_that_is_not_there(tmp_path):
     with pytest.raises(InvalidInput, match=r"none.yaml: cannot be read"):
-        gate_names(Settings(gates_path=(tmp_path / "none.yaml",)))
+        read_gates(Settings(gates_path=(tmp_path / "none.yaml",)))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.conditions import Condition, ConditionError, Foresight, Scope
+from configs.conditions import Condition, ConditionError, Scope
 from configs.documents.fields import Item
 
 
@@ -284,7 +284,6 @@ def test_what_is_foreseen_holds_whatever_the_facts_are(condition, variables, fac
         foreseen = parsed.foresee(some)
     except ConditionError:
         return
-    assert Foresight(parsed).of(some) is foreseen
     try:
         real = parsed.holds(Scope(some, {"s": {name: facts[name] for name in facts if name not in no_facts}}))
     except ConditionError:
@@ -331,15 +330,3 @@ def test_planning_sees_behind_facts():
 )
 def test_how_much_is_foreseen(text, foreseen):
     assert Condition.parse(text).foresee(item(yes=True, no=False, zero=0)) is foreseen
-
-
-def test_items_that_look_alike_are_evaluated_once(monkeypatch):
-    calls = []
-    original = Condition.foresee
-    monkeypatch.setattr(Condition, "foresee", lambda self, each: calls.append(each) or original(self, each))
-    foresight = Foresight(Condition.parse("vars.n == 1"))
-    assert [foresight.of(item(n=n, other=i)) for i, n in enumerate([1, 1, True, 1.0, 2, 1])] == [True] * 4 + [
-        False,
-        True,
-    ]
-    assert len(calls) == 4
