@@ -1,9 +1,9 @@
-"""How much of a kind of work fits the device's memory at once, remembered beyond the process.
+"""The number of frames that fit the device's memory at once, by kind of work, remembered beyond the process.
 
-The ladder, from the top: as many frames together as the settings allow, half as many … one, then one frame under each
-relief that its step has. Work begins on the rung that worked last. What did not fit may fit later, when a neighbor on
-the device has left: after PATIENCE full micro-batches, or when a day has passed, the next rung up is tried, and those
-above it for as long as that works; after one that fails, the wait is twice as long.
+Plans form a ladder, from the top: as many frames together as the settings allow, half as many … one, then one frame
+under each memory fallback of its step. Work begins with the plan that succeeded last. Work that did not fit may fit
+later, when another process has left the device: after PATIENCE full micro-batches, or after a day, the next plan up is
+tried, and those above it for as long as that works; after one that fails, the wait doubles.
 """
 
 import hashlib
@@ -22,34 +22,32 @@ STALE = timedelta(days=1)
 
 
 class BatchPlan(NamedTuple):
-    """How many frames to compute together, under which relief; under any but NONE it is one."""
+    """The number of frames to compute together, and the memory fallback; with any but NONE it is one frame."""
 
     size: int
-    relief: MemoryFallback = MemoryFallback.NONE
+    fallback: MemoryFallback = MemoryFallback.NONE
 
     def is_above(self, other: "BatchPlan") -> bool:
-        return (self.relief, -self.size) < (other.relief, -other.size)
+        return (self.fallback, -self.size) < (other.fallback, -other.size)
 
     def next_up(self) -> "BatchPlan":
-        return (
-            BatchPlan(2 * self.size)
-            if self.relief is MemoryFallback.NONE
-            else BatchPlan(1, MemoryFallback(self.relief - 1))
-        )
+        if self.fallback is MemoryFallback.NONE:
+            return BatchPlan(2 * self.size)
+        return BatchPlan(1, MemoryFallback(self.fallback - 1))
 
     def next_size_down(self) -> "BatchPlan":
-        return BatchPlan(max(1, self.size // 2), self.relief)
+        return BatchPlan(max(1, self.size // 2), self.fallback)
 
 
 class MemoryKey(NamedTuple):
     """A kind of work. `digest` is the same text in every process."""
 
     digest: str
-    on_device: bool  # False: without models, so that it says nothing about a device
+    on_device: bool  # False for steps without models, whose memory is not the device's
 
 
 class SizeLedger(Protocol):
-    """Where sizes outlive the process: the ledger."""
+    """The part of the ledger that keeps sizes beyond the process."""
 
     def batch_sizes(self, device: str) -> Mapping[str, BatchSize]: ...
 
@@ -59,7 +57,7 @@ class SizeLedger(Protocol):
 
 
 def memory_key(step: Step, frame: Frame, model_digests: Mapping[str, str]) -> MemoryKey:
-    """Of the step's class, its models and all that it says decides the memory of this frame."""
+    """Return the key of the step's class, its models and its own memory key for this frame."""
     refs = [str(ref) for ref in step.model_refs()]
     models = {ref: model_digests.get(ref) for ref in refs}
     kind = f"{type(step).__module__}:{type(step).__qualname__}"
@@ -68,77 +66,76 @@ def memory_key(step: Step, frame: Frame, model_digests: Mapping[str, str]) -> Me
 
 
 @dataclass(slots=True)
-class _Standing:
-    """Where a kind of work stands on the ladder."""
+class _KnownPlan:
+    """The plan of a kind of work that did not fit as it came."""
 
-    rung: BatchPlan
+    plan: BatchPlan
     recorded: BatchPlan | None = None
-    successes: int = 0  # full micro-batches on this rung since it was reached
+    successes: int = 0  # full micro-batches since the plan was reached
     patience: int = PATIENCE
 
 
 class BatchSizeCache:
-    """The rungs on which work stands that did not fit as it came. Work that always fits is never in here.
+    """The plans of work that did not fit as it came. Work that always fits is not in here.
 
     Safe to share between threads. Its methods raise the ledger's errors.
     """
 
     def __init__(self, ledger: SizeLedger | None = None, device: Callable[[], str] = lambda: "cpu") -> None:
-        """`device` gives the name of the kind of device, such as `NVIDIA H100 80GB HBM3`; asked once, when needed."""
+        """`device` returns the kind of device, such as `NVIDIA H100 80GB HBM3`; it is called once, when needed."""
         self._ledger, self._device_name = ledger, device
-        self._device: str | None = None  # None: nothing has been read from the ledger yet
-        self._standings: dict[MemoryKey, _Standing] = {}
+        self._device: str | None = None  # None until the ledger has been read
+        self._known: dict[MemoryKey, _KnownPlan] = {}
         self._lock = threading.Lock()
 
     def start(self, key: MemoryKey, limit: int) -> BatchPlan:
-        """The rung to begin with: the one that worked last, the next one up when it is time to try that, or `limit`."""
+        """Return the plan to begin with: the last that worked, the next one up if it is due for a try, or `limit`."""
         with self._lock:
             self._read(key)
-            standing = self._standings.get(key)
-            if standing is None:
+            known = self._known.get(key)
+            if known is None:
                 return BatchPlan(limit)
-            rung = standing.rung.next_up() if standing.successes >= standing.patience else standing.rung
-            return rung._replace(size=min(limit, rung.size))
+            plan = known.plan.next_up() if known.successes >= known.patience else known.plan
+            return plan._replace(size=min(limit, plan.size))
 
-    def worked(self, key: MemoryKey, rung: BatchPlan, limit: int) -> None:
-        """A micro-batch of this size was computed."""
+    def worked(self, key: MemoryKey, plan: BatchPlan, limit: int) -> None:
+        """Note that a micro-batch of this plan was computed."""
         with self._lock:
-            standing = self._standings.get(key)
-            if standing is None:
+            known = self._known.get(key)
+            if known is None:
                 return
-            if rung == standing.rung:
-                standing.successes += 1
-                if standing.recorded != rung:
-                    self._record(key, standing)
-            elif rung.is_above(standing.rung):
-                standing.rung, standing.successes, standing.patience = rung, PATIENCE, PATIENCE
-                if rung.relief is MemoryFallback.NONE and rung.size >= limit:
-                    self._forget(key, standing)
+            if plan == known.plan:
+                known.successes += 1
+                if known.recorded != plan:
+                    self._record(key, known)
+            elif plan.is_above(known.plan):
+                known.plan, known.successes, known.patience = plan, PATIENCE, PATIENCE
+                if plan.fallback is MemoryFallback.NONE and plan.size >= limit:
+                    self._forget(key, known)
                 else:
-                    self._record(key, standing)
-            elif rung.relief > standing.rung.relief:
-                standing.rung, standing.successes = rung, 0
-                self._record(key, standing)
+                    self._record(key, known)
+            elif plan.fallback > known.plan.fallback:
+                known.plan, known.successes = plan, 0
+                self._record(key, known)
 
-    def did_not_fit(self, key: MemoryKey, rung: BatchPlan) -> bool:
-        """A micro-batch of this size ran out of memory. Whether it was but a try of a rung above the one known."""
+    def did_not_fit(self, key: MemoryKey, plan: BatchPlan) -> bool:
+        """Note that a micro-batch ran out of memory. Return whether it only tried a plan above the known one."""
         with self._lock:
-            standing = self._standings.setdefault(key, _Standing(rung))
-            standing.successes = 0
-            if not rung.is_above(standing.rung):
-                standing.rung = rung.next_size_down()
+            known = self._known.setdefault(key, _KnownPlan(plan))
+            known.successes = 0
+            if not plan.is_above(known.plan):
+                known.plan = plan.next_size_down()
                 return False
-            standing.patience *= 2
-            if standing.recorded is not None:
-                self._record(key, standing)  # as of today
+            known.patience *= 2
+            if known.recorded is not None:
+                self._record(key, known)  # renews its date
             return True
 
-    def look_up(self, key: MemoryKey) -> None:
-        """What did not fit says nothing about the work to come: the next rung up is tried at once."""
+    def try_next_up(self, key: MemoryKey) -> None:
+        """Have the next plan up tried at once, for a failure that does not predict the work to come."""
         with self._lock:
-            standing = self._standings.get(key)
-            if standing is not None:
-                standing.successes = standing.patience
+            if (known := self._known.get(key)) is not None:
+                known.successes = known.patience
 
     @property
     def device(self) -> str:
@@ -150,17 +147,17 @@ class BatchSizeCache:
             return
         self._device = self._device_name()
         stale = datetime.now(UTC) - STALE
-        for digest, known in self._ledger.batch_sizes(self._device).items():
-            rung = BatchPlan(known.size, MemoryFallback(min(known.relief, max(MemoryFallback))))
-            successes = PATIENCE if known.recorded_at < stale else 0
-            self._standings[MemoryKey(digest, True)] = _Standing(rung, rung, successes)
+        for digest, row in self._ledger.batch_sizes(self._device).items():
+            plan = BatchPlan(row.size, MemoryFallback(min(row.relief, max(MemoryFallback))))
+            successes = PATIENCE if row.recorded_at < stale else 0
+            self._known[MemoryKey(digest, True)] = _KnownPlan(plan, plan, successes)
 
-    def _record(self, key: MemoryKey, standing: _Standing) -> None:
+    def _record(self, key: MemoryKey, known: _KnownPlan) -> None:
         if self._ledger is not None and self._device is not None and key.on_device:
-            self._ledger.record_batch_size(self._device, key.digest, standing.rung.size, standing.rung.relief)
-        standing.recorded = standing.rung
+            self._ledger.record_batch_size(self._device, key.digest, known.plan.size, known.plan.fallback)
+        known.recorded = known.plan
 
-    def _forget(self, key: MemoryKey, standing: _Standing) -> None:
-        if standing.recorded is not None and self._ledger is not None and self._device is not None and key.on_device:
+    def _forget(self, key: MemoryKey, known: _KnownPlan) -> None:
+        if known.recorded is not None and self._ledger is not None and self._device is not None and key.on_device:
             self._ledger.forget_batch_size(self._device, key.digest)
-        del self._standings[key]
+        del self._known[key]

@@ -14,7 +14,7 @@ MEGABYTE = 2**20
 
 
 class DeviceUnavailable(PixelmillError):
-    """The device that the settings ask for is not there."""
+    """The device that the settings ask for is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,15 @@ class Device:
 
     @property
     def torch(self) -> str:
-        """What torch calls it: `cuda`, `mps`, `cpu`. Which of several GPUs that is, CUDA_VISIBLE_DEVICES says."""
+        """Torch's name for it: `cuda`, `mps`, `cpu`. CUDA_VISIBLE_DEVICES selects one of several GPUs."""
         return self.kind
 
 
 def choose_device(setting: Literal["auto", "cuda", "mps", "cpu"]) -> Device:
-    """The device of this process. `auto` takes the first of CUDA, MPS and CPU that is there.
+    """Return the device of this process. `auto` takes the first of CUDA, MPS and CPU that is available.
 
-    Raises DeviceUnavailable, with what to change, when the one asked for is not. On a CPU it also limits torch to the
-    cores that this process really has.
+    Raises DeviceUnavailable, with the setting to change, if the requested one is not. On a CPU it also limits torch to
+    the cores that this process really has.
     """
     if setting != "auto":
         return _OPENERS[setting]()
@@ -50,7 +50,7 @@ def choose_device(setting: Literal["auto", "cuda", "mps", "cpu"]) -> Device:
 
 
 def available_cores() -> int:
-    """Cores that this process may keep busy: its affinity, or a container's CPU quota when that is smaller."""
+    """Return the number of cores for this process: its affinity, or a container's CPU quota if that is smaller."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, _quota_cores(Path("/sys/fs/cgroup/cpu.max")) or cores))
 
@@ -65,7 +65,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def held_mb(device: Device) -> int:
-    """Memory of the device that is taken, MB, counted so that the difference over a load is what the load took."""
+    """Return the used memory of the device, MB, such that its growth over a load is the memory of the load."""
     if device.kind == "cuda":
         import torch
 
@@ -80,7 +80,7 @@ def held_mb(device: Device) -> int:
 
 
 def release_cached(device: Device) -> None:
-    """Gives memory that torch keeps for reuse back to the device. Never imports torch."""
+    """Return torch's cached memory to the device. Never imports torch."""
     torch = sys.modules.get("torch")
     if torch is not None and device.kind != "cpu":
         getattr(torch, device.kind).empty_cache()
@@ -112,7 +112,7 @@ def _open_mps() -> Device:
 
     if not torch.backends.mps.is_available():
         raise DeviceUnavailable(
-            "PIXELMILL_DEVICE is 'mps', but this is no Apple machine whose torch has MPS. "
+            "PIXELMILL_DEVICE is 'mps', but torch finds no MPS on this machine. "
             "Set PIXELMILL_DEVICE to 'auto' or 'cpu'."
         )
     total = int(torch.mps.recommended_max_memory()) // MEGABYTE
@@ -123,7 +123,7 @@ def _open_cpu() -> Device:
     cores = available_cores()
     torch = sys.modules.get("torch")
     if "OMP_NUM_THREADS" not in os.environ:
-        # torch sees the affinity but no container quota, and then fights itself for the cores it was not given.
+        # torch sees the affinity but no container quota: its threads would compete for cores that it does not have.
         if torch is not None:
             torch.set_num_threads(cores)
         else:

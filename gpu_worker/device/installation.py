@@ -10,29 +10,10 @@ from pathlib import Path
 
 from gpu_worker.device.device import Device
 
-MISSING = (
-    "This installation cannot compute images: install `pixelmill[worker]`, or let the workers of a fleet do it "
-    "(PREFECT_API_URL)."
-)
-
-
-def installed_version() -> str:
-    """Pixelmill's version; `unknown` where it runs from a folder that is not installed."""
-    try:
-        return version("pixelmill")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def can_compute() -> bool:
-    """Whether the libraries of the extra `worker` are installed. Imports none of them."""
-    return find_spec("torch") is not None
-
-
 DEVICE = "device"
 PLATFORM = "platform"
-# Whatever touches a pixel. All that is installed is named, also for a step that uses none of it: the others of its
-# image were mostly made by the same process.
+# Libraries that touch pixels. All installed ones are named, even for a step that uses none: the other steps of its
+# image mostly ran in the same process.
 LIBRARIES = (
     "pixelmill",
     "pillow",
@@ -47,12 +28,26 @@ LIBRARIES = (
     "pymatting",
     "realesrgan",
 )
+MISSING = (
+    "This installation cannot compute images: install `pixelmill[worker]`, or let the workers of a fleet do it "
+    "(PREFECT_API_URL)."
+)
+
+
+def installed_version() -> str:
+    """Return Pixelmill's version, or `unknown` if it runs from a folder that is not installed."""
+    return _version("pixelmill") or "unknown"
+
+
+def can_compute() -> bool:
+    """Return whether the libraries of the extra `worker` are installed, without importing them."""
+    return find_spec("torch") is not None
 
 
 def made_with(device: Device | None) -> Mapping[str, str]:
-    """Library -> version of those that are installed, `platform`, and `device` if there is one. Imports none of them.
+    """Return library -> version of the installed ones, `platform`, and `device` if there is one.
 
-    The same for all images that this process makes on the device.
+    The same for all images that this process makes on the device. Imports none of the libraries.
     """
     if device is None:
         return _versions()
@@ -61,7 +56,7 @@ def made_with(device: Device | None) -> Mapping[str, str]:
 
 @cache
 def _processor() -> str:
-    """The kind of CPU, which decides its kernels; not the number of its cores, which does not."""
+    """Return the kind of CPU, which determines its kernels, but not its number of cores, which does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

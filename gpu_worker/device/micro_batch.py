@@ -1,10 +1,10 @@
-"""Micro-batches: frames that a step computes together, halved when they fail, and relieved when they do not fit."""
+"""Micro-batches: frames that a step computes together. Halved when they fail; a fallback if one frame does not fit."""
 
 import gc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -28,10 +28,11 @@ logger = logging.getLogger(__name__)
 
 MODES = ("RGB", "RGBA")
 NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
+_MEASURES = {MemoryFallback.TILE: "in tiles", MemoryFallback.OFFLOAD: "with all that can wait kept off the device"}
 
 
 class InvalidResult(PixelmillError):
-    """A step broke its contract: it is the step that needs mending, not the item."""
+    """A step broke its contract: the step needs a fix, not the item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +44,31 @@ class BatchOutcome:
     seconds: float = 0.0  # of compute for each item
     error: str | None = None  # one line, without secrets
     traceback: str | None = None
-    quarantined: bool = False  # the failure is lack of memory, whatever was done about it
+    quarantined: bool = False  # the failure is lack of memory under every fallback
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What is left of an exception once its frames, and the device memory they hold, are let go."""
+    """The text of an exception, without its frames and the device memory that they hold."""
 
     error: str
     traceback: str
     out_of_memory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _FallbackContext:
+    """A StepContext with a memory fallback; the original stays unchanged."""
+
+    context: StepContext
+    relief: MemoryFallback
+
+    @property
+    def device(self) -> str:
+        return self.context.device
+
+    def model(self, ref: ModelRef) -> Any:
+        return self.context.model(ref)
 
 
 def run_in_batches(
@@ -66,40 +82,36 @@ def run_in_batches(
     free_memory: Callable[[], bool] = lambda: False,
     sizes: BatchSizeCache | None = None,
 ) -> Iterator[BatchOutcome]:
-    """Computes the frames in micro-batches of at most `limit` with equal batch keys; every frame is in one outcome.
+    """Compute the frames in micro-batches of at most `limit` with equal batch keys; each frame is in one outcome.
 
-    A micro-batch that fails is halved until the frame that fails alone is found; the others get their results. Running
-    out of memory is no failure while something is left to do about it: halves, then for a frame alone `free_memory`
-    (which tells whether it freed anything) and the step's reliefs, in order. `sizes` remembers what worked: the next
-    frames of the same kind begin there. What does not fit whatever is done is `quarantined`.
+    A micro-batch that fails is halved until the frame that fails alone is found; the others get their results. Out of
+    memory, the halves are tried, then for a single frame `free_memory` (which returns whether it freed any) and the
+    step's memory fallbacks, in order; a frame that fits under none of them is `quarantined`. `sizes` remembers the
+    plan that worked for the next frames of the same kind.
 
-    `name` is the step's name for messages, `model_digests` (str(ModelRef) -> SHA-256) tells versions of a model apart.
-    Raises ModelLoadError, BrokenInstallation and DeviceLost, which concern all frames to come, and the errors of the
+    `name` is the step's name in messages; `model_digests` (str(ModelRef) -> SHA-256) distinguish versions of a model.
+    Raises ModelLoadError, BrokenInstallation and DeviceLost, which concern all further frames, and the errors of the
     ledger of `sizes`.
     """
     sizes = BatchSizeCache() if sizes is None else sizes
-    worker = _MicroBatches(step, context, limit, name or type(step).__name__, free_memory, sizes)
-    waiting: deque[tuple[Frame, ...]] = deque(_group(step, frames))
-    while waiting:
-        batch = waiting.popleft()
-        key = memory_key(step, batch[0], model_digests)
-        rung = worker.start(key)
-        if len(batch) > rung.size:
-            waiting.appendleft(batch[rung.size :])
-            batch = batch[: rung.size]
-        outcome = worker.compute(batch, key, rung.relief)
-        if isinstance(outcome, BatchOutcome):
-            yield outcome
-        else:
-            middle = len(batch) // 2
-            waiting.extendleft((batch[middle:], batch[:middle]))
-
-
-def _group(step: Step, frames: Sequence[Frame]) -> list[tuple[Frame, ...]]:
+    batches = _MicroBatches(step, context, limit, name or type(step).__name__, free_memory, sizes)
     groups: dict[Hashable, list[Frame]] = {}
     for frame in frames:
         groups.setdefault(step.batch_key(frame), []).append(frame)
-    return [tuple(group) for group in groups.values()]
+    waiting = deque(tuple(group) for group in groups.values())
+    while waiting:
+        batch = waiting.popleft()
+        key = memory_key(step, batch[0], model_digests)
+        plan = batches.start(key)
+        if len(batch) > plan.size:
+            waiting.appendleft(batch[plan.size :])
+            batch = batch[: plan.size]
+        outcome = batches.compute(batch, key, plan.fallback)
+        if outcome is None:
+            middle = len(batch) // 2
+            waiting.extendleft((batch[middle:], batch[:middle]))
+        else:
+            yield outcome
 
 
 class _MicroBatches:
@@ -117,66 +129,71 @@ class _MicroBatches:
         self._has_freed = False
 
     def start(self, key: MemoryKey) -> BatchPlan:
-        rung = self._sizes.start(key, self._limit)
-        return rung._replace(relief=strongest_offered(rung.relief, self._step, self._context))
+        """Return the plan to begin with, under the strongest fallback that the step has here up to the known one."""
+        plan = self._sizes.start(key, self._limit)
+        if plan.fallback is MemoryFallback.NONE:
+            return plan
+        offered = (fallback for fallback in self._step.reliefs(self._context) if fallback <= plan.fallback)
+        return plan._replace(fallback=max(offered, default=MemoryFallback.NONE))
 
-    def compute(self, batch: tuple[Frame, ...], key: MemoryKey, relief: MemoryFallback) -> BatchOutcome | None:
-        """None: to be halved."""
-        rung = BatchPlan(len(batch), relief)
-        outcome = self._attempt(batch, key, rung)
-        if isinstance(outcome, _Failure) and outcome.out_of_memory:
-            known_before = self._sizes.did_not_fit(key, rung)
-            if len(batch) == 1:
-                return self._relieve(batch, key, relief, outcome, free=not known_before)
-        if isinstance(outcome, _Failure):
-            if len(batch) == 1:
-                return _failed(batch, outcome)
-            telemetry.batch_halved(self._label, out_of_memory=outcome.out_of_memory)
-            why = "does not fit the memory" if outcome.out_of_memory else "holds an item that fails"
-            logger.info("%s: a micro-batch of %d %s: trying its halves", self._label, len(batch), why)
-            return None
-        return outcome
+    def compute(self, batch: tuple[Frame, ...], key: MemoryKey, fallback: MemoryFallback) -> BatchOutcome | None:
+        """Return the outcome, or None if the batch is to be halved."""
+        plan = BatchPlan(len(batch), fallback)
+        outcome = self._attempt(batch, key, plan)
+        if isinstance(outcome, BatchOutcome):
+            return outcome
+        tried_above = outcome.out_of_memory and self._sizes.did_not_fit(key, plan)
+        if len(batch) == 1:
+            if outcome.out_of_memory:
+                return self._fall_back(batch, key, fallback, outcome, free=not tried_above)
+            return _failed(batch, outcome)
+        telemetry.batch_halved(self._label, out_of_memory=outcome.out_of_memory)
+        why = "does not fit the memory" if outcome.out_of_memory else "holds an item that fails"
+        logger.info("%s: a micro-batch of %d %s: trying its halves", self._label, len(batch), why)
+        return None
 
-    def _relieve(
+    def _fall_back(
         self, batch: tuple[Frame, ...], key: MemoryKey, tried: MemoryFallback, failure: _Failure, *, free: bool
     ) -> BatchOutcome:
-        """The one frame again, under stronger and stronger reliefs. `free`: with other models off the device first."""
-        reliefs = stronger(tried, self._step, self._context)
+        """Try the one frame under stronger and stronger fallbacks. `free`: unload other models first."""
+        stronger = sorted(fallback for fallback in set(self._step.reliefs(self._context)) if fallback > tried)
         freed = free and self._free_once()
         if freed:
-            telemetry.memory_freed(self._label)
-        for relief in ([tried] if freed else []) + reliefs:
-            if relief > tried:
-                telemetry.relief_tried(self._label, relief)
-            outcome = self._attempt(batch, key, BatchPlan(1, relief))
+            telemetry.fallback_tried(self._label, "free")
+        for fallback in ([tried] if freed else []) + stronger:
+            if fallback > tried:
+                telemetry.fallback_tried(self._label, fallback.name.lower())
+            outcome = self._attempt(batch, key, BatchPlan(1, fallback))
             if isinstance(outcome, BatchOutcome):
                 if freed:
-                    self._sizes.look_up(key)  # there is more room now than there was
+                    self._sizes.try_next_up(key)  # there is more room now than before
                 return outcome
             failure = outcome
             if not failure.out_of_memory:
                 return _failed(batch, failure)
-        self._sizes.look_up(key)  # its neighbors may well have fitted together
-        message = does_not_fit(self._label, self._device, {tried, *reliefs}, failure.error)
+        self._sizes.try_next_up(key)  # its neighbors may fit together
+        measures = ["alone", *(_MEASURES[each] for each in sorted({tried, *stronger}) if each in _MEASURES)]
+        device = self._sizes.device if self._step.model_refs() else "this machine"
+        message = (
+            f"{self._label}: the image does not fit in the memory of {device}, even {' and '.join(measures)}. Make it "
+            "smaller (width and height of the step that makes it, or a resize before this step), choose a smaller "
+            f"model, or bring a worker with a larger device; then retry the quarantined items. ({failure.error})"
+        )
         return BatchOutcome(batch, error=message, traceback=failure.traceback, quarantined=True)
 
     def _free_once(self) -> bool:
-        """Whether memory was freed. Models that have left for nothing would have to be loaded again and again."""
+        """Free memory, but only once: models unloaded in vain would have to be loaded again and again."""
         if self._has_freed:
             return False
         self._has_freed = True
         return self._free_memory()
 
-    @property
-    def _device(self) -> str:
-        return self._sizes.device if self._step.model_refs() else "this machine"
-
-    def _attempt(self, batch: tuple[Frame, ...], key: MemoryKey, rung: BatchPlan) -> BatchOutcome | _Failure:
-        outcome = _run(self._step, self._label, batch, Relieved(self._context, rung.relief))
+    def _attempt(self, batch: tuple[Frame, ...], key: MemoryKey, plan: BatchPlan) -> BatchOutcome | _Failure:
+        outcome = _run(self._step, self._label, batch, _FallbackContext(self._context, plan.fallback))
         if isinstance(outcome, BatchOutcome):
-            self._sizes.worked(key, rung, self._limit)
+            self._sizes.worked(key, plan, self._limit)
         elif outcome.out_of_memory:
-            # What went wrong in a thread is held by a circle of exception, traceback and frames, tensors and all.
+            # A failure in a thread is held by a cycle of exception, traceback and frames, with all their tensors.
             gc.collect()
         return outcome
 
@@ -195,7 +212,7 @@ def _run(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext)
     except Exception as error:
         if is_device_lost(error):
             raise DeviceLost(
-                f"{label}: the device failed and cannot be used by this process any more: {describe(error)}. "
+                f"{label}: the device failed and this process can no longer use it: {describe(error)}. "
                 f"Items: {_names(batch)}"
             ) from error
         # The exception is not kept: its traceback would keep the batch's tensors alive while the halves are tried.
@@ -232,41 +249,3 @@ def _result_problem(result: object) -> str | None:
 
 def _names(batch: Sequence[Frame]) -> str:
     return ", ".join(frame.item.name for frame in batch)
-
-
-@dataclass(frozen=True, slots=True)
-class Relieved:
-    """A StepContext under another relief. Nobody else's context changes."""
-
-    context: StepContext
-    relief: MemoryFallback
-
-    @property
-    def device(self) -> str:
-        return self.context.device
-
-    def model(self, ref: ModelRef) -> Any:
-        return self.context.model(ref)
-
-
-def strongest_offered(wanted: MemoryFallback, step: Step, context: StepContext) -> MemoryFallback:
-    """The relief wanted, or the strongest below it that the step has here: another worker may have had more."""
-    if wanted is MemoryFallback.NONE:
-        return wanted
-    return max((relief for relief in step.reliefs(context) if relief <= wanted), default=MemoryFallback.NONE)
-
-
-def stronger(than: MemoryFallback, step: Step, context: StepContext) -> list[MemoryFallback]:
-    """The reliefs that are left to try, in order."""
-    return sorted(relief for relief in set(step.reliefs(context)) if relief > than)
-
-
-def does_not_fit(label: str, device: str, tried: Collection[MemoryFallback], error: str) -> str:
-    """What to tell of an item for which nothing helped."""
-    measures = {MemoryFallback.TILE: "in tiles", MemoryFallback.OFFLOAD: "with all that can wait kept off the device"}
-    ways = ["alone", *(measures[relief] for relief in sorted(tried) if relief in measures)]
-    return (
-        f"{label}: the image does not fit in the memory of {device}, even {' and '.join(ways)}. Make it smaller "
-        "(width and height of the step that makes it, or a resize before this step), choose a smaller model, or bring "
-        f"a worker with a larger device; then retry the quarantined items. ({error})"
-    )

@@ -24,7 +24,7 @@ Loader = Callable[[str, Any, str], Any]  # source, options, torch device -> hand
 
 
 class Parts(Protocol):
-    """Where the pool learns what a model is made of."""
+    """The catalogue of the models' parts."""
 
     def part(self, ref: ModelRef) -> ModelPart: ...
 
@@ -55,7 +55,7 @@ class ModelPool:
     def __init__(
         self, parts: Parts, device: Device, *, budget_mb: int = 0, load_engine: Callable[[str], Loader]
     ) -> None:
-        """`budget_mb` 0: all memory that the device has. `load_engine` turns an engine's name into its loader."""
+        """A `budget_mb` of 0 allows all memory of the device. `load_engine` returns an engine's loader by its name."""
         self._parts = parts
         self.device = device
         self._budget_mb = budget_mb or device.total_mb
@@ -63,14 +63,14 @@ class ModelPool:
         self._residents: OrderedDict[ModelRef, _Resident] = OrderedDict()  # least recently used first
         self._measured: dict[ModelRef, int] = {}
         self._lock = threading.Lock()
-        # Loads run one at a time, so that the memory a load took can be told from that of another.
+        # Loads run one at a time, so that the memory of each can be measured.
         self._loading = threading.Lock()
         self.loads: Counter[ModelRef] = Counter()
-        telemetry.watch_pool(self)
+        telemetry.pools.add(self)
 
     @contextmanager
     def use(self, ref: ModelRef, on_load: OnLoad | None = None) -> Iterator[Any]:
-        """The loaded model, which stays at least until the block ends. Raises ModelLoadError."""
+        """Yield the loaded model, which stays at least until the block ends. Raises ModelLoadError."""
         resident = self._acquire(ref, on_load)
         try:
             yield resident.handle
@@ -80,37 +80,37 @@ class ModelPool:
                 resident.used_at = time.monotonic()
 
     def get(self, ref: ModelRef, on_load: OnLoad | None = None) -> Any:
-        """The loaded model, which may leave at any time after. Raises ModelLoadError."""
+        """Return the loaded model, which may leave at any time. Raises ModelLoadError."""
         with self.use(ref, on_load) as handle:
             return handle
 
     def resident(self) -> tuple[ModelRef, ...]:
-        """The loaded models, least recently used first."""
+        """Return the loaded models, least recently used first."""
         with self._lock:
             return tuple(self._residents)
 
     def memory_by_model(self) -> dict[ModelRef, int]:
-        """The loaded models, and the MB that each takes."""
+        """Return the MB of each loaded model."""
         with self._lock:
             return {ref: held.memory_mb for ref, held in self._residents.items()}
 
     def has_room_for(self, ref: ModelRef) -> bool:
-        """Whether the model could be loaded without another one's leaving."""
+        """Return whether the model could be loaded without unloading another."""
         needed = self.memory_mb(ref)
         with self._lock:
             return sum(held.memory_mb for held in self._residents.values()) + needed <= self._budget_mb
 
     def fits(self, refs: Sequence[ModelRef]) -> bool:
-        """Whether these models may all be resident at once. A model whose size nobody knows yet counts as fitting."""
+        """Return whether these models may all be resident at once. Models of unknown size count as fitting."""
         return sum(self.memory_mb(ref) for ref in set(refs)) <= self._budget_mb
 
     def memory_mb(self, ref: ModelRef) -> int:
-        """Memory the model takes, MB: as its description says, else as measured, else as its files are large."""
+        """Return the model's memory, MB: as described, else as measured, else the size of its files."""
         part = self._parts.part(ref)
         return part.memory_mb or self._measured.get(ref) or _size_on_disk_mb(part.source)
 
     def evict_idle(self, seconds: float = 0, keep: Collection[ModelRef] = ()) -> tuple[ModelRef, ...]:
-        """Unloads the models that nobody has used for so long, but for those to keep. Returns them."""
+        """Unload and return the models that have been idle for `seconds`, except those in `keep`."""
         limit = time.monotonic() - seconds
         with self._lock:
             idle = [
@@ -128,7 +128,7 @@ class ModelPool:
         with self._loading:
             found = self._pin(ref)
             if found is not None:
-                return found  # another thread has loaded it meanwhile
+                return found  # another thread has loaded it in the meantime
             resident, seconds = self._load(ref)
             with self._lock:
                 resident.users = 1
@@ -183,7 +183,7 @@ class ModelPool:
             ) from error
 
     def _make_room(self, needed_mb: int) -> None:
-        """Evicts idle models until `needed_mb` more fit, as far as idle models reach. The lock is held."""
+        """Evict idle models until `needed_mb` more fit, if they are enough. The caller holds the lock."""
         excess = sum(held.memory_mb for held in self._residents.values()) + needed_mb - self._budget_mb
         leaving = []
         for ref, held in self._residents.items():
@@ -199,7 +199,7 @@ class ModelPool:
             del self._residents[ref]
             logger.info("unloaded %s", ref)
         if refs:
-            gc.collect()  # pipelines refer to themselves: without this their memory stays taken
+            gc.collect()  # pipelines refer to themselves: without this their memory stays in use
             release_cached(self.device)
 
 

@@ -1,4 +1,4 @@
-"""What a worker process keeps between shards: its device and its loaded models."""
+"""The state that a worker process keeps between shards: its device and its loaded models."""
 
 import os
 import socket
@@ -24,16 +24,16 @@ class WorkerRuntime:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.catalogue = ModelCatalogue(settings)
-        self._checked: set[tuple[ModelRef, str]] = set()  # with their digest
+        self._checked: set[tuple[ModelRef, str]] = set()  # models with their digests
         self.name = f"{socket.gethostname()}:{os.getpid()}"
 
         import cv2
 
-        cv2.setNumThreads(1)  # images are measured in several threads, beside a device that may need the cores
+        cv2.setNumThreads(1)  # images are measured in several threads, while the device may need the cores
 
     @cached_property
     def device(self) -> Device:
-        """Raises DeviceUnavailable."""
+        """The device of the settings. Raises DeviceUnavailable."""
         return choose_device(self._settings.device)
 
     @cached_property
@@ -42,54 +42,54 @@ class WorkerRuntime:
 
     @contextmanager
     def context(self, on_load: OnLoad | None = None) -> Iterator[StepContext]:
-        """What a step may ask of the worker; models it asks for stay until the block ends."""
+        """Yield a step's access to the worker; the models that it takes stay until the block ends."""
         with ExitStack() as stack:
             yield _Context(self, stack, on_load)
 
     def made_with(self, step: Step) -> Mapping[str, str]:
-        """What this process makes the step's images with: versions, and the device if the step computes on it."""
+        """Return the versions that make the step's images, and the device if the step computes on it."""
         return made_with(self.device if step.model_refs() else None)
 
     def fits(self, refs: set[ModelRef]) -> bool:
-        """Whether these models may all be resident at once."""
+        """Return whether these models may all be resident at once."""
         return not refs or self.pool.fits(tuple(refs))
 
     def free_memory(self) -> bool:
-        """Unloads the models that are not in use. Whether there were any."""
+        """Unload the models that are not in use; return whether there were any."""
         return bool(self.pool.evict_idle())
 
     def evict_idle(self, seconds: float, keep: Collection[ModelRef] = ()) -> tuple[ModelRef, ...]:
-        """Unloads the models that nobody has used for so long, but for those to keep."""
+        """Unload and return the models that have been idle for `seconds`, except those in `keep`."""
         return self.pool.evict_idle(seconds, keep) if self._has_pool else ()
 
     def refs(self, names: Iterable[str]) -> tuple[ModelRef, ...]:
-        """All parts of these models. Raises UnknownModel or InvalidInput."""
+        """Return all parts of these models. Raises UnknownModel or InvalidInput."""
         return tuple(ModelRef(name, role) for name in names for role in self.catalogue.get(name).parts)
 
     def resident(self) -> tuple[ModelRef, ...]:
-        """The loaded models."""
+        """Return the loaded models."""
         return self.pool.resident() if self._has_pool else ()
 
     def has_room_for(self, ref: ModelRef) -> bool:
-        """Whether the model could be loaded without another one's leaving. Raises as `refs`."""
+        """Return whether the model could be loaded without unloading another. Raises as `refs` does."""
         return self.pool.has_room_for(ref)
 
     def load(self, ref: ModelRef) -> None:
-        """Loads a model for no job, and tells the ledger. Raises ModelLoadError, or the ledger's errors."""
+        """Load a model without a job, and record it. Raises ModelLoadError and the ledger's errors."""
         self.pool.get(ref, self._record_load)
 
     @property
     def _has_pool(self) -> bool:
-        return "pool" in self.__dict__  # to make one is to choose the device
+        return "pool" in self.__dict__  # making one would choose the device
 
     def _record_load(self, ref: ModelRef, seconds: float) -> None:
         with closing(Ledger(self._settings.resolved_ledger_url)) as ledger:
             ledger.runs.record_model_load(None, None, str(ref), self.name, seconds)
 
     def check_models(self, refs: Iterable[ModelRef], digests: Mapping[str, str]) -> None:
-        """Raises ModelLoadError if this worker has other weights than the job was planned with.
+        """Raise ModelLoadError if this worker has other weights than the job was planned with.
 
-        Its images would be stored under fingerprints that belong to those weights.
+        Its images would be stored under the fingerprints of those weights.
         """
         for ref in refs:
             planned = digests[str(ref)]
@@ -130,7 +130,7 @@ _lock = threading.Lock()
 
 
 def get_runtime(settings: Settings) -> WorkerRuntime:
-    """This process's warm runtime: its models stay resident between shards that run under equal settings."""
+    """Return this process's runtime, whose models stay resident between shards with equal settings."""
     decisive = settings.model_dump_json(include={"device", "vram_budget_mb", "models_path"})
     with _lock:
         if decisive not in _runtimes:

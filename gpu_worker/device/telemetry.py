@@ -1,6 +1,6 @@
-"""What the worker's code counts as it works: one registry a process, apart from the one that Prefect counts in.
+"""The worker's metrics as it works: one registry a process, apart from the one that Prefect counts in.
 
-Counting costs about a microsecond and never raises. Whoever wants to know asks `sample`.
+Counting costs about a microsecond and never raises. `sample` returns the current values.
 """
 
 import logging
@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -20,7 +20,6 @@ from configs.catalogues.models import ModelRef
 from configs.settings.warm_windows import WarmWindows
 from gpu_worker.device.device import MEGABYTE, Device, held_mb
 from gpu_worker.monitor.metric_table import SECONDS_BUCKETS, TABLE
-from steps.contract import MemoryFallback
 from storage.ledger.records import ItemResult, ItemState, Outcome, StepOutcome
 from storage.objects.retries import retries
 
@@ -32,7 +31,7 @@ REPORT_SPACING_SECONDS = 0.25
 
 
 class Sample(NamedTuple):
-    """One figure, under the name and labels that Prometheus shows it with."""
+    """One value, under the name and labels that Prometheus shows it with."""
 
     name: str
     labels: dict[str, str]
@@ -40,7 +39,7 @@ class Sample(NamedTuple):
 
 
 class WatchedPool(Protocol):
-    """What is told of a model pool."""
+    """The measured properties of a model pool."""
 
     device: Device
 
@@ -48,7 +47,7 @@ class WatchedPool(Protocol):
 
 
 class WatchedWriter(Protocol):
-    """What is told of a writer."""
+    """The measured properties of a writer."""
 
     queue: int
 
@@ -56,9 +55,9 @@ class WatchedWriter(Protocol):
 
 
 class ColdStart:
-    """Told once of each moment; the moments are of `time.monotonic`, which all processes of a machine share.
+    """Times the phases of this process until its first image, by `time.monotonic`, which processes share.
 
-    Safe to share between threads.
+    Each method marks a moment and is called once. Safe to share between threads.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,17 +70,17 @@ class ColdStart:
         self._over = False
         self._lock = threading.Lock()
 
-    def begin(self, spawned: float, born: float) -> None:
-        """The parent started this process at `spawned`; its interpreter ran its first line at `born`."""
-        self._spawned, self._marked = spawned, born
-        self._phases["process"] = born - spawned
+    def begin(self, spawned: float, started: float) -> None:
+        """Note that the parent spawned this process at `spawned`, and its interpreter started at `started`."""
+        self._spawned, self._marked = spawned, started
+        self._phases["process"] = started - spawned
 
     def imported(self) -> None:
-        """All that every flow run needs is imported."""
+        """Note that the imports of every flow run are done."""
         self._mark("imports")
 
     def ready(self) -> None:
-        """The models to keep warm are loaded: flow runs are taken from now on."""
+        """Note that the models to keep warm are loaded and flow runs are accepted."""
         self._mark("models")
         if self._spawned is not None:
             self._phases["ready"] = self._clock() - self._spawned
@@ -91,13 +90,13 @@ class ColdStart:
             with self._lock:
                 self._loads[model] = self._loads.get(model, 0.0) + seconds
 
-    def run_begins(self) -> None:
-        """A flow run begins; only the first one counts, and one without images leaves the place to the next."""
+    def run_began(self) -> None:
+        """Note the beginning of a flow run. The first one that makes an image counts."""
         if not self._over:
             self._run_began = self._clock()
 
     def image_stored(self) -> None:
-        """An image is in the store. After the first one the figures are final and logged as one line."""
+        """Note that an image is in the store. The first one makes the durations final and logs them."""
         if self._over:
             return
         with self._lock:
@@ -107,15 +106,15 @@ class ColdStart:
             self._over = True
         logger.info("%s", self)
 
-    def figures(self) -> list[tuple[str, str, float]]:
-        """(phase, model or nothing, seconds) of what is known so far."""
+    def durations(self) -> list[tuple[str, str, float]]:
+        """Return (phase, model or empty text, seconds) of the phases so far."""
         with self._lock:
             phases = [(phase, "", seconds) for phase, seconds in self._phases.items()]
             return phases + [("load", model, seconds) for model, seconds in self._loads.items()]
 
     def __str__(self) -> str:
         parts = []
-        for phase, model, seconds in self.figures():
+        for phase, model, seconds in self.durations():
             parts.append(f"{phase.replace('_', ' ')}{f' of {model}' if model else ''} {seconds:.2f} s")
         return f"cold start: {', '.join(parts)}"
 
@@ -124,11 +123,8 @@ class ColdStart:
         self._phases[phase], self._marked = now - self._marked, now
 
 
-cold_start = ColdStart()  # of this process
-
-
 class BusyClock:
-    """Seconds in which at least one thing was going on, the one in hand included. Safe to share between threads."""
+    """Counts the seconds in which at least one thing was going on, the current one included. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
@@ -151,7 +147,7 @@ class BusyClock:
                     self._done += self._clock() - self._since
 
     def seconds(self) -> float:
-        """Never less than before."""
+        """Return the seconds; never less than before."""
         with self._lock:
             return self._done + (self._clock() - self._since if self._running else 0.0)
 
@@ -163,6 +159,10 @@ _ROWS = {metric.name: metric for metric in TABLE}
 def _counter(name: str) -> Counter:
     return Counter(name, _ROWS[name].help, _ROWS[name].labels, registry=REGISTRY)
 
+
+cold_start = ColdStart()
+pools: WeakSet[WatchedPool] = WeakSet()  # measured for as long as they live
+writers: WeakSet[WatchedWriter] = WeakSet()  # measured until they are removed
 
 _images = _counter("pixelmill_images_total")
 _image_seconds = Histogram(
@@ -176,21 +176,19 @@ _items = _counter("pixelmill_items_total")
 _loads = _counter("pixelmill_model_loads_total")
 _load_seconds = _counter("pixelmill_model_load_seconds_total")
 _halved = _counter("pixelmill_batches_halved_total")
-_reliefs = _counter("pixelmill_reliefs_total")
+_fallbacks = _counter("pixelmill_reliefs_total")
 _device_busy = BusyClock()
-_pools: WeakSet[WatchedPool] = WeakSet()
-_writers: WeakSet[WatchedWriter] = WeakSet()
 _listeners: list[Callable[[], None]] = []
-_warm_windows: list[WarmWindows | None] = []  # of the settings of this process, once they are known
+_warm_windows: list[WarmWindows | None] = []  # of this process's settings, once they are read
 
 
 for _state in (ItemState.DONE, ItemState.FAILED, ItemState.QUARANTINED):
     _items.labels(_state.value)
 
 
-# -- for the code that works ------------------------------------------------------------------------------------------
+# -- counting ----------------------------------------------------------------------------------------------------------
 def work_begins(steps: Iterable[str], models: Iterable[ModelRef]) -> None:
-    """Shows counts of zero for what is about to be counted: Prometheus sees no growth before a count's first sample."""
+    """Show zero for the counts to come: Prometheus sees no growth before a count's first sample."""
     for step in steps:
         _image_seconds.labels(step)
         for outcome in Outcome:
@@ -201,7 +199,7 @@ def work_begins(steps: Iterable[str], models: Iterable[ModelRef]) -> None:
 
 
 def step_recorded(step: str, rows: Sequence[StepOutcome], ends: Iterable[ItemResult]) -> None:
-    """The ledger has these outcomes of a step, by its name in the catalogue, and these ends of items."""
+    """Count outcomes of a step, by its name in the catalogue, and ends of items that the ledger has recorded."""
     for outcome, count in Tally(row.outcome for row in rows).items():
         _images.labels(step, outcome.value).inc(count)
     seconds = _image_seconds.labels(step)
@@ -214,27 +212,18 @@ def step_recorded(step: str, rows: Sequence[StepOutcome], ends: Iterable[ItemRes
         listener()
 
 
-@contextmanager
-def computing(*, on_device: bool) -> Iterator[None]:
-    """Around a step's work on a micro-batch. `on_device`: the step uses a model."""
-    if not on_device:
-        yield
-        return
-    with _device_busy.busy():
-        yield
+def computing(*, on_device: bool) -> AbstractContextManager[None]:
+    """Return a context for a step's work on a micro-batch. `on_device`: whether the step uses a model."""
+    return _device_busy.busy() if on_device else nullcontext()
 
 
 def batch_halved(step: str, *, out_of_memory: bool) -> None:
     _halved.labels(step, "memory" if out_of_memory else "failure").inc()
 
 
-def memory_freed(step: str) -> None:
-    """Models that nobody used have left to make room for one image."""
-    _reliefs.labels(step, "free").inc()
-
-
-def relief_tried(step: str, relief: MemoryFallback) -> None:
-    _reliefs.labels(step, relief.name.lower()).inc()
+def fallback_tried(step: str, fallback: str) -> None:
+    """Count a try to make room for one image: `free` (other models left), `tile` or `offload`."""
+    _fallbacks.labels(step, fallback).inc()
 
 
 def model_loaded(ref: ModelRef, seconds: float) -> None:
@@ -243,34 +232,20 @@ def model_loaded(ref: ModelRef, seconds: float) -> None:
     cold_start.model_loaded(str(ref), seconds)
 
 
-def watch_pool(pool: WatchedPool) -> None:
-    """Its models are told for as long as it lives."""
-    _pools.add(pool)
-
-
-def watch_writer(writer: WatchedWriter) -> None:
-    """Its queue is told until it is forgotten."""
-    _writers.add(writer)
-
-
-def forget_writer(writer: WatchedWriter) -> None:
-    _writers.discard(writer)
-
-
 def watch_warm_windows(windows: WarmWindows | None) -> None:
-    """Whether one of them is open is told from now on; None: always."""
+    """Measure from now on whether a window is open; None means always open."""
     _warm_windows[:] = [windows]
 
 
-# -- for the code that tells ------------------------------------------------------------------------------------------
+# -- reporting ---------------------------------------------------------------------------------------------------------
 def on_recorded(listener: Callable[[], None]) -> Callable[[], None]:
-    """`listener` is called, in whatever thread, after outcomes were counted. Returns what ends that."""
+    """Call `listener` after outcomes were counted, in any thread. Return a function that ends this."""
     _listeners.append(listener)
     return lambda: _listeners.remove(listener)
 
 
 def sample() -> list[Sample]:
-    """All figures of this process as of now."""
+    """Return the current value of every metric of this process."""
     return [
         *(
             Sample(sample.name, sample.labels, sample.value)
@@ -280,50 +255,45 @@ def sample() -> list[Sample]:
         ),
         Sample("pixelmill_device_busy_seconds_total", {}, _device_busy.seconds()),
         Sample("pixelmill_store_retries_total", {}, retries()),
-        *_start_samples(),
-        *_warm_samples(),
+        *(
+            Sample("pixelmill_start_seconds", {"phase": phase, "model": model}, seconds)
+            for phase, model, seconds in cold_start.durations()
+        ),
+        *(
+            Sample("pixelmill_warm_window_open", {}, float(windows is None or windows.contains(datetime.now(UTC))))
+            for windows in _warm_windows
+        ),
         *_writer_samples(),
         *_pool_samples(),
     ]
 
 
-def _start_samples() -> Iterator[Sample]:
-    for phase, model, seconds in cold_start.figures():
-        yield Sample("pixelmill_start_seconds", {"phase": phase, "model": model}, seconds)
-
-
-def _warm_samples() -> Iterator[Sample]:
-    for windows in _warm_windows:
-        is_open = windows is None or windows.contains(datetime.now(UTC))
-        yield Sample("pixelmill_warm_window_open", {}, float(is_open))
-
-
 def _writer_samples() -> Iterator[Sample]:
-    writers = list(_writers)
-    waiting = [writer.waiting() for writer in writers]
+    watched = list(writers)
+    waiting = [writer.waiting() for writer in watched]
     yield Sample("pixelmill_writer_queue_images", {}, sum(images for images, _ in waiting))
     yield Sample("pixelmill_writer_queue_bytes", {}, sum(size for _, size in waiting))
-    yield Sample("pixelmill_writer_queue_limit_images", {}, sum(writer.queue for writer in writers))
+    yield Sample("pixelmill_writer_queue_limit_images", {}, sum(writer.queue for writer in watched))
 
 
 def _pool_samples() -> Iterator[Sample]:
-    pools = list(_pools)
-    models = {ref: size for pool in pools for ref, size in pool.memory_by_model().items()}
+    watched = list(pools)
+    models = {ref: size for pool in watched for ref, size in pool.memory_by_model().items()}
     yield Sample("pixelmill_models_resident", {}, len(models))
     for ref, size in models.items():
         yield Sample("pixelmill_model_memory_bytes", {"model": str(ref)}, size * MEGABYTE)
-    for device in {pool.device for pool in pools}:
+    for device in {pool.device for pool in watched}:
         yield Sample("pixelmill_device_info", {"device": device.name, "kind": device.kind}, 1)
         yield Sample("pixelmill_device_memory_capacity_bytes", {}, device.total_mb * MEGABYTE)
         try:
             held = held_mb(device)
         except RuntimeError:
-            continue  # a device that failed tells nothing any more
+            continue  # a failed device
         yield Sample("pixelmill_device_memory_held_bytes", {}, held * MEGABYTE)
 
 
 class Reporter:
-    """Calls `send` with all figures of this process, from a thread of its own, until the block ends; then once more."""
+    """Sends all metrics of this process from a thread until the block ends, and once more then."""
 
     def __init__(self, send: Callable[[list[Sample]], None]) -> None:
         self._send = send
@@ -353,4 +323,4 @@ class Reporter:
                 self._ending.wait(REPORT_SPACING_SECONDS)
             self._send(sample())
         except OSError:
-            return  # the parent is gone, and this process follows
+            return  # the parent is gone, and this process will end

@@ -152,7 +152,7 @@ def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, preloader: 
         if request["kind"] == "shutdown":
             return
         replies.send(kind="started")
-        cold_start.run_begins()
+        cold_start.run_began()
         with shared_fields(flow_run=request["flow_run_id"]):
             end = serve_run(UUID(request["flow_run_id"]), request["environment"])
         if end.abandoned:

@@ -168,7 +168,7 @@ class Writer:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="pixelmill-write")
         self._recorder = threading.Thread(target=self._record_units, name="pixelmill-record", daemon=True)
         self._recorder.start()
-        telemetry.watch_writer(self)
+        telemetry.writers.add(self)
 
     # -- for the thread that computes ------------------------------------------------------------------------------
     def write(self, artefact: NewArtefact) -> Written:
@@ -222,7 +222,7 @@ class Writer:
                 self.changed.notify_all()
             self._recorder.join()
             self._threads.shutdown(wait=True, cancel_futures=True)
-            telemetry.forget_writer(self)
+            telemetry.writers.discard(self)
 
     def __enter__(self) -> Self:
         return self

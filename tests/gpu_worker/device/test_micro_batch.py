@@ -119,7 +119,7 @@ def test_a_model_that_cannot_be_loaded_stops_everything() -> None:
 
 
 def test_a_package_that_is_not_installed_stops_everything() -> None:
-    with pytest.raises(BrokenInstallation, match=r"not complete: ModuleNotFoundError: No module named 'tiles'"):
+    with pytest.raises(BrokenInstallation, match=r"incomplete: ModuleNotFoundError: No module named 'tiles'"):
         run(Raises(error=ModuleNotFoundError("No module named 'tiles'")), 2, limit=1)
 
 

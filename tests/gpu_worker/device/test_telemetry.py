@@ -152,14 +152,14 @@ def test_a_start_is_timed_phase_by_phase_and_logged_once(caplog: pytest.LogCaptu
     caplog.set_level("INFO", "gpu_worker")
     now = 100.0
     start = ColdStart(lambda: now)
-    start.begin(spawned=100.0, born=100.2)
+    start.begin(spawned=100.0, started=100.2)
     now = 103.0
     start.imported()
     start.model_loaded("starter/diffusion", 4.0)
     now = 107.5
     start.ready()
     now = 200.0
-    start.run_begins()
+    start.run_began()
     start.model_loaded("starter/upscaler", 0.25)
     now = 201.5
     start.image_stored()
@@ -169,18 +169,18 @@ def test_a_start_is_timed_phase_by_phase_and_logged_once(caplog: pytest.LogCaptu
         "cold start: process 0.20 s, imports 2.80 s, models 4.50 s, ready 7.50 s, first image 1.50 s, "
         "load of starter/diffusion 4.00 s, load of starter/upscaler 0.25 s"
     ]
-    assert ("load", "starter/upscaler", 0.25) in start.figures()
+    assert ("load", "starter/upscaler", 0.25) in start.durations()
 
 
 def test_a_flow_run_without_images_leaves_the_first_image_to_the_next() -> None:
     now = 0.0
     start = ColdStart(lambda: now)
-    start.run_begins()
+    start.run_began()
     now = 50.0
-    start.run_begins()
+    start.run_began()
     now = 51.0
     start.image_stored()
-    assert ("first_image", "", 1.0) in start.figures()
+    assert ("first_image", "", 1.0) in start.durations()
 
 
 # -- telling -----------------------------------------------------------------------------------------------------------
