@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from configs.recipe.recipe import DISTINCT
 from configs.settings.settings import Settings
-from flows.verify.finals import expected_finals
+from flows.verify.verify import expected_finals
 from gpu_worker.walk.distinct import OPENING, Finished, Repetition, likeness_of, repetitions
 from steps.recipe import resolve_program
 from steps.recipe.program import Program

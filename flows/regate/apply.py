@@ -17,9 +17,9 @@ from flows.regate.recipe import NewRecipe
 from flows.regate.redecision import Change, ItemStanding, Reevaluation
 from flows.regate.regate import RegatePlan, decide
 from flows.report.report import Summary
-from flows.verify.finals import stray_finals
-from flows.verify.read_back import READERS
+from flows.verify.findings import READERS
 from flows.verify.repair import refuse_living_shards, remove_copies
+from flows.verify.verify import stray_finals
 from storage.ledger.job_lease import job_lease
 from storage.ledger.lease import HeldLease
 from storage.ledger.ledger import Ledger

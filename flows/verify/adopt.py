@@ -18,7 +18,7 @@ from PIL import Image
 
 from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
 from configs.reporting import PixelmillError
-from flows.verify.read_back import READERS
+from flows.verify.findings import READERS
 from gpu_worker.shard.new_artefact import MAX_ADOPTED_PIXELS
 from steps.contract import Fact, Step
 from steps.facts import measure

@@ -1,15 +1,21 @@
 """Verify a job: reads every image back from the store, and compares ledger, store and manifest with each other."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
-from flows.report.report import build_summary
-from flows.verify.finals import expected_finals, program_of, stray_finals
-from flows.verify.findings import Finding, Findings, Kind, LostArtefact
+from configs.documents.problems import InvalidInput
+from flows.explain.replay import replay
+from flows.pages.gallery import DATA_FOLDER
+from flows.report.report import GALLERY_NAME, REPORT_NAME, Summary, build_summary
+from flows.verify.findings import Fault, Finding, Findings, Kind, LostArtefact, ReadBack
 from flows.verify.manifest import ManifestCheck
-from flows.verify.pages import wrong_pages
-from flows.verify.read_back import Fault, ReadBack
+from steps.recipe import resolve_program
+from steps.recipe.program import Program
+from storage.ledger.finals import final_keys
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,
@@ -22,7 +28,8 @@ from storage.ledger.records import (
     StepOutcome,
 )
 from storage.ledger.runs import JobChanged
-from storage.objects.artefacts import ArtefactStore, StoreError
+from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject, StoreError
+from storage.objects.keys import job_key, sha256_hex
 
 SLICE = 100  # items whose objects are read together, and after which progress is told
 
@@ -199,3 +206,83 @@ class _Check:
 def _entries(reports: Iterable[ItemReport]) -> Iterator[StepOutcome]:
     for report in reports:
         yield from report.steps.values()
+
+
+def program_of(job: JobRecord) -> Program | None:
+    """None where the job has steps that this installation does not know."""
+    try:
+        return resolve_program(job.recipe)
+    except InvalidInput:
+        return None
+
+
+def expected_finals(job: JobRecord, report: ItemReport, program: Program | None) -> dict[str, str]:
+    """Visit id -> key, of an item that is done. Without a program, as if each image had been made of the one before."""
+    keys = {visit: entry.artefact.key for visit, entry in report.steps.items() if entry.artefact is not None}
+    everything = frozenset(entry.artefact.fingerprint for entry in report.steps.values() if entry.artefact is not None)
+    if program is None:
+        return final_keys(job, report.record.item.name, keys.items())
+    path = replay(report.record.item, program, report.steps, accepted=everything)
+    return final_keys(job, report.record.item.name, ((visit, keys[visit]) for visit, _ in path.images()))
+
+
+def stray_finals(
+    job: JobRecord, store: ArtefactStore, known: Collection[str], open_names: Collection[str]
+) -> Iterator[Finding]:
+    """Finals of no item. `known`: the keys of done items; `open_names`: items whose finals may come or be replaced."""
+    folder = job_key(job.name, "final/")
+    steps = {step.id for step in job.recipe.leaves}
+    for key, _ in store.list(folder):
+        if key in known:
+            continue
+        name = key.removeprefix(folder).rpartition(".")[0]
+        stem, _, step = name.rpartition(".")
+        if name not in open_names and not (step in steps and stem in open_names):
+            message = f"{key}: it belongs to no item that is done; delete it if nobody wants it"
+            yield Finding(Kind.STRAY_FINAL, message, None, key)
+
+
+_DATA_FILE = re.compile(r"(?:items|details|ways)-([0-9a-f]{16})\.js")  # named by the beginning of its digest
+
+
+def wrong_pages(job: JobRecord, summary: Summary, store: ArtefactStore) -> Iterator[Finding]:
+    """What is wrong with them. `summary`: of the job's last run, as the ledger has it now.
+
+    The report is written last: if it tells of this run, so does the gallery, and only its files may be damaged.
+    """
+    key = job_key(job.name, REPORT_NAME)
+    try:
+        report = json.loads(store.get(key))
+    except (MissingObject, DamagedObject, ValueError) as error:
+        yield Finding(Kind.REPORT, f"{key} cannot be read: {error}", key=key)
+    else:
+        if not isinstance(report, dict) or not _is_of(report, summary):
+            yield Finding(Kind.REPORT, f"{key} tells of another state of the job than the ledger", key=key)
+    page = job_key(job.name, GALLERY_NAME)
+    try:
+        text = store.get(page).decode()
+    except (MissingObject, DamagedObject, ValueError) as error:
+        yield Finding(Kind.GALLERY, f"{page} cannot be read: {error}", key=page)
+        return
+    files = sorted({(match[0], match[1]) for match in _DATA_FILE.finditer(text)})
+    if not files:
+        yield Finding(Kind.GALLERY, f"{page} shows no item", key=page)  # a job has at least one
+    for name, digest in files:
+        data_key = job_key(job.name, f"{DATA_FOLDER}/{name}")
+        if not _holds(store, data_key, digest):
+            yield Finding(Kind.GALLERY, f"{data_key} is missing or damaged", key=data_key)
+
+
+def _is_of(report: dict[str, Any], summary: Summary) -> bool:
+    now = summary.model_dump(mode="json")
+    told = report.get("items")
+    # How many wait for a person changes without a run.
+    same = isinstance(told, dict) and {**told, "waiting": 0} == {**now["items"], "waiting": 0}
+    return same and all(report.get(name) == now[name] for name in ("status", "seconds"))
+
+
+def _holds(store: ArtefactStore, key: str, digest: str) -> bool:
+    try:
+        return sha256_hex(store.get(key)).startswith(digest)
+    except (MissingObject, DamagedObject):
+        return False

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.documents.fields import Item
-from flows.verify.findings import LISTED, Kind
-from flows.verify.read_back import Fault, ReadBack
+from flows.verify.findings import LISTED, Fault, Kind, ReadBack
 from flows.verify.verify import verify_job
 from storage.ledger.database import to_json
 from storage.ledger.records import ItemState, JobStatus
