@@ -55,11 +55,12 @@ test-slow: install ## the tests that `make test` leaves out: benchmarks at their
 fleet-test: install ## prove docker/compose.yaml natively, with kills (needs PostgreSQL's and Redis's servers; ITEMS=2000)
 	@UV="$(abspath $(shell command -v $(UV)))" $(BIN)/python -m tests.fleet $(if $(ITEMS),--items $(ITEMS))
 
-lint: install ## format, lint, types, layers and generated tables
+lint: install ## format, lint, types, layers, pages' scripts and generated tables
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.page_scripts
 	@$(BIN)/python -m docs.tables --check
 
 docs: install ## write the generated tables of the docs, and prefect.yaml

@@ -19,7 +19,7 @@ def finish_job(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
     write_contact_sheet(store, ledger, job)
     write_review_page(store, ledger, job)
     counts = WayCounts(job)  # by the way: every item is explained once
-    write_gallery(store, ledger, job, summary=build_summary(ledger, job, store, run=job.run), tell=counts.add)
+    write_gallery(store, ledger, job, summary=build_summary(ledger, job, store, run=job.run), on_explanation=counts.add)
     summary = build_summary(ledger, job, store, run=job.run, ways=counts.ways)
     write_report(store, job, summary)
     return summary

@@ -1,22 +1,17 @@
-"""The static gallery of a job: one page that works from a folder and from a bucket, with no server behind it.
+"""Render the static gallery of a job: one page, with its items beside it in script files.
 
-`index.html` holds the page, its style and its script. The items lie beside it in script files, because a page opened
-from a folder may load scripts but not JSON: `gallery/items-….js` has what the cards, the search and the filters
-need, and is read at once; `gallery/details-….js` has the rest and is read when an item is opened, and
-`gallery/ways-….js` has why it came out so, read when somebody asks. Their names are digests of their content, and the
-page is written last, so a reader sees the old gallery or the new one, whole.
+`gallery/items-….js` has what the cards, the search and the filters need and is read at once; `gallery/details-….js` has
+the rest and is read when an item is opened; `gallery/ways-….js` explains how an item came out and is read on demand.
+Rows are lists, to be short; the page learns the names of their fields from its `config`.
 """
 
 import json
 import math
-import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
-from itertools import islice
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from configs.documents.problems import InvalidInput
 from configs.documents.uris import shown
@@ -24,7 +19,7 @@ from configs.recipe.recipe import RecipeStep
 from flows.explain.explain import Explainer
 from flows.explain.explained import Explanation, Visited
 from flows.explain.lines import ExplanationLine, lines_of
-from flows.pages.page_parts import digest, source, store_data, templates
+from flows.pages.page_parts import PageFile, batches, data_file, relative_link, render_page, write_files
 from flows.report.contact_sheet import last_final
 from flows.report.report import GALLERY_NAME, Summary
 from steps.recipe import resolve_program
@@ -32,27 +27,25 @@ from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome
 from storage.objects.artefacts import ArtefactStore
-from storage.objects.keys import job_key, sha256_hex
 
 DATA_FOLDER = "gallery"
 ITEMS_PER_DETAILS = 200  # some 300 KB: what opening one item costs; fewer where each may have come to many images
 ITEMS_PER_LIST = 2000  # some 600 KB: the first page shows after the first of them
 ITEMS_PER_PAGE = 200
 
-_SCRIPT = "text/javascript; charset=utf-8"
-_PAGE = "text/html; charset=utf-8"
+SCRIPTS = (
+    "page.js",
+    "gallery/data.js",
+    "gallery/filters.js",
+    "gallery/grid.js",
+    "gallery/viewer.js",
+    "gallery/main.js",
+)
 _STATES = tuple(ItemState)
+_SHOWN_STATES = (ItemState.DONE, ItemState.QUARANTINED, ItemState.FAILED, ItemState.PENDING)
 _OUTCOME_CODES = {Outcome.COMPUTED: "c", Outcome.REUSED: "r", Outcome.SKIPPED: "s", Outcome.FAILED: "f"}
 _NOT_REACHED = "-"
 _MAX_EXACT_INTEGER = 2**53 - 1  # of JavaScript's numbers; larger ones travel as text
-
-
-class GalleryFile(NamedTuple):
-    """A file of the gallery; `name` is relative to the job's folder."""
-
-    name: str
-    data: bytes
-    content_type: str
 
 
 def write_gallery(
@@ -61,67 +54,73 @@ def write_gallery(
     job: JobRecord,
     *,
     summary: Summary,
-    tell: Callable[[Explanation], object] | None = None,
+    on_explanation: Callable[[Explanation], object] | None = None,
 ) -> str:
-    """Stores the gallery in the job's folder, replacing the one before. Returns the key of its page.
+    """Store the gallery in the job's folder, replacing the one before. Return the key of its page.
 
-    Every item is explained for it; `tell` hears each explanation. Memory stays constant however many items the job
-    has. If this raises, the gallery of before still works.
+    Every item is explained for it; each explanation is passed to `on_explanation` too. Memory stays constant however
+    many items the job has. If this raises, the gallery from before still works.
     """
-    written = set()
-    for file in gallery_files(job, summary, _explained(job, ledger, tell)):
-        key = job_key(job.name, file.name)
-        if file.name == GALLERY_NAME:
-            store.sync()
-            store.replace(key, file.data, content_type=file.content_type)
-        else:
-            store_data(store, key, file.data, content_type=file.content_type)
-        written.add(key)
-    _delete_others(store, job_key(job.name, f"{DATA_FOLDER}/"), written)
-    return job_key(job.name, GALLERY_NAME)
+
+    def explanations() -> Iterator[Explanation]:
+        explainer = Explainer(job, ledger.reviews.all(job.id))
+        for report in ledger.items.reports(job.id):
+            explanation = explainer.explain(report)
+            if on_explanation is not None:
+                on_explanation(explanation)
+            yield explanation
+
+    files = gallery_files(job, summary, explanations())
+    key = write_files(store, job.name, files, page=GALLERY_NAME, folder=DATA_FOLDER)
+    assert key is not None, "a gallery has a page, also without items"
+    return key
 
 
-def _explained(job: JobRecord, ledger: Ledger, tell: Callable[[Explanation], object] | None) -> Iterator[Explanation]:
-    explainer = Explainer(job, ledger.reviews.all(job.id))
-    for report in ledger.items.reports(job.id):
-        explanation = explainer.explain(report)
-        if tell is not None:
-            tell(explanation)
-        yield explanation
-
-
-def gallery_files(job: JobRecord, summary: Summary, explanations: Iterable[Explanation]) -> Iterator[GalleryFile]:
-    """Renders the gallery's files, the page last. `explanations` is read once, in slices."""
+def gallery_files(job: JobRecord, summary: Summary, explanations: Iterable[Explanation]) -> Iterator[PageFile]:
+    """Render the gallery's files, the page last. `explanations` is read once, in slices."""
     tally = _Tally(steps={step.id: _StepTally() for step in job.recipe.leaves})
     names: dict[str, list[str]] = {"items": [], "details": [], "ways": []}
 
-    def script(kind: str, rows: list[list[Any]]) -> GalleryFile:
-        file = _script(kind, len(names[kind]), rows)
+    def script(kind: str, rows: Sequence[Sequence[Any]]) -> PageFile:
+        file = data_file(DATA_FOLDER, kind, f"pixelmill.{kind}", len(names[kind]), rows)
         names[kind].append(file.name)
         return file
 
-    list_rows: list[list[Any]] = []
+    item_rows: list[_ItemRow] = []
     visits = _visits(job)
-    per_details = _per_details(len(visits))
-    for batch in _slices(explanations, per_details):
+    per_details = min(ITEMS_PER_DETAILS, max(50, 8 * ITEMS_PER_DETAILS // len(visits)))
+    for batch in batches(explanations, per_details):
         for explanation in batch:
             tally.add(explanation.report)
-            list_rows.append(_list_row(explanation))
+            item_rows.append(_item_row(explanation))
         yield script("details", [_detail_row(explanation) for explanation in batch])
-        yield script("ways", [[_way_row(line) for line in lines_of(explanation)] for explanation in batch])
-        if len(list_rows) >= ITEMS_PER_LIST:
-            yield script("items", list_rows)
-            list_rows = []
-    if list_rows:
-        yield script("items", list_rows)
-    yield GalleryFile(GALLERY_NAME, _page(job, summary, tally, names, visits).encode(), _PAGE)
+        yield script("ways", [[_line_row(line) for line in lines_of(explanation)] for explanation in batch])
+        if len(item_rows) >= ITEMS_PER_LIST:
+            yield script("items", item_rows)
+            item_rows = []
+    if item_rows:
+        yield script("items", item_rows)
+    config = {
+        "lists": names["items"],
+        "details": names["details"],
+        "ways": names["ways"],
+        "fields": {kind: row._fields for kind, row in _ROWS.items()},
+        "perDetails": per_details,
+        "perPage": ITEMS_PER_PAGE,
+        "total": tally.total,
+        "states": [str(state) for state in _STATES],
+        "steps": [[step.id, step.step, step.when] for step in job.recipe.leaves],
+        "visits": visits,
+    }
+    yield _page(job, summary, tally, config)
 
 
-def relative_link(job_name: str, key: str) -> str:
-    """URL of the object `key` as seen from the job's folder; every path segment is percent-encoded."""
-    inside = key.startswith(f"{job_name}/")
-    path = key.removeprefix(f"{job_name}/") if inside else posixpath.relpath(key, start=job_name)
-    return quote(path, safe="/")
+def _visits(job: JobRecord) -> list[str]:
+    """Return the ids of all visits in the order in which an item comes to them."""
+    try:
+        return list(resolve_program(job.recipe).step_ids)
+    except InvalidInput:  # steps that this installation does not have
+        return [step.id for step in job.recipe.leaves]
 
 
 # -- counting --------------------------------------------------------------------------------------------------------
@@ -156,29 +155,82 @@ class _Tally:
                 step.seconds += entry.seconds
 
 
-# -- rows: lists, as short as they can be; gallery.js reads them by position -----------------------------------------
+# -- rows: short lists, whose fields the page knows by the names that stand here -------------------------------------
 
 
-def _list_row(explanation: Explanation) -> list[Any]:
-    """[name, prompt, state, outcome per step, seconds, image link, width, height, error, number of warnings]"""
+class _ItemRow(NamedTuple):
+    name: str
+    prompt: str | None
+    state: int  # index in the page's `states`
+    outcomes: str  # one code for each step of the recipe
+    seconds: float
+    image: str | None  # link
+    width: int
+    height: int
+    error: str | None
+    warnings: int
+
+
+class _DetailRow(NamedTuple):
+    negative_prompt: str | None
+    seed: str
+    vars: list[list[Any]]
+    input: str | None
+    mask: str | None
+    error_step: str | None
+    finals: list[list[str]]  # [step, link]
+    steps: list[Sequence[Any] | None]  # first visits, in the recipe's order
+    attempts: list[list[Any]]  # [visit, index of its step, number of the attempt, step] of further visits
+    warnings: list[str]
+
+
+class _StepRow(NamedTuple):
+    """An outcome. Ends after `error` where there is no artefact, and after `facts` where the path is unknown."""
+
+    outcome: str
+    seconds: float
+    error: str | None  # tracebacks stay in the ledger: a gallery is made to be shown around
+    image: str | None
+    width: int
+    height: int
+    size: int  # bytes
+    fingerprint: str
+    facts: list[list[Any]]
+    source: str | None  # the visit whose image went in
+    counts: bool  # whether the item went on from this image
+
+
+class _LineRow(NamedTuple):
+    """A line of an explanation. Ends after the last of `detail` and `visit` that is not empty."""
+
+    depth: int
+    tone: str
+    text: str
+    detail: str
+    visit: str | None
+
+
+_ROWS: Mapping[str, Any] = {"item": _ItemRow, "details": _DetailRow, "step": _StepRow, "line": _LineRow}
+
+
+def _item_row(explanation: Explanation) -> _ItemRow:
     record, steps = explanation.report.record, explanation.report.steps
     image, width, height = _card_image(explanation)
-    outcomes = "".join(
-        _OUTCOME_CODES[entry.outcome] if (entry := steps.get(step.id)) else _NOT_REACHED
-        for step in explanation.job.recipe.leaves
+    return _ItemRow(
+        name=record.item.name,
+        prompt=record.item.prompt,
+        state=_STATES.index(record.state),
+        outcomes="".join(
+            _OUTCOME_CODES[entry.outcome] if (entry := steps.get(step.id)) else _NOT_REACHED
+            for step in explanation.job.recipe.leaves
+        ),
+        seconds=_short_float(sum(entry.seconds for entry in steps.values())),
+        image=image,
+        width=width,
+        height=height,
+        error=record.error,
+        warnings=len(record.warnings),
     )
-    return [
-        record.item.name,
-        record.item.prompt,
-        _STATES.index(record.state),
-        outcomes,
-        _short_float(sum(entry.seconds for entry in steps.values())),
-        image,
-        width,
-        height,
-        record.error,
-        len(record.warnings),
-    ]
 
 
 def _card_image(explanation: Explanation) -> tuple[str | None, int, int]:
@@ -198,69 +250,63 @@ def _card_image(explanation: Explanation) -> tuple[str | None, int, int]:
     return None, 0, 0
 
 
-def _detail_row(explanation: Explanation) -> list[Any]:
-    """[negative prompt, seed, variables, input image, mask, step of the error, finals, steps, attempts, warnings]
-
-    `steps` are the first visits, in recipe order; `attempts` are [visit, place of its step, number, step] of others.
-    """
+def _detail_row(explanation: Explanation) -> _DetailRow:
     job, record, entries = explanation.job, explanation.report.record, explanation.report.steps
     item = record.item
     visited = {visit.visit: visit for visit in explanation.visits}
-    places = {step.id: place for place, step in enumerate(job.recipe.leaves)}
-    again = [
-        [visit, places[step_of(visit)], _number(visit, visited), _step_row(job, entry, visited.get(visit))]
+    positions = {step.id: index for index, step in enumerate(job.recipe.leaves)}
+    attempts = [
+        [visit, positions[step_of(visit)], _number(visit, visited), _step_row(job, entry, visited.get(visit))]
         for visit, entry in entries.items()
-        if visit not in places and step_of(visit) in places
+        if visit not in positions and step_of(visit) in positions
     ]
-    return [
-        item.negative_prompt,
-        str(item.seed),
-        [[name, _plain(value)] for name, value in item.vars.items()],
-        item.image and shown(item.image),  # a signature is not for everybody who may see the images
-        item.mask and shown(item.mask),
-        record.error_step and explanation.label(record.error_step),
-        [[explanation.label(visit), relative_link(job.name, key)] for visit, key in record.finals.items()],
-        [_step_row(job, entries.get(step.id), visited.get(step.id)) for step in job.recipe.leaves],
-        again,
-        list(record.warnings),
-    ]
+    return _DetailRow(
+        negative_prompt=item.negative_prompt,
+        seed=str(item.seed),
+        vars=[[name, _plain(value)] for name, value in item.vars.items()],
+        input=item.image and shown(item.image),  # a signature is not for everybody who may see the images
+        mask=item.mask and shown(item.mask),
+        error_step=record.error_step and explanation.label(record.error_step),
+        finals=[[explanation.label(visit), relative_link(job.name, key)] for visit, key in record.finals.items()],
+        steps=[_step_row(job, entries.get(step.id), visited.get(step.id)) for step in job.recipe.leaves],
+        attempts=attempts,
+        warnings=list(record.warnings),
+    )
 
 
 def _number(visit: str, visited: Mapping[str, Visited]) -> int:
-    """Which attempt of the item it is; as the recipe counts visits, where the way is not known."""
+    """Return which attempt of the item a visit is; the recipe's own number where the path is not known."""
     return visited[visit].attempt if visit in visited else int(visit.partition("~")[2])
 
 
-def _way_row(line: ExplanationLine) -> list[Any]:
-    """[depth, tone, text, detail, visit], without what is empty at its end."""
-    row = [line.depth, line.tone.value, line.text, line.detail, line.visit]
+def _line_row(line: ExplanationLine) -> list[Any]:
+    row = list(_LineRow(line.depth, line.tone.value, line.text, line.detail, line.visit))
     while not row[-1] and len(row) > 3:
         row.pop()
     return row
 
 
-def _step_row(job: JobRecord, entry: StepOutcome | None, visited: Visited | None) -> list[Any] | None:
-    """[outcome, seconds, error] and, where there is an artefact, [link, width, height, bytes, fingerprint, facts].
-
-    Then, where the way is known, the visit that made the image that went in, and whether the item went on from it.
-    Tracebacks stay in the ledger: a gallery is made to be shown around.
-    """
+def _step_row(job: JobRecord, entry: StepOutcome | None, visited: Visited | None) -> Sequence[Any] | None:
     if entry is None:
         return None
-    row: list[Any] = [_OUTCOME_CODES[entry.outcome], _short_float(entry.seconds), entry.error]
-    if artefact := entry.artefact:
-        facts = [[name, _plain(value)] for name, value in artefact.facts.items()]
-        row += [
-            _artefact_link(job, entry),
-            artefact.width,
-            artefact.height,
-            artefact.size,
-            artefact.fingerprint,
-            facts,
-        ]
-        if visited is not None:
-            row += [visited.source, visited.counts]
-    return row
+    code, seconds = _OUTCOME_CODES[entry.outcome], _short_float(entry.seconds)
+    artefact = entry.artefact
+    if artefact is None:
+        return code, seconds, entry.error
+    row = _StepRow(
+        outcome=code,
+        seconds=seconds,
+        error=entry.error,
+        image=_artefact_link(job, entry),
+        width=artefact.width,
+        height=artefact.height,
+        size=artefact.size,
+        fingerprint=artefact.fingerprint,
+        facts=[[name, _plain(value)] for name, value in artefact.facts.items()],
+        source=visited.source if visited is not None else None,
+        counts=visited is not None and visited.counts,
+    )
+    return row if visited is not None else row[: _StepRow._fields.index("source")]
 
 
 def _artefact_link(job: JobRecord, entry: StepOutcome) -> str | None:
@@ -286,59 +332,24 @@ def _short_float(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-# -- files -----------------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------------------------
 
 
-def _script(kind: str, number: int, rows: list[list[Any]]) -> GalleryFile:
-    # ASCII only: the file means the same in whatever encoding a server claims, lone surrogates included.
-    data = f"pixelmill.{kind}({number},{json.dumps(rows, separators=(',', ':'), allow_nan=False)});\n".encode("ascii")
-    return GalleryFile(f"{DATA_FOLDER}/{kind}-{sha256_hex(data)[:16]}.js", data, _SCRIPT)
-
-
-def _page(job: JobRecord, summary: Summary, tally: _Tally, names: dict[str, list[str]], visits: Sequence[str]) -> str:
-    config = {
-        "lists": names["items"],
-        "details": names["details"],
-        "ways": names["ways"],
-        "perDetails": _per_details(len(visits)),
-        "perPage": ITEMS_PER_PAGE,
-        "total": tally.total,
-        "states": [str(state) for state in _STATES],
-        "steps": [[step.id, step.step, step.when] for step in job.recipe.leaves],
-        "visits": visits,
-    }
-    return (
-        templates()
-        .get_template("gallery.html.j2")
-        .render(
-            job=job,
-            summary=summary,
-            started=job.started_at.astimezone(UTC) if job.started_at.tzinfo else job.started_at,
-            states=[(str(state), tally.states[state]) for state in _STATE_ORDER],
-            warned=tally.warned,
-            total=tally.total,
-            steps=[_step_view(step, tally.steps[step.id], tally.total) for step in job.recipe.leaves],
-            config=config,
-            style=source("gallery.css"),
-            script=source("gallery.js"),
-            script_digest=digest(source("gallery.js")),
-        )
+def _page(job: JobRecord, summary: Summary, tally: _Tally, config: Mapping[str, Any]) -> PageFile:
+    return render_page(
+        GALLERY_NAME,
+        "gallery.html.j2",
+        style="gallery.css",
+        scripts=SCRIPTS,
+        config=config,
+        job=job,
+        summary=summary,
+        started=job.started_at.astimezone(UTC) if job.started_at.tzinfo else job.started_at,
+        states=[(str(state), tally.states[state]) for state in _SHOWN_STATES],
+        warned=tally.warned,
+        total=tally.total,
+        steps=[_step_view(step, tally.steps[step.id], tally.total) for step in job.recipe.leaves],
     )
-
-
-def _per_details(visits: int) -> int:
-    return min(ITEMS_PER_DETAILS, max(50, 8 * ITEMS_PER_DETAILS // visits))
-
-
-def _visits(job: JobRecord) -> list[str]:
-    """Ids of all visits in the order in which an item comes to them."""
-    try:
-        return list(resolve_program(job.recipe).step_ids)
-    except InvalidInput:  # steps that this installation does not have
-        return [step.id for step in job.recipe.leaves]
-
-
-_STATE_ORDER = (ItemState.DONE, ItemState.QUARANTINED, ItemState.FAILED, ItemState.PENDING)
 
 
 def _step_view(step: RecipeStep, tally: _StepTally, total: int) -> dict[str, Any]:
@@ -353,14 +364,3 @@ def _step_view(step: RecipeStep, tally: _StepTally, total: int) -> dict[str, Any
         "seconds": tally.seconds,
         "each": tally.seconds / computed if computed else None,
     }
-
-
-def _delete_others(store: ArtefactStore, prefix: str, written: set[str]) -> None:
-    for key in [key for key, _ in store.list(prefix) if key not in written]:
-        store.delete(key)
-
-
-def _slices(explanations: Iterable[Explanation], size: int) -> Iterator[list[Explanation]]:
-    iterator = iter(explanations)
-    while batch := list(islice(iterator, size)):
-        yield batch

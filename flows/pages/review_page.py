@@ -1,67 +1,48 @@
-"""The review page of a job: what gates have refused, image by image, for a person to accept or to reject.
+"""Render the review page of a job: what gates have refused, image by image, for a person to accept or to reject.
 
-A static page like the gallery, that works from a folder and from a bucket: there it makes the command to be copied.
-Served by `pixelmill serve` it shows the decisions as they are, and can take them where
-`flows.serve.review_api` allows that.
-`review.html` is the page, its items lie in `review/items-….js`, named by the digests of their content.
+A static page like the gallery: opened as a file it makes a command to be copied. Served by `pixelmill serve` it shows
+the decisions of the moment, and can take them where `flows.serve.review_api` allows that. `review.html` is the page,
+its items lie in `review/items-….js`.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from configs.documents.uris import shown
 from configs.recipe.recipe import DISTINCT
 from configs.settings.settings import Settings
 from flows.explain.explained import visit_label
-from flows.pages.gallery import GalleryFile, relative_link
-from flows.pages.page_parts import digest, source, store_data, templates
+from flows.pages.page_parts import PageFile, batches, data_file, relative_link, render_page, write_files
 from flows.report.report import GALLERY_NAME, REVIEW_NAME
 from gpu_worker.walk.distinct import repeated_in
 from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus, Outcome, RefusedItem, Review
 from storage.objects.artefacts import ArtefactStore
-from storage.objects.keys import job_key, sha256_hex
 from storage.objects.open_store import open_store
 
 DATA_FOLDER = "review"
 ITEMS_PER_LIST = 1000  # some 700 KB: the first page shows after the first of them
 ITEMS_PER_PAGE = 24
 
-_SCRIPT = "text/javascript; charset=utf-8"
-_PAGE = "text/html; charset=utf-8"
+SCRIPTS = ("page.js", "review.js")
 
 
 def write_review_page(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> str | None:
-    """Stores the page in the job's folder, replacing the one before. Returns its key; None: no gate refused anything.
+    """Store the page in the job's folder, replacing the one before. Return its key, or None if no gate refused any.
 
-    Memory stays constant however many items there are. If this raises, the page of before still works.
+    Memory stays constant however many items there are. If this raises, the page from before still works.
     """
-    written = set()
-    page = job_key(job.name, REVIEW_NAME)
-    for file in review_files(
+    files = review_files(
         job, ledger.reviews.refused_items(job.id), lambda names: ledger.items.reports_named(job.id, names)
-    ):
-        key = job_key(job.name, file.name)
-        if file.name == REVIEW_NAME:
-            store.sync()
-            store.replace(key, file.data, content_type=file.content_type)
-        else:
-            store_data(store, key, file.data, content_type=file.content_type)
-        written.add(key)
-    if not written and store.exists(page):
-        store.delete(page)
-    for key in [key for key, _ in store.list(job_key(job.name, f"{DATA_FOLDER}/")) if key not in written]:
-        store.delete(key)
-    return page if written else None
+    )
+    return write_files(store, job.name, files, page=REVIEW_NAME, folder=DATA_FOLDER)
 
 
 def refresh_review_page(job: JobRecord, ledger: Ledger, settings: Settings) -> None:
-    """Brings the page of an ended job up to date; a job that runs writes it at its end."""
+    """Bring the page of an ended job up to date; a running job writes it at its end."""
     if ledger.jobs.get(job.id).status is not JobStatus.RUNNING:
         write_review_page(open_store(job.output, settings), ledger, job)
 
@@ -69,38 +50,77 @@ def refresh_review_page(job: JobRecord, ledger: Ledger, settings: Settings) -> N
 Lookup = Callable[[Sequence[str]], Mapping[str, ItemReport]]  # items of the job, by name
 
 
-def review_files(job: JobRecord, refused: Iterable[RefusedItem], lookup: Lookup) -> Iterator[GalleryFile]:
-    """Renders the files, the page last; none at all without items. `refused` is read once, in slices.
+def review_files(job: JobRecord, refused: Iterable[RefusedItem], lookup: Lookup) -> Iterator[PageFile]:
+    """Render the files, the page last; none at all without items. `refused` is read once, in slices.
 
     `lookup` finds the items that others repeat, to be shown beside them.
     """
     names: list[str] = []
     total = 0
-    items = iter(refused)
-    while some := list(islice(items, ITEMS_PER_LIST)):
-        originals = lookup(sorted({name for item in some if (name := _original(item)) is not None}))
-        found = [_row(job, item, originals.get(_original(item) or "")) for item in some]
-        rows = json.dumps(found, separators=(",", ":"), allow_nan=False)
-        # ASCII only: the file means the same in whatever encoding a server claims.
-        data = f"pixelmillReview.items({len(names)},{rows});\n".encode("ascii")
-        file = GalleryFile(f"{DATA_FOLDER}/items-{sha256_hex(data)[:16]}.js", data, _SCRIPT)
+    for batch in batches(refused, ITEMS_PER_LIST):
+        originals = lookup(sorted({name for item in batch if (name := _original(item)) is not None}))
+        rows = [_row(job, item, originals.get(_original(item) or "")) for item in batch]
+        file = data_file(DATA_FOLDER, "items", "pixelmillReview.items", len(names), rows)
         names.append(file.name)
-        total += len(some)
+        total += len(batch)
         yield file
-    if names:
-        yield GalleryFile(REVIEW_NAME, _page(job, names, total).encode(), _PAGE)
+    if not names:
+        return
+    yield render_page(
+        REVIEW_NAME,
+        "review.html.j2",
+        style="review.css",
+        scripts=SCRIPTS,
+        job=job,
+        total=total,
+        gallery=GALLERY_NAME,
+        written=datetime.now(UTC),
+        config={
+            "job": job.id,
+            "lists": names,
+            "total": total,
+            "perPage": ITEMS_PER_PAGE,
+            "fields": {kind: row._fields for kind, row in _ROWS.items()},
+        },
+    )
 
 
-# Rows are lists, as short as they can be; review.js reads them by position.
-def _row(job: JobRecord, item: RefusedItem, original: ItemReport | None) -> list[Any]:
-    """[name, prompt, input image, gate, reason, fingerprint, image, others, decision]
+# Rows are short lists, whose fields the page knows by the names that stand here.
 
-    An image is [words, link, width, height]; `others` are those that it was made of, and former attempts. Before them
-    comes the image of the item that this one repeats, if that is why it was refused.
-    """
+
+class _ImageRow(NamedTuple):
+    label: str
+    link: str
+    width: int
+    height: int
+
+
+class _DecisionRow(NamedTuple):
+    verdict: str
+    reviewer: str | None
+    reason: str | None
+    reviewed_at: str  # ISO 8601, UTC
+
+
+class _Row(NamedTuple):
+    name: str
+    prompt: str | None
+    input: str | None
+    gate: str | None
+    reason: str | None
+    fingerprint: str | None
+    image: _ImageRow | None
+    others: list[_ImageRow]  # the repeated item's image if that is why it was refused, sources, earlier attempts
+    decision: _DecisionRow | None
+
+
+_ROWS: Mapping[str, Any] = {"item": _Row, "image": _ImageRow, "decision": _DecisionRow}
+
+
+def _row(job: JobRecord, item: RefusedItem, original: ItemReport | None) -> _Row:
     record = item.record
-    images: dict[str, list[Any]] = {}  # by object: a step that only measures has the image of the one before
-    refused: list[Any] | None = None
+    images: dict[str, _ImageRow] = {}  # by object: a step that only measures has the image of the one before
+    refused: _ImageRow | None = None
     visits: Counter[str] = Counter()  # of each step by this item, whatever numbers the recipe gives them
     for visit, entry in item.steps.items():
         step = step_of(visit)
@@ -110,25 +130,25 @@ def _row(job: JobRecord, item: RefusedItem, original: ItemReport | None) -> list
         images[artefact.key] = _image(job, visit_label(step, visits[step]), artefact)
         if artefact.fingerprint == record.refused_image:
             refused = images[artefact.key]
-    return [
-        record.item.name,
-        record.item.prompt,
-        record.item.image and shown(record.item.image),  # a signature is not for everybody who may see the images
-        record.refused_by,
-        record.error,
-        record.refused_image,
-        refused,
-        [*_last_final(job, original), *(image for image in images.values() if image is not refused)],
-        item.review and decision_row(item.review),
-    ]
+    return _Row(
+        name=record.item.name,
+        prompt=record.item.prompt,
+        input=record.item.image and shown(record.item.image),  # a signature is not for everybody who sees the images
+        gate=record.refused_by,
+        reason=record.error,
+        fingerprint=record.refused_image,
+        image=refused,
+        others=[*_last_final(job, original), *(image for image in images.values() if image is not refused)],
+        decision=decision_row(item.review) if item.review is not None else None,
+    )
 
 
 def _original(item: RefusedItem) -> str | None:
-    """The name of the item that this one repeats."""
+    """Return the name of the item that this one repeats, or None if it was refused for another reason."""
     return repeated_in(item.record.error or "") if item.record.refused_by == DISTINCT else None
 
 
-def _last_final(job: JobRecord, original: ItemReport | None) -> list[list[Any]]:
+def _last_final(job: JobRecord, original: ItemReport | None) -> list[_ImageRow]:
     if original is None:
         return []
     last = next(reversed(list(original.record.finals)), None)
@@ -138,28 +158,11 @@ def _last_final(job: JobRecord, original: ItemReport | None) -> list[list[Any]]:
     return [_image(job, f"item {original.record.item.name}", artefact)]
 
 
-def _image(job: JobRecord, words: str, artefact: ArtefactRecord) -> list[Any]:
-    return [words, relative_link(job.name, artefact.key), artefact.width, artefact.height]
+def _image(job: JobRecord, label: str, artefact: ArtefactRecord) -> _ImageRow:
+    return _ImageRow(label, relative_link(job.name, artefact.key), artefact.width, artefact.height)
 
 
-def decision_row(review: Review) -> list[Any]:
-    """[verdict, reviewer, reason, when]"""
-    return [review.verdict.value, review.reviewer, review.reason, review.reviewed_at.astimezone(UTC).isoformat()]
-
-
-def _page(job: JobRecord, names: list[str], total: int) -> str:
-    config = {"job": job.id, "lists": names, "total": total, "perPage": ITEMS_PER_PAGE}
-    return (
-        templates()
-        .get_template("review.html.j2")
-        .render(
-            job=job,
-            total=total,
-            gallery=GALLERY_NAME,
-            written=datetime.now(UTC),
-            config=config,
-            style=source("review.css"),
-            script=source("review.js"),
-            script_digest=digest(source("review.js")),
-        )
-    )
+def decision_row(review: Review) -> _DecisionRow:
+    """Return what the page shows of a decision."""
+    when = review.reviewed_at.astimezone(UTC).isoformat()
+    return _DecisionRow(review.verdict.value, review.reviewer, review.reason, when)

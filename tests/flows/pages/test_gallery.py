@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from flows.explain.explain import Explainer
 from flows.explain.explained import Explanation
-from flows.pages.gallery import GALLERY_NAME, GalleryFile, gallery_files, relative_link, write_gallery
+from flows.pages.gallery import GALLERY_NAME, gallery_files, write_gallery
+from flows.pages.page_parts import PageFile, relative_link
 from flows.report.report import Summary
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome
@@ -42,7 +43,7 @@ def explained(job: JobRecord, reports: Iterable[ItemReport]) -> Iterator[Explana
     return map(Explainer(job).explain, reports)
 
 
-def rows(file: GalleryFile) -> list[list]:
+def rows(file: PageFile) -> list[list]:
     """The JSON inside a script file."""
     return json.loads(re.fullmatch(rb"pixelmill\.\w+\(\d+,(.*)\);\n", file.data, re.DOTALL)[1])
 
@@ -71,20 +72,20 @@ def reports(job: JobRecord, store: FolderStore) -> list[ItemReport]:
 
 
 @pytest.fixture(scope="module")
-def gallery(job: JobRecord, reports: list[ItemReport]) -> dict[str, GalleryFile]:
+def gallery(job: JobRecord, reports: list[ItemReport]) -> dict[str, PageFile]:
     return {file.name: file for file in gallery_files(job, summary_of(job), explained(job, reports))}
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_page_comes_last_and_needs_nothing_from_elsewhere(gallery: dict[str, GalleryFile]) -> None:
+def test_page_comes_last_and_needs_nothing_from_elsewhere(gallery: dict[str, PageFile]) -> None:
     assert list(gallery)[-1] == GALLERY_NAME
     page = gallery[GALLERY_NAME].data.decode()
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//|@import|url\(""", page)
 
 
-def test_hostile_names_stay_out_of_the_page(gallery: dict[str, GalleryFile]) -> None:
+def test_hostile_names_stay_out_of_the_page(gallery: dict[str, PageFile]) -> None:
     page = gallery[GALLERY_NAME].data.decode()
     assert not [name for name in HOSTILE_NAMES if name in page]
 
@@ -96,11 +97,11 @@ def test_hostile_job_name_is_escaped(job: JobRecord) -> None:
     assert b"<img src=x" not in page.data
 
 
-def test_tracebacks_are_not_shown_around(gallery: dict[str, GalleryFile]) -> None:
+def test_tracebacks_are_not_shown_around(gallery: dict[str, PageFile]) -> None:
     assert not [name for name, file in gallery.items() if b"secret/path" in file.data]
 
 
-def test_every_link_leads_to_an_object(job: JobRecord, store: FolderStore, gallery: dict[str, GalleryFile]) -> None:
+def test_every_link_leads_to_an_object(job: JobRecord, store: FolderStore, gallery: dict[str, PageFile]) -> None:
     links = [
         link for name, file in gallery.items() if "details" in name for row in rows(file) for link in links_of(row)
     ]
@@ -124,7 +125,7 @@ def test_addresses_of_inputs_are_shown_without_their_signatures(job: JobRecord, 
     assert rows(details)[0][3:5] == ["https://h/a.png", "https://h/m.png"]
 
 
-def test_seeds_and_large_numbers_survive_javascript(gallery: dict[str, GalleryFile]) -> None:
+def test_seeds_and_large_numbers_survive_javascript(gallery: dict[str, PageFile]) -> None:
     [details] = [file for name, file in gallery.items() if "details" in name]
     first = rows(details)[0]
     assert first[1] == str(2**63 - 1)
@@ -207,7 +208,7 @@ def test_new_gallery_leaves_nothing_of_the_one_before(ledger: Ledger, tmp_path: 
 
 
 @pytest.fixture(scope="module")
-def index(job: JobRecord, store: FolderStore, gallery: dict[str, GalleryFile]) -> Path:
+def index(job: JobRecord, store: FolderStore, gallery: dict[str, PageFile]) -> Path:
     for file in gallery.values():
         store.replace(job_key(job.name, file.name), file.data, content_type=file.content_type)
     return Path(store.uri(job_key(job.name, GALLERY_NAME)))
