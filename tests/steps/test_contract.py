@@ -14,12 +14,10 @@ from steps.facts import ALWAYS, FACTS, measure
 from tests.steps import images
 from tests.steps.conftest import Context
 
-# The parameters without which a step's class cannot be made, and those that keep its test fast.
+# What a step needs besides a model, and what keeps its test fast.
 PARAMETERS: dict[str, dict[str, Any]] = {
-    "generate": {"model": "tiny", "steps": 2},
-    "inpaint": {"model": "tiny", "steps": 2, "mask": "holes"},
-    "remove_background": {"model": "tiny"},
-    "upscale": {"model": "tiny"},
+    "generate": {"steps": 2},
+    "inpaint": {"steps": 2, "mask": "holes"},
     "resize": {"width": 20},
     "judge": {"model": "tiny", "measure": ["classifier", "clip", "aesthetic", "nsfw"], "palette": ["#ff0000", "teal"]},
 }
@@ -39,7 +37,10 @@ HEAVY = (
 
 
 def new_step(name: str) -> Step:
-    return catalogue.load_step(name).model_validate(PARAMETERS.get(name, {}))
+    step = catalogue.load_step(name)
+    model = step.model_fields.get("model")
+    required = {"model": "tiny"} if model is not None and model.is_required() else {}
+    return step.model_validate(required | PARAMETERS.get(name, {}))
 
 
 def frames_for(step: Step, mode: str) -> list[Frame]:
