@@ -44,7 +44,7 @@ class ChunkStep:
         self._frames = StepFrames(work, visit, self._fail_with)
         self._facts = StepFacts(work, visit)
         self._is_last = visit.id == work.program.visits[-1].id
-        self._unit: RecordBatch = work.writer.open_batch(visit.id, visit.name)
+        self._batch: RecordBatch = work.writer.open_batch(visit.id, visit.name)
         self._counts = dict.fromkeys(Outcome, 0)
         self._seconds = 0.0
 
@@ -70,7 +70,7 @@ class ChunkStep:
                 if self._is_last:  # also where nobody came: their way ends here
                     self._end_items()
         finally:
-            self._unit.seal()
+            self._batch.close()
             self._frames.release(self._chunk.items)
             if not self._work.keep_images:
                 for live in self._chunk.items:
@@ -116,7 +116,7 @@ class ChunkStep:
             if live.path.rejected is not None:
                 self._quarantine(live, live.path.rejected)
             else:
-                self._unit.add(PendingOutcome(live.path.item.index, None, artefact=live.last, end=live.end()))
+                self._batch.add(PendingOutcome(live.path.item.index, None, artefact=live.last, end=live.end()))
                 live.alive = False
                 live.drop_image()
 
@@ -124,7 +124,7 @@ class ChunkStep:
         """By a gate. The image stays in the store, for people to look at."""
         logger.info("quarantined by %s: %s", rejection.gate, rejection.reason, extra={"item": live.path.item.name})
         last = live.last
-        self._unit.add(PendingOutcome(live.path.item.index, None, artefact=last, end=live.refused(rejection)))
+        self._batch.add(PendingOutcome(live.path.item.index, None, artefact=last, end=live.refused(rejection)))
 
     def _mark(self, lives: Iterable[RunningItem]) -> list[_PendingItem]:
         lives = list(lives)
@@ -270,7 +270,7 @@ class ChunkStep:
         written = made.written if made else None
         self._counts[outcome] += 1
         cost = self._work.price(seconds)
-        self._unit.add(PendingOutcome(live.path.item.index, outcome, seconds, written, error, traceback, end, cost))
+        self._batch.add(PendingOutcome(live.path.item.index, outcome, seconds, written, error, traceback, end, cost))
 
 
 def _may_want(live: RunningItem, visit: Visit) -> bool:

@@ -114,7 +114,7 @@ class ShardRun:
             if not again:
                 return
             logger.warning("%d items go round again: the store has lost images of theirs", len(again))
-            self._work.writer.begin_anew(item.index for item in again)
+            self._work.writer.restart(item.index for item in again)
             yield from self._ordered(self._chunks(again, f"shard {self._shard} repair"))
 
     def run_step(self, chunk: Chunk, visit: Visit) -> StepCounts:
@@ -188,11 +188,11 @@ class ShardRun:
             "the store keeps losing this item's images while the job runs: check what else deletes objects there, "
             "such as a lifecycle rule"
         )
-        unit = self._work.writer.open_batch(last.id, last.name)
+        batch = self._work.writer.open_batch(last.id, last.name)
         for item in items:
             end = PendingResult(item.name, ItemState.FAILED, error=error, error_step=last.id)
-            unit.add(PendingOutcome(item.index, Outcome.FAILED, error=error, end=end))
-        unit.seal()
+            batch.add(PendingOutcome(item.index, Outcome.FAILED, error=error, end=end))
+        batch.close()
 
     # -- fetching ahead ----------------------------------------------------------------------------------------------
     def _fetch_ahead(self, chunk: Chunk, visit: Visit) -> None:

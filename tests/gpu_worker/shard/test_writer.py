@@ -93,15 +93,15 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk.mill.ledger.close()
 
 
-def test_a_unit_is_recorded_once_its_images_are_stored(desk: Desk, tmp_path: Path) -> None:
+def test_a_batch_is_recorded_once_its_images_are_stored(desk: Desk, tmp_path: Path) -> None:
     store = GatedStore(tmp_path / "out")
     with desk.writer(store) as writer:
-        unit = writer.open_batch("a")
+        batch = writer.open_batch("a")
         written = writer.write(new(0))
-        unit.add(
+        batch.add(
             PendingOutcome(0, Outcome.COMPUTED, 0.5, written, end=PendingResult("i0", ItemState.DONE, {"a": written}))
         )
-        unit.seal()
+        batch.close()
         assert store.entered.acquire(timeout=10)
         assert desk.mill.outcomes()[0] == {}
         store.gate.set()
@@ -135,10 +135,10 @@ def test_the_first_error_of_the_store_stops_everything(desk: Desk, tmp_path: Pat
     store = RefusingStore(tmp_path / "out", takes=3)
 
     def fill(writer: Writer) -> None:
-        unit = writer.open_batch("a")
+        batch = writer.open_batch("a")
         for number in range(20):
-            unit.add(PendingOutcome(number, Outcome.COMPUTED, artefact=writer.write(new(number))))
-        unit.seal()
+            batch.add(PendingOutcome(number, Outcome.COMPUTED, artefact=writer.write(new(number))))
+        batch.close()
         writer.flush()
 
     with pytest.raises(StoreError, match="allow s3:PutObject"), desk.writer(store, queue=4) as writer:
@@ -151,9 +151,9 @@ def test_a_package_that_is_not_installed_stops_everything_and_fails_no_item(desk
     facts: Future[Any] = Future()
     facts.set_exception(ModuleNotFoundError("No module named 'tiles'"))
     with pytest.raises(BrokenInstallation, match="No module named 'tiles'"), desk.writer() as writer:
-        unit = writer.open_batch("a")
-        unit.add(PendingOutcome(0, Outcome.COMPUTED, 0.5, writer.write(replace(new(0), facts=facts))))
-        unit.seal()
+        batch = writer.open_batch("a")
+        batch.add(PendingOutcome(0, Outcome.COMPUTED, 0.5, writer.write(replace(new(0), facts=facts))))
+        batch.close()
         writer.flush()
     assert desk.mill.outcomes()[0] == {}
 
@@ -164,9 +164,9 @@ def test_nothing_is_recorded_that_could_be_lost_with_the_power(desk: Desk, tmp_p
             raise StoreError("the disk is full")
 
     with pytest.raises(StoreError, match="disk is full"), desk.writer(Unsafe(tmp_path / "out")) as writer:
-        unit = writer.open_batch("a")
-        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
-        unit.seal()
+        batch = writer.open_batch("a")
+        batch.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        batch.close()
         writer.flush()
     assert desk.mill.outcomes()[0] == {}
 
@@ -180,20 +180,20 @@ def test_a_ledger_that_fails_stops_the_writer(desk: Desk, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(desk.mill.ledger.steps, "record", fail)
     with pytest.raises(FullDisk), desk.writer() as writer:
-        unit = writer.open_batch("a")
-        unit.add(PendingOutcome(0, Outcome.SKIPPED))
-        unit.seal()
+        batch = writer.open_batch("a")
+        batch.add(PendingOutcome(0, Outcome.SKIPPED))
+        batch.close()
         writer.flush()
 
 
-def test_units_are_recorded_in_the_order_they_were_opened(desk: Desk, tmp_path: Path) -> None:
+def test_batches_are_recorded_in_the_order_they_were_opened(desk: Desk, tmp_path: Path) -> None:
     store = GatedStore(tmp_path / "out")
     with desk.writer(store) as writer:
         first, second = writer.open_batch("a"), writer.open_batch("b")
         second.add(PendingOutcome(0, Outcome.SKIPPED))
-        second.seal()
+        second.close()
         first.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
-        first.seal()
+        first.close()
         assert store.entered.acquire(timeout=10)
         assert desk.mill.outcomes()[0] == {}
         store.gate.set()
@@ -203,7 +203,7 @@ def test_units_are_recorded_in_the_order_they_were_opened(desk: Desk, tmp_path: 
 
 @pytest.fixture
 def recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set once something is recorded, which does not wait for a whole unit."""
+    """Set once something is recorded, which does not wait for a whole batch."""
     monkeypatch.setattr("gpu_worker.shard.writer.RECORD_SECONDS", 0.05)
     recorded = threading.Event()
     record = desk.mill.ledger.steps.record
@@ -216,14 +216,14 @@ def recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return recorded
 
 
-def test_a_slow_unit_is_recorded_on_the_way(desk: Desk, recorded: threading.Event) -> None:
+def test_a_slow_batch_is_recorded_on_the_way(desk: Desk, recorded: threading.Event) -> None:
     with desk.writer() as writer:
-        unit = writer.open_batch("a")
-        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        batch = writer.open_batch("a")
+        batch.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
         assert recorded.wait(10)
         assert desk.mill.outcomes()[0] == {"a": "computed"}
-        unit.add(PendingOutcome(1, Outcome.SKIPPED))
-        unit.seal()
+        batch.add(PendingOutcome(1, Outcome.SKIPPED))
+        batch.close()
     assert desk.mill.outcomes()[1] == {"a": "skipped"}
 
 
@@ -237,11 +237,11 @@ def test_an_item_does_not_end_before_its_last_step_is_recorded(
         best = writer.write(new(0))
         best.result()
         store.gate.clear()
-        unit = writer.open_batch("b")
-        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(1))))
-        unit.add(PendingOutcome(0, None, artefact=best, end=PendingResult("i0", ItemState.DONE, {"a": best})))
-        unit.add(PendingOutcome(1, Outcome.SKIPPED))
-        unit.seal()
+        batch = writer.open_batch("b")
+        batch.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(1))))
+        batch.add(PendingOutcome(0, None, artefact=best, end=PendingResult("i0", ItemState.DONE, {"a": best})))
+        batch.add(PendingOutcome(1, Outcome.SKIPPED))
+        batch.close()
         assert recorded.wait(10)
         assert desk.mill.outcomes()[:2] == [{}, {"b": "skipped"}]
         assert desk.mill.reports()[0].record.state is ItemState.PENDING
@@ -250,7 +250,7 @@ def test_an_item_does_not_end_before_its_last_step_is_recorded(
     assert desk.mill.reports()[0].record.state is ItemState.DONE
 
 
-def test_other_bytes_under_the_fingerprint_are_adopted(desk: Desk) -> None:
+def test_other_bytes_under_the_fingerprint_are_kept(desk: Desk) -> None:
     theirs = encode(Image.new("RGB", (4, 4), "blue"), format="png", quality=90, lossless=True, recipe=RECIPE)
     key = artefact_key(f"{1:064x}", "png")
     desk.mill.store.put(key, theirs.data, sha256=theirs.sha256, content_type=theirs.content_type)
@@ -262,7 +262,7 @@ def test_other_bytes_under_the_fingerprint_are_adopted(desk: Desk) -> None:
     assert record.facts["brightness"] == pytest.approx(29 / 255, abs=0.01)  # of blue
 
 
-def test_a_damaged_object_under_the_fingerprint_is_made_anew(desk: Desk) -> None:
+def test_a_damaged_object_under_the_fingerprint_is_made_again(desk: Desk) -> None:
     key = artefact_key(f"{1:064x}", "png")
     desk.mill.store.replace(key, b"half an im", content_type="image/png")
     with desk.writer() as writer:
@@ -278,8 +278,8 @@ def test_an_image_that_cannot_be_encoded_fails_its_item_alone(desk: Desk) -> Non
             first.add(PendingOutcome(number, Outcome.COMPUTED, artefact=written))
             end = PendingResult(f"i{number}", ItemState.DONE, {"a": written})
             second.add(PendingOutcome(number, Outcome.SKIPPED, end=end))
-        first.seal()
-        second.seal()
+        first.close()
+        second.close()
     failed, fine = desk.mill.reports()[:2]
     assert failed.record.state is ItemState.FAILED
     assert failed.record.error is not None
@@ -293,13 +293,13 @@ def test_a_final_image_that_is_gone_is_reported_and_its_item_stays_open(desk: De
     with desk.writer() as writer:
         record = writer.write(new(0)).result()
         desk.mill.store.delete(record.key)
-        unit = writer.open_batch("a")
-        unit.add(
+        batch = writer.open_batch("a")
+        batch.add(
             PendingOutcome(
                 0, Outcome.REUSED, artefact=done(record), end=PendingResult("i0", ItemState.DONE, {"a": done(record)})
             )
         )
-        unit.seal()
+        batch.close()
         writer.flush()
     assert desk.lost == [(0, record)]
     assert desk.mill.reports()[0].record.state is ItemState.PENDING
@@ -310,8 +310,8 @@ def test_what_is_computed_is_recorded_even_if_the_shard_stops(desk: Desk) -> Non
         raise RuntimeError("the device is lost")
 
     with pytest.raises(RuntimeError, match="device is lost"), desk.writer() as writer:
-        unit = writer.open_batch("a")
-        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        batch = writer.open_batch("a")
+        batch.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
         stop()
     assert desk.mill.outcomes()[0] == {"a": "computed"}
 
@@ -322,17 +322,17 @@ def test_a_halted_writer_takes_nothing_more_and_writes_what_it_has(desk: Desk, t
 
     store = GatedStore(tmp_path / "out")
     with pytest.raises(Halted), desk.writer(store) as writer:
-        unit = writer.open_batch("a")
-        unit.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
+        batch = writer.open_batch("a")
+        batch.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
         writer.halt(Halted())
         with pytest.raises(Halted):
-            unit.add(PendingOutcome(1, Outcome.SKIPPED))
+            batch.add(PendingOutcome(1, Outcome.SKIPPED))
         store.gate.set()
         writer.write(new(1))
     assert [desk.mill.outcomes()[index] for index in (0, 1)] == [{"a": "computed"}, {}]
 
 
-def test_a_producer_that_waits_for_room_hears_of_the_halt(desk: Desk, tmp_path: Path) -> None:
+def test_a_producer_that_waits_for_room_is_stopped_by_the_halt(desk: Desk, tmp_path: Path) -> None:
     store = GatedStore(tmp_path / "out")
     with desk.writer(store, queue=1) as writer, ThreadPoolExecutor(1) as threads:
         writer.write(new(0))
