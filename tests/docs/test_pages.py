@@ -9,8 +9,14 @@ from tests.support import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "starter" / "README.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
+FOLDERS = "configs|storage|steps|gpu_worker|flows|tests|benchmarks|docker|starter|docs|jobs"
 WIDTH = 120
 MOST_WORDS = 1600  # of the README
+
+
+# Files that a reader writes or a command makes, and parts of models.
+EXAMPLES = {"steps/mirror.py", "tests/steps/test_mirror.py", "steps/grayscale.py", "docker/.env"}
+EXAMPLES |= {"starter/diffusion", "starter/cutout", "starter/upscaler"}
 
 
 def name_of(page: Path) -> str:
@@ -52,3 +58,35 @@ def test_the_index_lists_every_page(page):
 
 def test_the_readme_is_short():
     assert len(PAGES[0].read_text(encoding="utf-8").split()) <= MOST_WORDS
+
+
+def mentions(page: Path, kind: str) -> set[str]:
+    """Return the code spans of a page that are a path or a dotted name in one of the repository's folders."""
+    spans = re.findall(r"`([^`\s]+)`", "\n".join(without_code(page)))
+    return {span for span in spans if re.fullmatch(rf"(?:{FOLDERS}){kind}", span)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_pages_name_exist(page):
+    here = page.parent  # starter/README.md names files beside it
+    named = mentions(page, r"(?:/[\w.-]+)+/?")
+    assert {path for path in named if not (ROOT / path).exists() and not (here / path).exists()} <= EXAMPLES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_modules_that_pages_name_exist(page):
+    for name in mentions(page, r"(?:\.[A-Za-z_]\w*)+"):
+        if not name.endswith((".md", ".yaml", ".yml")):
+            assert is_module(name) or has(name.rpartition(".")[0], name.rpartition(".")[2]), name
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+def has(module: str, member: str) -> bool:
+    """Return whether a module, or the `__init__` of a package, mentions a name."""
+    path = ROOT.joinpath(*module.split("."))
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return source.exists() and re.search(rf"\b{member}\b", source.read_text(encoding="utf-8")) is not None

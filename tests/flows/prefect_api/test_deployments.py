@@ -127,12 +127,12 @@ def test_our_own_flows_load_no_torch() -> None:
 def test_prefect_takes_the_example_of_an_automation(prefect_api: str, tmp_path: Path) -> None:
     block = Webhook(url=SecretStr("https://chat.example/hook"))
     identifier = block.save(f"chat-{uuid4().hex[:8]}")
-    example = PREFECT_YAML.parent / "docs" / "examples" / "tell-when-a-burst-fails.yaml"
+    example = PREFECT_YAML.parent / "docs" / "examples" / "notify-when-a-burst-fails.yaml"
     automation = tmp_path / "automation.yaml"
     automation.write_text(example.read_text(encoding="utf-8").replace("WEBHOOK_BLOCK_ID", str(identifier)))
     command = [sys.executable, "-m", "prefect", "automation", "create", "--from-file", str(automation)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     with get_client(sync_client=True) as client:
-        (found,) = client.read_automations_by_name("tell-when-a-burst-fails")
+        (found,) = client.read_automations_by_name("notify-when-a-burst-fails")
     assert found.enabled
