@@ -33,7 +33,7 @@ def decide(
     reviewer: str | None,
     ledger: Ledger,
 ) -> ReviewOutcome:
-    """Record the verdict about the images of these items, or of all that wait if `wanted` is None.
+    """Record the verdict about the images of these items, or with `wanted=None` of all that wait.
 
     A decision can be changed while the item is quarantined. Raises InvalidInput with every mistake, and then nothing is
     recorded.

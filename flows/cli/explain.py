@@ -1,4 +1,4 @@
-"""What `pixelmill explain` does with its arguments."""
+"""`pixelmill explain`: find the item, and print its explanation."""
 
 from collections.abc import Sequence
 
@@ -26,21 +26,21 @@ _STYLES = {  # mark, style of the text, style of what follows it
     Tone.WARN: ("!", "yellow", "default"),
 }
 _MOST_NEAR = 6
-_MARKS = {Tone.CHOICE: "cyan"}  # where the mark alone is colored
+_MARKS = {Tone.CHOICE: "cyan"}  # only the mark is colored
 _STATES = {ItemState.DONE: "bold green", ItemState.QUARANTINED: "bold yellow", ItemState.FAILED: "bold red"}
 
 
 def explain_command(job: JobRecord, wanted: str, ledger: Ledger) -> Answer:
-    """Tells the way of an item. Raises InvalidInput for one that the job does not have."""
+    """Explain an item. Raises InvalidInput if the job does not have it."""
     record = find_item(job, wanted, ledger)
     explanation = Explainer(job, ledger.reviews.all(job.id)).explain(ledger.items.report(job.id, record.item.index))
     return Answer(explanation_document(explanation), describe(explanation), EXIT_DONE)
 
 
 def find_item(job: JobRecord, wanted: str, ledger: Ledger) -> ItemRecord:
-    """The item of this name, of this index, or with this final: its key, or the file's name.
+    """Return the item of this name, of this index, or with this final (key or file name), in this order.
 
-    A name that looks like an index or a file is a name first. Raises InvalidInput that names items near to it.
+    Raises InvalidInput with similar names.
     """
     records = ledger.items.find(job.id)
     by_name = {record.item.name: record for record in records}
@@ -57,7 +57,7 @@ def find_item(job: JobRecord, wanted: str, ledger: Ledger) -> ItemRecord:
 
 
 def _near(wanted: str, names: Sequence[str]) -> str:
-    """Those that the wanted one is a part of, or else one that it may be a slip for."""
+    """Return a hint with the names that contain the wanted one, or with a similar name."""
     within = [f"`{name}`" for name in names if wanted.casefold() in name.casefold()]
     if not within:
         return did_you_mean(wanted, names)
@@ -66,7 +66,7 @@ def _near(wanted: str, names: Sequence[str]) -> str:
 
 
 def describe(explanation: Explanation) -> RenderableType:
-    """For a terminal. Texts are printed as they are, never read as Rich markup."""
+    """Return the explanation for a terminal; texts are never read as Rich markup."""
     return Group(*_head(explanation), Text(), *(_line(line) for line in lines_of(explanation)))
 
 
@@ -90,7 +90,7 @@ def _line(line: ExplanationLine) -> RenderableType:
     text = Text(line.text, style)
     if line.detail:
         text.append(": " if line.tone is Tone.CHOICE else "  ", "dim").append(line.detail, quiet)
-    row = Table.grid(padding=(0, 1))  # what does not fit goes on below the text, not below the mark
+    row = Table.grid(padding=(0, 1))  # wraps below the text, not below the mark
     row.add_column(no_wrap=True)
     row.add_column(overflow="fold")
     row.add_row(Text(mark, _MARKS.get(line.tone, style)), text)

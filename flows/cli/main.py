@@ -1,4 +1,4 @@
-"""The command line: its commands about jobs, and all others. Every heavy import is inside a command."""
+"""The command line: commands about jobs and images, and those of `services`. Heavy imports are inside commands."""
 
 import sys
 from io import TextIOWrapper
@@ -40,7 +40,7 @@ app = typer.Typer(
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="Job file: a path, an s3:// or an https:// URI.")]
 ItemNames = Annotated[list[str] | None, typer.Argument(metavar="[ITEM]…", help="Names of quarantined items.")]
 Everything = Annotated[bool, typer.Option("--all", help="All items that wait for a decision.")]
-Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for whoever looks later.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Reason, kept with the decision.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; default: the login name.")]
 
 
@@ -56,7 +56,7 @@ def run(job: JobFile, json: AsJson = False) -> None:
 
 @app.command()
 def plan(job: JobFile, json: AsJson = False) -> None:
-    """Check a job file and say what a run would do, without doing it."""
+    """Check a job file and show what a run would do, without doing it."""
     from flows.job.plan import make_plan, read_plan_request
     from flows.report.plan_report import plan_document, render_plan
 
@@ -70,7 +70,7 @@ def plan(job: JobFile, json: AsJson = False) -> None:
 
 @app.command()
 def resume(job_id: JobId, json: AsJson = False) -> None:
-    """Go on with a job that was interrupted; nothing that was recorded is done again."""
+    """Continue a job that was interrupted; recorded results are kept."""
     from flows.burst.run_job import resume_job
 
     with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
@@ -112,7 +112,7 @@ def status(
         job = find_job(ledger, job_id)
         summary = build_summary(ledger, job, open_store(job.output, settings), run=None)
         if is_interrupted(job, ledger):
-            hint = f"it was interrupted, nobody runs it: `pixelmill resume {job.id}` goes on with it"
+            hint = f"it was interrupted and does not run: `pixelmill resume {job.id}` continues it"
             console.print(hint, style="yellow", highlight=False)
         for wait in ledger.reviews.waits(job.id):
             hint = f"a burst waits for decisions about its quarantined items, until {wait.until:%Y-%m-%d %H:%M} UTC"
@@ -125,7 +125,7 @@ def status(
 
 @app.command()
 def cancel(job_id: JobId, json: AsJson = False) -> None:
-    """Stop a running job, or its waiting for decisions; finished items stay, and the job can be resumed."""
+    """Stop a running job, or its wait for decisions; finished items stay, and the job can be resumed."""
     from flows.burst.review import stop_waiting
     from storage.ledger.records import JobStatus
 
@@ -138,9 +138,9 @@ def cancel(job_id: JobId, json: AsJson = False) -> None:
         if json:
             print_json({"job": job.id, "status": ledger.jobs.get(job.id).status.value, "cancelled": running or waited})
         elif waited:
-            console.print(f"{job.id}: its burst waits for no decision any more, and ends", highlight=False)
+            console.print(f"{job.id}: its burst no longer waits for decisions, and ends", highlight=False)
         elif running:
-            console.print(f"{job.id}: cancelling; go on with it by `pixelmill resume {job.id}`", highlight=False)
+            console.print(f"{job.id}: cancelling; `pixelmill resume {job.id}` continues it", highlight=False)
         else:
             console.print(f"{job.id} is not running: it is {job.status.value}", highlight=False)
 
@@ -152,10 +152,10 @@ def accept(
     everything: Everything = False,
     reason: Reason = None,
     by: By = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the job at once.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the job at once.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Take images that gates refused as they are: their items go on with the job's next run."""
+    """Accept images that gates refused: their items go on with the job's next run."""
     from flows.burst.run_job import resume_job
 
     answer, job = _decide("accepted", job_id, items, everything, reason, by, json)
@@ -176,14 +176,14 @@ def reject(
     by: By = None,
     json: AsJson = False,
 ) -> None:
-    """Agree with the gates: the items stay in quarantine, and no retry takes them up unless it is asked to."""
+    """Reject images that gates refused: their items stay in quarantine, and only `retry --only rejected` runs them."""
     show(_decide("rejected", job_id, items, everything, reason, by, json)[0], json)
 
 
 @app.command()
 def verify(
     job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id or name, or its job file.")],
-    repair: Annotated[bool, typer.Option(help="Mend what is wrong, and say what has to be made again.")] = False,
+    repair: Annotated[bool, typer.Option(help="Repair what is wrong, and list what has to be made again.")] = False,
     json: AsJson = False,
 ) -> None:
     """Read every image of a job back from the store, and compare ledger, store and manifest."""
@@ -201,7 +201,7 @@ def explain(
     item: Annotated[str, typer.Argument(metavar="ITEM", help="An item's name, its index, or its final image.")],
     json: AsJson = False,
 ) -> None:
-    """Say why an item came out so: every decision on its way, with the values that it saw."""
+    """Explain an item's result: every decision on its path through the recipe, with the values used."""
     from flows.cli.explain import explain_command
 
     with session(json) as (_, ledger, _):
@@ -223,11 +223,11 @@ def regate(
             help="A parameter (STEP.NAME), gates (STEP.require), a condition (STEP.when); may be given several times.",
         ),
     ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Bring the job under this recipe.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Apply this recipe to the job.")] = False,
     fail_on_change: Annotated[bool, typer.Option("--fail-on-change", help="Exit 3 if anything would change.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Decide a job's items again under another recipe, from what was measured, and show what changes."""
+    """Decide a job's items again under another recipe, from recorded facts, and show what changes."""
     from flows.cli.regate import regate_command
 
     with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
@@ -250,13 +250,13 @@ def reproduce(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A path, an s3:// or an https:// URI.")],
     input: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="An input image or mask of the item's; may be given several times."),
+        typer.Option(metavar="FILE", help="An input image or mask of the item; may be given several times."),
     ] = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the new image.")] = None,
     tolerance: Annotated[int, typer.Option(min=0, max=255, help="How far a channel may be off, of 255.")] = 0,
     json: AsJson = False,
 ) -> None:
-    """Make an image again from what its file says of itself, and compare the pixels."""
+    """Make an image again from the recipe in its file, and compare the pixels."""
     from flows.cli.reproduce import reproduce_command
 
     with errors_reported(json):
@@ -275,7 +275,7 @@ def _decide(
     by: str | None,
     json: bool,
 ) -> "tuple[Answer, str]":
-    """Records what a person decided. Returns what there is to say, and the job's id."""
+    """Record a person's decisions. Returns the answer and the job's id."""
     from flows.cli.review import decide_command
     from storage.ledger.records import ReviewVerdict
 
@@ -339,7 +339,7 @@ def main() -> None:
     """Entry point of the `pixelmill` command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # None where the caller has closed it
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to fail
+            stream.reconfigure(errors="replace")  # a terminal may lack a character
     with output_reported():
         app(prog_name="pixelmill")
 

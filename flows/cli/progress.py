@@ -1,4 +1,7 @@
-"""Progress in the terminal: of a running job, of counted work, and of work in stages."""
+"""Progress in the terminal: of a running job, of counted work, and of work in stages.
+
+Each shows a live display on a terminal, and plain lines elsewhere (logs, CI).
+"""
 
 import threading
 import time
@@ -22,10 +25,7 @@ Hooks = tuple[Callable[[str], None], Callable[[JobRecord], None]]
 
 @contextmanager
 def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
-    """Yields `say(text)` for what happens before a job runs and `watch(job)` to follow it from then on.
-
-    A live bar on a terminal, a plain line every ten seconds elsewhere (logs, CI).
-    """
+    """Yield `log(text)`, for messages before a job runs, and `watch(job)`, to show its progress in the ledger."""
     stop = threading.Event()
     threads: list[threading.Thread] = []
     bar = Progress(
@@ -74,26 +74,23 @@ def _describe(job: JobRecord, steps: dict[str, StepCounts]) -> str:
 
 @contextmanager
 def counted(text: str, total: int | None, console: Console) -> Iterator[Callable[[int], None]]:
-    """Yields `advance(number)`. A bar on a terminal, a plain line every ten seconds elsewhere (logs, CI).
-
-    `total` None: not known beforehand.
-    """
+    """Yield `advance(number)`; `total` may be None for work of unknown length."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(text, total=total)
-    began = said = time.monotonic()
+    began = printed = time.monotonic()
     done = 0
 
     def advance(number: int) -> None:
-        nonlocal done, said
+        nonlocal done, printed
         done += number
         bar.update(task, completed=done)
         now = time.monotonic()
         if console.is_terminal:
             if not bar.live.is_started and now - began > PATIENCE_SECONDS:
                 bar.start()
-        elif now - said > PLAIN_SECONDS:
-            said = now
+        elif now - printed > PLAIN_SECONDS:
+            printed = now
             console.print(f"{text}: {done}{'' if total is None else f' of {total}'}", highlight=False, style="dim")
 
     try:
@@ -104,10 +101,7 @@ def counted(text: str, total: int | None, console: Console) -> Iterator[Callable
 
 @contextmanager
 def stages(console: Console) -> Iterator[Callable[[str], None]]:
-    """Yields `say(stage)`, to be called as each stage begins.
-
-    A stage that lasts is shown: on a terminal by a line with the time, elsewhere (logs, CI) by a plain line each.
-    """
+    """Yield `log(stage)`, to be called at the beginning of each stage; stages of some length are shown."""
     changed = threading.Condition()
     current, begun, over = "", 0, False
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())

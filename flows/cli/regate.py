@@ -45,10 +45,10 @@ def regate_command(
     log: Log,
     on_start: OnStart,
 ) -> Answer:
-    """Decides the job again, and brings it under the recipe if it `applies`.
+    """Reevaluate the job, and apply the recipe if `applies`.
 
     Exit status 0; 3 with `fail_on_change` if anything would change, or if an item failed in the steps that had to run;
-    1 if their run stopped before its end.
+    1 if their run stopped early.
     """
     if applies and fail_on_change:
         raise InvalidInput([Problem("--fail-on-change", "is for a look without --apply: leave one of them out")])
@@ -79,13 +79,13 @@ def _status_after(applied: Applied, ledger: Ledger) -> int:
     return EXIT_INCOMPLETE if ran & failed else EXIT_DONE
 
 
-LISTED = 20  # changes that a person is shown; `--json` has all
+LISTED = 20  # changes on a terminal; `--json` has all
 
 
 def regate_document(applied: Applied, *, asked: bool) -> dict[str, Any]:
-    """The result as one JSON object. A stable interface: fields may come, none goes or changes its name.
+    """Return the result as one JSON object, a stable interface: fields may be added, never renamed or removed.
 
-    `asked`: with `--apply`. `changes` lists every item that is not unchanged, in the job's order.
+    `asked`: with `--apply`. `changes` lists every changed item, in the job's order.
     """
     decided = applied.decided
     counts = Counter(each.change for each in decided.items)
@@ -146,7 +146,7 @@ def _standing_document(standing: ItemStanding) -> dict[str, Any]:
 
 
 def describe_regate(applied: Applied, *, asked: bool) -> RenderableType:
-    """The result for a person. Names stay as they are, never read as Rich markup."""
+    """Return the result for a person; names are never read as Rich markup."""
     decided = applied.decided
     headline = Text(decided.job.id, "bold")
     headline.append(f" · recipe {decided.new.recipe.name} · {outcome(decided)}", "default")

@@ -24,9 +24,9 @@ from storage.images.png_recipe import Provenance
 def reproduce_command(
     image: str, inputs: Sequence[str], save: Path | None, tolerance: int, settings: Settings, *, console: Console
 ) -> Answer:
-    """Makes the image again. Exit status 0: the same within the tolerance; 1: different; 2: it cannot be made here.
+    """Make the image again. Exit status 0: the same within the tolerance; 1: different; 2: it cannot be made here.
 
-    Reasons of the last go to `console` as well.
+    Reasons for status 2 go to `console` as well.
     """
     use_logs(settings, quiet=True)
     try:
@@ -39,7 +39,7 @@ def reproduce_command(
             refusal_document(shown(image), refusal), describe_refusal(), exit_status(ReproductionResult.CANNOT)
         )
     except KeyboardInterrupt:
-        raise typer.Abort from None  # there is no job that could go on
+        raise typer.Abort from None  # no job to continue
     return Answer(reproduction_document(done), describe_reproduction(done), exit_status(done.verdict))
 
 
@@ -59,18 +59,18 @@ _DIGEST_SHOWN = 12  # digits
 
 
 def exit_status(verdict: ReproductionResult) -> int:
-    """0: the same, as far as was asked; 1: different; 2: it could not be found out."""
+    """Return 0 if the images are the same within the tolerance, 1 if different, 2 if not comparable."""
     return _EXIT_STATUS[verdict]
 
 
 def refusal_document(image: str, refusal: InvalidInput) -> dict[str, Any]:
-    """As `reproduction_document`, of an image that could not be made again."""
+    """Return the document of an image that could not be made again; see `reproduction_document`."""
     errors = [{"path": problem.path, "message": problem.message, "place": problem.file} for problem in refusal.problems]
     return {"image": image, "verdict": ReproductionResult.CANNOT.value, "errors": errors}
 
 
 def reproduction_document(done: Reproduction) -> dict[str, Any]:
-    """The result as one JSON object. A stable interface: fields may come, none goes or changes its name."""
+    """Return the result as one JSON object, a stable interface: fields may be added, never renamed or removed."""
     pixels = done.pixels
     return {
         "image": done.image,
@@ -108,12 +108,12 @@ def _step(mark: Provenance) -> dict[str, Any]:
 
 
 def describe_refusal() -> RenderableType:
-    """For a person, who is told the reasons elsewhere."""
+    """Return the verdict for a person, without the reasons."""
     return Text(ReproductionResult.CANNOT.value, _STYLES[ReproductionResult.CANNOT])
 
 
 def describe_reproduction(done: Reproduction) -> RenderableType:
-    """For a person. Texts out of the image stay as they are, never read as Rich markup."""
+    """Return the result for a person; texts from the image are never read as Rich markup."""
     head = Text(done.verdict.value, _STYLES[done.verdict])
     head.append(f" · {_how_far(done)}", "default")
     lines: list[RenderableType] = [head]
@@ -124,7 +124,7 @@ def describe_reproduction(done: Reproduction) -> RenderableType:
     elif done.verdict is not ReproductionResult.IDENTICAL and done.recipe.made_with:
         lines.append(Text(f"  {_NOTHING_KNOWN}"))
     if not done.recipe.made_with:
-        lines.append(Text("  The image does not say with which versions and on which device it was made.", "dim"))
+        lines.append(Text("  The image does not record the versions and the device that made it.", "dim"))
     lines += [Text(f"  {name}: no step of the image reads this file", "yellow") for name in done.unused]
     if done.saved is not None:
         lines.append(Text(f"  {done.saved}"))
@@ -132,8 +132,8 @@ def describe_reproduction(done: Reproduction) -> RenderableType:
 
 
 _NOTHING_KNOWN = (
-    "Steps, models, versions and device are those of then. A GPU may give other low bits for another size of "
-    "micro-batch; an earlier step may have been made elsewhere; or the file's pixels were changed since."
+    "Steps, models, versions and device are the same. A GPU may give other low bits for another size of "
+    "micro-batch; an earlier step may have run elsewhere; or the file's pixels were changed since."
 )
 
 

@@ -1,4 +1,4 @@
-"""What `pixelmill accept` and `pixelmill reject` do with their arguments."""
+"""`pixelmill accept` and `pixelmill reject`."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def decide_command(
     ledger: Ledger,
     settings: Settings,
 ) -> Answer:
-    """Records the verdict, and wakes a burst that waited for it. Raises InvalidInput with every mistake."""
+    """Record the verdict, and resume a burst that waited for it. Raises InvalidInput with every mistake."""
     if everything and items:
         raise InvalidInput([Problem("items", "name items or give --all, not both")])
     wanted = None if everything else dict.fromkeys(items)
@@ -40,28 +40,28 @@ def decide_command(
         "waiting": decided.waiting,
         "burst": "resumed" if goes_on else "waits" if ledger.reviews.waits(job.id) else None,
     }
-    return Answer(document, _said(job, decided, verdict, goes_on, ledger), EXIT_DONE)
+    return Answer(document, _describe(job, decided, verdict, goes_on, ledger), EXIT_DONE)
 
 
-def _said(
+def _describe(
     job: JobRecord, decided: ReviewOutcome, verdict: ReviewVerdict, goes_on: bool | None, ledger: Ledger
 ) -> RenderableType:
     if not decided.items:
         return Text(f"Nothing of {job.name} waits for a decision.")
     lines = [
         f"{len(decided.items):,} {verdict.value}; "
-        + (f"{decided.waiting:,} wait still" if decided.waiting else "nothing waits any more")
+        + (f"{decided.waiting:,} still wait" if decided.waiting else "nothing waits any longer")
     ]
     if goes_on:
         lines.append("The burst that waited for this goes on.")
     elif goes_on is None:
         lines.append(
-            "A burst waited for this: it goes on once `pixelmill up`, or `pixelmill serve --revive`, looks after it."
+            "A burst waited for this: it goes on once `pixelmill up`, or `pixelmill serve --revive`, resumes it."
         )
     elif decided.waiting and ledger.reviews.waits(job.id):
         lines.append("A burst waits for the others, then goes on.")
     elif verdict is ReviewVerdict.ACCEPTED and ledger.jobs.get(job.id).status is JobStatus.RUNNING:
-        lines.append("The job runs: it takes them on at its end.")
+        lines.append("The job runs: it continues with them at its end.")
     elif verdict is ReviewVerdict.ACCEPTED:
-        lines.append(f"`pixelmill resume {job.id}` takes them on.")
+        lines.append(f"`pixelmill resume {job.id}` continues with them.")
     return Group(*(Text(line) for line in lines))

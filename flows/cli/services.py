@@ -1,4 +1,4 @@
-"""Commands that serve: the whole of it on one machine, deployments, galleries, workers, models."""
+"""Commands about services: everything on one machine, deployments, galleries, workers, models."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,7 +62,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 4201,
     revive: Annotated[
-        bool, typer.Option("--revive", help="Also have jobs go on whose bursts died; needs PREFECT_API_URL.")
+        bool, typer.Option("--revive", help="Also restart bursts that died; needs PREFECT_API_URL.")
     ] = False,
 ) -> None:
     """Show the galleries of all jobs in a browser, from folders and from S3, until Ctrl-C."""
@@ -70,7 +70,7 @@ def serve(
 
     with session(json=False) as (settings, ledger, console):
         console.print(f"galleries: http://{host}:{port}/ (Ctrl-C stops it)", highlight=False)
-        serve_galleries(ledger, settings, host=host, port=port, revive=revive)
+        serve_galleries(ledger, settings, host=host, port=port, supervise=revive)
 
 
 @worker_app.command("start")
@@ -106,7 +106,7 @@ def models_list(json: AsJson = False) -> None:
 
 
 def _model_rows(settings: "Settings") -> list[dict[str, Any]]:
-    """Return one row for each part of each model; `reason` is None or why the part cannot be used."""
+    """Return one row for each part of each model; `reason` may be None for a usable part."""
     from configs.catalogues.models import ModelCatalogue, ModelRef
 
     catalogue = ModelCatalogue(settings)

@@ -1,4 +1,4 @@
-"""What every command needs: settings, a ledger, a console, and errors that become messages and exit statuses.
+"""Session of a command: settings, a ledger, a console, and errors as messages and exit statuses.
 
 Heavy imports are inside functions: `--help` must answer at once.
 """
@@ -33,7 +33,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 
 @contextmanager
 def session(json: bool, *, quiet: bool = True) -> "Iterator[tuple[Settings, Ledger, Console]]":
-    """Settings, an open ledger and the console for messages; errors become messages and exit statuses."""
+    """Yield settings, an open ledger and the console for messages; turn errors into messages and exit statuses."""
     with errors_reported(json):
         from gpu_worker.monitor.logs import use_logs
         from storage.ledger.ledger import Ledger
@@ -55,7 +55,7 @@ def current_settings() -> "Settings":
 
 
 def quiet_prefect(settings: "Settings", *, quiet: bool = True) -> None:
-    """Keeps Prefect's own state out of the user's home and its chatter out of our output; both can be set."""
+    """Keep Prefect's state out of the user's home and its logs out of our output, unless the environment sets them."""
     os.environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))
     if quiet:
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
@@ -78,7 +78,7 @@ def progress(ledger: "Ledger", console: "Console") -> Iterator[Any]:
 
 @contextmanager
 def errors_reported(json: bool) -> Iterator[None]:
-    """Turns what a command raises into a message, a JSON object where one was asked for, and an exit status."""
+    """Turn exceptions into a message, a JSON object with `json`, and an exit status."""
     try:
         yield
     except InvalidInput as refusal:
@@ -87,21 +87,21 @@ def errors_reported(json: bool) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except KeyboardInterrupt:
-        typer.echo("interrupted; `pixelmill status` shows the job, `pixelmill resume` goes on with it", err=True)
+        typer.echo("interrupted; `pixelmill status` shows the job, `pixelmill resume` continues it", err=True)
         raise typer.Exit(EXIT_ERROR) from None
     except Exception as failure:
         if os.environ.get("PIXELMILL_DEBUG"):
             traceback.print_exc()
         typer.echo(f"error: {failure or type(failure).__name__}", err=True)
         if json:
-            with suppress(OSError):  # it may have been the output that failed
+            with suppress(OSError):  # the output itself may have failed
                 print_json({"status": "failed", "errors": [{"path": "", "message": str(failure)}]})
         raise typer.Exit(EXIT_ERROR) from failure
 
 
 @contextmanager
 def output_reported() -> Iterator[None]:
-    """Around a whole command: where its output cannot be written, as on a full disk, one line and an exit status."""
+    """Report output that cannot be written, as on a full disk, in one line and with an exit status."""
     try:
         try:
             yield
@@ -111,8 +111,8 @@ def output_reported() -> Iterator[None]:
     except OSError as failure:
         ended = failure.__context__
         if not isinstance(failure, BrokenPipeError) and not (isinstance(ended, SystemExit) and ended.code):
-            typer.echo(f"error: what the command has to say cannot be written: {failure.strerror}", err=True)
-        # The interpreter writes what is left when it ends, and would complain once more.
+            typer.echo(f"error: the output cannot be written: {failure.strerror}", err=True)
+        # The interpreter writes the rest when it ends, and would report the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(EXIT_ERROR) from None
 

@@ -24,7 +24,7 @@ from storage.objects.open_store import open_store
 
 
 def find_job_id(wanted: str, ledger: Ledger, settings: Settings) -> str | None:
-    """The id of the job that a job file describes, known to the ledger or not. None: `wanted` names no file."""
+    """Return the id of the job that a job file describes, in the ledger or not, or None if `wanted` is not a file."""
     if any(wanted in (job.id, job.name) for job in ledger.jobs.all()):
         return None
     if not wanted.startswith("s3://") and not Path(wanted).is_file():
@@ -35,10 +35,10 @@ def find_job_id(wanted: str, ledger: Ledger, settings: Settings) -> str | None:
 def verify_command(
     job_id: str, wanted: str, ledger: Ledger, settings: Settings, *, repair: bool, console: Console
 ) -> Answer:
-    """Verifies the job, or repairs it. Exit status 0: nothing is wrong; 3: something is, or has to be made again.
+    """Verify the job, or repair it. Exit status 0: nothing is wrong; 3: something is, or has to be made again.
 
-    A job file whose job the ledger does not know is refused; but with `repair`, as after the loss of the ledger, the
-    images that lie in its output are taken into the ledger.
+    A job file whose job is not in the ledger is refused, but with `repair`, as after the loss of the ledger, the images
+    in its output are adopted into the ledger.
     """
     known = next((job for job in ledger.jobs.all() if job.id == job_id), None)
     if known is None:
@@ -59,8 +59,8 @@ def verify_command(
 def _adopt_only(job_id: str, path: str, ledger: Ledger, settings: Settings, repair: bool, console: Console) -> Answer:
     if not repair:
         message = (
-            f"the ledger does not know {job_id}. If it was lost, --repair takes the images of the job's output into "
-            "it, so that a run does not make them again"
+            f"the ledger has no job {job_id}. If the ledger was lost, --repair adopts the images in the job's output, "
+            "so that a run does not make them again"
         )
         raise InvalidInput([Problem("job", message)])
     request = read_plan_request(path, settings)
@@ -68,7 +68,7 @@ def _adopt_only(job_id: str, path: str, ledger: Ledger, settings: Settings, repa
     with counted(f"{request.job.name}: taking images into the ledger", None, console) as advance:
         adopted, not_adopted = adopt_artefacts(store, ledger, request.job.name, advance=advance)
     mended = Mended(adopted=adopted, not_adopted=not_adopted)
-    hint = Text(f"The ledger does not know {job_id}: `pixelmill run {path}` goes on with it")
+    hint = Text(f"The ledger has no job {job_id}: `pixelmill run {path}` continues it")
     document = {
         "job": job_id,
         "status": None,
@@ -96,7 +96,7 @@ _WORDS = {
 
 
 def verification_document(verification: Verification) -> dict[str, Any]:
-    """The result as one JSON object. A stable interface: fields may come, none goes or changes its name.
+    """Return the result as one JSON object, a stable interface: fields may be added, never renamed or removed.
 
     `problems` counts each kind of finding, `findings` lists the first 20 of each.
     """
@@ -125,7 +125,7 @@ def verification_document(verification: Verification) -> dict[str, Any]:
 
 
 def describe_verification(verification: Verification) -> RenderableType:
-    """The result for a person. Names stay as they are, never read as Rich markup."""
+    """Return the result for a person; names are never read as Rich markup."""
     head = Text("sound", "bold green") if verification.sound else Text("not sound", "bold red")
     head.append(
         f" · {verification.artefacts:,} artefacts and {verification.finals:,} finals of "
@@ -136,7 +136,7 @@ def describe_verification(verification: Verification) -> RenderableType:
     if pending := verification.progress.pending:
         lines.append(Text(f"  {pending:,} items are pending: `pixelmill resume {verification.job.id}` makes them"))
     if not verification.complete:
-        lines.append(Text("  the job has not come to its end: manifest, report and gallery were not looked at", "dim"))
+        lines.append(Text("  the job has not ended: manifest, report and gallery were not checked", "dim"))
     if not verification.sound:
         lines += [Text(f"  {_WORDS[kind]}: {count:,}") for kind, count in _counts(verification)]
         lines.append(_table(verification))
@@ -175,7 +175,7 @@ _REPAIR_WORDS = {
 
 
 def repair_document(repair: Repair) -> dict[str, Any]:
-    """The state after the repair, what had been found before (`found`), and what was done (`repair`)."""
+    """Return the state after the repair, with the findings before (`found`) and the repairs (`repair`)."""
     found = verification_document(repair.found)
     return {
         **verification_document(repair.left),
@@ -185,7 +185,7 @@ def repair_document(repair: Repair) -> dict[str, Any]:
 
 
 def describe_repair(repair: Repair) -> RenderableType:
-    """What was done and how the job stands now."""
+    """Return findings, repairs and the present state for a person."""
     lines: list[RenderableType] = []
     if not repair.found.sound:
         lines += [Text("Before the repair", "bold"), describe_verification(repair.found), ""]
@@ -194,15 +194,15 @@ def describe_repair(repair: Repair) -> RenderableType:
 
 
 def describe_mended(mended: Mended) -> list[RenderableType]:
-    """A line for each thing that was done."""
+    """Return one line for each kind of repair."""
     lines: list[RenderableType] = [Text("Repaired", "bold")]
     lines += [
         Text(f"  {words}: {getattr(mended, name):,}") for name, words in _REPAIR_WORDS.items() if getattr(mended, name)
     ]
     if mended.rewritten:
-        lines.append(Text("  manifest, report and gallery written anew"))
+        lines.append(Text("  manifest, report and gallery written again"))
     if len(lines) == 1:
         lines.append(Text("  nothing had to be done"))
     for reason, count in mended.not_adopted.most_common():
-        lines.append(Text(f"  artefacts that the ledger still does not know: {count:,} ({reason})", "dim"))
+        lines.append(Text(f"  artefacts still not in the ledger: {count:,} ({reason})", "dim"))
     return lines

@@ -1,7 +1,7 @@
-"""The flows behind the forms: `flows.forms.make_images.game_icon` is that of the deployment `game-icon`, and so on.
+"""Forms that ask for images, and their flows: `flows.forms.make_images.game_icon` for the deployment `game-icon`.
 
-Each deployment of a recipe has a flow of its own, as Prefect takes a form off the signature of its flow. They differ in
-nothing else.
+Each deployment of a recipe has a flow of its own, because Prefect reads a form off its flow's signature. The flows
+differ in nothing else.
 """
 
 import hashlib
@@ -40,15 +40,15 @@ from storage.ledger.records import ItemState
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
 
-JOB_FILE = "job.yaml"  # in the job's folder: what the form's answers come to, for `pixelmill run` and `verify`
-FORM_FILE = "the form"  # in the place of a file's name
+JOB_FILE = "job.yaml"  # in the job's folder: the job of the form's answers, for `pixelmill run` and `verify`
+FORM_FILE = "the form"  # instead of a file's name
 NEW_SEED = -1
-MAX_SEEDS = 1000  # a form is filled in by hand: more is most likely a typing error
+MAX_SEEDS = 1000  # a larger number in a form is most likely a typing error
 
 
 @dataclass(frozen=True, slots=True)
 class ImageForm:
-    """A form for the recipe of a deployment: `model` is what it asks, one field a question."""
+    """Form for the recipe of a deployment: `model` has one field per question."""
 
     deployment: Deployment
     model: type[BaseModel]
@@ -57,14 +57,14 @@ class ImageForm:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells runs of the same form apart. A retried flow run has the same."""
+    """Name and seed that distinguish runs of the same form; a retried flow run has the same."""
 
     name: str
     seed: int
 
 
 def image_form(deployment: Deployment, settings: Settings) -> ImageForm:
-    """The form of a deployment of a recipe. Raises InvalidInput if the recipe cannot be used."""
+    """Return the form of a recipe's deployment. Raises InvalidInput if the recipe cannot be used."""
     assert deployment.recipe is not None
     recipe, program = read_recipe(deployment.recipe, settings)
     steps = [visit.step for visit in program.visits]
@@ -74,16 +74,21 @@ def image_form(deployment: Deployment, settings: Settings) -> ImageForm:
     labels = deployment.variables
     variables = tuple(name for name in recipe.vars if labels is None or name in labels)
     fields: dict[str, Any] = {
-        "name": (str, _field("", "Name", "Of the folder with the images. Empty: the form's name and the time.")),
+        "name": (
+            str,
+            _field(
+                "", "Name", "Name of the job and of the folder with its images. Empty: the form's name and the time."
+            ),
+        ),
     }
     if draws:
         fields["prompts"] = (str, _field("", "Prompts", "One image, or several with other seeds, for each line."))
     if reads_images:
-        about = "One a line: a path, an s3:// or an https:// URI."
+        about = "One per line: a path, an s3:// or an https:// URI."
         fields["images"] = (str, _field("", "Input images", about))
     fields["table"] = (
         str,
-        _field("", "Table", "Instead: CSV, JSONL or Parquet, a path, an s3:// or an https:// URI; one image a row."),
+        _field("", "Table", "Instead: CSV, JSONL or Parquet, a path, an s3:// or an https:// URI; one image per row."),
     )
     for name, choice in deployment.choices.items():
         options = tuple(choice.options)
@@ -96,16 +101,16 @@ def image_form(deployment: Deployment, settings: Settings) -> ImageForm:
         fields[name] = (type(default) if default is not None else str, _field(default, title, about))
     fields["seeds_per_item"] = (
         int,
-        _field(1, "Images of each", "So many with different seeds.", ge=1, le=MAX_SEEDS),
+        _field(1, "Images of each", "Their number, with different seeds.", ge=1, le=MAX_SEEDS),
     )
     fields["seed"] = (
         int,
-        _field(0, "Seed", f"The same seed makes the same images again. {NEW_SEED}: new ones each time.", ge=NEW_SEED),
+        _field(0, "Seed", f"The same seed makes the same images again. {NEW_SEED}: new images each time.", ge=NEW_SEED),
     )
-    fields["output"] = (str, _field("", "Output folder", f"Below {settings.output}. Empty: right there."))
+    fields["output"] = (str, _field("", "Output folder", f"Folder below {settings.output}. Empty: that folder itself."))
     fields["budget"] = (
         float,
-        _field(0, "Budget", "What the run may cost; it stops when that is spent. 0: no limit.", ge=0),
+        _field(0, "Budget", "Largest cost of the run, which stops when it is spent. 0: no limit.", ge=0),
     )
     fields["review"] = (
         bool,
@@ -113,7 +118,7 @@ def image_form(deployment: Deployment, settings: Settings) -> ImageForm:
             False, "Wait for decisions", "If gates refuse images, wait until people have accepted or rejected them."
         ),
     )
-    fields["dry_run"] = (bool, _field(False, "Dry run", "Only check, and say what would be made."))
+    fields["dry_run"] = (bool, _field(False, "Dry run", "Only check, and show what would be made."))
     _check_defaults(deployment, fields)
     model: type[BaseModel] = create_model(
         f"{deployment.identifier}_form", __config__=ConfigDict(frozen=True, extra="forbid"), **fields
@@ -126,7 +131,7 @@ def _field(default: Any, title: str, description: str, **bounds: Any) -> Any:
 
 
 def _check_defaults(deployment: Deployment, fields: Mapping[str, Any]) -> None:
-    """A parameter that the form does not have would be refused by Prefect, and not say where it stands."""
+    """Raise InvalidInput for parameters that the form lacks: Prefect would refuse them without naming their place."""
     file = f"deployment {deployment.name}"
     given = [*deployment.parameters, *(name for each in deployment.schedules for name in each.parameters)]
     problems = [Problem(f"parameters.{name}", f"its form has no field `{name}`", file) for name in given]
@@ -144,7 +149,7 @@ def form_request(
     folder: str,
     read_bytes: Callable[[str], bytes],
 ) -> tuple[JobRequest, dict[str, Any]]:
-    """The checked request of a filled-in form, and the job as its file would say it.
+    """Return the checked request of a filled-in form, and the job as the document of a job file.
 
     Relative paths start at `folder`. Raises InvalidInput with every mistake, by the fields of the form.
     """
@@ -161,12 +166,12 @@ def form_request(
 
 
 class _Draft:
-    """A job in the making, and where in the form each part of it was written."""
+    """Job built from a form's answers, with the field of the form for each of its parts."""
 
     def __init__(self, form: ImageForm, answers: Mapping[str, Any]) -> None:
         self._form, self._answers = form, answers
         self.problems: list[Problem] = []
-        self._places: dict[str, str] = {}  # path in the job -> place in the form
+        self._fields: dict[str, str] = {}  # path in the job -> field of the form
         self._count = 0  # of items
         self._names: set[str] = set()
 
@@ -181,7 +186,7 @@ class _Draft:
         }
         if variables := {name: answers[name] for name in self._form.variables}:
             job["vars"] = variables
-            self._places |= {f"vars.{name}": name for name in variables}
+            self._fields |= {f"vars.{name}": name for name in variables}
         if parameters := dict(self._parameters()):
             job["parameters"] = parameters
         if answers["budget"]:
@@ -197,19 +202,19 @@ class _Draft:
             self.problems.append(Problem("table", "give either a table or the fields above it, not both"))
         elif not items and not table:
             asked = " or ".join(name for name in ("prompts", "images", "table") if name in answers)
-            self.problems.append(Problem(asked, "nothing is asked for: fill it in"))
+            self.problems.append(Problem(asked, "nothing is requested: fill it in"))
             items = [{"name": "nothing", "prompt": "nothing"}]  # so that the rest is checked as well
         job["items"] = table if table and not items else items
-        self._places["items"] = "table"
+        self._fields["items"] = "table"
         return Document(job, FORM_FILE, {})
 
     def in_words_of_the_form(self, problem: Problem) -> Problem:
-        """The problem at the field of the form, if that is where it is."""
+        """Return the problem with the form's field as its path, if it belongs to one."""
         if problem.file != FORM_FILE:
             return problem
-        for path, place in self._places.items():
+        for path, field in self._fields.items():
             if problem.path == path or problem.path.startswith((f"{path}.", f"{path}[")):
-                return Problem(place, problem.message)
+                return Problem(field, problem.message)
         return Problem(problem.path, problem.message)
 
     def _output(self, settings: Settings) -> str:
@@ -225,12 +230,12 @@ class _Draft:
     ) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(self._answers.get(field, "").splitlines(), 1):
             if text := line.strip():
-                self._places[f"items[{self._count}]"] = f"{field}, line {number}"
+                self._fields[f"items[{self._count}]"] = f"{field}, line {number}"
                 self._count += 1
                 yield {"name": self._name(naming(text)), of_item: complete(text)}
 
     def _name(self, text: str) -> str:
-        """Of what the user wrote, without the style's words; numbered where that is taken."""
+        """Return a name from the user's text, without the style's words, with a number if it is taken."""
         stem = slug(text) or "image"
         name, number = stem, 1
         while name in self._names:
@@ -249,7 +254,7 @@ class _Draft:
         for name, choice in self._form.deployment.choices.items():
             for step, values in choice.options[self._answers[name]].parameters.items():
                 merged.setdefault(step, {}).update(values)
-                self._places |= {f"parameters.{step}.{parameter}": name for parameter in values}
+                self._fields |= {f"parameters.{step}.{parameter}": name for parameter in values}
         yield from merged.items()
 
 
@@ -305,7 +310,7 @@ def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, setti
 
 
 def _stamp(name: str) -> Stamp:
-    """From the flow run, so that its retry goes on with its own job."""
+    """Return the stamp of this flow run, so that a retry continues its own job."""
     identifier = str(flow_run.id)
     planned: datetime | None = flow_run.scheduled_start_time
     when = f"{planned:%Y-%m-%d-%H%M}-" if planned else ""
@@ -314,7 +319,7 @@ def _stamp(name: str) -> Stamp:
 
 
 def _keep_job_file(request: JobRequest, document: dict[str, Any], settings: Settings) -> None:
-    """Without signatures in addresses: who may see the images may not see more than they show."""
+    """Store the job file, without signatures in addresses: readers of the images must not get access to the inputs."""
     from ruamel.yaml import YAML
 
     text = io.BytesIO()

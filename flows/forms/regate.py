@@ -40,28 +40,28 @@ from storage.ledger.records import JobRecord
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import job_key
 
-LABEL = "changes:"  # what a line of the form's field is called where it is wrong
+LABEL = "changes:"  # the form's field in messages about its lines
 
 
 class RegateForm(JobForm):
-    """What would be another, and whether it shall be."""
+    """Job, recipe and changes."""
 
     recipe: str = Field(
         default="",
         title="Recipe",
-        description="A name, a path or an s3:// URI; the job's own parameters hold in it. Empty: the job's own recipe.",
+        description="A name, a path or an s3:// URI; the job's own parameters apply. Empty: the job's own recipe.",
     )
     changes: str = Field(
         default="",
         title="Changes",
-        description="One a line: a parameter as `large.scale=2`, gates as `base.require=facts.this.contrast >= 0.3`, "
+        description="One per line: a parameter as `large.scale=2`, gates as `base.require=facts.this.contrast >= 0.3`, "
         "one gate by its name as `base.require.sharp=facts.this.edge_width <= 0.06`.",
     )
     apply: bool = Field(
         default=False,
         title="Apply",
-        description="Bring the job under this recipe: what is missing is made on the GPU workers, the rest recorded. "
-        "Off: only say what would change.",
+        description="Apply this recipe to the job: missing images are made on the GPU workers, the rest is recorded. "
+        "Off: only show what would change.",
     )
 
 
@@ -69,10 +69,10 @@ class RegateForm(JobForm):
     RegateForm,
     name="regate",
     run_name=named_by_job("regate"),
-    description="Decides a job's items again by another recipe or threshold, from what was measured.",
+    description="Decides a job's items again by another recipe or threshold, from recorded facts.",
 )
 def regate(form: RegateForm) -> State[Any]:
-    """Completed after a look; as a burst does where it is applied; Failed if there was a mistake."""
+    """Return Completed after a preview, the state of the burst with `apply`, or Failed after a mistake."""
     return with_burst(partial(_regate, form))
 
 
@@ -80,7 +80,7 @@ def _regate(form: RegateForm, ledger: Ledger, settings: Settings) -> Summary | S
     wanted = NewRecipe(_recipe(form.recipe.strip(), settings), text_lines(form.changes), LABEL)
     try:
         job = form.find_job(ledger)
-    except InvalidInput as unknown:  # the lines can be checked all the same
+    except InvalidInput as unknown:  # check the lines as well
         raise InvalidInput([*unknown.problems, *read_changes(wanted.changes, LABEL)[1]]) from None
     if form.apply:
         return _apply(job.id, wanted, ledger, settings)
@@ -90,7 +90,7 @@ def _regate(form: RegateForm, ledger: Ledger, settings: Settings) -> Summary | S
 
 
 def _recipe(text: str, settings: Settings) -> str | None:
-    """Relative paths start where those of job files do."""
+    """Resolve a recipe's path as that of a job file; return None for the job's own recipe."""
     return resolve(text, str(settings.working_folder or Path.cwd())) if is_recipe_path(text) else text or None
 
 
@@ -116,24 +116,24 @@ def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
     return applied.summary or Completed(message="Nothing to do: the job is as this recipe has it.")
 
 
-MAX_CHANGES = 100  # rows: Prefect keeps an artifact whole in a row of its database, and `--json` has them all
+MAX_CHANGES = 100  # rows of an artifact, which Prefect stores in one database row; `--json` has them all
 MAX_LINE = 400  # characters
 
 
 def publish_regate(applied: Applied, settings: Settings, *, asked: bool) -> None:
-    """Publishes it. `asked`: to apply it; without a summary it is about to be, or there was nothing to do."""
+    """Publish the artifact. `asked`: to apply it; without a summary it is about to run, or nothing was to be done."""
     name = applied.decided.job.name
     create_markdown_artifact(
         regate_markdown(applied, settings, asked=asked),
         key=artifact_key("regate", name),
-        description=f"What deciding {escape_markdown(name)} again changes",
+        description=f"Changes by another recipe in {escape_markdown(name)}",
     )
 
 
 def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str:
-    """Counts, the recipes' differences, the items that change with before, after and reason, and where to look."""
+    """Return counts, the recipes' differences, changed items with before, after and reason, and links."""
     decided = applied.decided
-    parts = [f"# {escape_markdown(decided.job.name)}: {outcome(decided)}", f"**{_standing(applied, asked=asked)}**"]
+    parts = [f"# {escape_markdown(decided.job.name)}: {outcome(decided)}", f"**{_state(applied, asked=asked)}**"]
     parts.append(_places(decided.job, decided.store, settings))
     if counts := count_lines(decided):
         parts.append(_list(counts))
@@ -151,15 +151,15 @@ def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _standing(applied: Applied, *, asked: bool) -> str:
+def _state(applied: Applied, *, asked: bool) -> str:
     if (ended := run_line(applied)) is not None:
         return escape_markdown("".join(ended))
     if applied.decided.is_applied:
         return "Nothing to do: the job is as this recipe has it."
     steps = needs_steps(applied.decided)
     if asked:
-        return "It is being applied: what is missing is made now." if steps else "It is being applied."
-    how = "what is missing is made and the rest recorded" if steps else "it is recorded, and nothing has to be computed"
+        return "It is being applied: missing images are made now." if steps else "It is being applied."
+    how = "missing images are made and the rest is recorded" if steps else "it is recorded; nothing has to be computed"
     return f"Nothing was changed. With Apply {how}."
 
 

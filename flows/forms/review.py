@@ -1,4 +1,4 @@
-"""review: what a person decides about images that gates refused, filled in as a form."""
+"""review: a person's decisions about images that gates refused, as a form."""
 
 from functools import partial
 from typing import Any, Literal
@@ -25,20 +25,20 @@ _VERDICTS = {"accept": ReviewVerdict.ACCEPTED, "reject": ReviewVerdict.REJECTED}
 
 
 class ReviewForm(JobForm):
-    """Which of its items, and what becomes of them."""
+    """Job, items and decision."""
 
     items: str = Field(
         default="",
         title="Items",
-        description=f"One name a line, or `{ALL}` for all that wait. Empty: nothing is decided, what waits is listed.",
+        description=f"One name per line, or `{ALL}` for all that wait. Empty: only list the items that wait.",
     )
     decision: Literal["accept", "reject"] = Field(
-        default="accept", title="Decision", description="What is accepted goes on as it is; what is rejected stays."
+        default="accept", title="Decision", description="Accepted images go on; rejected ones stay in quarantine."
     )
-    reason: str = Field(default="", title="Reason", description="For whoever looks later.")
-    by: str = Field(default="", title="Who decides", description="A name; the server knows none.")
+    reason: str = Field(default="", title="Reason", description="Kept with the decision.")
+    by: str = Field(default="", title="Who decides", description="A name; the server has no logins.")
     resume: bool = Field(
-        default=True, title="Go on", description="Take on at once what is accepted, unless a burst waits and does so."
+        default=True, title="Go on", description="Continue with accepted images at once, unless a burst waits for them."
     )
 
 
@@ -49,7 +49,7 @@ class ReviewForm(JobForm):
     description="Accepts or rejects images that gates refused.",
 )
 def review(form: ReviewForm) -> State[Any]:
-    """Completed; as a burst does where it goes on; Failed if there was a mistake, and then nothing was decided."""
+    """Return Completed, the state of a burst that goes on, or Failed after a mistake; then nothing was decided."""
     return with_burst(partial(_review, form))
 
 
@@ -75,9 +75,9 @@ def _review(form: ReviewForm, ledger: Ledger, settings: Settings) -> Summary | S
         return _listed(job, ledger, settings, done)
     drop_ended(ledger)
     if ledger.reviews.waits(job.id):
-        return _listed(job, ledger, settings, f"{done} A burst waits, and goes on with the last decision.")
+        return _listed(job, ledger, settings, f"{done} A burst waits, and goes on after the last decision.")
     if ledger.jobs.get(job.id).status is JobStatus.RUNNING:
-        return _listed(job, ledger, settings, f"{done} The job runs, and takes that on at its end.")
+        return _listed(job, ledger, settings, f"{done} The job runs, and continues with it at its end.")
     with job_lease(job.id, ledger) as held:
         return run_burst(continue_job(ledger.jobs.get(job.id), ledger, settings), ledger, settings, held)
 

@@ -1,4 +1,4 @@
-"""Forms that look after jobs and workers: retry-failed, verify and warm-up."""
+"""Forms about existing jobs and workers: retry-failed, verify and warm-up."""
 
 import re
 import time
@@ -28,28 +28,28 @@ from storage.ledger.records import JobRecord
 
 
 class JobForm(BaseModel):
-    """Which job."""
+    """Form about one job."""
 
     job: str = Field(title="Job", description="Its id, or its name where only one job has it.", min_length=1)
 
     def find_job(self, ledger: Ledger) -> JobRecord:
-        """The job that is meant. Raises InvalidInput."""
+        """Return the form's job. Raises InvalidInput."""
         return job_named(self.job.strip(), ledger, field="job")
 
 
 def named_by_job(verb: str) -> Callable[[], str]:
-    """The name of a flow run: what it does, and to which job."""
+    """Return a function that names a flow run after a verb and its job."""
     return lambda: f"{verb} {(flow_run.parameters or {}).get('job')}"
 
 
 class RetryForm(JobForm):
-    """Which of its items."""
+    """Job and items to retry."""
 
     which: Retried = Field(
         default="both",
         title="Which items",
-        description="Images that were stored already are not made again. `rejected`: those that a person rejected, "
-        "which the others leave alone.",
+        description="Stored images are not made again. `rejected`: items that a person rejected, which the other "
+        "choices leave alone.",
     )
 
 
@@ -57,10 +57,10 @@ class RetryForm(JobForm):
     RetryForm,
     name="retry-failed",
     run_name=named_by_job("retry"),
-    description="The items of a job that failed or were quarantined, once more.",
+    description="Runs the items of a job again that failed or were quarantined.",
 )
 def retry_failed(form: RetryForm) -> State[Any]:
-    """Ends as a burst does."""
+    """Return the final state of the burst."""
     return with_burst(partial(_retry, form))
 
 
@@ -73,10 +73,10 @@ def _retry(form: RetryForm, ledger: Ledger, settings: Settings) -> Summary:
 
 
 class VerifyForm(JobForm):
-    """Whether to mend it."""
+    """Job to verify or repair."""
 
     repair: bool = Field(
-        default=False, title="Repair", description="Mend what is wrong; what is lost has to be made again afterwards."
+        default=False, title="Repair", description="Repair what is wrong; lost images have to be made again afterwards."
     )
 
 
@@ -87,7 +87,7 @@ class VerifyForm(JobForm):
     description="Reads every image of a job back, and compares store, ledger and manifest.",
 )
 def verify(form: VerifyForm) -> State[Any]:
-    """Completed if nothing is wrong; Failed if something is, or has to be made again."""
+    """Return Completed if nothing is wrong; Failed if something is, or has to be made again."""
     return with_ledger(partial(_verify, form))
 
 
@@ -95,16 +95,16 @@ def _verify(form: VerifyForm, ledger: Ledger, settings: Settings) -> State[Any]:
     job = form.find_job(ledger)
     answer = verify_command(job.id, job.id, ledger, settings, repair=form.repair, console=Console(quiet=True))
     screen = Console(width=120, record=True, quiet=False, file=None, force_terminal=False)
-    with screen.capture() as said:
+    with screen.capture() as printed:
         screen.print(answer.text, highlight=False)
-    text = said.get().strip()
-    publish_text("verify", job.name, text, f"What `verify` found in {job.id}")
+    text = printed.get().strip()
+    publish_text("verify", job.name, text, f"Findings of `verify` in {job.id}")
     head = text.splitlines()[0] if text else ""
     return Completed(message=head) if answer.exit_status == EXIT_DONE else Failed(message=head)
 
 
 class WarmUpForm(BaseModel):
-    """Which models."""
+    """Models to load."""
 
     models: str = Field(
         default="starter", title="Models", description="Names of models, separated by commas or lines.", min_length=1
@@ -118,7 +118,7 @@ class WarmUpForm(BaseModel):
     description="Loads models on one idle GPU worker before work comes.",
 )
 def warm_up(form: WarmUpForm) -> State[Any]:
-    """Names that no model has fail it, all at once; then nothing is loaded."""
+    """Return Completed, or Failed with all unknown names, and then nothing is loaded."""
     runtime = get_runtime(load_settings())
     names = [name for name in re.split(r"[\s,]+", form.models) if name]
     wrong = []

@@ -1,4 +1,4 @@
-"""Which job a person means. Loads no Prefect: commands ask it too."""
+"""A job by its id or its name. Loads no Prefect, for commands."""
 
 from configs.documents.problems import InvalidInput, Problem
 from storage.ledger.ledger import Ledger
@@ -6,7 +6,7 @@ from storage.ledger.records import JobRecord
 
 
 def job_named(wanted: str, ledger: Ledger, *, field: str) -> JobRecord:
-    """The job of this id, or of this name where only one job has it. Raises InvalidInput at `field`."""
+    """Return the job with this id, or with this name if no other job has it. Raises InvalidInput at `field`."""
     named = [job for job in ledger.jobs.all() if job.name == wanted]
     if len(named) == 1:
         return named[0]

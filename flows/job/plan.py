@@ -1,4 +1,4 @@
-"""Plan a job: what it asks for, what exists already, and what is left to do. No torch in here."""
+"""Plan and begin a job: compare its request with the ledger and the store. Loads no torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,39 +21,39 @@ from storage.objects.open_store import open_store
 
 
 def job_id(name: str, root: str) -> str:
-    """A job is its name at its output: the same name elsewhere is another job."""
-    place = f"{root}\n{name}"
-    return f"{name}-{sha256_hex(place.encode())[:6]}"
+    """Return the id of a job: its name, and a digest of name and output."""
+    digest = sha256_hex(f"{root}\n{name}".encode())
+    return f"{name}-{digest[:6]}"
 
 
 def job_identity(request: JobRequest, settings: Settings) -> str:
-    """The id of the job that the request describes."""
+    """Return the id of the request's job."""
     return job_id(request.job.name, open_store(request.output, settings).root)
 
 
 def shard_of(index: int, settings: Settings) -> int:
-    """The shard that the item at this place belongs to."""
+    """Return the shard of the item with this index."""
     return index // settings.shard_size
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A checked job that has not begun: nothing was written for it."""
+    """A checked job that has not begun; nothing was written for it."""
 
     job_id: str
     request: JobRequest
     store: ArtefactStore
     done: int  # items whose finals exist already under this revision
-    steps: dict[str, Forecast]  # what the other items need, by step id
+    steps: dict[str, Forecast]  # of the other items, by step id
 
 
 def read_plan_request(job: str | Path, settings: Settings) -> JobRequest:
-    """The checked job file. Raises InvalidInput with every mistake."""
+    """Return the checked job file. Raises InvalidInput with every mistake."""
     return read_request(job, settings, read_bytes=partial(read_uri, settings=settings))
 
 
 def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
-    """Compares the request with what the ledger and the store hold."""
+    """Compare the request with the ledger and the store."""
     store = open_store(request.output, settings)
     identifier = job_id(request.job.name, store.root)
     former = _known_job(ledger, identifier)
@@ -78,11 +78,11 @@ def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
 
 
 def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRecord:
-    """Begins a run of the job in the ledger; items whose finals are gone from the store become pending again.
+    """Begin a run of the job in the ledger.
 
-    A job whose recipe, items or models changed starts anew: its former finals are removed (their artefacts stay, so
-    going back costs nothing), so that its folder never shows images of two recipes at once. Items whose image a person
-    has accepted are pending.
+    If recipe, items or models changed, the job starts from the beginning: its former finals are removed, so that its
+    folder never shows images of two recipes, but their artefacts stay. Items whose finals are gone from the store and
+    items with accepted images become pending.
     """
     store = open_store(request.output, settings)
     identifier = job_id(request.job.name, store.root)
@@ -107,9 +107,9 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
 
 
 def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecord:
-    """Begins another run of a job as the ledger knows it, without its job file, with what people have accepted.
+    """Begin another run of a job from the ledger, without its job file; items with accepted images become pending.
 
-    Raises InvalidInput if the ledger has lost items of it.
+    Raises InvalidInput if the ledger has lost items of the job.
     """
     records = ledger.items.find(job.id)
     if len(records) != job.total:
@@ -137,7 +137,7 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
 
 
 def restart_lost_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> int:
-    """Makes done items pending whose final images are no longer in the store. Returns how many."""
+    """Make done items pending whose finals are gone from the store. Returns their number."""
     lost = _lost(job, ledger, store)
     if not lost.items:
         return 0
@@ -146,7 +146,7 @@ def restart_lost_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> 
 
 
 class _Lost(NamedTuple):
-    """Done items whose finals are gone from the store, and those of their images (fingerprints) that are gone too."""
+    """Done items whose finals are gone from the store, and their artefacts (fingerprints) that are gone too."""
 
     items: frozenset[int] = frozenset()
     artefacts: frozenset[str] = frozenset()
@@ -197,7 +197,7 @@ _STATES: Mapping[Retried, tuple[ItemState, ...]] = {
 
 
 def retry_items(job_id: str, which: Retried, ledger: Ledger) -> int:
-    """Makes these items pending. What a person has rejected is retried only where `rejected` asks for just that."""
+    """Make these items pending. Returns their number. Rejected items are retried only by `rejected`."""
     if which == "rejected":
         return ledger.reviews.release_rejected(job_id)
     return ledger.items.retry(job_id, _STATES[which])

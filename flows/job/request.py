@@ -1,4 +1,4 @@
-"""A checked request: everything that a job file, its items, its recipe and their models must be, or every mistake."""
+"""Check of a job file, its items, its recipe and their models: a complete request, or every mistake."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ from storage.objects.artefacts import StoreError
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job that can run: nothing in it is wrong, as far as can be known before work starts."""
+    """A checked job that can run."""
 
     job: Job
     recipe: Recipe
@@ -48,35 +48,35 @@ class JobRequest:
     items: tuple[Item, ...]
     output: str  # an absolute path, or s3://bucket/prefix
     model_digests: dict[str, str]  # str(ModelRef) -> SHA-256
-    revision: str  # SHA-256 over all that decides which images the job has
+    revision: str  # SHA-256 over everything that decides the job's images
 
 
 @dataclass(frozen=True, slots=True)
 class OtherRecipe:
-    """Another recipe for items that a job has already. As much of a Request as it decides."""
+    """Another recipe for the items of a job: the part of a JobRequest that it decides."""
 
     recipe: Recipe
     program: Program
     items: tuple[Item, ...]
     model_digests: dict[str, str]
-    revision: str  # as that of a request with this recipe
+    revision: str  # that of a request with this recipe
 
 
 @dataclass(frozen=True, slots=True)
 class _RecipeRead:
     document: Document
     recipe: Recipe | None
-    program: Program | None  # None: it has mistakes
-    conditions: tuple[tuple[str, Condition], ...]  # with their paths likewise, also of a recipe with mistakes
+    program: Program | None  # None for a recipe with mistakes
+    conditions: tuple[tuple[str, Condition], ...]  # with their paths in the document, also of a recipe with mistakes
     resolved: tuple[tuple[str, ResolvedStep], ...]  # the steps without mistakes, with their paths in the document
     problems: list[Problem]
-    overridden: dict[str, str]  # path of a parameter in the document -> in the job that set it
+    overridden: dict[str, str]  # path of a parameter in the recipe -> in the job that sets it
 
 
 def read_request(job: str | Path, settings: Settings, *, read_bytes: Callable[[str], bytes]) -> JobRequest:
-    """Reads and checks a job file (a path or a URI) and all that it names, without loading any model.
+    """Read and check a job file (a path or a URI) and all files that it names, without loading models.
 
-    `read_bytes` gives the bytes at a path or a URI. Raises InvalidInput with every mistake found.
+    `read_bytes` returns the bytes at a path or a URI. Raises InvalidInput with every mistake.
     """
     uri, file = str(job), uris.shown(str(job))
     try:
@@ -89,7 +89,7 @@ def read_request(job: str | Path, settings: Settings, *, read_bytes: Callable[[s
 def check_request(
     document: Document, folder: str, settings: Settings, *, read_bytes: Callable[[str], bytes]
 ) -> JobRequest:
-    """As `read_request`, of a job that is read already; its relative paths start at `folder`."""
+    """Check a job's document; its relative paths start at `folder`. See `read_request`."""
     catalogue.extend(settings.catalogue_path)
     read, access = _as_os_errors(read_bytes), Access(settings)
     job_read = read_job(document)
@@ -115,7 +115,7 @@ def check_request(
     elif Path(output).is_file():
         trouble.append(Problem("output", f"{output} is a file: name a folder"))
     if job_read.value and job_read.value.budget and not settings.price_per_hour:
-        trouble.append(Problem("budget", "nobody knows what a run costs: set PIXELMILL_PRICE_PER_HOUR"))
+        trouble.append(Problem("budget", "needs the price of a GPU: set PIXELMILL_PRICE_PER_HOUR"))
     problems += document.locate(trouble)
     digests: dict[str, str] = {}
     if recipe is not None:
@@ -130,7 +130,7 @@ def check_request(
 
 
 def read_recipe(name: str, settings: Settings) -> tuple[Recipe, Program]:
-    """The recipe of this name with its program; whether their models are here is not asked. Raises InvalidInput."""
+    """Return the recipe of this name with its program, without a check of its models. Raises InvalidInput."""
     catalogue.extend(settings.catalogue_path)
     path = find_recipe(name, settings)
     if path is None:
@@ -143,7 +143,7 @@ def read_recipe(name: str, settings: Settings) -> tuple[Recipe, Program]:
 
 
 def open_recipe(name: str, folder: str, settings: Settings, *, read_bytes: Callable[[str], bytes]) -> Document:
-    """The file of a recipe: by name, or by a path from `folder` or a URI. Raises InvalidInput if there is none."""
+    """Return the document of a recipe: by name, or by a path from `folder` or a URI. Raises InvalidInput."""
     document, problems = _open_recipe(name, folder, settings, _as_os_errors(read_bytes), Access(settings))
     if document is None:
         raise InvalidInput(problems)
@@ -159,10 +159,10 @@ def check_other_recipe(
     model_digests: Mapping[str, str],
     owner: str,
 ) -> OtherRecipe:
-    """A recipe for these items, which `owner` has already: checked as for a new job, or InvalidInput with all mistakes.
+    """Check a recipe for the items of `owner`, as for a new job. Raises InvalidInput with every mistake.
 
-    `overrides` are set in it; models of which the digest is given need not be on this machine. Variables that the
-    recipe has defaults of and an item lacks become the item's.
+    `overrides` are set in the recipe. Models in `model_digests` need not be on this machine. Items get the recipe's
+    defaults for variables that they lack.
     """
     catalogue.extend(settings.catalogue_path)
     overridden, unknown = override_parameters(document.data, overrides.parameters)
@@ -202,7 +202,7 @@ def _output(text: str) -> str:
 def _read_recipe(
     job: Job, folder: str, settings: Settings, read: ReadBytes, access: Access
 ) -> tuple[_RecipeRead | None, list[Problem]]:
-    """The recipe with the job's `parameters`, or none, and what is wrong with these fields of the job."""
+    """Return the recipe with the job's `parameters`, or None, and the problems of these fields of the job."""
     document, problems = _open_recipe(job.recipe, folder, settings, read, access)
     if document is None:
         return None, problems
@@ -225,7 +225,7 @@ def _open_recipe(
         if path is None:
             message = f"unknown recipe `{text}`{did_you_mean(text, recipe_names(settings))}"
             return None, [Problem("recipe", f"{message} A path to a recipe ends in .yaml")]
-        return parse_yaml(path.read_bytes(), str(path)), []  # the operator's: no limit for jobs concerns it
+        return parse_yaml(path.read_bytes(), str(path)), []  # the operator's own: limits for jobs do not apply
     except OSError as error:
         return None, [Problem("recipe", f"cannot be read: {error}")]
     except InvalidInput as error:
@@ -233,7 +233,7 @@ def _open_recipe(
 
 
 def _locate(problems: Iterable[Problem], recipe: _RecipeRead, job: Document) -> Iterator[Problem]:
-    """The recipe's problems with file and line: the job's, where it is the job that set the parameter."""
+    """Yield the recipe's problems with file and line: those of the job for parameters that the job sets."""
     for problem in problems:
         places = (place for place in recipe.overridden if f"{problem.path}.".startswith((f"{place}.", f"{place}[")))
         place = next(places, None)
@@ -260,7 +260,7 @@ def _check_recipe(document: Document, overridden: dict[str, str], settings: Sett
 
 
 def _ids_in(entry: Any) -> Iterator[str | None]:
-    """The ids of an entry that could not be read and of all in it; None for a step without one."""
+    """Yield the ids within an entry that could not be read; None for a step without one."""
     if isinstance(entry, dict):
         if "step" in entry or not entry.keys() & {"steps", "cases", "require"}:
             yield entry.get("id") if isinstance(entry.get("id"), str) else None
@@ -297,7 +297,7 @@ def _model_digests(
 
 
 def _unknown_variables(recipe: _RecipeRead, items: JobItems) -> Iterator[Problem]:
-    """Variables in conditions that no item has: more likely misspelled than never true."""
+    """Yield a problem for each variable in a condition that no item has: most likely it is misspelled."""
     if not items.complete:
         return
     known = tuple(variables_of(items.items))
@@ -309,13 +309,13 @@ def _unknown_variables(recipe: _RecipeRead, items: JobItems) -> Iterator[Problem
 
 
 def _host_problems(items: JobItems, settings: Settings) -> Iterator[Problem]:
-    """Hosts of input files that may not be asked, each where it is named first."""
+    """Yield a problem for each forbidden host of an input file, where it is named first."""
     first: dict[str, tuple[Place, ItemFile]] = {}
     for item, place in zip(items.items, items.places, strict=True):
         for field in _ITEM_FILES:
             uri = getattr(item, field)
             if uri is not None and uris.is_web(uri):
-                with suppress(ValueError):  # said already
+                with suppress(ValueError):  # reported before
                     address = WebAddress.parse(uri)
                     if address.ip is None:
                         first.setdefault(address.host, (place, field))
@@ -332,12 +332,12 @@ _ITEM_FILES: tuple[ItemFile, ...] = ("image", "mask")
 
 
 def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
-    """What each step finds wrong with the items that may visit it, and conditions that cannot be evaluated."""
+    """Return the steps' problems with the items that may visit them, and conditions that cannot be evaluated."""
     problems: dict[Problem, None] = {}
     if recipe.program is None:
         return []
     prospect = Prospect(recipe.program)
-    told: dict[str, Place] = {}  # by step
+    checked: dict[str, Place] = {}  # by step
     for item, place in zip(items.items, items.places, strict=True):
         visits = prospect.of(item)
         for mistake in visits.mistakes:
@@ -352,8 +352,8 @@ def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
                     f"the step `{visit.step_id}` needs an image, but the item visits no step that makes one before"
                 )
                 problems.setdefault(place.problem("", message))
-            if told.get(visit.step_id) is not place:
-                told[visit.step_id] = place
+            if checked.get(visit.step_id) is not place:
+                checked[visit.step_id] = place
                 for message in visit.step.item_problems(item):
                     problems.setdefault(place.problem("", f"{message} (step `{visit.step_id}`, item `{item.name}`)"))
         if not visits.visits and not visits.mistakes:
@@ -363,10 +363,10 @@ def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
 
 
 def revision_of(recipe: Recipe, program: Program, items: Sequence[Item], digests: dict[str, str]) -> str:
-    """SHA-256 over what decides the images; names and descriptions of recipes do not.
+    """Return a SHA-256 over everything that decides the images: not names and descriptions of recipes.
 
-    Of input files on this machine it takes size and time of change: a touched file plans the job anew, and the
-    artefacts' fingerprints then tell whether its content is another. Files that are gone say nothing.
+    Local input files count with size and time of change: a touched file starts the job from the beginning, and the
+    artefacts' fingerprints then decide whether its content changed. Missing files do not count.
     """
     plan = {
         "program": [describe_operation(each) for each in program.operations],

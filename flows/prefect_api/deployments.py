@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
     from prefect.workers.base import BaseWorker
 
-BURST_POOL = "bursts"  # parent flows need no device: an ordinary process worker runs them
+BURST_POOL = "bursts"  # for parent flows, which need no device: an ordinary process worker runs them
 Queue = Literal["interactive", "bulk"]
 QUEUES: Mapping[Queue, int] = {"interactive": 1, "bulk": 2}  # priorities; 1 is served first
 SHARD = Deployment(
@@ -29,33 +29,33 @@ SHARD = Deployment(
 
 
 class Deployed(NamedTuple):
-    """What became of a deployment."""
+    """Name of a deployment, and its change."""
 
     name: str  # flow/deployment
     change: Literal["created", "updated", "unchanged"]
 
 
 def all_deployments(settings: Settings) -> tuple[Deployment, ...]:
-    """Those of the files, the forms of all recipes, and what bursts need. Raises InvalidInput."""
+    """Return the deployments of all files, and that of shards. Raises InvalidInput."""
     return (SHARD, *deployments(settings))
 
 
 def entrypoint_of(deployment: Deployment) -> str:
-    """Dotted path of the deployment's flow, importable wherever Pixelmill is installed."""
+    """Return the dotted path of the deployment's flow, importable wherever Pixelmill is installed."""
     return deployment.flow or f"flows.forms.make_images.{deployment.identifier}"
 
 
 def pool_of(deployment: Deployment, settings: Settings) -> str:
-    """Name of the work pool that the deployment's runs go to."""
+    """Return the name of the deployment's work pool."""
     return settings.work_pool if deployment.pool == "gpu" else BURST_POOL
 
 
 def ensure_pool_and_deployments(settings: Settings, wanted: Iterable[Deployment] = (SHARD,)) -> list[Deployed]:
-    """Creates what is missing of the work pools, their queues and the deployments, and brings deployments up to date.
+    """Create missing work pools, queues and deployments, and update deployments, also with entry points that moved.
 
-    A pool that exists keeps its settings, and a deployment that exists its schedules: they are people's by then. No
-    pool limits its runs: a worker takes one at a time, and that is the limit. Flows are imported to learn their names
-    and parameters, which loads no torch. Raises ValueError if the GPU pool exists with another type.
+    Existing pools keep their settings and existing deployments their schedules, which may have been changed in the UI.
+    No pool limits its runs: a worker takes one at a time. Flows are imported for their names and parameters, which
+    loads no torch. Raises ValueError if the GPU pool exists with another type.
     """
     from prefect.client.orchestration import get_client
     from prefect.workers.process import ProcessWorker
@@ -97,7 +97,7 @@ def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Setti
     from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
 
-    # With dots alone, Prefect imports the module and pulls no code: the package is installed where a worker runs.
+    # For a dotted path Prefect imports the module and pulls no code: every worker has the package installed.
     flow: Any = load_flow_from_entrypoint(entrypoint_of(deployment), use_placeholder_flow=False)
     name = f"{flow.name}/{deployment.name}"
     wanted: dict[str, Any] = {
@@ -121,13 +121,13 @@ def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Setti
         return Deployed(name, "created")
     if all(_is_same(getattr(known, field), value) for field, value in wanted.items()):
         return Deployed(name, "unchanged")
-    # Prefect drops the schedules of a deployment that is created again, unless it is told them.
+    # Prefect drops the schedules of a deployment that is created again without them.
     client.create_deployment(known.flow_id, deployment.name, schedules=_schedules_of(known), **wanted)
     return Deployed(name, "updated")
 
 
 def _is_same(known: Any, wanted: Any) -> bool:
-    # The pool's own queue is called `default` where none is asked for.
+    # Without a queue, Prefect uses the pool's own, called `default`.
     return known == wanted or (wanted is None and known == "default") or (not known and not wanted)
 
 
@@ -158,7 +158,7 @@ def _schedules_of(known: "DeploymentResponse") -> "list[DeploymentScheduleCreate
 
 
 class _Rule(NamedTuple):
-    """After an event, one of those expected has to follow in time; else the flow run gets another state."""
+    """New state of a flow run if none of the expected events follows an event in time."""
 
     name: str
     after: tuple[str, ...]
@@ -174,7 +174,7 @@ _RULES = (
     _Rule(
         "Pixelmill: a parent flow run that falls silent has crashed",
         after=("Running", "heartbeat"),  # it may die before its first heartbeat
-        expect=("heartbeat", "Suspended", *_ENDS),  # one that waits for people has no process, and is well
+        expect=("heartbeat", "Suspended", *_ENDS),  # a suspended burst has no process
         within=90,  # three of the shortest interval that Prefect allows
         state="CRASHED",
         state_name=None,
@@ -193,7 +193,7 @@ _RULES = (
         "Pixelmill: a parent flow run that crashed goes on",
         after=("Crashed",),
         expect=("Scheduled", "AwaitingRetry", "Pending", "Running", *_ENDS[:3]),
-        within=15,  # so long one that cannot start at all is left alone between its starts, too
+        within=15,  # also the pause between starts of a flow run that cannot start at all
         state="SCHEDULED",
         state_name="AwaitingRetry",
         message="Its process crashed: it goes on in another one.",
@@ -203,10 +203,14 @@ AUTOMATIONS = tuple(rule.name for rule in _RULES)
 
 
 def ensure_automations() -> None:
-    """Creates the automations, or brings them up to date; one that a person has switched off stays off.
+    """Create or update the automations that restart parent flow runs whose processes are gone.
 
-    They concern the flow runs of all deployments that the pool of parent flows has now. Shards are none of these:
-    their burst watches them.
+    A worker reports the crash of a burst, unless it died as well: then heartbeats stop, or never start. The automations
+    turn that silence into a crash, and run crashed bursts again; the ledger has their jobs' state. They need a server
+    with its background services, and `PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30` for the bursts' workers.
+
+    They cover all deployments that the pool of parent flows has now, not shards, which their burst watches. An
+    automation that was switched off stays off.
     """
     from prefect.client.orchestration import get_client
 

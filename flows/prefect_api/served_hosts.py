@@ -1,8 +1,8 @@
-"""Servers on this machine answer to this machine's names, and to pages of their own, only.
+"""Protection of servers on this machine: they answer only to its own names and to their own pages.
 
-Without a login anything in a browser here could use them. A page of any origin may send a request without reading the
-answer, and that is enough to start a flow run, which runs what it is told to. And it may have its own name mean
-127.0.0.1 for a moment (DNS rebinding), and would then be of the same origin. But it cannot help telling its name.
+Without a login any page in a browser here could use them. A page of any origin may send a request without reading the
+answer, which is enough to start a flow run with any parameters. With DNS rebinding, its own name resolves to 127.0.0.1
+for a moment, and its origin is the server's; but its Host header still carries its name.
 """
 
 from collections.abc import Iterable
@@ -18,16 +18,16 @@ _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 class OnlyForThisMachine:
-    """An ASGI app around another one: refuses requests for other hosts, and from pages of other origins.
+    """ASGI app around another one that refuses requests for other hosts, and from pages of other origins.
 
-    `behind` are URLs at which a proxy of the operator's shows the app to others: their hosts count as well. Programs,
-    which send no Origin header, are concerned by the host alone.
+    `behind` are URLs of the operator's proxies in front of the app: their hosts are accepted as well. Programs send no
+    Origin header; only their Host header is checked.
     """
 
     def __init__(self, app: "ASGIApp", *, behind: Iterable[str | None] = ()) -> None:
         self._app = app
         hosts = {_authority(url)[0] for url in behind if url}
-        self._proxies = {host for host in hosts if host is not None} - LOOPBACK_NAMES  # of these the port matters
+        self._proxies = {host for host in hosts if host is not None} - LOOPBACK_NAMES  # whose port must match
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         problem = self._problem(scope) if scope["type"] in ("http", "websocket") else None
@@ -55,7 +55,7 @@ class OnlyForThisMachine:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server that listens at this address or name is reached from this machine alone."""
+    """Return whether a server that listens at this address or name is reached from this machine alone."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -63,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _authority(url: str) -> tuple[str | None, int | None]:
-    """Host and port of a URL; None for what it does not tell."""
+    """Return host and port of a URL, each None if the URL has none."""
     try:
         parts = urlsplit(url)
         return parts.hostname, parts.port or _PORTS.get(parts.scheme)

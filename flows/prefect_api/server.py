@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
 from configs.reporting import PixelmillError
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
@@ -25,35 +27,36 @@ from storage.ledger.holder import process_start
 
 logger = logging.getLogger(__name__)
 
+USERS_LOCK = "users.lock"
 LOOK_SECONDS = 1.0
 STARTS = 3  # of a server that is killed while it starts
 START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
 LOG_TAIL_LINES = 15
 END_SECONDS = 10.0  # for an orderly end; SQLite is safe against a harder one
-# What SQLite and Alembic say of a file that is damaged, or that a newer Prefect has brought up to date.
+# Errors of SQLite and Alembic about a file that is damaged, or that a newer Prefect has migrated.
 _UNUSABLE = re.compile(r"file is not a database|database disk image is malformed|Can't locate revision identified by")
 
-# What serves schedules, automations or housekeeping of months: nothing that a command waits for. `up` has them all.
+# Schedules, automations and housekeeping of months, which no single command needs. `pixelmill up` has them all.
 _UNUSED_SERVICES = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "TRIGGERS", "REPOSSESSOR", "CLEANUP_RECONCILER")
 
 
 class ServerError(PixelmillError):
-    """There is no Prefect API to talk to; the message says what to do."""
+    """No Prefect API can be used; the message names the remedy."""
 
 
 @contextmanager
 def local_server(
     settings: Settings, *, port: int | None = None, ui: bool = False, start_seconds: float = START_SECONDS
 ) -> Iterator[str]:
-    """Yields the URL of a Prefect API (`…/api`) that answers.
+    """Yield the URL (`…/api`) of a Prefect API that answers.
 
-    `PREFECT_API_URL`, from the environment or the active profile, comes first. Otherwise a server for
-    `settings.home` is joined or started on 127.0.0.1, on `port` or a free one. One that dies is started again, at the
-    same address. It ends with its last user, even if all of them are killed. Its database is
-    `home/prefect/prefect.db`, its log `home/logs/server.log`.
+    `PREFECT_API_URL`, from the environment or the active profile, comes first. Otherwise the server of `settings.home`
+    is joined, or started on 127.0.0.1 at `port` or a free one. It is restarted at the same address if it dies, and ends
+    with its last user, even if all of them are killed. Its database is `home/prefect/prefect.db`, its log
+    `home/logs/server.log`.
 
-    Raises ServerError: the API does not answer, the server did not start within `start_seconds`, or one of this home
-    runs already that does not fit `port` and `ui`.
+    Raises ServerError if the API does not answer, the server does not start within `start_seconds`, or a server of this
+    home runs with another port or without the UI.
     """
     if own := configured_api_url():
         _require_answer(own)
@@ -62,29 +65,29 @@ def local_server(
     home = settings.home.expanduser().resolve()
     folder = home / "prefect"
     own_folder(folder)
-    with _locked(folder / "start.lock", fcntl.LOCK_EX) as starting, _locked(folder / "users.lock", fcntl.LOCK_SH):
-        server = _running_server(folder)
-        if server is None:
-            server = _start(home, folder, port=port, ui=ui, seconds=start_seconds)
-        elif (port is not None and server.port != port) or (ui and not server.ui):
-            raise ServerError(
-                f"A Prefect server for {home} runs already at {server.url}, on another port or without the UI: "
-                "end the command that uses it, or give this one a home of its own (PIXELMILL_HOME)."
-            )
-        fcntl.flock(starting, fcntl.LOCK_UN)
+    with _counted_as_user(folder):
+        with _start_lock(folder):
+            server = _running_server(folder)
+            if server is None:
+                server = _start(home, folder, port=port, ui=ui, seconds=start_seconds)
+            elif (port is not None and server.port != port) or (ui and not server.ui):
+                raise ServerError(
+                    f"A Prefect server for {home} runs already at {server.url}, on another port or without the UI: "
+                    "end the command that uses it, or give this one a home of its own (PIXELMILL_HOME)."
+                )
         with _kept_alive(server, home, folder, start_seconds):
             yield server.url
 
 
 def is_own(url: str, settings: Settings) -> bool:
-    """Whether the API at `url` is of a server that Pixelmill started for `settings.home`."""
+    """Return whether the API at `url` belongs to a server that Pixelmill started for `settings.home`."""
     server = _noted_server(settings.home.expanduser().resolve() / "prefect")
     return server is not None and server.url == url.rstrip("/")
 
 
 @contextmanager
 def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> Iterator[None]:
-    """Starts the server again when it dies. Of several users one does; the others find it running."""
+    """Restart the server when it dies; one of several users does, the others find it running."""
     ending = threading.Event()
 
     def watch() -> None:
@@ -93,7 +96,7 @@ def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> 
             if _lives(pid):
                 continue
             try:
-                with _locked(folder / "start.lock", fcntl.LOCK_EX):
+                with _start_lock(folder):
                     if ending.is_set():
                         return
                     found = _running_server(folder)
@@ -102,7 +105,7 @@ def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> 
                         found = _start(home, folder, port=server.port, ui=server.ui, seconds=seconds)
                     pid = found.pid
             except ServerError as error:
-                logger.warning("the Prefect server could not be started again, trying on: %s", error)
+                logger.warning("the Prefect server could not be restarted, trying again: %s", error)
 
     thread = threading.Thread(target=watch, name="server-watch", daemon=True)
     thread.start()
@@ -115,7 +118,7 @@ def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> 
 
 def _lives(pid: int) -> bool:
     with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # a child that is dead but not buried would seem to live
+        os.waitpid(pid, os.WNOHANG)  # a zombie child would seem to live
     return bool(process_start(pid))
 
 
@@ -131,7 +134,7 @@ class _Server(NamedTuple):
 
 
 def require_port(port: int) -> None:
-    """Raises ServerError if nobody can listen at this port of 127.0.0.1 now, as somebody does."""
+    """Raise ServerError if this port of 127.0.0.1 is taken."""
     with socket.socket() as listener:
         _bind(listener, port)
 
@@ -145,7 +148,7 @@ def _bind(listener: socket.socket, port: int) -> None:
 
 
 def require_api() -> None:
-    """Raises ServerError unless a Prefect API is configured, and answers."""
+    """Raise ServerError unless a Prefect API is configured and answers."""
     url = configured_api_url()
     if url is None:
         raise ServerError(
@@ -155,7 +158,7 @@ def require_api() -> None:
 
 
 def configured_api_url() -> str | None:
-    """The Prefect API of the environment or the active profile, if there is one. Asks nobody."""
+    """Return the Prefect API of the environment or the active profile, or None; sends no request."""
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url
@@ -176,45 +179,54 @@ def _health_problem(url: str, timeout: float) -> str | None:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=timeout):  # noqa: S310 - http(s) by settings
             return None
     except urllib.error.HTTPError as error:
-        # Behind a login an API may guard even this page: it does answer.
+        # An API behind a login may guard even this page, but it does answer.
         return None if error.code in (401, 403) else f"HTTP {error.code}"
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
 
 
+def _start_lock(folder: Path) -> FileLock:
+    return FileLock(folder / "start.lock", mode=0o600)
+
+
 @contextmanager
-def _locked(path: Path, operation: int) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _counted_as_user(folder: Path) -> Iterator[None]:
+    """Hold the users' lock, shared with all other users; the kernel drops it if this process is killed."""
+    descriptor = _open_users_lock(folder / USERS_LOCK)
     try:
-        fcntl.flock(descriptor, operation)
-        yield descriptor
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
     finally:
         os.close(descriptor)
 
 
+def _open_users_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
 def _running_server(folder: Path) -> _Server | None:
-    """The server that this home's file names, if it really is there."""
+    """Return the server of this home if it answers."""
     server = _noted_server(folder)
     return server if server is not None and _health_problem(server.url, timeout=5) is None else None
 
 
 def _noted_server(folder: Path) -> _Server | None:
-    """The server that this home's file names, if its process lives; it may not answer yet, or no longer."""
+    """Return the server in this home's file if its process lives; it may not answer."""
     try:
         document: dict[str, Any] = json.loads((folder / "server.json").read_text())
         server = _Server(int(document["pid"]), int(document["port"]), bool(document["ui"]), str(document["start"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    # Numbers of processes come again, and another home's server may listen at the port by now.
+    # Process ids are reused, and another home's server may listen at the port by now.
     return server if server.start and process_start(server.pid) == server.start else None
 
 
 class _ServerKilled(ServerError):
-    """The server's process was ended by a signal while it started: nothing is wrong with it that is known."""
+    """A signal ended the server's process while it started, for no reason of its own."""
 
 
 def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
-    """Starts a server and waits until it answers; one that is killed meanwhile is started again."""
+    """Start a server and wait until it answers; a server that is killed meanwhile is started again."""
     for _ in range(STARTS - 1):
         try:
             return _start_once(home, folder, port=port, ui=ui, seconds=seconds)
@@ -224,7 +236,7 @@ def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: flo
 
 
 def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
-    """The caller holds both locks."""
+    """Start a server and wait until it answers; the caller holds both locks."""
     log = home / "logs" / "server.log"
     own_folder(log.parent)
     # Bound here and inherited there: no other process can take a free port in between.
@@ -232,20 +244,15 @@ def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds
         _bind(listener, port or 0)
         number = int(listener.getsockname()[1])
         with log.open("wb") as output:
+            command = [sys.executable, "-m", "flows.prefect_api.server", str(listener.fileno())]
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "flows.prefect_api.server",
-                    str(listener.fileno()),
-                    str(folder / "users.lock"),
-                ],
+                [*command, str(folder / USERS_LOCK)],
                 env=os.environ | _server_environment(folder, number, ui=ui),
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for its users, who then release it
+                start_new_session=True,  # Ctrl-C ends its users, and so the server
             )
     server = _Server(process.pid, number, ui, process_start(process.pid))
     try:
@@ -272,9 +279,9 @@ def _wait_until_healthy(
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
     if unusable := _UNUSABLE.search(tail):
         raise ServerError(
-            f"The Prefect server {what}: its database {database} cannot be used ({unusable[0]}). Put back a copy, or "
-            "move the file away, with those beside it that end in -wal and -shm: the ledger has the jobs, lost are "
-            f"past flow runs and what was set in the UI, schedules too. The server's log: {log}."
+            f"The Prefect server {what}: its database {database} cannot be used ({unusable[0]}). Restore a copy, or "
+            "move the file away, together with those that end in -wal and -shm: the ledger keeps the jobs, but past "
+            f"flow runs and settings of the UI, with schedules, are lost. The server's log: {log}."
         )
     kind = _ServerKilled if status is not None and status < 0 else ServerError
     raise kind(f"The Prefect server {what}. The end of its log, {log}:\n{tail}")
@@ -286,7 +293,7 @@ def _database(folder: Path) -> Path:
 
 def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
     return {
-        "PREFECT_HOME": str(folder),  # its own profile: the user's speaks to other servers
+        "PREFECT_HOME": str(folder),  # its own profile: the user's may name another server
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_database(folder)}",
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
@@ -302,15 +309,18 @@ def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
         # By default the recorder of task runs falls behind, and then drops events.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": str(ui),  # what only the UI shows: who did what when
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": str(ui),  # events, which only the UI shows
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
         **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": str(ui) for service in _UNUSED_SERVICES},
     }
 
 
 def main(socket_fd: int, users_lock: Path) -> None:
-    """Serves on the bound socket `socket_fd` until nobody holds `users_lock` any more."""
-    os.umask(0o077)  # its database holds what flow runs log and are called with
+    """Serve on the bound socket `socket_fd` while `users_lock` has holders.
+
+    The process of a local server: `python -m flows.prefect_api.server SOCKET_FD USERS_LOCK`.
+    """
+    os.umask(0o077)  # its database holds logs and parameters of flow runs
     threading.Thread(target=_end_without_users, args=(users_lock,), name="users-watch", daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
@@ -333,8 +343,7 @@ def main(socket_fd: int, users_lock: Path) -> None:
 
 def _end_without_users(users_lock: Path) -> None:
     # Held until the process is gone, so that a new user waits for the end instead of meeting a dying server.
-    descriptor = os.open(users_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    fcntl.flock(_open_users_lock(users_lock), fcntl.LOCK_EX)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(END_SECONDS)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Shards and bursts as Prefect knows them: flow runs that are submitted, looked at and cancelled."""
+"""Shards and bursts as flow runs of Prefect: submitted, read and cancelled."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -28,27 +28,27 @@ from storage.ledger.records import JobRecord
 SHARD_DEPLOYMENT = "shard/shard"
 _PAGE = 200  # flow runs in one answer of the API
 _CLOCK_SLACK = timedelta(seconds=30)  # between the clocks of machines
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # as a time to start: whatever the clock does
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # a start time that is due for any clock
 
-# What a server that restarts does to its callers.
+# Errors of requests to a server that restarts.
 OUTAGE = (httpx.TransportError, PrefectHTTPStatusError)
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the API may answer the same request later."""
+    """Return whether the same request may succeed later."""
     if isinstance(error, PrefectHTTPStatusError):
         return error.response.status_code >= 500
     return isinstance(error, httpx.TransportError)
 
 
 class ShardRefused(PixelmillError):
-    """Prefect does not take shards; the message says what to do."""
+    """Prefect does not accept shards; the message names the remedy."""
 
 
 def submit_shard(job: JobRecord, shard: int, attempt: int, queue: Queue, *, at: datetime | None = None) -> UUID:
-    """Submits a shard to the work pool, to start now or `at` a time; the same attempt twice is one flow run.
+    """Submit a shard to the work pool, to start now or `at` a time; the same attempt twice is one flow run.
 
-    Raises ShardRefused where the API wants something else first, and OUTAGE's errors.
+    Raises ShardRefused for a permanent refusal, and the errors of OUTAGE.
     """
     try:
         run: Any = run_deployment(
@@ -65,15 +65,15 @@ def submit_shard(job: JobRecord, shard: int, attempt: int, queue: Queue, *, at: 
         if is_outage(error):
             raise
         raise ShardRefused(
-            f"Prefect takes no shards, as where somebody has deleted a work pool or a deployment: {_detail(error)}. "
-            "`pixelmill deploy`, or `pixelmill up` started again, makes them anew"
+            f"Prefect accepts no shards; a work pool or a deployment may have been deleted: {_detail(error)}. "
+            "`pixelmill deploy`, or a restart of `pixelmill up`, creates them again"
         ) from error
     identifier: UUID = run.id
     return identifier
 
 
 def _detail(error: Exception) -> str:
-    """What the API says of a request that it refuses."""
+    """Return the API's reason for a refusal."""
     response = getattr(getattr(error, "http_exc", error), "response", None)
     try:
         return str(response.json()["detail"]).rstrip(".") if response is not None else str(error)
@@ -82,12 +82,12 @@ def _detail(error: Exception) -> str:
 
 
 def tags_of(job: JobRecord) -> list[str]:
-    """What the job's flow runs are found by, bursts and shards."""
+    """Return the tags of all flow runs of the job, bursts and shards."""
     return [f"job:{job.id}", f"recipe:{job.recipe.name}"]
 
 
 def read_runs(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
-    """Those of the flow runs that are still known."""
+    """Return those of the flow runs that still exist."""
     wanted = list(ids)
     found: dict[UUID, FlowRun] = {}
     for start in range(0, len(wanted), _PAGE):
@@ -97,15 +97,15 @@ def read_runs(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, Flow
 
 
 def cancel_runs(client: SyncPrefectClient, ids: Iterable[UUID], message: str) -> None:
-    """Asks Prefect to cancel flow runs; workers then stop their children."""
+    """Cancel flow runs; workers then stop their children."""
     for identifier in ids:
         client.set_flow_run_state(identifier, Cancelling(message=message))
 
 
 def end_replaced(client: SyncPrefectClient, job: JobRecord, name: str, successor: UUID) -> None:
-    """Has the flow runs of this name that ran the job, and whose processes are gone, say that `successor` goes on.
+    """Cancel the job's flow runs of this name whose processes are gone, with a message that names their successor.
 
-    Prefect would call them running until their heartbeats are missed, for minutes.
+    Prefect would show them as running for minutes, until their heartbeats are missed.
     """
     replaced = FlowRunFilter(
         name=FlowRunFilterName(any_=[name]),
@@ -119,7 +119,7 @@ def end_replaced(client: SyncPrefectClient, job: JobRecord, name: str, successor
 
 
 def is_cancelled(client: SyncPrefectClient, identifier: UUID) -> bool:
-    """Whether somebody has cancelled the flow run, as far as the API can be asked."""
+    """Return whether the flow run was cancelled; False if the API does not answer."""
     try:
         state = client.read_flow_run(identifier).state
     except OUTAGE:
@@ -128,12 +128,12 @@ def is_cancelled(client: SyncPrefectClient, identifier: UUID) -> bool:
 
 
 def queue_of(items: int, settings: Settings) -> Queue:
-    """Small jobs do not wait behind large ones: their shards come first on every worker that becomes free."""
+    """Return the queue for this number of items: shards of small jobs come first on every free worker."""
     return "interactive" if items <= settings.interactive_items else "bulk"
 
 
 def waits_for_the_clock(run: FlowRun) -> bool:
-    """Whether the run was to start by now when it was submitted, and no longer is: the clock has been set back."""
+    """Return whether the run's start has moved into the future because the clock was set back."""
     start = run.expected_start_time
     waiting = run.state is not None and run.state.type in (StateType.SCHEDULED, StateType.PENDING)
     return waiting and start is not None and start > datetime.now(UTC) + _CLOCK_SLACK

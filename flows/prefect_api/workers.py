@@ -1,4 +1,4 @@
-"""Workers: the ones that run beside a command, and the ones that are online in a work pool."""
+"""Workers: those that run beside a command, and those that are online in a work pool."""
 
 import os
 import subprocess
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 SHORT_LIFE_SECONDS = 60.0  # a process that ends sooner may have something wrong that a restart won't mend
 LONGEST_PAUSE_SECONDS = 30.0  # between its starts then
 END_SECONDS = 15.0
-LOOK_SECONDS = 10.0  # between looks whether the pool still has a worker; its server knows no sooner than in 25 s
+LOOK_SECONDS = 10.0  # between checks of the pool's workers; its server notices a lost one after 25 s at best
 DEFAULT_INTERVAL = 30  # seconds between the heartbeats of a worker that does not report it
 PATIENCE = 2.5  # heartbeats; the server itself calls a killed worker online for longer
 
 
 class NoWorker(PixelmillError):
-    """Nobody can compute the images; the message says what to change."""
+    """No worker can compute the images; the message names the remedy."""
 
 
 @contextmanager
 def fleet(settings: Settings, log: Log) -> Iterator[str]:
-    """A Prefect API with our work pools and deployments, and at least one worker. Yields the API's URL.
+    """Yield the URL of a Prefect API with our work pools and deployments, and at least one worker.
 
-    With an API of the user's own (`PREFECT_API_URL`) the workers of its pool do the work, and one is started here only
-    while the pool has none. A server started here has no other worker. What was started here ends with the context.
+    With the user's own API (`PREFECT_API_URL`), a worker is started here only while its pool has none; a local server
+    always gets one. Processes that were started here end with the context.
 
-    Raises NoWorker where neither a fleet nor this installation could do the work.
+    Raises NoWorker if neither a fleet nor this installation can compute images.
     """
     from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -52,7 +52,7 @@ def fleet(settings: Settings, log: Log) -> Iterator[str]:
             raise NoWorker(MISSING)
         log("starting the Prefect server")
     with local_server(settings) as api_url:
-        # Heartbeats are for automations, which a server of our own does not run; a flow run waits for them at its end.
+        # Heartbeats are for automations, which a local server does not run; a flow run waits for them at its end.
         quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_own(api_url, settings) else {}
         with temporary_settings({PREFECT_API_URL: api_url}, set_defaults=quiet):
             ensure_pool_and_deployments(settings)
@@ -62,14 +62,14 @@ def fleet(settings: Settings, log: Log) -> Iterator[str]:
                 try:
                     yield api_url
                 finally:
-                    APILogHandler().flush()  # Prefect sends logs seconds later: to a server that has ended by then
+                    APILogHandler().flush()  # Prefect sends logs seconds later, when the server has ended
 
 
 @contextmanager
 def worker_process(
     settings: Settings, api_url: str, *, needed: Callable[[], bool] = lambda: True, log: Log | None = None
 ) -> Iterator[None]:
-    """A worker beside this process, from when it is needed until the end. Its log is in the home folder."""
+    """Run a worker beside this process while it is needed; its log is in the home folder."""
     environment = os.environ | {"PREFECT_API_URL": api_url}
     command = [sys.executable, "-m", "flows.cli.main", "worker", "start", "--pool", settings.work_pool]
     command += ["--parent", str(os.getpid())]
@@ -86,16 +86,16 @@ def supervised(
     needed: Callable[[], bool] = lambda: True,
     log: Log | None = None,
 ) -> Iterator[None]:
-    """Keeps the command running while it is needed and the context lasts; it ends with this process, even a killed one.
+    """Keep a command running while it is needed, until the end of the context or of this process, even a killed one.
 
-    The command's first word is the path of a program. One that ends is started again, at growing intervals while it
-    lives but shortly; `say` then hears of it.
+    The command's first word is the path of a program. A process that ends is restarted, at growing intervals while it
+    lives only shortly; that is logged.
     """
     own_folder(log_file.parent)
     ending = threading.Event()
     changing = threading.Lock()
     running: list[subprocess.Popen[bytes]] = []
-    # A worker or a server that was left behind would go on with settings of then, at a port that the next one needs.
+    # A worker or a server that was left behind would keep the old settings and hold the port.
     tied = [sys.executable, "-m", "gpu_worker.monitor.parent_death", str(os.getpid()), *command]
 
     def start() -> bool:
@@ -142,7 +142,7 @@ def supervised(
 
 
 def workers_online(pool: str) -> int:
-    """How many workers of the pool have sent a heartbeat lately."""
+    """Return the number of workers of the pool with a recent heartbeat."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -157,7 +157,7 @@ def _alive(worker: "Worker") -> bool:
 
 
 def why_idle(pool: str, queue: str, client: "SyncPrefectClient") -> str | None:
-    """What to change so that the queue's flow runs start; None if they only wait for their turn."""
+    """Return why the queue's flow runs do not start, with the remedy, or None if they only wait for their turn."""
     from prefect.exceptions import ObjectNotFound
 
     try:

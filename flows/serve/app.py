@@ -1,4 +1,4 @@
-"""`pixelmill serve`: galleries and images of all jobs over HTTP, from whichever store they lie in, and metrics."""
+"""`pixelmill serve`: galleries, images and metrics of all jobs over HTTP, from any store."""
 
 import mimetypes
 import threading
@@ -33,11 +33,10 @@ _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer
 
 
 def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False) -> Starlette:
-    """Serves the folders of the ledger's jobs, and the artefacts beside them; nothing else of a store.
+    """Return the app that serves the folders of the ledger's jobs and the artefacts beside them, nothing else.
 
-    `/` lists the jobs, `/files/STORE/JOB/…` are a job's files, `/reviews/JOB` is for its review page, `/healthz` says
-    whether the ledger answers, and `/metrics` tells Prometheus how much work waits. `listens_here`: at a loopback
-    address, where decisions can be taken.
+    `/` lists the jobs, `/files/STORE/JOB/…` are a job's files, `/reviews/JOB` is for its review page, `/healthz` checks
+    the ledger, and `/metrics` is for Prometheus. `listens_here`: at a loopback address, where decisions are accepted.
     """
     files = _Files(ledger, settings)
     reviews = ReviewApi(ledger, settings, listens_here=listens_here)
@@ -83,8 +82,8 @@ def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False
     )
 
 
-def serve(ledger: Ledger, settings: Settings, *, host: str, port: int, revive: bool = False) -> None:
-    """Serves until SIGINT or SIGTERM. `revive`: looks after jobs meanwhile whose bursts are gone."""
+def serve(ledger: Ledger, settings: Settings, *, host: str, port: int, supervise: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM; with `supervise`, also restart bursts that are gone."""
     import uvicorn
 
     app: ASGIApp = create_app(ledger, settings, listens_here=is_loopback(host))
@@ -93,8 +92,8 @@ def serve(ledger: Ledger, settings: Settings, *, host: str, port: int, revive: b
     server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
     use_logs(settings)  # after uvicorn has set up its own
     ending = threading.Event()
-    if revive:
-        # Here, as the threads that would load it otherwise, for jobs and for decisions, meet in Python's import locks.
+    if supervise:
+        # Loaded here: the threads for jobs and for decisions would deadlock in Python's import locks.
         import prefect.client.orchestration  # noqa: F401
 
         threading.Thread(target=supervise_forever, args=(ledger, ending), name="supervisor", daemon=True).start()
@@ -105,7 +104,7 @@ def serve(ledger: Ledger, settings: Settings, *, host: str, port: int, revive: b
 
 
 class _Files:
-    """The files that may be seen. What the ledger says is remembered until somebody asks for what it did not know."""
+    """The public files. The ledger's list of jobs is read again only for a job that is not in it."""
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger, self._settings = ledger, settings
@@ -120,7 +119,7 @@ class _Files:
         except MissingObject:
             return _no_gallery() if key.endswith(f"/{GALLERY_NAME}") else _not_found()
         except StoreError as error:
-            # Also for keys that no object can have; what the message names is what was asked for.
+            # Also for keys that no object can have; the message names only the requested key.
             return PlainTextResponse(f"{error}\n", status_code=503 if error.retryable else 404, headers=_HEADERS)
         kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
         caching = _UNCHANGING if key.startswith(f"{_ARTEFACTS}/") else "no-cache"
@@ -147,7 +146,7 @@ def _not_found() -> Response:
 
 
 def _no_gallery() -> Response:
-    """The list links each job's, also of one that runs or was cancelled in its midst."""
+    """Answer for a job without a gallery, such as one that runs or was cancelled."""
     text = (
         "This job has no gallery here: one is written when a run of it ends.\n"
         "One that was deleted is written again by `pixelmill verify JOB --repair`.\n"

@@ -1,4 +1,4 @@
-"""What the ledger knows of all jobs, for Prometheus: also while no worker lives, so that a scaler can start some."""
+"""Metrics of all jobs from the ledger, for Prometheus: a scaler needs them also while no worker runs."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ FLEET_TABLE: tuple[Metric, ...] = (
     Metric(
         "pixelmill_fleet_silent_jobs",
         "gauge",
-        "Running jobs of which nobody has given a sign of life for 20 s: `pixelmill resume` goes on with them.",
+        "Running jobs whose burst has sent no heartbeat for 20 s: `pixelmill resume` continues them.",
     ),
     Metric(
         "pixelmill_fleet_items",
@@ -38,23 +38,23 @@ FLEET_TABLE: tuple[Metric, ...] = (
     Metric(
         "pixelmill_fleet_shards",
         "gauge",
-        "Shards of running jobs. `state`: waiting (items to do, no worker yet: what a scaler goes by), running, "
+        "Shards of running jobs. `state`: waiting (items to do, no worker yet: the number for a scaler), running, "
         "failed, done.",
         ("state",),
     ),
     Metric(
         "pixelmill_fleet_oldest_waiting_shard_seconds",
         "gauge",
-        "For how long the shard waits that has waited longest; 0 if none waits.",
+        "Waiting time of the shard that has waited longest; 0 without waiting shards.",
     ),
 )
 _SHARD_STATES = {ShardState.PENDING: "waiting"}
 
 
 def render_fleet_metrics(ledger: Ledger) -> bytes:
-    """The metrics of FLEET_TABLE as Prometheus text, of the type CONTENT_TYPE. Raises the ledger's errors.
+    """Return the metrics of FLEET_TABLE as Prometheus text of CONTENT_TYPE. Raises the ledger's errors.
 
-    Safe to call from many threads; remembers a little from call to call, for as long as the ledger object lives.
+    Safe in many threads. Counts are kept from call to call while the ledger object lives.
     """
     with _lock:
         watch = _watches.setdefault(ledger, FleetWatch())
@@ -63,26 +63,26 @@ def render_fleet_metrics(ledger: Ledger) -> bytes:
 
 @dataclass(slots=True)
 class FleetWatch:
-    """What one look at the ledger needs of those before it."""
+    """State between readings of the ledger."""
 
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _progress: Progress | None = None
     _count_again_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _silent: OrphanedJobs = field(init=False)
+    _orphaned: OrphanedJobs = field(init=False)
 
     def __post_init__(self) -> None:
-        self._silent = OrphanedJobs(self.clock)
+        self._orphaned = OrphanedJobs(self.clock)
 
     def look(self, ledger: Ledger) -> "FleetLook":
-        """Asks the ledger. Raises its errors."""
+        """Read the ledger. Raises its errors."""
         fleet = ledger.fleet.work()
         with self._lock:
-            silent = len(self._silent.look(fleet.running, ledger))
+            orphaned = len(self._orphaned.look(fleet.running, ledger))
             progress = self._count_items(fleet, ledger)
         waited = 0.0 if fleet.oldest_waiting is None else (self.now() - fleet.oldest_waiting).total_seconds()
-        return FleetLook(fleet, progress, silent, max(0.0, waited))
+        return FleetLook(fleet, progress, orphaned, max(0.0, waited))
 
     def _count_items(self, fleet: Fleet, ledger: Ledger) -> Progress:
         began = self.clock()
@@ -98,18 +98,18 @@ class FleetWatch:
 
 @dataclass(frozen=True, slots=True)
 class FleetLook(Collector):
-    """What was seen, as a Prometheus collector."""
+    """A reading of the ledger, as a Prometheus collector."""
 
     fleet: Fleet
     progress: Progress
-    silent: int
+    orphaned: int  # jobs
     waited: float  # seconds
 
     @override
     def collect(self) -> Iterator[GaugeMetricFamily]:
         values: dict[str, dict[tuple[str, ...], float]] = {
             "pixelmill_fleet_jobs": {(status.value,): self.fleet.jobs.get(status, 0) for status in JobStatus},
-            "pixelmill_fleet_silent_jobs": {(): self.silent},
+            "pixelmill_fleet_silent_jobs": {(): self.orphaned},
             "pixelmill_fleet_items": {(state.value,): getattr(self.progress, state.value) for state in ItemState},
             "pixelmill_fleet_shards": {
                 (_SHARD_STATES.get(state, state.value),): self.fleet.shards[state] for state in ShardState

@@ -1,8 +1,8 @@
-"""What the review page asks `pixelmill serve`, and where it may decide: at this machine alone.
+"""Requests of the review page to `pixelmill serve`. Decisions are accepted at this machine alone.
 
-The galleries have no login. So decisions are taken only by a server that listens at a loopback address and is not said
-to stand behind a proxy (`PIXELMILL_GALLERY_URL`), for a loopback name, and from a page of its own origin: browsers tell
-the origin of each POST, and cannot be had to send JSON elsewhere without asking first, which nobody answers here.
+The galleries have no login. So decisions are accepted only by a server that listens at a loopback address and is not
+behind a proxy (`PIXELMILL_GALLERY_URL`), for a loopback name, and from a page of its own origin: browsers send the
+origin with each POST, and send JSON to other origins only after a preflight request, which this server does not answer.
 """
 
 import json
@@ -34,7 +34,7 @@ class _Decision(BaseModel):
 
 
 class ReviewApi:
-    """Answers for `/reviews/JOB`. `listens_here`: the server listens at a loopback address."""
+    """Handlers of `/reviews/JOB`. `listens_here`: the server listens at a loopback address."""
 
     def __init__(self, ledger: Ledger, settings: Settings, *, listens_here: bool) -> None:
         self._ledger = ledger
@@ -42,7 +42,7 @@ class ReviewApi:
         self._decides = listens_here and behind in LOOPBACK_NAMES | {None}
 
     def state(self, request: Request) -> Response:
-        """How the job's refused images stand now, and whether decisions are taken here."""
+        """Answer with the job's refused images and their decisions, and whether decisions are accepted here."""
         job_id = request.path_params["job"]
         try:
             self._ledger.jobs.run_and_status(job_id)
@@ -56,15 +56,15 @@ class ReviewApi:
         return _answer({"items": items, "decides": self._may_decide(request, needs_origin=False)})
 
     def refusal(self, request: Request) -> Response | None:
-        """The answer to whoever may not decide, before anything of what was sent is read."""
+        """Return the answer to a request that may not decide, before its body is read, or None if it may."""
         if not self._may_decide(request, needs_origin=True):
-            return _answer({"message": "decisions are taken at the server's own machine only: copy the command"}, 403)
+            return _answer({"message": "decisions are accepted only at the server's machine: copy the command"}, 403)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return _answer({"message": "send JSON"}, 415)
         return None
 
     def decide(self, request: Request, body: bytes) -> Response:
-        """Records decisions about the images that the page showed, all or none. Only where nothing refused it."""
+        """Record decisions about the images that the page showed, all or none, after `refusal` returned None."""
         job_id = request.path_params["job"]
         try:
             wanted = _Decision.model_validate_json(body)
@@ -85,11 +85,11 @@ class ReviewApi:
             problems = [str(problem) for problem in refusal.problems]
             return _answer({"message": "Nothing was recorded.\n" + "\n".join(problems), "problems": problems}, 409)
         goes_on = nudge(job_id, self._ledger)
-        message = f"{len(decided.items):,} {wanted.verdict.value}; {decided.waiting:,} wait still."
+        message = f"{len(decided.items):,} {wanted.verdict.value}; {decided.waiting:,} still wait."
         if goes_on is not False:
             message += " The burst that waited goes on."
         elif wanted.verdict is ReviewVerdict.ACCEPTED and not self._ledger.reviews.waits(job_id):
-            message += f" `pixelmill resume {job_id}` takes them on."
+            message += f" `pixelmill resume {job_id}` continues with them."
         return _answer({"message": message, "items": list(decided.items), "waiting": decided.waiting})
 
     def _may_decide(self, request: Request, *, needs_origin: bool) -> bool:

@@ -1,6 +1,5 @@
 """`pixelmill up`: the local server with its UI, deployments, galleries and workers in one foreground command."""
 
-import fcntl
 import os
 import signal
 import sys
@@ -8,6 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from configs.reporting import Log
 from configs.settings.privacy import own_folder
@@ -21,9 +22,9 @@ LOOK_SECONDS = 0.5
 
 
 def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log) -> None:
-    """Runs until SIGINT or SIGTERM; what it started ends with it. All of it listens at 127.0.0.1 only.
+    """Run server, galleries and workers until SIGINT or SIGTERM; all of them listen at 127.0.0.1 only.
 
-    Raises InvalidInput, before anything is started, for deployments with mistakes; ServerError where a port is taken,
+    Raises InvalidInput, before anything is started, for deployments with mistakes, and ServerError if a port is taken
     or this home has an `up` already: two would share its device.
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -38,7 +39,7 @@ def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log)
         api_url = stack.enter_context(local_server(settings, port=port, ui=True))
         stack.enter_context(temporary_settings({PREFECT_API_URL: api_url}))
         ensure_pool_and_deployments(settings, wanted)
-        # Only now: the galleries of an `up` that was killed a moment ago have ended meanwhile.
+        # Checked only now, when the galleries of an `up` that was killed a moment ago have ended.
         require_port(gallery_port)
         log("starting the workers")
         galleries = settings.gallery_url or f"http://127.0.0.1:{gallery_port}"
@@ -48,8 +49,8 @@ def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log)
         stack.enter_context(_gallery_server(settings, environment, gallery_port, log))
         log(f"ready: {api_url.removesuffix('/api')} (Ctrl-C stops it)")
         log(f"galleries: {galleries}; logs: {settings.home / 'logs'}")
-        # Neither an event, whose lock the handler would need, nor a wait without an end: a signal that comes just
-        # before it would be seen with the next one only.
+        # Not an event, whose lock the handler would need, and not an endless wait, which would miss a signal that comes
+        # just before it.
         while not signals:
             time.sleep(LOOK_SECONDS)
         log("stopping")
@@ -59,19 +60,22 @@ def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log)
 def _only_one(settings: Settings) -> Iterator[None]:
     folder = settings.home / "prefect"
     own_folder(folder)
-    with (folder / "up.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as taken:
-            raise ServerError(
-                f"`pixelmill up` runs already for {settings.home}: end it first, or give this one a home of its own "
-                "(PIXELMILL_HOME)."
-            ) from taken
+    lock = FileLock(folder / "up.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as taken:
+        raise ServerError(
+            f"`pixelmill up` runs already for {settings.home}: end it first, or give this one a home of its own "
+            "(PIXELMILL_HOME)."
+        ) from taken
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _burst_worker(settings: Settings, environment: Mapping[str, str], log: Log) -> AbstractContextManager[None]:
-    """Bursts need no device: an ordinary process worker of Prefect runs them, each in a process of its own."""
+    """Run an ordinary process worker of Prefect: bursts need no device, and each gets a process of its own."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", BURST_POOL, "--type", "process"]
     # The worker gives each run a temporary folder.
     folder = settings.working_folder or Path.cwd()

@@ -173,8 +173,8 @@ def test_the_command_takes_the_login_name_and_says_how_to_go_on(job: IconJob, mo
     answer = command(job, ["first"])
     assert answer.document == {"job": JOB, "verdict": "accepted", "items": ["first"], "waiting": 2, "burst": None}
     assert [str(line) for line in answer.text.renderables] == [
-        "1 accepted; 2 wait still",
-        f"`pixelmill resume {JOB}` takes them on.",
+        "1 accepted; 2 still wait",
+        f"`pixelmill resume {JOB}` continues with them.",
     ]
     assert job.ledger.reviews.all(JOB)[0].reviewer == "mira"
 

@@ -120,7 +120,7 @@ def test_a_burst_waits_without_a_process_and_goes_on_with_the_last_decision(up: 
     )
     done = up.until(answer.id, "Completed").state
     assert done is not None and done.message == (
-        "1 accepted. A burst waits, and goes on with the last decision. 1 waits for a decision."
+        "1 accepted. A burst waits, and goes on after the last decision. 1 waits for a decision."
     )
     up.until(run, "Suspended")
 

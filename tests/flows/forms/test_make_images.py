@@ -119,7 +119,7 @@ def test_a_missing_table_is_a_mistake_of_its_field(form, settings):
 
 
 def test_a_form_that_asks_for_nothing_is_refused(form, settings):
-    assert mistakes(form, settings) == ["prompts or table: nothing is asked for: fill it in"]
+    assert mistakes(form, settings) == ["prompts or table: nothing is requested: fill it in"]
 
 
 def test_prompts_and_a_table_are_too_much(form, settings):

@@ -92,7 +92,7 @@ def test_the_page_says_what_changes_and_shows_names_as_they_are(
 
 def test_the_page_of_what_is_applied(job: RegatedJob) -> None:
     before = Applied(job.decide(recipe()))
-    assert "what is missing is made now" in regate_markdown(before, job.settings, asked=True)
+    assert "missing images are made now" in regate_markdown(before, job.settings, asked=True)
     applied = job.apply(recipe())
     said = plain(regate_markdown(applied, job.settings, asked=True))
     assert "**done · 8 of 8 items done" in said and "the recipe until now: " in said

@@ -129,7 +129,7 @@ def test_an_image_that_does_not_say_what_it_was_made_with(original: Path, tmp_pa
     assert done.verdict is ReproductionResult.IDENTICAL
     assert done.differences == ()
     assert reproduction_document(done)["made_with"]["then"] is None
-    assert "does not say" in _text(done)
+    assert "does not record" in _text(done)
 
 
 def _text(done: Reproduction) -> str:

@@ -90,7 +90,7 @@ import sys
 from configs.settings.settings import Settings
 from flows.serve import app
 app.supervise_forever = lambda *_: print("prefect.client.orchestration" in sys.modules, flush=True)
-app.serve(None, Settings(), host="127.0.0.1", port=0, revive=True)
+app.serve(None, Settings(), host="127.0.0.1", port=0, supervise=True)
 """
 
 

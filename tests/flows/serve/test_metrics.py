@@ -79,16 +79,16 @@ def test_a_job_elsewhere_is_silent_once_its_beats_stop(ledger: Ledger) -> None:
     ledger.leases.take(lease_of_job("a"), ELSEWHERE)
     time = Time()
     watch = time.watch()
-    assert watch.look(ledger).silent == 0
+    assert watch.look(ledger).orphaned == 0
     time.seconds += 15
     ledger.leases.confirm(lease_of_job("a"), ELSEWHERE)
-    assert watch.look(ledger).silent == 0
+    assert watch.look(ledger).orphaned == 0
     time.seconds += 15
-    assert watch.look(ledger).silent == 0
+    assert watch.look(ledger).orphaned == 0
     time.seconds += 15
-    assert watch.look(ledger).silent == 1
+    assert watch.look(ledger).orphaned == 1
     ledger.leases.confirm(lease_of_job("a"), ELSEWHERE)
-    assert watch.look(ledger).silent == 0
+    assert watch.look(ledger).orphaned == 0
 
 
 def test_counting_many_items_is_not_repeated_before_it_has_paid_off(

@@ -381,7 +381,7 @@ def test_a_job_file_stands_for_its_job_also_where_the_ledger_is_lost(tmp_path: P
     )
     refused = shell("verify", path)
     assert refused.status == 2
-    assert "the ledger does not know" in refused.err
+    assert "the ledger has no job" in refused.err
     adopted = shell("verify", path, "--repair", "--json")
     assert (adopted.status, adopted.document["repair"]["adopted"]) == (3, 7)
     assert shell("plan", path, "--json").document["steps"]["original"]["reused"] == 1
