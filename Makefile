@@ -35,10 +35,10 @@ demo: install ## run the starter job: generate, cut out, inpaint, upscale
 
 test: test-unit test-parts test-e2e ## all tests, the fast ones first
 
-# Tests start some hundreds of processes: without bytecode each of them would compile all of Pixelmill anew.
+# Tests start some hundreds of processes: without bytecode each would compile all of Pixelmill again.
 test-unit test-parts test-e2e test-slow: export PYTHONDONTWRITEBYTECODE :=
 
-# Several processes of tests, of which each would use all cores.
+# Several processes of tests; each would use all cores.
 test-unit: install ## the tests without processes, models and whole jobs: about a minute
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not e2e and not parts and not slow" -n 2 --dist loadfile
 

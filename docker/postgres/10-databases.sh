@@ -1,6 +1,6 @@
 #!/bin/sh
-# Two databases with a role of their own each: what Prefect knows, and the ledger. Run once, by PostgreSQL's image, when
-# its volume is still empty. PSQL's variables quote the passwords, whatever characters they have.
+# Two databases, each with a role of its own: Prefect's and the ledger. Run once, by PostgreSQL's image, while its
+# volume is empty. PSQL's variables quote the passwords, whatever characters they have.
 set -eu
 
 make_database() {

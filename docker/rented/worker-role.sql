@@ -13,7 +13,7 @@ GRANT USAGE ON SCHEMA public TO :"name";
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM :"name";
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO :"name";
 
-GRANT UPDATE (finished_at) ON jobs TO :"name";  -- PostgreSQL wants it for the lock on the job's row
+GRANT UPDATE (finished_at) ON jobs TO :"name";  -- required for the lock on the job's row
 GRANT UPDATE ON items, shards TO :"name";
 GRANT INSERT, UPDATE ON step_runs TO :"name";
 GRANT INSERT, DELETE ON artefacts TO :"name";  -- one that the store has lost is forgotten, and made again
