@@ -1,14 +1,14 @@
 """All mistakes of an input at once, each with the file and line that a user must change."""
 
-import difflib
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from rapidfuzz import fuzz, process
 
 from configs.documents.uris import shown
 from configs.reporting import PixelmillError
@@ -52,14 +52,20 @@ class InvalidInput(PixelmillError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def did_you_mean(word: str, known: Iterable[str], limit: int = 12) -> str:
-    """`; did you mean `x`?` when a known name is close, else the known names (at most `limit`), else nothing."""
+def nearest(word: str, known: Iterable[str], *, limit: int = 1, cutoff: int = 60) -> list[str]:
+    """Return at most `limit` names that look like the word in any case, best first; `cutoff` is 0 … 100 (equal)."""
+    names = sorted(set(known))[:_MAX_NAMES]
+    found = process.extract(
+        word[:_MAX_WORD], names, scorer=fuzz.ratio, processor=str.casefold, limit=limit, score_cutoff=cutoff
+    )
+    return [name for name, _, _ in found]
+
+
+def did_you_mean(word: str, known: Collection[str], limit: int = 12) -> str:
+    """Return `; did you mean `x`?` when a known name is close, else the known names (at most `limit`), if any."""
+    if near := nearest(word, known):
+        return f"; did you mean `{near[0]}`?"
     names = sorted(set(known))
-    compared = [name.casefold() for name in names[:_MAX_NAMES]]
-    near = difflib.get_close_matches(word[:_MAX_WORD].casefold(), compared, n=1, cutoff=0.6)
-    if near:
-        match = next(name for name in names if name.casefold() == near[0])
-        return f"; did you mean `{match}`?"
     if not names:
         return ""
     shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
@@ -150,31 +156,27 @@ def check(
 
 
 def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mapping[str, Any]) -> Salvaged[M]:
-    """Like check, and when there are mistakes, the model of what is left.
+    """Validate like `check`, but where there are mistakes, return the model of what is left.
 
     `entries` is the list field whose bad entries are left out one by one; `stand_ins` replace bad required fields.
     """
     listed = data.get(entries)
-    every = tuple(range(len(listed))) if isinstance(listed, list) else ()
+    positions = range(len(listed)) if isinstance(listed, list) else range(0)
     try:
-        return Salvaged(model.model_validate_json(json.dumps(data), strict=True), [], kept=every)
+        return Salvaged(model.model_validate_json(json.dumps(data), strict=True), [], kept=tuple(positions))
     except ValidationError as error:
-        details_of_all = error.errors(include_url=False)
-        problems = _problems(details_of_all, model, data, "", ())
-        places = [loc for loc in (_real_place(data, details) for details in details_of_all) if loc]
-    bad_entries = {place[1] for place in places if place[0] == entries and len(place) > 1}
-    bad = {str(place[0]) for place in places if not (place[0] == entries and len(place) > 1)}
-    kept = tuple(index for index in every if index not in bad_entries) if entries not in bad else ()
-    rest = {key: value for key, value in data.items() if key not in bad and key != entries}
-    rest |= {key: value for key, value in stand_ins.items() if key not in rest}
-    if kept and isinstance(listed, list):
-        rest[entries] = [listed[index] for index in kept]
-    elif isinstance(listed, str) and entries not in bad:
-        rest[entries] = listed
-    if bad_entries:
-        bad.add(entries)
-    value, _ = check(model, rest)
-    return Salvaged(value, problems, frozenset(bad), kept)
+        details = error.errors(include_url=False)
+    paths = [path for each in details if (path := _real_path(data, each))]
+    bad_entries = {path[1] for path in paths if path[0] == entries and len(path) > 1}
+    bad_fields = {str(path[0]) for path in paths if path[0] != entries or len(path) == 1}
+    good = {**stand_ins, **{field: value for field, value in data.items() if field not in bad_fields}}
+    kept: tuple[int, ...] = ()
+    if isinstance(good.get(entries), list):
+        kept = tuple(position for position in positions if position not in bad_entries)
+        good[entries] = [good[entries][position] for position in kept]
+    value, _ = check(model, good)
+    bad = bad_fields | ({entries} if bad_entries else set())
+    return Salvaged(value, _problems(details, model, data, "", ()), frozenset(bad), kept)
 
 
 def problems_of(
@@ -191,7 +193,7 @@ def _problems(
     for details in errors[:_MAX_DETAILS]:
         if _is_echo(details):
             continue
-        place = _real_place(data, details)
+        place = _real_path(data, details)
         where = path
         for part in place:
             where = child(where, part)
@@ -217,7 +219,7 @@ def _join(messages: list[str]) -> str:
     return "; ".join(messages)
 
 
-def _real_place(data: Any, details: Mapping[str, Any]) -> tuple[str | int, ...]:
+def _real_path(data: Any, details: Mapping[str, Any]) -> tuple[str | int, ...]:
     """pydantic's location without the names of union members and validators, which are not in the document."""
     place: list[str | int] = []
     parts = details["loc"]

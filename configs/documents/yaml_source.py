@@ -6,11 +6,11 @@ that YAML versions read differently (`no`, `012`, `2024-01-01`) are problems, no
 
 import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, events
 from ruamel.yaml.error import YAMLError
 
 from configs.documents.problems import InvalidInput, Problem, child, describe
@@ -73,20 +73,16 @@ def parse_yaml(data: bytes, file: str) -> Document:
         message = f"the file has {len(data):,} bytes, more than {MAX_BYTES:,}: put the items into a table"
         raise InvalidInput([Problem("", message, file)])
     text = _decode(data, file)
-    builder = _DocumentBuilder(file)
+    reader = _Reader(text, file)
     try:
-        for event in YAML(typ="safe").parse(text):
-            builder.take(event)
+        root = reader.read()
     except YAMLError as error:
-        raise InvalidInput([*builder.problems, _syntax_problem(error, text, file)]) from None
-    if not builder.documents:
-        raise InvalidInput([Problem("", "the file is empty", file, 1)])
-    root = builder.documents[0]
+        raise InvalidInput([*reader.problems, _syntax_problem(error, text, file)]) from None
     if not isinstance(root, dict):
         # A text is not repeated: the file may be any file, with a password in its only line.
         message = f"must be fields (`name: …`), not {'a text' if isinstance(root, str) else describe(root)}"
-        raise InvalidInput([*builder.problems, Problem("", message, file, builder.lines.get("", 1))])
-    return Document(root, file, builder.lines, tuple(builder.problems), frozenset(builder.guessed))
+        raise InvalidInput([*reader.problems, Problem("", message, file, reader.lines.get("", 1))])
+    return Document(root, file, reader.lines, tuple(reader.problems), frozenset(reader.guessed))
 
 
 def _decode(data: bytes, file: str) -> str:
@@ -113,173 +109,139 @@ def _syntax_problem(error: YAMLError, text: str, file: str) -> Problem:
     return Problem("", "not valid YAML: " + (", ".join(reasons) or "cannot be parsed"), file, line)
 
 
-@dataclass(slots=True)
-class _OpenNode:
-    """A list or mapping whose end has not been seen."""
+class _Reader:
+    """Builds plain data from parser events, with the line of every path."""
 
-    value: Any
-    path: str
-    anchor: str | None
-    nodes: int  # before it, to know its size
-    characters: int  # likewise
-    key: str | None = None  # of the value to come
-    skip: bool = False  # the value to come belongs to a refused key
+    def __init__(self, text: str, file: str) -> None:
+        self.lines: dict[str, int] = {}
+        self.problems: list[Problem] = []
+        self.guessed: set[str] = set()
+        self._file = file
+        self._events: Iterator[events.Event] = YAML(typ="safe").parse(text)
+        self._anchors: dict[str, tuple[Any, int, int]] = {}  # value, nodes, characters
+        self._nodes = self._characters = self._path_characters = 0
 
+    def read(self) -> Any:
+        """Return the only document of the text."""
+        documents: list[Any] = []
+        for event in self._events:
+            if isinstance(event, events.DocumentStartEvent) and documents:
+                raise self._fatal("", "a second document (`---`): one file holds one", event)
+            if isinstance(event, events.NodeEvent):
+                documents.append(self._node("", event, 0))
+        if not documents:
+            raise InvalidInput([Problem("", "the file is empty", self._file, 1)])
+        return documents[0]
 
-@dataclass(slots=True)
-class _DocumentBuilder:
-    file: str
-    lines: dict[str, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    documents: list[Any] = field(default_factory=list)
-    guessed: set[str] = field(default_factory=set)
-    _stack: list[_OpenNode] = field(default_factory=list)
-    _anchors: dict[str, tuple[Any, int, int]] = field(default_factory=dict)  # value, nodes, characters
-    _nodes: int = 0
-    _characters: int = 0
-    _path_characters: int = 0
-
-    def take(self, event: Any) -> None:
-        handler = getattr(self, "_on_" + type(event).__name__, None)
-        if handler is not None:
-            handler(event)
-
-    def _problem(self, path: str, message: str, event: Any) -> None:
-        self.problems.append(Problem(path, message, self.file, event.start_mark.line + 1))
-
-    def _fatal(self, path: str, message: str, event: Any) -> InvalidInput:
-        self._problem(path, message, event)
-        return InvalidInput(self.problems)
-
-    def _count(self, nodes: int, characters: int, event: Any) -> None:
-        self._nodes += nodes
-        self._characters += characters
-        if self._nodes > MAX_NODES:
-            raise self._fatal(
-                "",
-                f"more than {MAX_NODES:,} values (aliases count as often as they are used): put the items into a table",
-                event,
-            )
-        if self._characters > MAX_CHARACTERS:
-            message = f"more than {MAX_CHARACTERS:,} characters (aliases count as often as they are used)"
-            raise self._fatal("", message, event)
-
-    def _note_line(self, path: str, event: Any) -> None:
-        self._path_characters += len(path)
-        if self._path_characters > MAX_PATHS:
-            raise self._fatal("", "too many values below long keys: put the items into a table", event)
-        self.lines[path] = event.start_mark.line + 1
-
-    def _place(self, event: Any) -> str:
-        """Path of the node that begins here; notes its line."""
-        if not self._stack:
-            path = ""
-        else:
-            top = self._stack[-1]
-            path = child(top.path, len(top.value) if isinstance(top.value, list) else top.key or "")
-        if path not in self.lines:
+    def _node(self, path: str, event: Any, depth: int) -> Any:
+        before = self._nodes, self._characters
+        if isinstance(event, events.AliasEvent):
             self._note_line(path, event)
-        return path
-
-    def _add(self, value: Any) -> None:
-        if not self._stack:
-            self.documents.append(value)
-            return
-        top = self._stack[-1]
-        if isinstance(top.value, list):
-            top.value.append(value)
-            return
-        if not top.skip and top.key is not None:
-            top.value[top.key] = value
-        top.key, top.skip = None, False
-
-    def _awaits_key(self) -> bool:
-        return bool(self._stack) and isinstance(self._stack[-1].value, dict) and self._stack[-1].key is None
-
-    def _take_key(self, event: Any) -> None:
-        top, key = self._stack[-1], str(event.value)
-        if len(key) > MAX_KEY:
-            raise self._fatal(top.path, f"a key of more than {MAX_KEY:,} characters", event)
-        path = child(top.path, key)
-        top.key = key
-        if key == "<<":
-            self._problem(top.path, "merge keys (`<<`) are not supported: write the fields out", event)
-            top.skip = True
-        elif key in top.value:
-            self._problem(path, f"`{key}` is written twice (first in line {self.lines[path]})", event)
-            top.skip = True
-        else:
+            if event.anchor not in self._anchors:
+                raise self._fatal(path, f"`*{event.anchor}` names no anchor that ends before it", event)
+            value, nodes, characters = self._anchors[event.anchor]
+            self._count(nodes, characters, event)
+            return value
+        if isinstance(event, events.ScalarEvent):
+            self._count(1, len(event.value), event)
             self._note_line(path, event)
-
-    def _on_DocumentStartEvent(self, event: Any) -> None:
-        if self.documents:
-            raise self._fatal("", "a second document (`---`): one file holds one", event)
-
-    def _on_ScalarEvent(self, event: Any) -> None:
-        characters = len(event.value)
-        self._count(1, characters, event)
-        if self._awaits_key():
-            self._take_key(event)
-            return
-        path = self._place(event)
-        value = self._scalar(event, path)
+            value = self._scalar(event, path)
+        else:
+            self._count(1, 0, event)
+            self._note_line(path, event)
+            value = self._collection(path, event, depth)
         if event.anchor:
-            self._anchors[event.anchor] = (value, 1, characters)
-        self._add(value)
+            self._anchors[event.anchor] = (value, self._nodes - before[0], self._characters - before[1])
+        return value
 
-    def _on_AliasEvent(self, event: Any) -> None:
-        if self._awaits_key():
-            raise self._fatal(self._stack[-1].path, f"an alias (`*{event.anchor}`) cannot be a key", event)
-        path = self._place(event)
-        if event.anchor not in self._anchors:
-            raise self._fatal(path, f"`*{event.anchor}` names no anchor that ends before it", event)
-        value, nodes, characters = self._anchors[event.anchor]
-        self._count(nodes, characters, event)
-        self._add(value)
-
-    def _open(self, event: Any, value: Any, plain_tag: str) -> None:
-        self._count(1, 0, event)
-        if self._awaits_key():
-            raise self._fatal(self._stack[-1].path, "a key must be a word, not a list or fields", event)
-        path = self._place(event)
+    def _collection(self, path: str, event: Any, depth: int) -> Any:
+        is_list = isinstance(event, events.SequenceStartEvent)
         tag = _tag(event)
-        if tag not in (None, "!", _TAG + plain_tag):
-            self._problem(path, f"the tag `{tag}` is not supported", event)
-        if len(self._stack) >= MAX_DEPTH:
+        if tag not in (None, "!", _TAG + ("seq" if is_list else "map")):
+            self._report(path, f"the tag `{tag}` is not supported", event)
+        if depth >= MAX_DEPTH:
             raise self._fatal(path, f"nested deeper than {MAX_DEPTH} levels", event)
-        self._stack.append(_OpenNode(value, path, event.anchor, self._nodes - 1, self._characters))
+        return self._list(path, depth + 1) if is_list else self._mapping(path, depth + 1)
 
-    def _on_MappingStartEvent(self, event: Any) -> None:
-        self._open(event, {}, "map")
+    def _list(self, path: str, depth: int) -> list[Any]:
+        values: list[Any] = []
+        while not isinstance(event := next(self._events), events.SequenceEndEvent):
+            values.append(self._node(child(path, len(values)), event, depth))
+        return values
 
-    def _on_SequenceStartEvent(self, event: Any) -> None:
-        self._open(event, [], "seq")
+    def _mapping(self, path: str, depth: int) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), events.MappingEndEvent):
+            key = self._key(path, event)
+            is_usable = self._is_usable(key, path, values, event)
+            value = self._node(child(path, key), next(self._events), depth)
+            if is_usable:
+                values[key] = value
+        return values
 
-    def _close(self, _event: Any) -> None:
-        done = self._stack.pop()
-        if done.anchor:
-            self._anchors[done.anchor] = (done.value, self._nodes - done.nodes, self._characters - done.characters)
-        self._add(done.value)
+    def _key(self, path: str, event: Any) -> str:
+        if isinstance(event, events.AliasEvent):
+            raise self._fatal(path, f"an alias (`*{event.anchor}`) cannot be a key", event)
+        if not isinstance(event, events.ScalarEvent):
+            raise self._fatal(path, "a key must be a word, not a list or fields", event)
+        key = str(event.value)
+        self._count(1, len(key), event)
+        if len(key) > MAX_KEY:
+            raise self._fatal(path, f"a key of more than {MAX_KEY:,} characters", event)
+        return key
 
-    _on_MappingEndEvent = _close
-    _on_SequenceEndEvent = _close
+    def _is_usable(self, key: str, parent: str, taken: Collection[str], event: Any) -> bool:
+        path = child(parent, key)
+        if key == "<<":
+            self._report(parent, "merge keys (`<<`) are not supported: write the fields out", event)
+        elif key in taken:
+            self._report(path, f"`{key}` is written twice (first in line {self.lines[path]})", event)
+        else:
+            self._note_line(path, event)
+            return True
+        return False
 
     def _scalar(self, event: Any, path: str) -> Any:
         text: str = event.value
         if any("\ud800" <= character <= "\udfff" for character in text):
-            self._problem(path, "half a character (a lone surrogate escape): write the character itself", event)
+            self._report(path, "half a character (a lone surrogate escape): write the character itself", event)
             return text.encode("utf-8", "replace").decode()
         tag = _tag(event)
         if tag in (_TAG + "str", "!") or (tag is None and not event.implicit[0]):
             return text
         if tag is not None and tag not in (_TAG + kind for kind in ("int", "float", "bool", "null")):
-            self._problem(path, f"the tag `{tag}` is not supported", event)
+            self._report(path, f"the tag `{tag}` is not supported", event)
             return text
-        value, complaint = _resolve(text)
-        if complaint:
-            self._problem(path, complaint, event)
+        value, problem = _resolve(text)
+        if problem:
+            self._report(path, problem, event)
             self.guessed.add(path)
         return value
+
+    def _note_line(self, path: str, event: Any) -> None:
+        """Record the first line of a path: for a field, that of its key."""
+        if path in self.lines:
+            return
+        self._path_characters += len(path)
+        if self._path_characters > MAX_PATHS:
+            raise self._fatal("", "too many values below long keys: put the items into a table", event)
+        self.lines[path] = event.start_mark.line + 1
+
+    def _count(self, nodes: int, characters: int, event: Any) -> None:
+        self._nodes += nodes
+        self._characters += characters
+        aliases = "(aliases count as often as they are used)"
+        if self._nodes > MAX_NODES:
+            raise self._fatal("", f"more than {MAX_NODES:,} values {aliases}: put the items into a table", event)
+        if self._characters > MAX_CHARACTERS:
+            raise self._fatal("", f"more than {MAX_CHARACTERS:,} characters {aliases}", event)
+
+    def _report(self, path: str, message: str, event: Any) -> None:
+        self.problems.append(Problem(path, message, self._file, event.start_mark.line + 1))
+
+    def _fatal(self, path: str, message: str, event: Any) -> InvalidInput:
+        self._report(path, message, event)
+        return InvalidInput(self.problems)
 
 
 def _tag(event: Any) -> str | None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from rapidfuzz.distance import Levenshtein
 
 from configs.documents.fields import MAX_TEXT
-from configs.documents.problems import MAX_PROBLEMS, Problem, describe, did_you_mean, problems_of
+from configs.documents.problems import MAX_PROBLEMS, Problem, describe, nearest, problems_of
 from configs.job.job import ItemEntry
 from configs.reporting import PixelmillError
 
@@ -200,24 +201,15 @@ def _check_columns(columns: list[str], line: int) -> None:
         if column not in FIELDS and plain in FIELDS:
             raise _Mistake(line, f"write `{plain}`", column)
         missing = [field for field in FIELDS if field not in columns]
-        hint = did_you_mean(column, missing)
-        if column not in FIELDS and "did you mean" in hint and _close(column, missing):
-            raise _Mistake(line, f"looks like a misspelled field{hint} Rename the column if it is a variable", column)
+        near = [] if column in FIELDS else [name for name in nearest(column, missing) if _is_misspelled(column, name)]
+        if near:
+            message = f"looks like a misspelled field; did you mean `{near[0]}`? Rename the column if it is a variable"
+            raise _Mistake(line, message, column)
 
 
-def _close(column: str, fields: list[str]) -> bool:
-    """Within two letters swapped or one added, missing or wrong: nearer than did_you_mean asks for."""
-    return any(abs(len(column) - len(field)) <= 1 and _distance(column, field) <= 2 for field in fields)
-
-
-def _distance(one: str, other: str) -> int:
-    """Levenshtein distance."""
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        previous, row[0] = row[0], i
-        for j, b in enumerate(other, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
-    return row[-1]
+def _is_misspelled(column: str, field: str) -> bool:
+    """Whether a letter is added, missing or wrong, or two are swapped: nearer than `nearest` asks for."""
+    return abs(len(column) - len(field)) <= 1 and Levenshtein.distance(column, field) <= 2
 
 
 def _decode(data: bytes) -> str:

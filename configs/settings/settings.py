@@ -1,6 +1,5 @@
 """Settings from the environment (`PIXELMILL_*`), with the defaults of one machine."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from configs.documents.problems import InvalidInput, Problem, problems_of
+from configs.documents.problems import InvalidInput, Problem, nearest, problems_of
 from configs.settings.warm_windows import EXAMPLE, check_warm_windows
 
 PREFIX = "PIXELMILL_"
@@ -218,6 +217,6 @@ def _misspelled() -> Iterator[Problem]:
     known = [variable_of(field) for field in Settings.model_fields]
     for name in sorted(os.environ):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.88)
+            near = nearest(name.upper(), known, cutoff=88)
             if near:
                 yield Problem(name, f"unknown setting; did you mean `{near[0]}`?")

@@ -1,6 +1,5 @@
 """People's decisions about images that gates refused, and bursts that wait for them."""
 
-import difflib
 import getpass
 import logging
 from collections.abc import Callable, Mapping
@@ -8,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from configs.documents.problems import InvalidInput, Problem
+from configs.documents.problems import InvalidInput, Problem, nearest
 from configs.job.job import AtReview
 from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
@@ -63,7 +62,7 @@ def _problems(
         records = {record.item.name: record for record in ledger.items.find(job_id)}
         for name in unknown:
             if (record := records.get(name)) is None:
-                near = difflib.get_close_matches(name, refused, n=1) or difflib.get_close_matches(name, records, n=1)
+                near = nearest(name, refused) or nearest(name, records)
                 hint = f"; did you mean `{near[0]}`?" if near else ""
                 problems.append(Problem(name, f"the job has no such item{hint}"))
             elif record.state is ItemState.QUARANTINED:

@@ -1,11 +1,11 @@
 """Queries about jobs."""
 
-import difflib
 from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlmodel import Session, col
 
+from configs.documents.problems import nearest
 from configs.job.job import AtReview
 from configs.recipe.recipe import Recipe
 from configs.recipe.source import Overrides
@@ -68,7 +68,7 @@ def _unknown(job_id: str, session: Session) -> LookupError:
         newest = session.execute(named.order_by(col(JobRow.started_at).desc()).limit(_NAMED)).all()
         ids = ", ".join(f"{one} ({output})" for one, output in newest)
         return LookupError(f"More than one job is called {job_id!r}; give the id of one, such as {ids}.")
-    near = difflib.get_close_matches(job_id, {name for pair in known for name in pair}, n=3, cutoff=0.4)
+    near = nearest(job_id, {name for pair in known for name in pair}, limit=3, cutoff=40)
     hint = f"Did you mean {' or '.join(near)}?" if near else "`pixelmill status` lists those it has."
     return LookupError(f"The ledger has no job {job_id!r}. {hint}")
 

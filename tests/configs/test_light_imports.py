@@ -2,21 +2,22 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.parts
 
+ROOT = Path(__file__).parents[2]
 HEAVY = (
     "torch", "torchvision", "diffusers", "transformers", "rembg", "onnxruntime", "realesrgan", "cv2", "scipy",
     "pyarrow", "boto3", "botocore", "prefect", "sqlalchemy", "sqlmodel",
 )  # fmt: skip
-CONFIGS = (
-    "catalogues.catalogue", "catalogues.digests", "catalogues.models", "conditions", "documents.fields",
-    "documents.text", "documents.uris", "documents.validation", "documents.yaml_source", "job.grid", "job.items",
-    "job.job", "job.job_items", "job.tables", "recipe.files", "recipe.recipe", "settings.settings",
-    "settings.warm_windows",
-)  # fmt: skip
+CONFIGS = sorted(
+    ".".join(path.with_suffix("").relative_to(ROOT).parts)
+    for path in (ROOT / "configs").rglob("*.py")
+    if path.name != "__init__.py"
+)
 RESOLVE = """
 from configs.recipe.recipe import Recipe
 from steps.recipe import resolve_program
@@ -30,7 +31,7 @@ resolve_program(Recipe.model_validate({"name": "r", "steps": [{"id": "a", "step"
 @pytest.mark.parametrize(
     "code",
     [
-        "; ".join(f"import configs.{name}" for name in CONFIGS),
+        "; ".join(f"import {name}" for name in CONFIGS),
         "import flows.job.request",
         RESOLVE,
     ],
