@@ -56,9 +56,9 @@ def settle_repetitions(job: JobRecord, ledger: Ledger, settings: Settings) -> in
     )
     store = open_store(job.output, settings)
     if rule.on_fail == "warn":
-        ends = list(_warned(ended, found))
+        ends = dict(_warned(ended, found))
     else:
-        ends = list(_sorted_out(ended, found, store))
+        ends = dict(_sorted_out(ended, found, store))
         store.sync()
     ledger.items.revise(job.id, job.run, ends)
     return len(found)
@@ -84,17 +84,19 @@ def _ended(job: JobRecord, program: Program, report: ItemReport) -> _Ended | Non
     )
 
 
-def _warned(ended: Sequence[_Ended], found: Mapping[int, Repetition]) -> Iterator[ItemResult]:
+def _warned(ended: Sequence[_Ended], found: Mapping[int, Repetition]) -> Iterator[tuple[int, ItemResult]]:
     for one in ended:
         record = one.record
         index = record.item.index
         warnings = [text for text in record.warnings if not text.startswith(OPENING)]
         warnings += [found[index].reason] if index in found else []
         if tuple(warnings) != record.warnings:
-            yield replace(_as_it_is(record), warnings=tuple(warnings))
+            yield index, replace(record, warnings=tuple(warnings))
 
 
-def _sorted_out(ended: Sequence[_Ended], found: Mapping[int, Repetition], store: ArtefactStore) -> Iterator[ItemResult]:
+def _sorted_out(
+    ended: Sequence[_Ended], found: Mapping[int, Repetition], store: ArtefactStore
+) -> Iterator[tuple[int, ItemResult]]:
     """Publish or delete finals, then yield the new results: the ledger never has a done item without its finals."""
     for one in ended:
         record = one.record
@@ -102,12 +104,12 @@ def _sorted_out(ended: Sequence[_Ended], found: Mapping[int, Repetition], store:
         if repetition is None and record.state is ItemState.QUARANTINED:
             for key, artefact in one.images.items():
                 store.publish(artefact.key, key, content_type=artefact.content_type)
-            yield ItemResult(record.item.index, ItemState.DONE, one.finals, warnings=record.warnings)
+            yield record.item.index, ItemResult(ItemState.DONE, finals=one.finals, warnings=record.warnings)
         elif repetition is not None and record.error != repetition.reason:
             for key in record.finals.values():
                 store.delete(key)
-            yield replace(
-                _as_it_is(record),
+            quarantined = replace(
+                record,
                 state=ItemState.QUARANTINED,
                 finals={},
                 error=repetition.reason,
@@ -115,16 +117,4 @@ def _sorted_out(ended: Sequence[_Ended], found: Mapping[int, Repetition], store:
                 refused_image=one.fingerprint,
                 refused_by=DISTINCT,
             )
-
-
-def _as_it_is(record: ItemRecord) -> ItemResult:
-    return ItemResult(
-        record.item.index,
-        record.state,
-        record.finals,
-        record.error,
-        record.error_step,
-        record.warnings,
-        record.refused_image,
-        record.refused_by,
-    )
+            yield record.item.index, quarantined

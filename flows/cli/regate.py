@@ -14,7 +14,7 @@ from configs.settings.settings import Settings
 from flows.burst.run_job import OnStart, run_pending
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe, recipe_changes
-from flows.regate.redecision import Change, ItemStanding, Reevaluation, needs_of, unmeasured_of
+from flows.regate.redecision import Change, Reevaluation, needs_of, unmeasured_of
 from flows.regate.regate import RegatePlan, decide
 from flows.regate.words import (
     HEADERS,
@@ -30,7 +30,7 @@ from flows.regate.words import (
 from flows.report.answer import Answer
 from flows.report.report import EXIT_DONE, EXIT_ERROR, EXIT_INCOMPLETE
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemState, JobStatus
+from storage.ledger.records import ItemResult, ItemState, JobStatus
 
 
 def regate_command(
@@ -126,8 +126,8 @@ def _change_document(each: Reevaluation) -> dict[str, Any]:
         "index": each.item.index,
         "item": each.item.name,
         "change": each.change.value,
-        "before": _standing_document(each.before),
-        "after": _standing_document(each.standing) if each.standing is not None else None,
+        "before": _result_document(each.report.record, each.images_before),
+        "after": _result_document(each.result, each.images) if each.result is not None else None,
         "expected": each.expected.value if each.expected is not None else None,
         "computes": list(each.computes),
         "undecided": list(each.undecided),
@@ -135,13 +135,13 @@ def _change_document(each: Reevaluation) -> dict[str, Any]:
     }
 
 
-def _standing_document(standing: ItemStanding) -> dict[str, Any]:
+def _result_document(result: ItemResult, images: dict[str, str]) -> dict[str, Any]:
     return {
-        "state": standing.state.value,
-        "step": standing.error_step,
-        "reason": standing.error,
-        "warnings": list(standing.warnings),
-        "finals": dict(standing.finals),
+        "state": result.state.value,
+        "step": result.error_step,
+        "reason": result.error,
+        "warnings": list(result.warnings),
+        "finals": images,
     }
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from configs.reporting import Log
 from configs.settings.settings import Settings
 from flows.regate.recipe import NewRecipe
-from flows.regate.redecision import Change, ItemStanding, Reevaluation
+from flows.regate.redecision import Change, Reevaluation
 from flows.regate.regate import RegatePlan, decide
 from flows.report.report import Summary
 from flows.verify.findings import READERS
@@ -25,7 +25,6 @@ from storage.ledger.lease import HeldLease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,
-    ItemResult,
     ItemState,
     JobRecord,
     JobStatus,
@@ -112,10 +111,11 @@ def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings)
 
 
 def _new_finals(each: Reevaluation) -> Iterable[tuple[str, ArtefactRecord]]:
+    before = each.images_before
     for visit_id, key in each.finals.items():
         artefact = each.ways[visit_id]
         assert artefact is not None, "a final is an image that is there"
-        if each.before.finals.get(key) != artefact.fingerprint:
+        if before.get(key) != artefact.fingerprint:
             yield key, artefact
 
 
@@ -148,26 +148,13 @@ def _other_way(each: Reevaluation) -> Rerecord:
     }
     if not each.change.is_settled:
         return Rerecord(index, entries, None)
-    standing = each.standing
-    assert standing is not None, "what is settled has an end"
-    if standing.error_step is not None and (standing.state is ItemState.FAILED or each.computes):
+    result = each.result
+    assert result is not None, "what is settled has an end"
+    if result.error_step is not None and (result.state is ItemState.FAILED or each.computes):
         failed = (entry for entry in each.report.steps.values() if entry.outcome is Outcome.FAILED)
-        same = next((entry for entry in failed if entry.error == standing.error), None)
-        entries[standing.error_step] = same or StepOutcome(index, Outcome.FAILED, error=standing.error)
-    return Rerecord(index, entries, _end(index, each, standing))
-
-
-def _end(index: int, each: Reevaluation, standing: ItemStanding) -> ItemResult:
-    return ItemResult(
-        index=index,
-        state=standing.state,
-        finals=each.finals,
-        error=standing.error,
-        error_step=standing.error_step,
-        warnings=standing.warnings,
-        refused_image=standing.refused_image,
-        refused_by=standing.refused_by,
-    )
+        same = next((entry for entry in failed if entry.error == result.error), None)
+        entries[result.error_step] = same or StepOutcome(index, Outcome.FAILED, error=result.error)
+    return Rerecord(index, entries, result)
 
 
 def _remove_finals(changed: Sequence[Reevaluation], store: ArtefactStore) -> int:

@@ -8,7 +8,7 @@ from itertools import islice
 from configs.documents.fields import Item
 from configs.recipe.recipe import DISTINCT, Distinct
 from flows.regate.recall import ProvenanceCache
-from flows.regate.redecision import Change, ItemStanding, Reevaluation
+from flows.regate.redecision import Change, Reevaluation, final_images, images_of
 from gpu_worker.monitor.failures import describe
 from gpu_worker.walk.distinct import Finished, Repetition, repetitions
 from gpu_worker.walk.foresight import FindArtefacts, PredictedStep, Prediction, Recall, foresee
@@ -16,7 +16,9 @@ from gpu_worker.walk.item_path import NO_IMAGE, ItemError, ItemPath
 from gpu_worker.walk.step_mark import DigestFile
 from steps.recipe.program import Program, Visit
 from storage.ledger.finals import final_keys
-from storage.ledger.records import ArtefactRecord, ItemReport, ItemState, JobRecord, Outcome, StepOutcome
+from storage.ledger.records import ArtefactRecord, ItemReport, ItemResult, ItemState, JobRecord, Outcome, StepOutcome
+
+_COMPARED = ("error", "error_step", "warnings", "refused_image", "refused_by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,61 +165,39 @@ def _redecide(
     report: ItemReport, trace: _Trace, job: JobRecord, reviews: Reviews, failed_at: str | None
 ) -> Reevaluation:
     record, path = report.record, trace.path
-    before = _standing(report)
 
     def told(
         change: Change,
-        standing: ItemStanding | None,
-        finals: Mapping[str, str] | None = None,
+        result: ItemResult | None,
         expected: ItemState | None = None,
     ) -> Reevaluation:
         return Reevaluation(
             item=path.item,
-            before=before,
             change=change,
-            standing=standing,
+            result=result,
             ways=trace.ways,
             certain_ways=trace.certain_ways,
-            finals=finals or {},
             computes=trace.computes,
             undecided=tuple(trace.undecided),
             unmeasured={fact: tuple(visit_ids) for fact, visit_ids in trace.unmeasured.items()},
             report=report,
-            expected=standing.state if standing is not None else expected,
+            expected=result.state if result is not None else expected,
         )
 
     if record.state is ItemState.PENDING:
         return told(Change.PENDING, None)
     rejected = reviews.rejected.get(path.item.name, frozenset())
     if record.state is ItemState.QUARANTINED and rejected.intersection(made for _, made in path.images()):
-        return told(Change.UNCHANGED, before)
+        return told(Change.UNCHANGED, record)
     if failed_at is not None and failed_at == _attempt(trace):
-        still = replace(before, error_step=next(iter(trace.computes)))
-        return told(_change(before, still, report, trace.certain_ways), still)
+        still = replace(record, error_step=next(iter(trace.computes)))
+        return told(_change(report, still, trace.certain_ways), still)
     if trace.computes:
         return told(Change.TO_RUN, None, expected=_expected(trace))
     if trace.unmeasured:
         return told(Change.TO_MEASURE, None, expected=_expected(trace))
-    standing, finals = _ending(trace, job)
-    return told(_change(before, standing, report, trace.ways), standing, finals)
-
-
-def _standing(report: ItemReport) -> ItemStanding:
-    """How the item ended, as the ledger has it; without finals whose artefacts it has lost."""
-    record, finals = report.record, {}
-    for visit_id, key in record.finals.items():
-        entry = report.steps.get(visit_id)
-        if entry is not None and entry.artefact is not None:
-            finals[key] = entry.artefact.fingerprint
-    return ItemStanding(
-        record.state,
-        record.error,
-        record.error_step,
-        finals,
-        record.warnings,
-        record.refused_image,
-        record.refused_by,
-    )
+    result = _ending(trace, job)
+    return told(_change(report, result, trace.ways), result)
 
 
 def _expected(trace: _Trace) -> ItemState | None:
@@ -229,23 +209,22 @@ def _expected(trace: _Trace) -> ItemState | None:
     return None if trace.path.undecided else ItemState.DONE
 
 
-def _ending(trace: _Trace, job: JobRecord) -> tuple[ItemStanding, dict[str, str]]:
-    """How an item ends of whose way everything is known, and its finals by visit id."""
+def _ending(trace: _Trace, job: JobRecord) -> ItemResult:
+    """Return how an item ends once everything is known that it depends on."""
     path = trace.path
     if trace.failed is not None:
         step, error = trace.failed
-        return ItemStanding(ItemState.FAILED, error, step), {}
+        return ItemResult(ItemState.FAILED, error, step)
     if path.rejected is not None:
         gate, step_id, reason = path.rejected
         image = path.fingerprint
-        return ItemStanding(ItemState.QUARANTINED, reason, step_id, refused_image=image, refused_by=gate), {}
+        return ItemResult(ItemState.QUARANTINED, reason, step_id, refused_image=image, refused_by=gate)
     images = dict(path.images())
     if not images:
-        return ItemStanding(ItemState.FAILED, NO_IMAGE), {}
+        return ItemResult(ItemState.FAILED, NO_IMAGE)
     artefacts = {visit_id: artefact for visit_id in images if (artefact := trace.ways.get(visit_id)) is not None}
     finals = final_keys(job, path.item.name, ((visit_id, artefact.key) for visit_id, artefact in artefacts.items()))
-    made = {key: images[visit_id] for visit_id, key in finals.items()}
-    return ItemStanding(ItemState.DONE, finals=made, warnings=tuple(path.warnings)), finals
+    return ItemResult(ItemState.DONE, finals=finals, warnings=tuple(path.warnings))
 
 
 def _told_apart(redecisions: Sequence[Reevaluation], rule: Distinct, reviews: Reviews) -> list[Reevaluation]:
@@ -253,7 +232,7 @@ def _told_apart(redecisions: Sequence[Reevaluation], rule: Distinct, reviews: Re
     finished = [
         _finished(each, reviews)
         for each in redecisions
-        if each.change.is_settled and each.standing is not None and each.standing.state is ItemState.DONE
+        if each.change.is_settled and each.result is not None and each.result.state is ItemState.DONE
     ]
     found = repetitions(rule, finished)
     return [
@@ -271,34 +250,32 @@ def _finished(each: Reevaluation, reviews: Reviews) -> Finished:
 
 
 def _repeating(each: Reevaluation, repetition: Repetition, rule: Distinct) -> Reevaluation:
-    assert each.standing is not None, "only items that are done were compared"
+    assert each.result is not None, "only items that are done were compared"
     if rule.on_fail == "warn":
-        standing, finals = replace(each.standing, warnings=(*each.standing.warnings, repetition.reason)), each.finals
+        result = replace(each.result, warnings=(*each.result.warnings, repetition.reason))
     else:
         last = each.ways[next(reversed(list(each.finals)))]
         assert last is not None, "a final is an image that is there"
-        standing = ItemStanding(
+        result = ItemResult(
             ItemState.QUARANTINED,
             repetition.reason,
             DISTINCT,
-            warnings=each.standing.warnings,
+            warnings=each.result.warnings,
             refused_image=last.fingerprint,
             refused_by=DISTINCT,
         )
-        finals = {}
-    change = _change(each.before, standing, each.report, each.ways)
-    return replace(each, change=change, standing=standing, finals=finals, expected=standing.state)
+    change = _change(each.report, result, each.ways)
+    return replace(each, change=change, result=result, expected=result.state)
 
 
-def _change(
-    before: ItemStanding, after: ItemStanding, report: ItemReport, ways: Mapping[str, ArtefactRecord | None]
-) -> Change:
-    if before.state is not after.state:
+def _change(report: ItemReport, after: ItemResult, ways: Mapping[str, ArtefactRecord | None]) -> Change:
+    if report.record.state is not after.state:
         return Change(after.state.value)
-    if before.finals != after.finals:
+    if images_of(report) != final_images(after.finals, ways):
         return Change.OTHER_FINALS
+    same = all(getattr(report.record, name) == getattr(after, name) for name in _COMPARED)
     new = {visit_id: artefact.fingerprint if artefact is not None else None for visit_id, artefact in ways.items()}
-    return Change.UNCHANGED if before == after and _way(report.steps) == new else Change.OTHER_RECORD
+    return Change.UNCHANGED if same and _way(report.steps) == new else Change.OTHER_RECORD
 
 
 def _way(entries: Mapping[str, StepOutcome]) -> dict[str, str | None]:

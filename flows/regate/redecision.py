@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from configs.documents.fields import Item
 from steps.recipe.program import Program
-from storage.ledger.records import ArtefactRecord, ItemReport, ItemState
+from storage.ledger.records import ArtefactRecord, ItemReport, ItemResult, ItemState
 
 
 class Change(StrEnum):
@@ -30,36 +30,21 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ItemStanding:
-    """How an item ends, as far as that is known. `finals`: key -> fingerprint."""
-
-    state: ItemState
-    error: str | None = None
-    error_step: str | None = None
-    finals: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    refused_image: str | None = None  # as in ItemRecord
-    refused_by: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Reevaluation:
     """An item under the new recipe.
 
     `ways` are its steps: visit id -> the image it has there already, None where it skips the step; to all but the
     `certain_ways` it may not come. `computes` (visit id -> fingerprint), `undecided` (visit ids) and `unmeasured` (fact
-    -> visit ids) say what is missing. `standing` is how it would end, None where something is missing; then `expected`
+    -> visit ids) say what is missing. `result` is how it would end, None where something is missing; then `expected`
     is its state if no step fails, None where that depends on what is missing.
     """
 
     item: Item  # as the new recipe sees it
     report: ItemReport  # as the ledger has it
-    before: ItemStanding
     change: Change
-    standing: ItemStanding | None
+    result: ItemResult | None
     ways: Mapping[str, ArtefactRecord | None]
     certain_ways: Mapping[str, ArtefactRecord | None]
-    finals: Mapping[str, str] = field(default_factory=dict)  # visit id -> final key
     computes: Mapping[str, str] = field(default_factory=dict)
     undecided: tuple[str, ...] = ()
     unmeasured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -68,9 +53,34 @@ class Reevaluation:
     @property
     def reason(self) -> str | None:
         """Why it ends so, for people."""
-        if self.standing is None:
+        if self.result is None:
             return None
-        return self.standing.error or "; ".join(self.standing.warnings) or None
+        return self.result.error or "; ".join(self.result.warnings) or None
+
+    @property
+    def finals(self) -> Mapping[str, str]:
+        """Visit id -> final key, under the new recipe."""
+        return self.result.finals if self.result is not None else {}
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Final key -> fingerprint, under the new recipe."""
+        return final_images(self.finals, self.ways)
+
+    @property
+    def images_before(self) -> dict[str, str]:
+        """Final key -> fingerprint, as the ledger has it."""
+        return images_of(self.report)
+
+
+def final_images(finals: Mapping[str, str], made: Mapping[str, ArtefactRecord | None]) -> dict[str, str]:
+    """Return final key -> fingerprint of the finals (visit id -> key) whose artefacts are known (by visit id)."""
+    return {key: image.fingerprint for visit, key in finals.items() if (image := made.get(visit)) is not None}
+
+
+def images_of(report: ItemReport) -> dict[str, str]:
+    """Return the same for an item as the ledger has it."""
+    return final_images(report.record.finals, {visit: outcome.artefact for visit, outcome in report.steps.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,10 +136,10 @@ def run_line(applied: Applied) -> tuple[str, str] | None:
 
 
 def _row(each: Reevaluation) -> ChangeRow:
-    after = each.standing
+    after = each.result
     return ChangeRow(
         each.item.name,
-        each.before.state.value,
+        each.report.record.state.value,
         each.expected.value if each.expected is not None else "?",
         (after.error_step if after is not None else None) or "–",
         _why(each),
@@ -152,6 +152,7 @@ def _value(value: Any) -> str:
 
 
 def _why(each: Reevaluation) -> str:
+    before = each.report.record
     parts = []
     if each.computes:
         parts.append(f"to compute: {_some(each.computes)}")
@@ -161,10 +162,10 @@ def _why(each: Reevaluation) -> str:
         parts.append(f"then decided: {_some(each.undecided)}")
     if each.reason is not None:
         parts.append(each.reason)
-    if each.change is Change.DONE and each.before.error is not None:
-        parts.append(f"it was: {each.before.error}")
-    if each.change is Change.OTHER_FINALS and each.standing is not None:
-        parts.append(", ".join(sorted(each.standing.finals)))
+    if each.change is Change.DONE and before.error is not None:
+        parts.append(f"it was: {before.error}")
+    if each.change is Change.OTHER_FINALS:
+        parts.append(", ".join(sorted(each.images)))
     return "; ".join(parts) or "other steps"
 
 

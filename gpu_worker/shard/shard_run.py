@@ -25,7 +25,7 @@ from gpu_worker.walk.item_path import ItemPath
 from steps.recipe.program import Program, Visit
 from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemRecord, ItemState, JobRecord, Outcome, StepCounts
+from storage.ledger.records import ArtefactRecord, ItemRecord, ItemResult, ItemState, JobRecord, Outcome, StepCounts
 from storage.objects.artefacts import ArtefactStore
 
 logger = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class ShardRun:
         )
         batch = self._work.writer.open_batch(last.id, last.name)
         for item in items:
-            end = PendingResult(item.name, ItemState.FAILED, error=error, error_step=last.id)
+            end = PendingResult(item.name, ItemResult(ItemState.FAILED, error, last.id))
             batch.add(PendingOutcome(item.index, Outcome.FAILED, error=error, end=end))
         batch.close()
 

@@ -17,7 +17,7 @@ from steps.contract import Fact
 from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import Provenance
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemState, JobRecord
+from storage.ledger.records import ItemResult, ItemState, JobRecord
 
 Facts = Future[Mapping[str, Fact]]
 
@@ -75,20 +75,21 @@ class RunningItem:
         """How the item ends when no step is left."""
         images = {visit_id: self.written[fingerprint] for visit_id, fingerprint in self.path.images()}
         if not images:
-            return PendingResult(self.path.item.name, ItemState.FAILED, error=NO_IMAGE)
-        return PendingResult(self.path.item.name, ItemState.DONE, images, warnings=tuple(self.path.warnings))
+            return PendingResult(self.path.item.name, ItemResult(ItemState.FAILED, NO_IMAGE))
+        result = ItemResult(ItemState.DONE, warnings=tuple(self.path.warnings))
+        return PendingResult(self.path.item.name, result, images)
 
     def refused(self, rejection: Rejection) -> PendingResult:
         """By a gate: a person may accept the image that the item has."""
         end = self.failed(rejection.step_id, rejection.reason, quarantined=True)
-        return replace(end, refused_image=self.path.fingerprint, refused_by=rejection.gate)
+        return replace(end, result=replace(end.result, refused_image=self.path.fingerprint, refused_by=rejection.gate))
 
     def failed(self, step_id: str | None, error: str, *, quarantined: bool = False) -> PendingResult:
         """`quarantined`: another try as things are would fail as well."""
         self.alive = False
         self.drop_image()
         state = ItemState.QUARANTINED if quarantined else ItemState.FAILED
-        return PendingResult(self.path.item.name, state, error=error, error_step=step_id)
+        return PendingResult(self.path.item.name, ItemResult(state, error, step_id))
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
@@ -44,13 +44,8 @@ class PendingResult:
     """The end of an item once its images are written. `images`: visit id -> image of each visit, in order."""
 
     name: str
-    state: ItemState
+    result: ItemResult  # without finals
     images: Mapping[str, Written] = field(default_factory=dict)
-    error: str | None = None
-    error_step: str | None = None
-    warnings: tuple[str, ...] = ()
-    refused_image: str | None = None  # fingerprint of the image that a gate refused
-    refused_by: str | None = None  # the gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +307,7 @@ class Writer:
 
     def _record(self, batch: RecordBatch, ready: list[PendingOutcome]) -> None:
         rows: list[StepOutcome] = []
-        ending: list[Future[ItemResult | None]] = []
+        ending: dict[int, Future[ItemResult | None]] = {}
         for pending in ready:
             if pending.index in self._failed:
                 continue
@@ -321,13 +316,13 @@ class Writer:
                 rows.append(row)
                 self._recorded[pending.index].add(batch.visit_id)
             if end is not None:
-                visits = frozenset(self._recorded[pending.index])
-                ending.append(self._threads.submit(self._end, pending.index, end, visits))
-        ends = [ended for future in ending if (ended := future.result()) is not None]
+                ending[pending.index] = self._threads.submit(self._end, pending.index, end)
+        ends = {index: done for index, future in ending.items() if (done := future.result()) is not None}
         if rows or ends:
             self._store.sync()
-            self._ledger.steps.record(self._job.id, self._job.run, batch.visit_id, rows, ends)
-            telemetry.step_recorded(batch.step, rows, ends)
+            paths = {index: frozenset(self._recorded[index]) for index in ends}
+            self._ledger.steps.record(self._job.id, self._job.run, batch.visit_id, rows, ends, paths)
+            telemetry.step_recorded(batch.step, rows, ends.values())
 
     def _settle(self, visit_id: str, pending: PendingOutcome) -> tuple[StepOutcome | None, PendingResult | None]:
         """Return the outcome for the ledger, and the end. An image that could not be encoded fails its item here."""
@@ -345,7 +340,7 @@ class Writer:
                 traceback=full_traceback(error),
                 cost=pending.cost,
             )
-            return failed, PendingResult("", ItemState.FAILED, error=failure, error_step=visit_id)
+            return failed, PendingResult("", ItemResult(ItemState.FAILED, failure, visit_id))
         if pending.outcome is None:
             return None, pending.end
         row = StepOutcome(
@@ -359,7 +354,7 @@ class Writer:
         )
         return row, pending.end
 
-    def _end(self, index: int, end: PendingResult, visits: frozenset[str]) -> ItemResult | None:
+    def _end(self, index: int, end: PendingResult) -> ItemResult | None:
         """Publish the item's final images and return its end, or None if an image is missing from the store."""
         artefacts = {step_id: written.result() for step_id, written in end.images.items()}
         finals = final_keys(self._job, end.name, ((step_id, record.key) for step_id, record in artefacts.items()))
@@ -370,17 +365,7 @@ class Writer:
             except MissingObject:
                 self._on_lost(index, artefact)
                 return None
-        return ItemResult(
-            index,
-            end.state,
-            finals,
-            end.error,
-            end.error_step,
-            end.warnings,
-            refused_image=end.refused_image,
-            refused_by=end.refused_by,
-            visits=visits,
-        )
+        return replace(end.result, finals=finals)
 
 
 def pixel_bytes(image: Image.Image) -> int:

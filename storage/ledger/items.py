@@ -20,16 +20,11 @@ from storage.ledger.records import (
     ReviewVerdict,
     StepOutcome,
 )
-from storage.ledger.steps import end_items, outcomes_between, outcomes_of
+from storage.ledger.steps import end_items, outcomes_between, outcomes_of, result_values
 from storage.ledger.tables import ItemRow, JobRow, ReviewRow, StepRunRow
 
-ITEM_COLUMNS = tuple(
-    getattr(ItemRow, name)
-    for name in (
-        *("shard", "state", "error", "error_step", "finals", "warnings", "refused_image", "refused_by"),
-        *Item.model_fields,
-    )
-)
+_RESULT_FIELDS = tuple(ItemResult.__dataclass_fields__)
+ITEM_COLUMNS = tuple(getattr(ItemRow, name) for name in ("shard", *_RESULT_FIELDS, *Item.model_fields))
 # Joins an item with what a person decided about the image that a gate refused.
 REVIEW_OF_REFUSED = (
     (col(ReviewRow.job_id) == col(ItemRow.job_id))
@@ -78,7 +73,7 @@ class ItemRepository(Repository):
         return reset_items(job_id, states, [*(set(indices) - rejected)], session)
 
     @transaction
-    def revise(self, session: Session, job_id: str, run: int, ends: Sequence[ItemResult]) -> None:
+    def revise(self, session: Session, job_id: str, run: int, ends: Mapping[int, ItemResult]) -> None:
         """Replace how items have ended, also done ones: for decisions that need the whole job.
 
         Changes no item that is pending by now, and nothing at all if `run` is no longer the newest.
@@ -86,16 +81,15 @@ class ItemRepository(Repository):
         current = session.scalar(select(col(JobRow.run)).where(col(JobRow.id) == job_id).with_for_update(read=True))
         if current != run:
             return
-        for some in slices(sorted(ends, key=lambda end: end.index)):
+        for some in slices(sorted(ends)):
             rows = (
                 select(col(ItemRow.index))
-                .where(col(ItemRow.job_id) == job_id, col(ItemRow.index).in_([end.index for end in some]))
+                .where(col(ItemRow.job_id) == job_id, col(ItemRow.index).in_(some))
                 .where(col(ItemRow.state) != ItemState.PENDING.value)
                 .order_by(col(ItemRow.index))
                 .with_for_update()
             )
-            ended = set(session.scalars(rows))
-            end_items(job_id, [end for end in some if end.index in ended], session)
+            end_items(job_id, {index: ends[index] for index in session.scalars(rows)}, session)
 
     @query
     def progress(self, session: Session, job_id: str) -> Progress:
@@ -197,10 +191,9 @@ def _reset_slice(
         .where(col(StepRunRow.index).in_(select(col(ItemRow.index)).where(*matches))),
         execution_options={"synchronize_session": False},
     )
-    pending: dict[str, Any] = {"state": ItemState.PENDING.value, "error": None, "error_step": None}
-    pending |= {"finals": {}, "warnings": [], "refused_image": None, "refused_by": None}
     changed = session.execute(
-        update(ItemRow).where(*matches).values(pending), execution_options={"synchronize_session": False}
+        update(ItemRow).where(*matches).values(result_values(ItemResult(ItemState.PENDING))),
+        execution_options={"synchronize_session": False},
     )
     return cast("CursorResult[Any]", changed).rowcount
 
@@ -245,8 +238,8 @@ def _reports(
 
 def item_record(row: Sequence[Any]) -> ItemRecord:
     """Return the record of the columns of ITEM_COLUMNS."""
-    shard, state, error, error_step, finals, warnings, refused_image, refused_by, *fields = row
+    shard, state, error, error_step, finals, warnings, *refused_image_and_by = row[: 1 + len(_RESULT_FIELDS)]
+    fields = row[1 + len(_RESULT_FIELDS) :]
     item = Item.model_construct(**dict(zip(Item.model_fields, fields, strict=True)))
-    return ItemRecord(
-        item, shard, ItemState(state), error, error_step, finals, tuple(warnings), refused_image, refused_by
-    )
+    result = (ItemState(state), error, error_step, finals, tuple(warnings), *refused_image_and_by)
+    return ItemRecord(*result, item=item, shard=shard)

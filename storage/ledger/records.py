@@ -1,6 +1,6 @@
 """What the ledger takes and gives: plain records, so that no other layer handles SQL rows."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -75,16 +75,24 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemRecord:
-    item: Item
-    shard: int
+class ItemResult:
+    """How an item ended. `finals` is empty unless it is done."""
+
     state: ItemState
     error: str | None = None
     error_step: str | None = None
     finals: Mapping[str, str] = field(default_factory=dict)  # visit id -> final key
     warnings: tuple[str, ...] = ()  # of gates that let it pass
-    refused_image: str | None = None  # fingerprint of the image that a gate refused; None: it was no gate
+    refused_image: str | None = None  # fingerprint of the image that a gate refused, or None if no gate did
     refused_by: str | None = None  # the gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRecord(ItemResult):
+    """An item with its result; PENDING until it has ended."""
+
+    item: Item
+    shard: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +123,6 @@ class StepOutcome:
     error: str | None = None
     traceback: str | None = None
     cost: float = 0.0  # what those seconds cost, by the price of the worker's device
-
-
-@dataclass(frozen=True, slots=True)
-class ItemResult:
-    """The item has reached its end: no step is left for it."""
-
-    index: int
-    state: ItemState
-    finals: Mapping[str, str] = field(default_factory=dict)
-    error: str | None = None
-    error_step: str | None = None
-    warnings: tuple[str, ...] = ()
-    refused_image: str | None = None  # as in ItemRecord
-    refused_by: str | None = None
-    visits: Collection[str] | None = (
-        None  # ids, of the way that ends here: steps of other ways are forgotten; None: not
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +162,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Rerecord:
-    """An item of which something else is recorded than before: its steps, and its end; None: it is pending."""
+    """A new record of an item after a re-evaluation; `end=None` makes it pending."""
 
     index: int
-    entries: Mapping[str, StepOutcome]  # visit id -> what of its way is known; all else it had is forgotten
+    entries: Mapping[str, StepOutcome]  # by visit id: all that stays of its outcomes
     end: ItemResult | None
 
 

@@ -17,6 +17,7 @@ from storage.ledger.database import Repository, query, single_transaction, trans
 from storage.ledger.items import reset_items
 from storage.ledger.jobs import job_record
 from storage.ledger.records import (
+    ItemResult,
     ItemState,
     JobRecord,
     JobStatus,
@@ -26,7 +27,7 @@ from storage.ledger.records import (
     ShardState,
     StepOutcome,
 )
-from storage.ledger.steps import end_items, forget_other_visits, upsert_outcomes
+from storage.ledger.steps import end_items, forget_other_visits, result_values, upsert_outcomes
 from storage.ledger.tables import ItemRow, JobRow, ModelLoadRow, ShardRow, StepRunRow
 
 _INSERT_SLICE = 2000  # rows that are in memory at once while a job is written
@@ -137,7 +138,7 @@ class RunRepository(Repository):
                 by_visit.setdefault(visit, []).append(outcome)
         for visit, outcomes in by_visit.items():
             upsert_outcomes(job_id, run, visit, outcomes, session, self.database)
-        end_items(job_id, [way.end for way in ways if way.end is not None], session)
+        end_items(job_id, {way.index: way.end for way in ways if way.end is not None}, session)
 
     @query
     def shards(self, session: Session, job_id: str) -> list[ShardRecord]:
@@ -251,13 +252,7 @@ def _item_row(job_id: str, item: Item, shard: int) -> dict[str, Any]:
         **{name: getattr(item, name) for name in Item.model_fields},
         "job_id": job_id,
         "shard": shard,
-        "state": ItemState.PENDING.value,
-        "error": None,
-        "error_step": None,
-        "finals": {},
-        "warnings": [],
-        "refused_image": None,
-        "refused_by": None,
+        **result_values(ItemResult(ItemState.PENDING)),
     }
 
 

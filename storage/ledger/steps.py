@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _ARTEFACT_FIELDS = tuple(ArtefactRecord.__dataclass_fields__)
 _ARTEFACT_COLUMNS = tuple(getattr(ArtefactRow, name) for name in _ARTEFACT_FIELDS)
+_NONE: Mapping[int, Any] = {}
 _OUTCOME_FIELDS = ("step_id", "index", "outcome", "seconds", "error", "traceback", "cost")
 
 
@@ -68,12 +69,13 @@ class StepRepository(Repository):
         run: int,
         visit: str,
         outcomes: Sequence[StepOutcome],
-        ends: Sequence[ItemResult] = (),
+        ends: Mapping[int, ItemResult] = _NONE,
+        paths: Mapping[int, Collection[str]] = _NONE,
     ) -> None:
         """Record a chunk at a step in one transaction; call it after the objects are in the store.
 
         Inserts new artefacts (an existing row with the same fingerprint stays), upserts the items' outcomes of this
-        visit, and ends items; their outcomes at visits that are not among `ItemResult.visits` are deleted. An item
+        visit, and ends items (by index); outcomes at visits other than those in `paths` (by index) are deleted. An item
         that is DONE already stays so: a duplicate shard changes nothing. An image found again (REUSED) that this
         ledger saw COMPUTED for the same item keeps that outcome, with its seconds. A run that is no longer the job's
         newest changes no item: only its artefacts are kept.
@@ -85,14 +87,13 @@ class StepRepository(Repository):
         if current != run:
             log.warning("Job %s is in run %s: only the artefacts of run %s are kept", job_id, current, run)
             return
-        indices = {outcome.index for outcome in outcomes} | {end.index for end in ends}
+        indices = {outcome.index for outcome in outcomes} | ends.keys()
         done = _lock_items(job_id, indices, session)
         open_outcomes = [outcome for outcome in outcomes if outcome.index not in done]
         upsert_outcomes(job_id, run, visit, open_outcomes, session, self.database)
-        ends = [end for end in ends if end.index not in done]
         # An earlier attempt may have gone further than this one, or along another path.
-        forget_other_visits(job_id, {end.index: end.visits for end in ends if end.visits is not None}, session)
-        end_items(job_id, ends, session)
+        forget_other_visits(job_id, {index: paths[index] for index in paths if index not in done}, session)
+        end_items(job_id, {index: ends[index] for index in ends if index not in done}, session)
 
     @query
     def counts(self, session: Session, job_id: str, run: int | None = None) -> dict[str, StepCounts]:
@@ -212,22 +213,22 @@ def forget_other_visits(job_id: str, kept: Mapping[int, Collection[str]], sessio
         session.connection().execute(delete(StepRunRow).where(row), gone)
 
 
-def end_items(job_id: str, ends: Sequence[ItemResult], session: Session) -> None:
+def result_values(result: ItemResult) -> dict[str, Any]:
+    """Return the columns of an item's row that hold its result."""
+    return {
+        "state": result.state.value,
+        "error": result.error,
+        "error_step": result.error_step,
+        "finals": dict(result.finals),
+        "warnings": list(result.warnings),
+        "refused_image": result.refused_image,
+        "refused_by": result.refused_by,
+    }
+
+
+def end_items(job_id: str, ends: Mapping[int, ItemResult], session: Session) -> None:
     """Write how items ended, whatever their state: the caller has locked them."""
-    rows = [
-        {
-            "job_id": job_id,
-            "index": end.index,
-            "state": end.state.value,
-            "error": end.error,
-            "error_step": end.error_step,
-            "finals": dict(end.finals),
-            "warnings": list(end.warnings),
-            "refused_image": end.refused_image,
-            "refused_by": end.refused_by,
-        }
-        for end in ends
-    ]
+    rows = [{"job_id": job_id, "index": index, **result_values(end)} for index, end in ends.items()]
     if rows:
         session.execute(update(ItemRow), rows)  # by primary key
 

@@ -73,7 +73,7 @@ def test_a_shard_counts_until_its_items_have_ended(open_shards: Callable[[], int
     with closing(Ledger(ledger_url)) as ledger:
         ledger.runs.set_shard("job-1", 0, ShardState.RUNNING, flow_run_id="first")
         assert open_shards() == 2
-        ends = [ItemResult(index, ItemState.DONE) for index in range(3)]
+        ends = {index: ItemResult(ItemState.DONE) for index in range(3)}
         ledger.steps.record("job-1", 1, "draw", [computed(index) for index in range(3)], ends)
         assert open_shards() == 1  # also before its worker says that it is done
         ledger.runs.set_shard("job-1", 0, ShardState.DONE, flow_run_id="first")

@@ -36,10 +36,10 @@ def test_the_commands_do_what_they_say(tmp_path: Path, monkeypatch: pytest.Monke
     ledger = Ledger(Settings(home=tmp_path).resolved_ledger_url)
     start(ledger, 5, job_id="posters-1", name="posters", output=FolderStore(tmp_path / "out").root)
     names = ["red-key", "blue-key", "green-gem", "gold-coin", "done"]
-    ends = [
-        ItemResult(index, ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
+    ends = {
+        index: ItemResult(ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
         for index in range(4)
-    ]
+    }
     ledger.steps.record("posters-1", 1, "draw", [computed(index) for index in range(4)], ends)
     _rename(tmp_path, names)
     ledger.jobs.set_status("posters-1", JobStatus.INCOMPLETE)

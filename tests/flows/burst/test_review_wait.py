@@ -21,10 +21,10 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A job that has ended with two items that wait."""
     opened = new_ledger(tmp_path / "ledger.db")
     start(opened)
-    ends = [
-        ItemResult(index, ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
+    ends = {
+        index: ItemResult(ItemState.QUARANTINED, error="soft", refused_image=f"generate-{index}", refused_by="sharp")
         for index in range(2)
-    ]
+    }
     opened.steps.record(JOB, 1, "draw", [computed(0), computed(1)], ends)
     opened.jobs.set_status(JOB, JobStatus.INCOMPLETE)
     yield opened

@@ -36,8 +36,8 @@ class Scene:
         return BurstSupervisor(self.ledger, self, lambda: self.now)
 
     def end_item(self, index: int) -> None:
-        end = ItemResult(index, ItemState.DONE, {"draw": f"foxes/final/item-{index}.png"})
-        self.ledger.steps.record("job-1", 1, "draw", [computed(index)], [end])
+        end = ItemResult(ItemState.DONE, finals={"draw": f"foxes/final/item-{index}.png"})
+        self.ledger.steps.record("job-1", 1, "draw", [computed(index)], {index: end})
 
 
 @pytest.fixture

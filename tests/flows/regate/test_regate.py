@@ -106,10 +106,10 @@ def test_a_stricter_gate_tells_its_reason_with_the_values(job: RegatedJob) -> No
     dark = {each.item.name for each in decided.items if each.change is Change.UNCHANGED}
     stricter = {name for name, change in changes(decided).items() if change is Change.QUARANTINED}
     assert stricter and stricter < now and dark < now
-    standing = one(job, min(stricter), gate(0.5)).standing
-    assert standing is not None and standing.error is not None
-    assert standing.error_step == "base"
-    assert standing.error.startswith("facts.this.brightness < 0.5 is not met (facts.this.brightness is 0.")
+    result = one(job, min(stricter), gate(0.5)).result
+    assert result is not None and result.error is not None
+    assert result.error_step == "base"
+    assert result.error.startswith("facts.this.brightness < 0.5 is not met (facts.this.brightness is 0.")
     # Those that were rejected before are rejected by other words.
     assert {name for name, change in changes(decided).items() if change is Change.OTHER_RECORD} == quarantined(job)
 
@@ -240,7 +240,7 @@ def test_a_final_that_is_none_any_more_goes_and_its_image_stays(job: RegatedJob)
 
 
 def _prints(changed: list[Reevaluation]) -> set[str]:
-    return {fingerprint for each in changed for fingerprint in each.before.finals.values()}
+    return {fingerprint for each in changed for fingerprint in each.images_before.values()}
 
 
 def test_a_final_that_is_the_only_copy_left_becomes_the_artefact_again(job: RegatedJob) -> None:

@@ -71,10 +71,10 @@ def test_as_if_it_had_always_been_the_recipe(tmp_path: Path, wholly: bool) -> No
         assert job.is_sound()
         for each, report in zip(told.items, fresh.reports(), strict=True):
             seen.add(each.change)
-            if each.standing is not None:
-                assert each.standing.state is report.record.state
-                assert (each.standing.error, each.standing.warnings) == (report.record.error, report.record.warnings)
-                assert set(each.standing.finals) == set(report.record.finals.values())
+            if each.result is not None:
+                assert each.result.state is report.record.state
+                assert (each.result.error, each.result.warnings) == (report.record.error, report.record.warnings)
+                assert set(each.images) == set(report.record.finals.values())
             elif each.expected is not None and report.record.state is not ItemState.FAILED:
                 assert each.expected is report.record.state
         to_run = {visit for each in told.items for visit in each.computes}

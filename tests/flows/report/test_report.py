@@ -107,7 +107,7 @@ def test_places_are_null_until_written(ledger: Ledger, store: FolderStore, job: 
 
 def test_failures_are_capped(ledger: Ledger, store: FolderStore) -> None:
     job = rerun(ledger, sprite_job(store), 150)
-    ends = [ItemResult(index, ItemState.FAILED, error="no", error_step="generate") for index in range(150)]
+    ends = {index: ItemResult(ItemState.FAILED, error="no", error_step="generate") for index in range(150)}
     ledger.steps.record(job.id, 1, "generate", [], ends)
     summary = build_summary(ledger, job, store, run=1)
     assert (len(summary.failures), summary.items.failed) == (MAX_FAILURES, 150)

@@ -16,7 +16,7 @@ from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
 from steps.contract import Encoding
 from storage.images.images import encode
 from storage.images.png_recipe import ImageRecipe
-from storage.ledger.records import ArtefactRecord, ItemState, Outcome
+from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, Outcome
 from storage.objects.artefacts import ArtefactStore, StoredObject, StoreError
 from storage.objects.folder_store import FolderStore
 from storage.objects.keys import artefact_key
@@ -99,7 +99,9 @@ def test_a_batch_is_recorded_once_its_images_are_stored(desk: Desk, tmp_path: Pa
         batch = writer.open_batch("a")
         written = writer.write(new(0))
         batch.add(
-            PendingOutcome(0, Outcome.COMPUTED, 0.5, written, end=PendingResult("i0", ItemState.DONE, {"a": written}))
+            PendingOutcome(
+                0, Outcome.COMPUTED, 0.5, written, end=PendingResult("i0", ItemResult(ItemState.DONE), {"a": written})
+            )
         )
         batch.close()
         assert store.entered.acquire(timeout=10)
@@ -239,7 +241,9 @@ def test_an_item_does_not_end_before_its_last_step_is_recorded(
         store.gate.clear()
         batch = writer.open_batch("b")
         batch.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(1))))
-        batch.add(PendingOutcome(0, None, artefact=best, end=PendingResult("i0", ItemState.DONE, {"a": best})))
+        batch.add(
+            PendingOutcome(0, None, artefact=best, end=PendingResult("i0", ItemResult(ItemState.DONE), {"a": best}))
+        )
         batch.add(PendingOutcome(1, Outcome.SKIPPED))
         batch.close()
         assert recorded.wait(10)
@@ -276,7 +280,7 @@ def test_an_image_that_cannot_be_encoded_fails_its_item_alone(desk: Desk) -> Non
         for number, encoding in enumerate((Encoding("jpeg"), Encoding("png"))):  # JPEG holds no alpha
             written = writer.write(new(number, encoding=encoding))
             first.add(PendingOutcome(number, Outcome.COMPUTED, artefact=written))
-            end = PendingResult(f"i{number}", ItemState.DONE, {"a": written})
+            end = PendingResult(f"i{number}", ItemResult(ItemState.DONE), {"a": written})
             second.add(PendingOutcome(number, Outcome.SKIPPED, end=end))
         first.close()
         second.close()
@@ -296,7 +300,10 @@ def test_a_final_image_that_is_gone_is_reported_and_its_item_stays_open(desk: De
         batch = writer.open_batch("a")
         batch.add(
             PendingOutcome(
-                0, Outcome.REUSED, artefact=done(record), end=PendingResult("i0", ItemState.DONE, {"a": done(record)})
+                0,
+                Outcome.REUSED,
+                artefact=done(record),
+                end=PendingResult("i0", ItemResult(ItemState.DONE), {"a": done(record)}),
             )
         )
         batch.close()

@@ -34,10 +34,10 @@ def job(ledger: Ledger) -> JobRecord:
         1,
         "cut",
         [StepOutcome(0, Outcome.SKIPPED), StepOutcome(1, Outcome.FAILED, error="no paint", traceback="Traceback …")],
-        [
-            ItemResult(0, ItemState.DONE, {"draw": "foxes/final/item-0.png"}),
-            ItemResult(1, ItemState.FAILED, error="no paint", error_step="cut"),
-        ],
+        {
+            0: ItemResult(ItemState.DONE, finals={"draw": "foxes/final/item-0.png"}),
+            1: ItemResult(ItemState.FAILED, error="no paint", error_step="cut"),
+        },
     )
     return started
 
@@ -93,7 +93,7 @@ def test_parquet_types_do_not_depend_on_the_rows(store: FolderStore, ledger: Led
 
 def test_a_later_manifest_replaces_the_first(store: FolderStore, ledger: Ledger, job: JobRecord) -> None:
     write_manifest(store, ledger, job)
-    ledger.steps.record("job-1", 1, "draw", [reused(2)], [ItemResult(2, ItemState.DONE)])
+    ledger.steps.record("job-1", 1, "draw", [reused(2)], {2: ItemResult(ItemState.DONE)})
     keys = write_manifest(store, ledger, job)
     states = [json.loads(line)["state"] for line in store.get(keys.jsonl).splitlines()]
     assert states == ["done", "failed", "done", "pending"]

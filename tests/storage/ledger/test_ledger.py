@@ -78,7 +78,9 @@ def test_a_job_ends_and_begins_again(ledger: Ledger) -> None:
 
 def test_the_same_revision_keeps_what_is_done(ledger: Ledger) -> None:
     created = start(ledger).created_at
-    ledger.steps.record("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE, {"draw": "foxes/final/item-0.png"})])
+    ledger.steps.record(
+        "job-1", 1, "draw", [computed(0)], {0: ItemResult(DONE, finals={"draw": "foxes/final/item-0.png"})}
+    )
     job = start(ledger)
     assert (job.run, job.created_at) == (2, created)
     assert ledger.items.progress("job-1") == Progress(total=6, pending=5, done=1, failed=0, quarantined=0)
@@ -94,7 +96,7 @@ def test_the_same_revision_may_be_sharded_anew(ledger: Ledger) -> None:
 
 def test_another_revision_begins_from_nothing_but_artefacts(ledger: Ledger) -> None:
     start(ledger)
-    ledger.steps.record("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE)])
+    ledger.steps.record("job-1", 1, "draw", [computed(0)], {0: ItemResult(DONE)})
     job = start(ledger, count=4, revision="b" * 64)
     assert (job.run, job.total) == (2, 4)
     assert states(ledger) == [PENDING] * 4
@@ -114,7 +116,7 @@ def test_a_start_that_fails_changes_nothing(ledger: Ledger) -> None:
 # -- items -------------------------------------------------------------------------------------------------------------
 def test_items_come_back_in_order_and_filtered(ledger: Ledger) -> None:
     start(ledger)
-    ledger.steps.record("job-1", 1, "draw", [], [ItemResult(4, FAILED, error="out of paint", error_step="draw")])
+    ledger.steps.record("job-1", 1, "draw", [], {4: ItemResult(FAILED, error="out of paint", error_step="draw")})
     records = ledger.items.find("job-1")
     assert [record.item.index for record in records] == list(range(6))
     assert (records[2].item.prompt, records[2].item.seed) == ("a fox é 2", 2**63 - 3)
@@ -128,7 +130,7 @@ def test_items_come_back_in_order_and_filtered(ledger: Ledger) -> None:
 def test_reset_makes_chosen_items_pending_again(ledger: Ledger) -> None:
     start(ledger)
     failure = StepOutcome(1, Outcome.FAILED, error="no paint", traceback="Traceback …")
-    ends = [ItemResult(0, DONE, {"draw": "f/0.png"}), ItemResult(1, FAILED, error="no paint", error_step="cut")]
+    ends = {0: ItemResult(DONE, finals={"draw": "f/0.png"}), 1: ItemResult(FAILED, error="no paint", error_step="cut")}
     ledger.steps.record("job-1", 1, "draw", [computed(0), computed(1)])
     ledger.steps.record("job-1", 1, "cut", [computed(0, "cut"), failure], ends)
     assert ledger.items.reset("job-1", states=[FAILED], indices=[0, 2]) == 0
@@ -146,9 +148,9 @@ def test_what_is_done_stays_done(ledger: Ledger) -> None:
     """A duplicate shard comes late, and fails."""
     start(ledger)
     finals = {"draw": "foxes/final/item-0.png"}
-    ledger.steps.record("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE, finals)])
+    ledger.steps.record("job-1", 1, "draw", [computed(0)], {0: ItemResult(DONE, finals=finals)})
     ledger.steps.record(
-        "job-1", 1, "draw", [StepOutcome(0, Outcome.FAILED, error="late")], [ItemResult(0, FAILED, error="late")]
+        "job-1", 1, "draw", [StepOutcome(0, Outcome.FAILED, error="late")], {0: ItemResult(FAILED, error="late")}
     )
     [record] = ledger.items.find("job-1", states=[DONE])
     assert (record.finals, record.error) == (finals, None)
@@ -157,8 +159,8 @@ def test_what_is_done_stays_done(ledger: Ledger) -> None:
 
 def test_what_failed_may_still_be_done(ledger: Ledger) -> None:
     start(ledger)
-    ledger.steps.record("job-1", 1, "draw", [], [ItemResult(0, FAILED, error="x", error_step="draw")])
-    ledger.steps.record("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE)])
+    ledger.steps.record("job-1", 1, "draw", [], {0: ItemResult(FAILED, error="x", error_step="draw")})
+    ledger.steps.record("job-1", 1, "draw", [computed(0)], {0: ItemResult(DONE)})
     record = ledger.items.find("job-1")[0]
     assert (record.state, record.error, record.error_step) == (DONE, None, None)
 
@@ -194,7 +196,7 @@ def test_facts_that_are_no_numbers_become_null(ledger: Ledger) -> None:
 def test_errors_of_any_bytes_can_be_recorded(ledger: Ledger) -> None:
     start(ledger)
     entry = StepOutcome(0, Outcome.FAILED, error="nul \x00", traceback="half a pair \ud800")
-    ledger.steps.record("job-1", 1, "draw", [entry], [ItemResult(0, FAILED, error="nul \x00")])
+    ledger.steps.record("job-1", 1, "draw", [entry], {0: ItemResult(FAILED, error="nul \x00")})
     report = next(iter(ledger.items.reports("job-1")))
     assert report.steps["draw"].error == "nul �"
     assert report.steps["draw"].traceback == "half a pair ?"
@@ -265,7 +267,7 @@ def test_an_item_that_ends_has_the_steps_of_its_last_way_alone(ledger: Ledger) -
     ledger.steps.record("job-1", 1, "draw", [computed(0), computed(1)])
     ledger.steps.record("job-1", 1, "cut", [computed(0, "cut"), computed(1, "cut")])
     failed = StepOutcome(0, Outcome.FAILED, error="x")
-    ledger.steps.record("job-1", 1, "draw", [failed], [ItemResult(0, FAILED, visits={"draw"})])
+    ledger.steps.record("job-1", 1, "draw", [failed], {0: ItemResult(FAILED)}, {0: {"draw"}})
     reports = list(ledger.items.reports("job-1"))
     assert [list(report.steps) for report in reports[:2]] == [["draw"], ["draw", "cut"]]
 
@@ -273,7 +275,7 @@ def test_an_item_that_ends_has_the_steps_of_its_last_way_alone(ledger: Ledger) -
 def test_a_run_that_is_over_changes_no_item(ledger: Ledger) -> None:
     start(ledger)
     start(ledger, revision="b" * 64)
-    ledger.steps.record("job-1", 1, "draw", [computed(0)], [ItemResult(0, DONE)])
+    ledger.steps.record("job-1", 1, "draw", [computed(0)], {0: ItemResult(DONE)})
     assert states(ledger) == [PENDING] * 6
     assert ledger.steps.counts("job-1")["draw"] == StepCounts()
     assert list(ledger.steps.find_artefacts(ROOT, ["generate-0"])) == ["generate-0"]
@@ -282,7 +284,7 @@ def test_a_run_that_is_over_changes_no_item(ledger: Ledger) -> None:
 def test_a_record_that_fails_changes_nothing(ledger: Ledger) -> None:
     start(ledger)
     with pytest.raises(Exception, match=r"(?i)foreign key"):
-        ledger.steps.record("job-1", 1, "draw", [computed(0), computed(77)], [ItemResult(0, DONE)])
+        ledger.steps.record("job-1", 1, "draw", [computed(0), computed(77)], {0: ItemResult(DONE)})
     assert states(ledger) == [PENDING] * 6
     assert ledger.steps.find_artefacts(ROOT, ["generate-0"]) == {}
 
@@ -290,7 +292,9 @@ def test_a_record_that_fails_changes_nothing(ledger: Ledger) -> None:
 def test_reports_bring_items_steps_and_artefacts_together(ledger: Ledger) -> None:
     start(ledger, count=1203)  # several slices
     ledger.steps.record("job-1", 1, "cut", [StepOutcome(7, Outcome.SKIPPED)])
-    ledger.steps.record("job-1", 1, "draw", [computed(7), computed(1202)], [ItemResult(1202, DONE, {"draw": "f.png"})])
+    ledger.steps.record(
+        "job-1", 1, "draw", [computed(7), computed(1202)], {1202: ItemResult(DONE, finals={"draw": "f.png"})}
+    )
     reports = list(ledger.items.reports("job-1"))
     assert [report.record.item.index for report in reports] == list(range(1203))
     assert list(reports[7].steps) == ["draw", "cut"]
@@ -310,7 +314,7 @@ def test_a_report_survives_the_loss_of_its_artefact(ledger: Ledger) -> None:
 # -- shards and workers ------------------------------------------------------------------------------------------------
 def test_shards_count_what_is_pending(ledger: Ledger) -> None:
     start(ledger)
-    ledger.steps.record("job-1", 1, "draw", [], [ItemResult(0, DONE), ItemResult(1, FAILED)])
+    ledger.steps.record("job-1", 1, "draw", [], {0: ItemResult(DONE), 1: ItemResult(FAILED)})
     found = ledger.runs.shards("job-1")
     assert [(shard.index, shard.state, shard.items, shard.attempts) for shard in found] == [
         (0, ShardState.PENDING, 1, 0),
@@ -412,6 +416,6 @@ def test_a_lease_passes_on_only_as_it_was_seen(ledger: Ledger) -> None:
 def test_the_most_frequent_errors_come_first(ledger: Ledger) -> None:
     job = start(ledger)
     for index, error in enumerate(("too dark", "no prompt", "too dark")):
-        ledger.steps.record(job.id, 1, "base", [], [ItemResult(index, ItemState.FAILED, error=error)])
+        ledger.steps.record(job.id, 1, "base", [], {index: ItemResult(ItemState.FAILED, error=error)})
     assert ledger.items.common_errors(job.id) == [("too dark", 2), ("no prompt", 1)]
     assert ledger.items.common_errors(job.id, limit=1) == [("too dark", 2)]

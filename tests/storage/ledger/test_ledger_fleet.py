@@ -10,7 +10,7 @@ WAITING, RUNNING = ShardState.PENDING, ShardState.RUNNING
 
 
 def end(ledger: Ledger, index: int, state: ItemState = ItemState.DONE, *, job: str = "job-1", run: int = 1) -> None:
-    ledger.steps.record(job, run, "draw", [computed(index)], [ItemResult(index, state)])
+    ledger.steps.record(job, run, "draw", [computed(index)], {index: ItemResult(state)})
 
 
 def test_an_empty_ledger_has_nothing_to_do(ledger: Ledger) -> None:

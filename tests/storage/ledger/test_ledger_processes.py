@@ -37,7 +37,7 @@ def _work(url: str, first: int) -> None:
         own, shared = range(begin, begin + CHUNK), range(CHUNK)
         for indices in (own, reversed(shared)):
             entries = [computed(index) for index in indices]
-            ends = [ItemResult(entry.index, ItemState.DONE) for entry in entries]
+            ends = {entry.index: ItemResult(ItemState.DONE) for entry in entries}
             ledger.steps.record("job-1", 1, "draw", entries, ends)
     ledger.close()
 
@@ -74,7 +74,7 @@ def test_threads_share_a_ledger(ledger: Ledger) -> None:
     def work(first: int) -> None:
         barrier.wait()
         for index in range(first, 200, 8):
-            ledger.steps.record("job-1", 1, "draw", [computed(index)], [ItemResult(index, ItemState.DONE)])
+            ledger.steps.record("job-1", 1, "draw", [computed(index)], {index: ItemResult(ItemState.DONE)})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))

@@ -14,9 +14,8 @@ QUARANTINED = [ItemState.QUARANTINED]
 
 def refuse(ledger: Ledger, *indices: int, run: int = 1) -> None:
     """A gate refuses the first image of these items."""
-    ends = [
-        ItemResult(
-            index,
+    ends = {
+        index: ItemResult(
             ItemState.QUARANTINED,
             error="too soft",
             error_step="draw",
@@ -24,7 +23,7 @@ def refuse(ledger: Ledger, *indices: int, run: int = 1) -> None:
             refused_by="sharp",
         )
         for index in indices
-    ]
+    }
     ledger.steps.record(JOB, run, "draw", [computed(index) for index in indices], ends)
 
 
@@ -66,8 +65,8 @@ def test_an_item_may_have_several_accepted_images(ledger: Ledger) -> None:
 def test_what_waits_is_what_gates_refused_and_nobody_decided(ledger: Ledger) -> None:
     start(ledger)
     refuse(ledger, 0, 1, 2)
-    unable = ItemResult(3, ItemState.QUARANTINED, error="out of memory", error_step="draw")
-    ledger.steps.record(JOB, 1, "draw", [StepOutcome(3, Outcome.FAILED, error="out of memory")], [unable])
+    unable = ItemResult(ItemState.QUARANTINED, error="out of memory", error_step="draw")
+    ledger.steps.record(JOB, 1, "draw", [StepOutcome(3, Outcome.FAILED, error="out of memory")], {3: unable})
     decide(ledger, ReviewVerdict.REJECTED, 1)
     decide(ledger, ReviewVerdict.ACCEPTED, 2, image="former")  # another image of it
     assert ledger.reviews.count_waiting(JOB) == 2

@@ -15,7 +15,6 @@ from storage.ledger.records import (
     ArtefactRecord,
     ItemRecord,
     ItemReport,
-    ItemResult,
     ItemState,
     JobRecord,
     JobStatus,
@@ -83,16 +82,11 @@ def record_sprite_job(ledger: Ledger, store: ArtefactStore, *, total: int, name:
         entries = [report.steps[step.id] for report in reports if step.id in report.steps]
         ledger.steps.record(job.id, 1, step.id, entries)
     last_step = job.recipe.steps[-1].id
-    ledger.steps.record(job.id, 1, last_step, [], [_end(report) for report in reports])
+    ledger.steps.record(job.id, 1, last_step, [], {report.record.item.index: report.record for report in reports})
     ledger.runs.record_model_load(job.id, 1, "starter/diffusion", "here", 1.5)
     states = {report.record.state for report in reports}
     ledger.jobs.set_status(job.id, JobStatus.DONE if states == {ItemState.DONE} else JobStatus.INCOMPLETE)
     return ledger.jobs.get(job.id)
-
-
-def _end(report: ItemReport) -> ItemResult:
-    record = report.record
-    return ItemResult(record.item.index, record.state, record.finals, record.error, record.error_step)
 
 
 def sprite_item(index: int) -> Item:
@@ -123,7 +117,7 @@ def _report(job: JobRecord, store: ArtefactStore, item: Item, size: int) -> Item
     if index % 20 == 9:
         error = "no answer from the device: out of memory at micro-batch 1 <b>bold?</b>"
         failed = {"generate": StepOutcome(index, Outcome.FAILED, error=error, traceback="File '/secret/path.py'")}
-        return ItemReport(ItemRecord(item, 0, ItemState.FAILED, error=error, error_step="generate"), failed)
+        return ItemReport(ItemRecord(ItemState.FAILED, error=error, error_step="generate", item=item, shard=0), failed)
     sprite = draw_sprite(
         OBJECTS[index % len(OBJECTS)], tuple(COLORS)[index % 7], BACKGROUNDS[index % len(BACKGROUNDS)], index, size
     )
@@ -131,12 +125,14 @@ def _report(job: JobRecord, store: ArtefactStore, item: Item, size: int) -> Item
     if index % 20 == 19:
         error = "the mask is empty: nothing was found in the foreground"
         steps["cut_out"] = StepOutcome(index, Outcome.FAILED, error=error)
-        return ItemReport(ItemRecord(item, 0, ItemState.FAILED, error=error, error_step="cut_out"), steps)
+        return ItemReport(ItemRecord(ItemState.FAILED, error=error, error_step="cut_out", item=item, shard=0), steps)
     cut = _cut_out(sprite)
     steps["cut_out"] = _entry(job, store, index, "remove_background", cut, 0.08)
     if index % 15 == 7:
         error = "gate `alpha_coverage >= 0.2` not met after 3 tries"
-        return ItemReport(ItemRecord(item, 0, ItemState.QUARANTINED, error=error, error_step="cut_out"), steps)
+        return ItemReport(
+            ItemRecord(ItemState.QUARANTINED, error=error, error_step="cut_out", item=item, shard=0), steps
+        )
     steps["repair"] = (
         _entry(job, store, index, "inpaint", cut, 0.2) if index % 4 == 0 else StepOutcome(index, Outcome.SKIPPED)
     )
@@ -144,7 +140,7 @@ def _report(job: JobRecord, store: ArtefactStore, item: Item, size: int) -> Item
     steps["upscale"] = _entry(job, store, index, "upscale", large, 0.05)
     final = final_key(job.name, item.name, "png")
     store.publish(steps["upscale"].artefact.key, final, content_type="image/png")
-    return ItemReport(ItemRecord(item, 0, ItemState.DONE, finals={"upscale": final}), steps)
+    return ItemReport(ItemRecord(ItemState.DONE, finals={"upscale": final}, item=item, shard=0), steps)
 
 
 def _cut_out(sprite: Sprite) -> Image.Image:

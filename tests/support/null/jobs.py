@@ -51,10 +51,10 @@ def reported(item: Item, program: Program) -> ItemReport:
         if visit.id in path.made
     }
     if path.rejected is not None:
-        end = ItemRecord(item, 0, ItemState.QUARANTINED, path.rejected.reason, path.rejected.step_id)
+        end = ItemRecord(ItemState.QUARANTINED, path.rejected.reason, path.rejected.step_id, item=item, shard=0)
     else:
         last = list(path.images())[-1][0]
-        end = ItemRecord(item, 0, ItemState.DONE, finals={last: "f"}, warnings=tuple(path.warnings))
+        end = ItemRecord(ItemState.DONE, finals={last: "f"}, warnings=tuple(path.warnings), item=item, shard=0)
     return ItemReport(end, entries)
 
 
