@@ -14,7 +14,7 @@ from storage.ledger.holder import LeaseOwner, is_dead, read_holder, this_process
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import Lease
 
-BEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
 # Without a beat for so long a holder is taken for gone. A holder that cannot confirm stops by itself before.
 PATIENCE_SECONDS = 20.0
 GIVE_UP_SECONDS = 15.0
@@ -82,7 +82,7 @@ def lease(
     held = _held[process.pid, name] = HeldLease()
     stop = threading.Event()
     beating = threading.Thread(
-        target=_beat, args=(name, ledger, process, held, stop, objection), name="lease", daemon=True
+        target=_heartbeat, args=(name, ledger, process, held, stop, objection), name="lease", daemon=True
     )
     beating.start()
     try:
@@ -94,7 +94,7 @@ def lease(
         ledger.leases.drop(name, str(process))
 
 
-def is_abandoned(name: str, ledger: Ledger, *, watch_seconds: float = 2 * BEAT_SECONDS) -> bool:
+def is_abandoned(name: str, ledger: Ledger, *, watch_seconds: float = 2 * HEARTBEAT_SECONDS) -> bool:
     """Whether nobody who is alive holds it. Watches a holder on another machine for a moment."""
     seen = ledger.leases.find([name]).get(name)
     if seen is None or is_dead(read_holder(seen.holder)):
@@ -133,14 +133,14 @@ def _take(
         if log is not None and not told:
             told = True
             log(f"waiting to see whether {holder.place} still works at {name}")
-        time.sleep(BEAT_SECONDS / 4)
+        time.sleep(HEARTBEAT_SECONDS / 4)
 
 
 def _is_gone(seen: Lease, silence: float) -> bool:
     return silence > PATIENCE_SECONDS or is_dead(read_holder(seen.holder))
 
 
-def _beat(
+def _heartbeat(
     name: str,
     ledger: Ledger,
     process: LeaseOwner,
@@ -151,7 +151,7 @@ def _beat(
     confirmed = time.monotonic()
     reason: str | None = None
     while reason is None:
-        if stop.wait(BEAT_SECONDS):
+        if stop.wait(HEARTBEAT_SECONDS):
             return
         began = time.monotonic()
         try:

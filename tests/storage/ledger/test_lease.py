@@ -29,7 +29,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("BEAT_SECONDS", 0.05), ("PATIENCE_SECONDS", 0.5), ("GIVE_UP_SECONDS", 0.3)):
+    for name, seconds in (("HEARTBEAT_SECONDS", 0.05), ("PATIENCE_SECONDS", 0.5), ("GIVE_UP_SECONDS", 0.3)):
         monkeypatch.setattr(module, name, seconds)
 
 
