@@ -12,20 +12,18 @@ from configs.documents import uris
 from configs.settings.settings import Settings
 from flows.job.plan import Plan
 from flows.report.contact_sheet import CONTACT_SHEET_NAME
-from flows.report.links import file_address, served_address
-from flows.report.markdown import escape_markdown, table
-from flows.report.plan_report import plan_document
-from flows.report.report import (
-    GALLERY_NAME,
-    MANIFEST_NAME,
-    REPORT_NAME,
-    REVIEW_NAME,
-    Summary,
+from flows.report.render import (
+    attempt_rows,
     failures_title,
     format_cost,
     format_seconds,
+    gate_rows,
+    plan_document,
+    reason_rows,
+    warning_title,
 )
-from flows.report.ways import GateStats, attempt_rows, gate_rows, reason_rows, warning_title
+from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REPORT_NAME, REVIEW_NAME, GateStats, Summary
+from flows.report.web import escape_markdown, file_address, served_address, table
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, RefusedItem, StepCounts
 from storage.objects.artefacts import ArtefactStore

@@ -24,7 +24,7 @@ from flows.prefect_api.shard_runs import (
     waits_for_the_clock,
 )
 from flows.prefect_api.workers import why_idle
-from flows.report.report import format_cost
+from flows.report.render import format_cost
 from storage.ledger.holder import is_dead, read_holder
 from storage.ledger.job_lease import JobTakenOver
 from storage.ledger.lease import HeldLease, shard_lease

@@ -14,8 +14,8 @@ import httpx
 
 from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
-from flows.report.links import served_address
 from flows.report.report import GALLERY_NAME, Summary
+from flows.report.web import served_address
 from storage.ledger.records import JobRecord, JobStatus
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store

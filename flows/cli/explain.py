@@ -12,8 +12,8 @@ from flows.explain.document import explanation_document
 from flows.explain.explain import Explainer
 from flows.explain.explained import Explanation
 from flows.explain.lines import ExplanationLine, Tone, lines_of
-from flows.report.answer import Answer
-from flows.report.report import EXIT_DONE, format_cost, format_seconds
+from flows.report.render import Answer, format_cost, format_seconds
+from flows.report.report import EXIT_DONE
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemRecord, ItemState, JobRecord
 

@@ -26,7 +26,7 @@ from flows.cli.session import (
 
 if TYPE_CHECKING:
     from flows.job.plan import Retried
-    from flows.report.answer import Answer
+    from flows.report.render import Answer
     from storage.ledger.ledger import Ledger
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def run(job: JobFile, json: AsJson = False) -> None:
 def plan(job: JobFile, json: AsJson = False) -> None:
     """Check a job file and show what a run would do, without doing it."""
     from flows.job.plan import make_plan, read_plan_request
-    from flows.report.plan_report import plan_document, render_plan
+    from flows.report.render import plan_document, render_plan
 
     with session(json) as (settings, ledger, _):
         made = make_plan(read_plan_request(job, settings), ledger, settings)
@@ -101,7 +101,8 @@ def status(
     json: AsJson = False,
 ) -> None:
     """Show how far a job is, or list all jobs."""
-    from flows.report.report import build_summary, render_summary
+    from flows.report.render import render_summary
+    from flows.report.report import build_summary
     from storage.ledger.job_lease import is_interrupted
     from storage.objects.open_store import open_store
 

@@ -27,7 +27,7 @@ from flows.regate.words import (
     rows,
     run_line,
 )
-from flows.report.answer import Answer
+from flows.report.render import Answer
 from flows.report.report import EXIT_DONE, EXIT_ERROR, EXIT_INCOMPLETE
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemResult, ItemState, JobStatus

@@ -13,9 +13,9 @@ from configs.documents.problems import InvalidInput
 from configs.documents.uris import shown
 from configs.settings.settings import Settings
 from flows.cli.progress import stages
-from flows.report.answer import Answer
+from flows.report.render import Answer
 from flows.reproduce.pixel_difference import PixelDifference
-from flows.reproduce.rebuild_plan import Difference, legible
+from flows.reproduce.plan import Difference, legible
 from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduce
 from gpu_worker.monitor.logs import use_logs
 from storage.images.png_recipe import Provenance
@@ -76,7 +76,7 @@ def reproduction_document(done: Reproduction) -> dict[str, Any]:
         "image": done.image,
         "verdict": done.verdict.value,
         "tolerance": done.tolerance,
-        "size": {"then": list(done.size), "here": list(done.rebuilt.image.size)},
+        "size": {"then": list(done.size), "here": list(done.made.image.size)},
         "pixels": pixels
         and {
             "total": pixels.pixels,
@@ -90,13 +90,13 @@ def reproduction_document(done: Reproduction) -> dict[str, Any]:
         ],
         "made_with": {
             "then": {legible(name): legible(value) for name, value in done.recipe.made_with.items()} or None,
-            "here": dict(sorted(done.rebuilt.recipe.made_with.items())),
+            "here": dict(sorted(done.made.recipe.made_with.items())),
         },
         "steps": [
             {"then": _step(then), "here": _step(here)}
-            for then, here in zip(done.recipe.steps, done.rebuilt.recipe.steps, strict=True)
+            for then, here in zip(done.recipe.steps, done.made.recipe.steps, strict=True)
         ],
-        "sha256": done.rebuilt.file.sha256,
+        "sha256": done.made.file.sha256,
         "unused_inputs": list(done.unused),
         "saved": None if done.saved is None else str(done.saved),
         "errors": [],
@@ -141,7 +141,7 @@ def _how_far(done: Reproduction) -> str:
     width, height = done.size
     pixels = done.pixels
     if pixels is None:
-        now = done.rebuilt.image
+        now = done.made.image
         return f"{now.width} x {now.height} pixels, not {width} x {height}"
     size = f"{pixels.pixels:,} pixels ({width} x {height})"
     if not pixels.differing:

@@ -9,7 +9,7 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings
 from flows.burst.review import ReviewOutcome, decide, login_name, nudge
 from flows.pages.review_page import refresh_review_page
-from flows.report.answer import Answer
+from flows.report.render import Answer
 from flows.report.report import EXIT_DONE
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from configs.settings.settings import Settings
-    from flows.report.answer import Answer
+    from flows.report.render import Answer
     from flows.report.report import Summary
     from storage.ledger.ledger import Ledger
     from storage.ledger.records import JobRecord
@@ -127,7 +127,8 @@ def _refuse(refusal: InvalidInput, json: bool) -> None:
 
 
 def finish(summary: "Summary", json: bool) -> None:
-    from flows.report.report import exit_status, render_summary
+    from flows.report.render import render_summary
+    from flows.report.report import exit_status
 
     if json:
         print_json(summary.model_dump(mode="json"))

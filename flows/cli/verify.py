@@ -12,7 +12,7 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings
 from flows.cli.progress import counted
 from flows.job.plan import job_identity, read_plan_request
-from flows.report.answer import Answer
+from flows.report.render import Answer
 from flows.report.report import EXIT_DONE, EXIT_INCOMPLETE
 from flows.verify.adopt import adopt_artefacts
 from flows.verify.findings import LISTED, Finding, Kind

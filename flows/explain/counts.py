@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from flows.explain.explained import Explanation, Gated, RequirementResult
 from flows.explain.outline import outline
-from flows.report.ways import MAX_WARNINGS, GateStats, GateSummary, ItemWarning, WhyNot
+from flows.report.report import MAX_WARNINGS, GateStats, GateSummary, ItemWarning, WhyNot
 from storage.ledger.records import JobRecord
 
 MAX_GATES = 100

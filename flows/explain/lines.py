@@ -17,7 +17,7 @@ from flows.explain.explained import (
     Switched,
     Visited,
 )
-from flows.report.report import format_seconds
+from flows.report.render import format_seconds
 from storage.ledger.records import ItemState, Review, StepOutcome
 
 

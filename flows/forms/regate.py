@@ -32,9 +32,8 @@ from flows.regate.words import (
     rows,
     run_line,
 )
-from flows.report.links import file_address, served_address
-from flows.report.markdown import escape_markdown, table
 from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REVIEW_NAME, Summary
+from flows.report.web import escape_markdown, file_address, served_address, table
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord
 from storage.objects.artefacts import ArtefactStore

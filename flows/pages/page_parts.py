@@ -19,7 +19,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from flows.report.report import format_seconds
+from flows.report.render import format_seconds
 from storage.objects.artefacts import ArtefactStore, ContentConflict
 from storage.objects.keys import job_key, sha256_hex
 

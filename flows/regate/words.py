@@ -10,7 +10,7 @@ from flows.regate.apply import Applied
 from flows.regate.recipe import recipe_changes
 from flows.regate.redecision import Change, Reevaluation, needs_of, unmeasured_of
 from flows.regate.regate import RegatePlan
-from flows.report.report import format_seconds
+from flows.report.render import format_seconds
 
 LISTED_DIFFERENCES = 20  # of recipes
 SHOWN_VISITS = 4  # of what an item still needs

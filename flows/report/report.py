@@ -1,17 +1,11 @@
 """What a run came to: the summary that is printed, stored as `report.json` and returned by `--json`."""
 
-import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from pydantic import BaseModel, ConfigDict, Field
 
 from configs.documents.problems import InvalidInput
-from flows.report.ways import GateStats, ReportPart, ways_sections
 from storage.ledger.finals import step_of
 from storage.ledger.records import ItemState, JobRecord, JobStatus
 from storage.objects.artefacts import ArtefactStore, StoreError
@@ -24,11 +18,62 @@ REPORT_NAME = "report.json"
 GALLERY_NAME = "index.html"
 REVIEW_NAME = "review.html"
 MANIFEST_NAME = "manifest.jsonl"
+MAX_WARNINGS = 100  # likewise
 MAX_FAILURES = 100  # more would make the report as long as the manifest, which has them all
 
 EXIT_DONE = 0
 EXIT_ERROR = 1
 EXIT_INCOMPLETE = 3
+
+
+class ReportPart(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WhyNot(ReportPart):
+    """Why images were not let pass at first, and how many for this reason."""
+
+    reason: str
+    images: int
+
+
+class GateSummary(ReportPart):
+    """How many images a gate tested, and what became of them. An item that a loop sends through it counts each time."""
+
+    gate: str
+    step: str | None = Field(description="Id of the step that it belongs to; null for a gate of its own.")
+    place: str = Field(description="Where the recipe has it.")
+    tested: int = 0
+    passed: int = Field(default=0, description="At once.")
+    retried: int = Field(default=0, description="Passed after it was made anew.")
+    repaired: int = Field(default=0, description="Passed after the repair.")
+    warned: int = Field(default=0, description="Went on with a warning.")
+    accepted: int = Field(default=0, description="Let pass by a person.")
+    dropped: int = Field(default=0, description="Candidates that fell out.")
+    quarantined: int = 0
+    open: int = Field(default=0, description="Without a verdict: the item has not come that far, or failed on the way.")
+    attempts: int = Field(default=0, description="How often an image was made anew for it.")
+    reasons: tuple[WhyNot, ...] = Field(default=(), description="The most frequent ones, at most 10.")
+
+
+class ItemWarning(ReportPart):
+    """What a gate had to say of an item that it let pass."""
+
+    item: str
+    message: str
+
+
+class GateStats(ReportPart):
+    """Which ways the items took: known once a run has ended."""
+
+    gates: tuple[GateSummary, ...] = Field(default=(), description="In the order of the recipe, the first 100.")
+    attempts: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="Step id -> how many items were made once, twice …; only steps that were made more than once.",
+    )
+    warned_items: int = Field(default=0, description="Items with warnings.")
+    warnings: int = 0
+    warned: tuple[ItemWarning, ...] = Field(default=(), description=f"The first {MAX_WARNINGS}, in the job's order.")
 
 
 class ItemCounts(ReportPart):
@@ -172,30 +217,6 @@ def exit_status(summary: Summary) -> int:
     return EXIT_ERROR
 
 
-def format_seconds(seconds: float) -> str:
-    """A duration for people: `0.42 s`, `12.5 s`, `3 min 20 s`, `2 h 05 min`."""
-    if round(seconds, 2) < 10:
-        return f"{seconds:.2f} s"
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    if round(seconds) < 3600:
-        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60:,} h {minutes % 60:02d} min"
-
-
-def format_cost(cost: float) -> str:
-    """An amount in the currency of the price, with two digits that say something: `12.50`, `0.0042`."""
-    if cost == 0 or cost >= 0.1:
-        return f"{cost:,.2f}"
-    return f"{cost:.{1 - math.floor(math.log10(cost))}f}"
-
-
-def render_summary(summary: Summary, console: Console) -> None:
-    """Prints the summary for a person. Names and messages are printed as they are, never read as Rich markup."""
-    console.print(Group(*_sections(summary)))
-
-
 def _uri_if_written(store: ArtefactStore, job: JobRecord, name: str) -> str | None:
     key = job_key(job.name, name)
     try:
@@ -247,140 +268,3 @@ def _failures(ledger: "Ledger", job: JobRecord, count: int) -> tuple[Failure, ..
         )
         for record in records[:MAX_FAILURES]
     )
-
-
-def failures_title(summary: Summary) -> str:
-    """What the list of `failures` is of."""
-    if not summary.items.quarantined:
-        return "What failed"
-    return "What failed or was quarantined" if summary.items.failed else "What was quarantined"
-
-
-# -- for the terminal ------------------------------------------------------------------------------------------------
-
-_STATUS_STYLE = {"done": "bold green", "incomplete": "bold yellow", "failed": "bold red", "refused": "bold red"}
-
-
-def _sections(summary: Summary) -> list[RenderableType]:
-    parts: list[RenderableType] = [_headline(summary)]
-    if summary.errors:
-        parts.append(_errors(summary))
-    if summary.steps:
-        parts += ["", _step_table(summary)]
-    if summary.ways is not None:
-        parts += ways_sections(summary.ways)
-    if summary.failures:
-        parts += ["", _failure_table(summary)]
-    if summary.items.waiting:
-        parts += ["", _waiting(summary)]
-    if summary.output:
-        parts += ["", _places(summary)]
-    return parts
-
-
-def _headline(summary: Summary) -> Text:
-    text = Text(str(summary.status), style=_STATUS_STYLE.get(str(summary.status), "bold cyan"))
-    if summary.status == "refused":
-        return text.append(f" · {_plural(len(summary.errors), 'mistake')} in the input, nothing was made", "default")
-    items = summary.items
-    computed = sum(step.computed for step in summary.steps.values())
-    if summary.steps and items.total and not computed and items.done == items.total:
-        text.append(f" · nothing to do: all {_plural(items.total, 'image')} were made before", "default")
-    else:
-        text.append(f" · {items.done:,} of {_plural(items.total, 'image')}", "default")
-        for count, word, style in (
-            (items.failed, "failed", "red"),
-            (items.quarantined, "quarantined", "yellow"),
-            (items.pending, "pending", "cyan"),
-        ):
-            if count:
-                text.append(", ").append(f"{count:,} {word}", style)
-    text.append(f" · {format_seconds(summary.seconds)}", "dim")
-    return text.append(f" · cost {format_cost(summary.cost)}", "dim") if summary.cost else text
-
-
-def _errors(summary: Summary) -> RenderableType:
-    lines = []
-    for error in summary.errors:
-        line = Text()
-        if error.place:
-            line.append(f"{error.place}: ", "dim")
-        if error.path:
-            line.append(f"{error.path}: ", "bold")
-        lines.append(line.append(error.message))
-    return Padding(Group(*lines), (0, 0, 0, 2))
-
-
-def _step_table(summary: Summary) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("step")
-    names = ["computed", "reused", "skipped", "failed", "time", "per image"]
-    if summary.cost:
-        names.append("cost")
-    for name in names:
-        table.add_column(name, justify="right")
-    for step_id, step in summary.steps.items():
-        table.add_row(
-            Text(step_id),
-            _count(step.computed),
-            _count(step.reused),
-            _count(step.skipped),
-            _count(step.failed, "red"),
-            format_seconds(step.seconds),
-            format_seconds(step.seconds / step.computed) if step.computed else Text("–", "dim"),
-            *([format_cost(step.cost)] if summary.cost else []),
-        )
-    return table
-
-
-def _count(count: int, style: str = "") -> Text:
-    return Text(f"{count:,}", style) if count else Text("–", "dim")
-
-
-def _failure_table(summary: Summary) -> Table:
-    shown = summary.failures[:20]
-    total = max(len(summary.failures), summary.items.failed + summary.items.quarantined)
-    more = f" (the first {len(shown)}; the manifest has all)" if total > len(shown) else ""
-    title = Text(failures_title(summary) + more, "bold")
-    table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
-    table.add_column("item", overflow="fold", ratio=1)
-    if is_mixed := bool(summary.items.failed and summary.items.quarantined):
-        table.add_column("state", no_wrap=True)
-    table.add_column("at step", no_wrap=True)
-    table.add_column("why", overflow="fold", ratio=3)
-    for failure in shown:
-        state = [Text(failure.state)] if is_mixed else []
-        table.add_row(Text(failure.item), *state, Text(failure.step or "–"), Text(failure.message))
-    return table
-
-
-def _waiting(summary: Summary) -> Text:
-    head = Text(f"{_plural(summary.items.waiting, 'item')} can be accepted or rejected:")
-    for verb, options in (("accept", " --resume"), ("reject", "")):
-        head.append("\n  ").append(f"pixelmill {verb} {summary.job} ITEM…{options}", "bold")
-    return head
-
-
-def _places(summary: Summary) -> Table:
-    # Long paths must stay whole, to be copied: no wrapping into columns.
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, place in (
-        ("images", summary.output),
-        ("gallery", summary.gallery),
-        ("review", summary.review),
-        ("manifest", summary.manifest),
-    ):
-        if place:
-            table.add_row(name, Text(place))
-    if summary.model_loads:
-        loads = ", ".join(
-            model if count == 1 else f"{model} ({count} times)" for model, count in summary.model_loads.items()
-        )
-        table.add_row("models loaded", Text(loads))
-    return table
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,4 +1,4 @@
-"""How far two images are apart, pixel by pixel."""
+"""Difference of two images, pixel by pixel."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ _BAND_PIXELS = 2**22  # compared at once: the differences of a whole large image
 
 @dataclass(frozen=True, slots=True)
 class PixelDifference:
-    """Of two images of one size. Differences are absolute, in steps of 255; one entry for each letter of `channels`."""
+    """The difference of two images of one size: absolute, 0 … 255, one entry for each letter of `channels`."""
 
     channels: str  # RGB, or RGBA if either image is
     pixels: int
-    differing: int  # pixels of which any channel differs
+    differing: int  # pixels that differ in any channel
     largest: tuple[int, ...]
     mean: tuple[float, ...]  # over all pixels
 
@@ -25,7 +25,10 @@ class PixelDifference:
 
 
 def pixel_difference(one: Image.Image, other: Image.Image) -> PixelDifference | None:
-    """Compares images of mode RGB or RGBA, colors under transparent pixels included. None: their sizes differ."""
+    """Compare images of mode RGB or RGBA, colors under transparent pixels included.
+
+    Returns None if their sizes differ.
+    """
     if one.size != other.size:
         return None
     channels = "RGBA" if "RGBA" in (one.mode, other.mode) else "RGB"

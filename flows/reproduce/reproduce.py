@@ -1,4 +1,4 @@
-"""Makes an image again from what its file says of itself, and finds out whether it is the same."""
+"""Make an image again from the recipe in its file, as a worker makes it, and compare the two."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +13,17 @@ from configs.documents.uris import resolve, shown
 from configs.reporting import Log
 from configs.settings.settings import Settings
 from flows.reproduce.pixel_difference import PixelDifference, pixel_difference
-from flows.reproduce.rebuild import Rebuilt, rebuild
-from flows.reproduce.rebuild_plan import CannotRebuild, Difference, RebuildPlan, legible, plan_rebuild
+from flows.reproduce.plan import CannotReproduce, Difference, PlannedStep, ReproductionPlan, legible, plan_reproduction
+from gpu_worker.device.device import DeviceUnavailable
 from gpu_worker.device.installation import DEVICE, can_compute
-from gpu_worker.device.runtime import get_runtime
-from storage.images.image_formats import FORMATS, UnreadableImage, open_image
-from storage.images.images import decode
-from storage.images.png_recipe import ImageRecipe, read_recipe
+from gpu_worker.device.micro_batch import InvalidResult, run_in_batches
+from gpu_worker.device.model_pool import ModelLoadError
+from gpu_worker.device.runtime import WorkerRuntime, get_runtime
+from gpu_worker.monitor.failures import BrokenInstallation, DeviceLost, describe
+from steps.contract import Frame, StepResult
+from storage.images.image_formats import FORMATS, UnreadableImage, UnwritableImage, open_image
+from storage.images.images import EncodedImage, decode, encode
+from storage.images.png_recipe import ImageRecipe, Provenance, read_recipe
 from storage.inputs.sources import read_item_file
 from storage.objects.artefacts import ContentConflict, StoreError
 from storage.objects.folder_store import FolderStore
@@ -27,6 +31,8 @@ from storage.objects.keys import sha256_hex
 
 
 class ReproductionResult(StrEnum):
+    """The verdict on a reproduction; the values are printed and part of the JSON output."""
+
     IDENTICAL = "identical"
     WITHIN_TOLERANCE = "within tolerance"
     DIFFERENT = "different"
@@ -34,16 +40,25 @@ class ReproductionResult(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class NewImage:
+    """The new image as read back from its file, the file itself, and what it was made with."""
+
+    image: Image.Image
+    file: EncodedImage
+    recipe: ImageRecipe
+
+
+@dataclass(frozen=True, slots=True)
 class Reproduction:
-    """An image made again. `pixels` None: it came out in another size."""
+    """An image that was made again, and how the new one differs."""
 
     image: str
     recipe: ImageRecipe
     verdict: ReproductionResult
     tolerance: int
     size: tuple[int, int]
-    rebuilt: Rebuilt
-    pixels: PixelDifference | None
+    made: NewImage
+    pixels: PixelDifference | None  # None if the sizes differ
     differences: tuple[Difference, ...]
     unused: tuple[str, ...]  # inputs that no step reads
     saved: Path | None
@@ -58,11 +73,11 @@ class _Original(NamedTuple):
 def reproduce(
     image: str, *, inputs: Sequence[str], tolerance: int, save: Path | None, settings: Settings, log: Log
 ) -> Reproduction:
-    """Reads the image (a path or URI), makes it again on this machine, and compares. `tolerance` is 0 … 255.
+    """Read the image (a path or URI), make it again on this machine, and compare. `tolerance` is 0 … 255.
 
     `inputs` are the item's own files that its steps read, in any order; `save` is where to write the new image. Raises
-    InvalidInput with every mistake at once before anything is computed, CannotRebuild where computing fails; then
-    nothing was written.
+    InvalidInput with every mistake at once before anything is computed, and CannotReproduce where computing fails;
+    nothing has been written then.
     """
     log("reading")
     problems: list[Problem] = []
@@ -75,22 +90,22 @@ def reproduce(
         raise InvalidInput(problems)
     data = {digest: content for digest, (_, content) in files.items()}
     try:
-        rebuilt = rebuild(plan, data, get_runtime(settings), max_pixels=settings.max_pixels, log=log)
-    except CannotRebuild as reasons:
-        raise CannotRebuild(_in_file(reasons.problems, image)) from reasons
+        made = _Runner(plan, data, get_runtime(settings), settings.max_pixels, log).run()
+    except CannotReproduce as reasons:
+        raise CannotReproduce(_in_file(reasons.problems, image)) from reasons
     log("comparing")
-    pixels = pixel_difference(original.image, rebuilt.image)
+    pixels = pixel_difference(original.image, made.image)
     return Reproduction(
         image=shown(image),
         recipe=original.recipe,
         verdict=_verdict(pixels, tolerance),
         tolerance=tolerance,
         size=original.image.size,
-        rebuilt=rebuilt,
+        made=made,
         pixels=pixels,
-        differences=(*plan.differences, *_environment_differences(original.recipe, rebuilt.recipe)),
+        differences=(*plan.differences, *_environment_differences(original.recipe, made.recipe)),
         unused=tuple(name for digest, (name, _) in files.items() if digest not in plan.files),
-        saved=None if save is None else _save(rebuilt, save),
+        saved=None if save is None else _save(made, save),
     )
 
 
@@ -111,7 +126,7 @@ def _read_original(image: str, settings: Settings, problems: list[Problem]) -> _
 
 
 def _read_inputs(inputs: Sequence[str], settings: Settings, problems: list[Problem]) -> Mapping[str, tuple[str, bytes]]:
-    """SHA-256 -> name and bytes."""
+    """Return SHA-256 -> (name, bytes)."""
     files = {}
     for name in inputs:
         try:
@@ -131,12 +146,10 @@ def _objections(save: Path, original: _Original | None) -> list[Problem]:
         return [Problem("--save", "is there already and is not written over: choose another name", str(save))]
     traits = next((known for name, known in FORMATS.items() if original and name.upper() == original.format), None)
     ending = save.suffix.lower().lstrip(".").replace("jpeg", "jpg")
-    if traits is not None and ending != traits.extension:
-        message = (
-            f"the image is a {original.format}: choose a name that ends in .{traits.extension}" if original else ""
-        )
-        return [Problem("--save", message, str(save))]
-    return []
+    if original is None or traits is None or ending == traits.extension:
+        return []
+    message = f"the image is a {original.format}: choose a name that ends in .{traits.extension}"
+    return [Problem("--save", message, str(save))]
 
 
 def _plan(
@@ -146,15 +159,15 @@ def _plan(
     settings: Settings,
     problems: list[Problem],
     log: Log,
-) -> RebuildPlan | None:
+) -> ReproductionPlan | None:
     if original is None:
         return None
     log("looking for its models")
     try:
-        return plan_rebuild(
+        return plan_reproduction(
             original.recipe, get_runtime(settings).catalogue, files=files.keys(), can_compute=can_compute()
         )
-    except CannotRebuild as reasons:
+    except CannotReproduce as reasons:
         problems += _in_file(reasons.problems, image)
         return None
 
@@ -172,7 +185,7 @@ def _verdict(pixels: PixelDifference | None, tolerance: int) -> ReproductionResu
 
 
 def _environment_differences(then: ImageRecipe, here: ImageRecipe) -> list[Difference]:
-    """None if the image does not say what it was made with."""
+    """Return nothing for an image that does not record what it was made with."""
     if not then.made_with:
         return []
     was, now = then.made_with, here.made_with
@@ -188,8 +201,8 @@ def _environment_differences(then: ImageRecipe, here: ImageRecipe) -> list[Diffe
     ]
 
 
-def _save(rebuilt: Rebuilt, save: Path) -> Path:
-    file = rebuilt.file
+def _save(made: NewImage, save: Path) -> Path:
+    file = made.file
     path = save.expanduser().absolute()
     try:
         FolderStore(path.parent).put(path.name, file.data, sha256=file.sha256, content_type=file.content_type)
@@ -199,3 +212,82 @@ def _save(rebuilt: Rebuilt, save: Path) -> Path:
     except StoreError as error:
         raise InvalidInput([Problem("--save", str(error), str(save))]) from None
     return path
+
+
+# What concerns this image, this device or these models. Anything else is a bug.
+_FAILURES = (
+    BrokenInstallation,
+    DeviceLost,
+    DeviceUnavailable,
+    InvalidResult,
+    ModelLoadError,
+    UnreadableImage,
+    UnwritableImage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Runs a plan as a worker does: same steps, same runtime, same encoding between the steps."""
+
+    plan: ReproductionPlan
+    files: Mapping[str, bytes]  # SHA-256 -> bytes of the input files
+    runtime: WorkerRuntime
+    max_pixels: int  # that an image may have, also between the steps
+    log: Log
+
+    def run(self) -> NewImage:
+        """Raise CannotReproduce where a step, a model or the device fails."""
+        file: EncodedImage | None = None
+        image: Image.Image | None = None
+        history: tuple[Provenance, ...] = ()
+        recipe = ImageRecipe(())
+        for planned in self.plan.steps:
+            history = (*history, planned.here)
+            try:
+                result = self._run_step(planned, image)
+                image = result.image
+                # As the worker does: only PNG surely gives back the pixels that it was given.
+                if planned is self.plan.steps[-1] or result.encoding.format != "png":
+                    recipe = ImageRecipe(history, self.runtime.made_with(planned.visit.step))
+                    self.log(f"{planned.label}: encoding")
+                    file = _encoded(result, recipe)
+                    image = decode(file.data, max_pixels=self.max_pixels)
+            except _FAILURES as error:
+                raise CannotReproduce([Problem(planned.label, legible(describe(error)))]) from error
+        assert file is not None and image is not None, "a plan has steps"
+        return NewImage(image, file, recipe)
+
+    def _run_step(self, planned: PlannedStep, image: Image.Image | None) -> StepResult:
+        inputs = {
+            file: decode(self.files[digest], max_pixels=self.max_pixels) for file, digest in planned.files.items()
+        }
+        with self.runtime.context() as context:
+            for ref in planned.visit.step.model_refs():
+                self.log(f"{planned.label}: loading {ref}")
+                context.model(ref)
+            self.log(planned.label)
+            (outcome,) = run_in_batches(
+                planned.visit.step,
+                [Frame(planned.item, image, inputs)],
+                context,
+                1,
+                name=planned.visit.name,
+                model_digests=self.plan.model_digests,
+                free_memory=self.runtime.free_memory,
+            )
+        if outcome.error is not None:
+            raise CannotReproduce([Problem(planned.label, legible(outcome.error))])
+        (result,) = outcome.results
+        if result.image.width * result.image.height > self.max_pixels:
+            size = f"{result.image.width:,} x {result.image.height:,} pixels"
+            message = f"its image has {size}, more than PIXELMILL_MAX_PIXELS allows ({self.max_pixels:,})"
+            raise CannotReproduce([Problem(planned.label, message)])
+        return result
+
+
+def _encoded(result: StepResult, recipe: ImageRecipe) -> EncodedImage:
+    encoding = result.encoding
+    return encode(
+        result.image, format=encoding.format, quality=encoding.quality, lossless=encoding.lossless, recipe=recipe
+    )

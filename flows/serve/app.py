@@ -16,8 +16,8 @@ from starlette.types import ASGIApp
 from configs.settings.settings import Settings
 from flows.burst.supervisor import supervise_forever
 from flows.prefect_api.served_hosts import OnlyForThisMachine, is_loopback
-from flows.report.links import root_id
 from flows.report.report import GALLERY_NAME
+from flows.report.web import root_id
 from flows.serve.metrics import CONTENT_TYPE, render_fleet_metrics
 from flows.serve.review_api import MAX_BODY, ReviewApi
 from gpu_worker.monitor.logs import use_logs

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from configs.documents.problems import InvalidInput, Problem
 from flows.report.contact_sheet import contact_sheet, write_contact_sheet
+from flows.report.render import format_cost, format_seconds, render_summary
 from flows.report.report import (
     MAX_FAILURES,
     Failure,
@@ -19,10 +20,7 @@ from flows.report.report import (
     Summary,
     build_summary,
     exit_status,
-    format_cost,
-    format_seconds,
     refusal_summary,
-    render_summary,
     write_report,
 )
 from storage.ledger.ledger import Ledger

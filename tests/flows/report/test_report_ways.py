@@ -16,8 +16,17 @@ from flows.burst.artifacts import report_markdown
 from flows.explain.counts import WayCounts
 from flows.explain.explain import Explainer
 from flows.pages.finish import finish_job
-from flows.report.report import REPORT_NAME, Summary, build_summary, render_summary
-from flows.report.ways import MAX_WARNINGS, GateStats, GateSummary, ItemWarning, WhyNot
+from flows.report.render import render_summary
+from flows.report.report import (
+    MAX_WARNINGS,
+    REPORT_NAME,
+    GateStats,
+    GateSummary,
+    ItemWarning,
+    Summary,
+    WhyNot,
+    build_summary,
+)
 from storage.ledger.records import ItemState, JobStatus
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store

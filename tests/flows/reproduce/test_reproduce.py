@@ -11,7 +11,7 @@ from PIL import Image
 
 from configs.documents.problems import InvalidInput
 from flows.cli.reproduce import describe_reproduction, exit_status, reproduction_document
-from flows.reproduce.rebuild_plan import CannotRebuild
+from flows.reproduce.plan import CannotReproduce
 from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduce
 from steps.contract import StepResult
 from steps.transform import Pad
@@ -203,11 +203,11 @@ def test_an_image_on_the_way_has_bounds(tmp_path: Path) -> None:
     large = mark("pad", {"margin": 2000}, load.fingerprint)
     small = mark("resize", {"width": 8, "height": 8}, large.fingerprint)
     bomb = marked(tmp_path / "bomb.png", ImageRecipe((load, large, small)))
-    with pytest.raises(CannotRebuild, match="PIXELMILL_MAX_PIXELS"):
+    with pytest.raises(CannotReproduce, match="PIXELMILL_MAX_PIXELS"):
         again(bomb, file, max_pixels=1_000_000)
     assert again(bomb, file).verdict is ReproductionResult.DIFFERENT
     beyond = mark("pad", {"margin": 16384}, load.fingerprint)
-    with pytest.raises(CannotRebuild, match="more than 178,956,970"):
+    with pytest.raises(CannotReproduce, match="more than 178,956,970"):
         again(marked(tmp_path / "bomb.png", ImageRecipe((load, beyond))), file)
 
 
@@ -215,7 +215,7 @@ def test_a_step_that_fails_is_named(tmp_path: Path) -> None:
     file = tmp_path / "photo.png"
     file.write_text("no image")
     image = marked(tmp_path / "x.png", ImageRecipe((mark("load", {}, sha256_hex(file.read_bytes())),)))
-    with pytest.raises(CannotRebuild, match=r"x\.png: step 1 \(load\): UnreadableImage"):
+    with pytest.raises(CannotReproduce, match=r"x\.png: step 1 \(load\): UnreadableImage"):
         again(image, file)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from flows.report.markdown import escape_markdown, table
+from flows.report.web import escape_markdown, table
 
 HOSTILE = (
     "a | b",

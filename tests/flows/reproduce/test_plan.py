@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from configs.catalogues.models import ModelCatalogue
-from flows.reproduce.rebuild_plan import MAX_STEPS, CannotRebuild, RebuildPlan, plan_rebuild
+from flows.reproduce.plan import MAX_STEPS, CannotReproduce, ReproductionPlan, plan_reproduction
 from steps.transform import Resize
 from storage.images.png_recipe import ImageRecipe, Provenance, read_recipe
 from tests.support.finished_images import labeled, mark, settings_for
@@ -31,13 +31,15 @@ DRAWN: dict[str, Any] = {
 }
 
 
-def plan(tmp_path: Path, *marks: Provenance, files: Collection[str] = (FILE,), can_compute: bool = True) -> RebuildPlan:
+def plan(
+    tmp_path: Path, *marks: Provenance, files: Collection[str] = (FILE,), can_compute: bool = True
+) -> ReproductionPlan:
     catalogue = ModelCatalogue(settings_for(tmp_path))
-    return plan_rebuild(ImageRecipe(marks), catalogue, files=files, can_compute=can_compute)
+    return plan_reproduction(ImageRecipe(marks), catalogue, files=files, can_compute=can_compute)
 
 
 def reasons(tmp_path: Path, *marks: Provenance, **arguments: Any) -> list[str]:
-    with pytest.raises(CannotRebuild) as refused:
+    with pytest.raises(CannotReproduce) as refused:
         plan(tmp_path, *marks, **arguments)
     return [str(problem) for problem in refused.value.problems]
 

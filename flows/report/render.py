@@ -1,0 +1,285 @@
+"""Render plans and summaries for people: terminal output, and the rows of tables that other pages show too."""
+
+import math
+from collections.abc import Container, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from configs.settings.settings import Settings
+from flows.report.report import GateStats, Summary
+
+if TYPE_CHECKING:
+    from flows.job.plan import Plan  # loads SQLAlchemy
+
+SHOWN_WARNINGS = 20
+SHOWN_REASONS = 3  # of a gate
+
+
+class Answer(NamedTuple):
+    """To programs, to people and to the shell."""
+
+    document: dict[str, Any]
+    text: RenderableType
+    exit_status: int
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: `0.42 s`, `12.5 s`, `3 min 20 s`, `2 h 05 min`."""
+    if round(seconds, 2) < 10:
+        return f"{seconds:.2f} s"
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    if round(seconds) < 3600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def format_cost(cost: float) -> str:
+    """An amount in the currency of the price, with two digits that say something: `12.50`, `0.0042`."""
+    if cost == 0 or cost >= 0.1:
+        return f"{cost:,.2f}"
+    return f"{cost:.{1 - math.floor(math.log10(cost))}f}"
+
+
+def render_summary(summary: Summary, console: Console) -> None:
+    """Prints the summary for a person. Names and messages are printed as they are, never read as Rich markup."""
+    console.print(Group(*_sections(summary)))
+
+
+def plan_document(plan: "Plan", settings: Settings) -> dict[str, Any]:
+    """The plan as a JSON object. `undecided`: depends on facts that are not measured yet."""
+    total = len(plan.request.items)
+    return {
+        "job": plan.job_id,
+        "status": "planned",
+        "items": {"total": total, "done": plan.done, "to_do": total - plan.done},
+        "steps": {step: asdict(counts) for step, counts in plan.steps.items()},
+        "shards": math.ceil(total / settings.shard_size),
+        "models": plan.request.model_digests,
+        "output": plan.store.uri(plan.request.job.name),
+    }
+
+
+def render_plan(plan: "Plan", settings: Settings, console: Console) -> None:
+    """Prints the plan for a person."""
+    document = plan_document(plan, settings)
+    items = document["items"]
+    console.print(f"{plan.job_id}: {items['total']} items, {items['done']} done already, {items['to_do']} to do")
+    console.print(f"output: {document['output']}", highlight=False, soft_wrap=True)
+    table = Table("step", "to compute", "to reuse", "to skip", "decided as it runs")
+    for step, counts in plan.steps.items():
+        table.add_row(step, str(counts.computed), str(counts.reused), str(counts.skipped), str(counts.undecided))
+    console.print(table)
+
+
+def failures_title(summary: Summary) -> str:
+    """What the list of `failures` is of."""
+    if not summary.items.quarantined:
+        return "What failed"
+    return "What failed or was quarantined" if summary.items.failed else "What was quarantined"
+
+
+def gate_rows(ways: GateStats) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of a table for people."""
+    headers = ["gate", "tested", "passed", "after a retry", "after a repair", "warned", "rejected"]
+    rows = []
+    for gate in ways.gates:
+        counts = (
+            gate.tested,
+            gate.passed,
+            gate.retried,
+            gate.repaired,
+            gate.warned + gate.accepted,
+            gate.quarantined + gate.dropped,
+        )
+        rows.append([gate.gate, *(f"{count:,}" if count else "–" for count in counts)])
+    return headers, rows
+
+
+def reason_rows(ways: GateStats) -> tuple[list[str], list[list[str]]]:
+    """Likewise: why images were not let pass at first, the most frequent reasons of each gate."""
+    rows = [[gate.gate, f"{one.images:,}", one.reason] for gate in ways.gates for one in gate.reasons[:SHOWN_REASONS]]
+    return ["gate", "images", "why not at first"], rows
+
+
+def attempt_rows(ways: GateStats) -> list[str]:
+    """For each step that was made more than once, how many items took how many attempts."""
+    return [
+        f"{step}: " + ", ".join(f"{_times(number)}: {items:,}" for number, items in enumerate(made, 1) if items)
+        for step, made in ways.attempts.items()
+    ]
+
+
+def warning_title(ways: GateStats, shown: int) -> str:
+    """What stands above the warnings that are shown."""
+    items = "1 item" if ways.warned_items == 1 else f"{ways.warned_items:,} items"
+    more = f", the first {shown} of {ways.warnings:,} warnings" if ways.warnings > shown else ""
+    return f"Warnings: {items}{more}"
+
+
+def ways_sections(ways: GateStats) -> list[RenderableType]:
+    """For the terminal. Names and messages are printed as they are."""
+    parts: list[RenderableType] = []
+    if ways.gates:
+        parts += ["", _table(*gate_rows(ways), numbers=range(1, 7))]
+        headers, rows = reason_rows(ways)
+        parts += ["", _table(headers, rows, numbers=[1])] if rows else []
+    if ways.attempts:
+        parts += ["", Text("Made more than once", "bold"), *(Text(f"  {row}") for row in attempt_rows(ways))]
+    if ways.warned:
+        shown = ways.warned[:SHOWN_WARNINGS]
+        title = Text(warning_title(ways, len(shown)), "bold")
+        warned = Table(box=None, pad_edge=False, header_style="dim")
+        warned.add_column("item", overflow="fold", ratio=1)
+        warned.add_column("warning", overflow="fold", ratio=3)
+        for one in shown:
+            warned.add_row(Text(one.item), Text(one.message))
+        parts += ["", title, warned]
+    return parts
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Container[int]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for place, header in enumerate(headers):
+        table.add_column(header, justify="right" if place in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, "dim" if cell == "–" else "") for cell in row))
+    return table
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+_STATUS_STYLE = {"done": "bold green", "incomplete": "bold yellow", "failed": "bold red", "refused": "bold red"}
+
+
+def _sections(summary: Summary) -> list[RenderableType]:
+    parts: list[RenderableType] = [_headline(summary)]
+    if summary.errors:
+        parts.append(_errors(summary))
+    if summary.steps:
+        parts += ["", _step_table(summary)]
+    if summary.ways is not None:
+        parts += ways_sections(summary.ways)
+    if summary.failures:
+        parts += ["", _failure_table(summary)]
+    if summary.items.waiting:
+        parts += ["", _waiting(summary)]
+    if summary.output:
+        parts += ["", _places(summary)]
+    return parts
+
+
+def _headline(summary: Summary) -> Text:
+    text = Text(str(summary.status), style=_STATUS_STYLE.get(str(summary.status), "bold cyan"))
+    if summary.status == "refused":
+        return text.append(f" · {_plural(len(summary.errors), 'mistake')} in the input, nothing was made", "default")
+    items = summary.items
+    computed = sum(step.computed for step in summary.steps.values())
+    if summary.steps and items.total and not computed and items.done == items.total:
+        text.append(f" · nothing to do: all {_plural(items.total, 'image')} were made before", "default")
+    else:
+        text.append(f" · {items.done:,} of {_plural(items.total, 'image')}", "default")
+        for count, word, style in (
+            (items.failed, "failed", "red"),
+            (items.quarantined, "quarantined", "yellow"),
+            (items.pending, "pending", "cyan"),
+        ):
+            if count:
+                text.append(", ").append(f"{count:,} {word}", style)
+    text.append(f" · {format_seconds(summary.seconds)}", "dim")
+    return text.append(f" · cost {format_cost(summary.cost)}", "dim") if summary.cost else text
+
+
+def _errors(summary: Summary) -> RenderableType:
+    lines = []
+    for error in summary.errors:
+        line = Text()
+        if error.place:
+            line.append(f"{error.place}: ", "dim")
+        if error.path:
+            line.append(f"{error.path}: ", "bold")
+        lines.append(line.append(error.message))
+    return Padding(Group(*lines), (0, 0, 0, 2))
+
+
+def _step_table(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("step")
+    names = ["computed", "reused", "skipped", "failed", "time", "per image"]
+    if summary.cost:
+        names.append("cost")
+    for name in names:
+        table.add_column(name, justify="right")
+    for step_id, step in summary.steps.items():
+        table.add_row(
+            Text(step_id),
+            _count(step.computed),
+            _count(step.reused),
+            _count(step.skipped),
+            _count(step.failed, "red"),
+            format_seconds(step.seconds),
+            format_seconds(step.seconds / step.computed) if step.computed else Text("–", "dim"),
+            *([format_cost(step.cost)] if summary.cost else []),
+        )
+    return table
+
+
+def _count(count: int, style: str = "") -> Text:
+    return Text(f"{count:,}", style) if count else Text("–", "dim")
+
+
+def _failure_table(summary: Summary) -> Table:
+    shown = summary.failures[:20]
+    total = max(len(summary.failures), summary.items.failed + summary.items.quarantined)
+    more = f" (the first {len(shown)}; the manifest has all)" if total > len(shown) else ""
+    title = Text(failures_title(summary) + more, "bold")
+    table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
+    table.add_column("item", overflow="fold", ratio=1)
+    if is_mixed := bool(summary.items.failed and summary.items.quarantined):
+        table.add_column("state", no_wrap=True)
+    table.add_column("at step", no_wrap=True)
+    table.add_column("why", overflow="fold", ratio=3)
+    for failure in shown:
+        state = [Text(failure.state)] if is_mixed else []
+        table.add_row(Text(failure.item), *state, Text(failure.step or "–"), Text(failure.message))
+    return table
+
+
+def _waiting(summary: Summary) -> Text:
+    head = Text(f"{_plural(summary.items.waiting, 'item')} can be accepted or rejected:")
+    for verb, options in (("accept", " --resume"), ("reject", "")):
+        head.append("\n  ").append(f"pixelmill {verb} {summary.job} ITEM…{options}", "bold")
+    return head
+
+
+def _places(summary: Summary) -> Table:
+    # Long paths must stay whole, to be copied: no wrapping into columns.
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, place in (
+        ("images", summary.output),
+        ("gallery", summary.gallery),
+        ("review", summary.review),
+        ("manifest", summary.manifest),
+    ):
+        if place:
+            table.add_row(name, Text(place))
+    if summary.model_loads:
+        loads = ", ".join(
+            model if count == 1 else f"{model} ({count} times)" for model, count in summary.model_loads.items()
+        )
+        table.add_row("models loaded", Text(loads))
+    return table
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
