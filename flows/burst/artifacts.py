@@ -16,6 +16,7 @@ from flows.report.render import (
     attempt_rows,
     failures_title,
     format_cost,
+    format_counts,
     format_seconds,
     gate_rows,
     plan_document,
@@ -63,7 +64,7 @@ def report_markdown(job: JobRecord, summary: Summary, store: ArtefactStore, sett
     """Return the report as Markdown; names and messages are escaped."""
     parts = [f"# {escape_markdown(job.name)}: {_outcome(summary)}"]
     parts += [f"**{escape_markdown(error.message)}**" for error in summary.errors]
-    parts.append(_places(job, store, settings))
+    parts.append(_links(job, store, settings))
     if summary.items.done and (address := file_address(store, job_key(job.name, CONTACT_SHEET_NAME), settings)):
         parts.append(f"![Contact sheet]({address})")
     parts.append("## Steps\n\n" + _steps(summary))
@@ -71,23 +72,18 @@ def report_markdown(job: JobRecord, summary: Summary, store: ArtefactStore, sett
         rows = [[model, count] for model, count in summary.model_loads.items()]
         parts.append("## Models loaded\n\n" + table(["model", "times"], rows))
     if summary.ways is not None:
-        parts += _ways(summary.ways)
+        parts += _gate_sections(summary.ways)
     if summary.failures:
         parts.append(_failures(summary))
     return "\n\n".join(parts) + "\n"
 
 
 def _outcome(summary: Summary) -> str:
-    items = summary.items
-    text = f"{summary.status}, {items.done:,} of {items.total:,} images"
-    for count, word in ((items.failed, "failed"), (items.quarantined, "quarantined"), (items.pending, "pending")):
-        if count:
-            text += f", {count:,} {word}"
-    text += f" in {format_seconds(summary.seconds)}"
+    text = f"{summary.status}, {format_counts(summary.items)} in {format_seconds(summary.seconds)}"
     return f"{text}, cost {format_cost(summary.cost)}" if summary.cost else text
 
 
-def _places(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:
+def _links(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:
     links = []
     # A gallery that S3 signs for a browser could not load its images: those are other objects.
     if address := served_address(store, job_key(job.name, GALLERY_NAME), settings):
@@ -120,7 +116,7 @@ def _steps(summary: Summary) -> str:
     return table(headers, rows)
 
 
-def _ways(ways: GateStats) -> list[str]:
+def _gate_sections(ways: GateStats) -> list[str]:
     parts = []
     if ways.gates:
         parts.append("## Gates\n\n" + table(*gate_rows(ways)))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings, load_settings
+from flows.report.render import format_counts
 from flows.report.report import Summary
 from gpu_worker.monitor.logs import use_logs
 from storage.ledger.database import LedgerError
@@ -97,13 +98,9 @@ def with_ledger(work: Callable[[Ledger, Settings], State[Any]]) -> State[Any]:
 def state_of(summary: Summary) -> State[Any]:
     """Return the final state of a job's flow run; its data is the summary."""
     kind = {JobStatus.CANCELLED: Cancelled, JobStatus.FAILED: Failed}.get(JobStatus(summary.status), Completed)
-    items = summary.items
-    message = f"{items.done:,} of {items.total:,} images"
-    for count, word in ((items.failed, "failed"), (items.quarantined, "quarantined"), (items.pending, "pending")):
-        if count:
-            message += f", {count:,} {word}"
     reasons = "; ".join(error.message for error in summary.errors)
-    return kind(message=f"{message}: {reasons}" if reasons else message, data=summary.model_dump(mode="json"))
+    message = format_counts(summary.items) + (f": {reasons}" if reasons else "")
+    return kind(message=message, data=summary.model_dump(mode="json"))
 
 
 def _refused(refusal: InvalidInput) -> State[Any]:

@@ -107,7 +107,7 @@ def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> No
     run = context.flow_run if context is not None else None
     if run is None or run.deployment_id is None or run.parent_task_run_id is not None:
         return
-    drop_ended(ledger)
+    drop_ended_waits(ledger)
     if not _may_wait(job, str(run.id), ledger):
         return
     verdicts = [verdict for _, verdict in ledger.reviews.refused_images(job.id).values()]
@@ -189,7 +189,7 @@ def wake_due(ledger: Ledger, awaken: Callable[[Wait, Ledger], bool] = wake) -> l
     return [wait.job_id for wait in first.values() if is_over(wait, ledger) and awaken(wait, ledger)]
 
 
-def drop_ended(ledger: Ledger) -> None:
+def drop_ended_waits(ledger: Ledger) -> None:
     """Drop the waits of flow runs that were cancelled or deleted. Needs a configured API."""
     from prefect.client.orchestration import get_client
 
@@ -205,7 +205,7 @@ def drop_ended(ledger: Ledger) -> None:
             ledger.reviews.drop_wait(wait.flow_run_id)
 
 
-def nudge(job_id: str, ledger: Ledger) -> bool | None:
+def resume_if_decided(job_id: str, ledger: Ledger) -> bool | None:
     """Resume the burst that waits for the job's decisions, if all are made. Returns whether one goes on now.
 
     Returns None if one could go on, but no API is configured here or it fails: `pixelmill up` or
@@ -230,5 +230,5 @@ def stop_waiting(job_id: str, ledger: Ledger) -> bool:
     if not ledger.reviews.waits(job_id):
         return False
     ledger.reviews.shorten_waits(job_id, datetime.now(UTC))
-    nudge(job_id, ledger)
+    resume_if_decided(job_id, ledger)
     return True

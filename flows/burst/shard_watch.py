@@ -164,7 +164,7 @@ class ShardWatch:
         except OUTAGE as error:
             if not is_outage(error):
                 raise
-            return self._endure(error, records)
+            return self._wait_out_outage(error, records)
         self._outage_since = None
         return ending
 
@@ -191,7 +191,7 @@ class ShardWatch:
         self._warn_if_idle(runs)
         return None
 
-    def _endure(self, error: Exception, records: dict[int, ShardRecord]) -> Ending | None:
+    def _wait_out_outage(self, error: Exception, records: dict[int, ShardRecord]) -> Ending | None:
         """Go on without the API for a while: working shards continue, and the ledger shows when they are done."""
         now = time.monotonic()
         if self._outage_since is None:

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from flows.burst.review import drop_ended, wake_due
+from flows.burst.review import drop_ended_waits, wake_due
 from storage.ledger.database import LedgerError
 from storage.ledger.lease import PATIENCE_SECONDS
 from storage.ledger.ledger import Ledger
@@ -154,7 +154,7 @@ def supervise_forever(ledger: Ledger, ending: threading.Event) -> None:
     while not ending.wait(LOOK_SECONDS):
         try:
             supervisor.look()
-            drop_ended(ledger)
+            drop_ended_waits(ledger)
             wake_due(ledger)
             trouble = None
         except Exception as error:

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from storage.ledger.ledger import Ledger
@@ -23,21 +31,19 @@ READ_SHARE = 0.02  # of the time, at most, goes into counting: a job of 50,000 i
 Hooks = tuple[Callable[[str], None], Callable[[JobRecord], None]]
 
 
+def _progress(console: Console, *columns: ProgressColumn) -> Progress:
+    """Return a bar that names its task, shows these columns and the time, and vanishes at its end."""
+    text = TextColumn("{task.description}", markup=False)
+    shown = (SpinnerColumn(), text, *columns, TimeElapsedColumn())
+    return Progress(*shown, console=console, transient=True, disable=not console.is_terminal)
+
+
 @contextmanager
 def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
     """Yield `log(text)`, for messages before a job runs, and `watch(job)`, to show its progress in the ledger."""
     stop = threading.Event()
     threads: list[threading.Thread] = []
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    bar = _progress(console, BarColumn(), MofNCompleteColumn())
 
     def log(text: str) -> None:
         console.print(text, highlight=False, style="dim")
@@ -75,8 +81,7 @@ def _describe(job: JobRecord, steps: dict[str, StepCounts]) -> str:
 @contextmanager
 def counted(text: str, total: int | None, console: Console) -> Iterator[Callable[[int], None]]:
     """Yield `advance(number)`; `total` may be None for work of unknown length."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
+    bar = _progress(console, BarColumn(), MofNCompleteColumn())
     task = bar.add_task(text, total=total)
     began = printed = time.monotonic()
     done = 0
@@ -104,8 +109,7 @@ def stages(console: Console) -> Iterator[Callable[[str], None]]:
     """Yield `log(stage)`, to be called at the beginning of each stage; stages of some length are shown."""
     changed = threading.Condition()
     current, begun, over = "", 0, False
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = _progress(console)
     task = bar.add_task("")
 
     def show() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from configs.documents.problems import InvalidInput
@@ -150,21 +150,16 @@ def _how_far(done: Reproduction) -> str:
 
 
 def _channels(pixels: PixelDifference) -> Table:
-    table = Table(box=None, pad_edge=True, header_style="dim")
-    table.add_column("channel")
-    table.add_column("largest difference", justify="right")
-    table.add_column("mean", justify="right")
+    headers = ("channel", Column("largest difference", justify="right"), Column("mean", justify="right"))
+    table = Table(*headers, box=None, header_style="dim")
     for name, largest, mean in zip(pixels.channels, pixels.largest, pixels.mean, strict=True):
         table.add_row(name, str(largest), f"{mean:.4f}")
     return table
 
 
 def _table(differences: tuple[Difference, ...]) -> Table:
-    table = Table(box=None, pad_edge=True, header_style="dim")
-    table.add_column("differs")
-    table.add_column("", overflow="fold")
-    table.add_column("then", overflow="fold")
-    table.add_column("here", overflow="fold")
+    headers = ("differs", *(Column(name, overflow="fold") for name in ("", "then", "here")))
+    table = Table(*headers, box=None, header_style="dim")
     for each in differences:
         then, here = (_short(each, text) for text in (each.then, each.here))
         table.add_row(each.kind, Text(each.name), Text(then), Text(here))

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings
-from flows.burst.review import ReviewOutcome, decide, login_name, nudge
+from flows.burst.review import ReviewOutcome, decide, login_name, resume_if_decided
 from flows.pages.review_page import refresh_review_page
 from flows.report.render import Answer
 from flows.report.report import EXIT_DONE
@@ -31,7 +31,7 @@ def decide_command(
         raise InvalidInput([Problem("items", "name items or give --all, not both")])
     wanted = None if everything else dict.fromkeys(items)
     decided = decide(job.id, wanted, verdict, reason=reason, reviewer=by or login_name(), ledger=ledger)
-    goes_on = nudge(job.id, ledger) if decided.items else False
+    goes_on = resume_if_decided(job.id, ledger) if decided.items else False
     refresh_review_page(job, ledger, settings)
     document = {
         "job": job.id,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from configs.documents.problems import InvalidInput, Problem
@@ -156,9 +156,8 @@ def _in_order(verification: Verification) -> list[Finding]:
 def _table(verification: Verification) -> Table:
     more = verification.findings.total > len(verification.findings.listed)
     title = Text(f"What is wrong (the first {LISTED} of each kind)" if more else "What is wrong", "bold")
-    table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
-    table.add_column("item", overflow="fold", ratio=1)
-    table.add_column("finding", overflow="fold", ratio=3)
+    columns = (Column("item", overflow="fold", ratio=1), Column("finding", overflow="fold", ratio=3))
+    table = Table(*columns, box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
     for finding in _in_order(verification):
         table.add_row(Text(finding.item or "–"), Text(finding.message))
     return table

@@ -133,7 +133,7 @@ def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str
     """Return counts, the recipes' differences, changed items with before, after and reason, and links."""
     decided = applied.decided
     parts = [f"# {escape_markdown(decided.job.name)}: {outcome(decided)}", f"**{_state(applied, asked=asked)}**"]
-    parts.append(_places(decided.job, decided.store, settings))
+    parts.append(_links(decided.job, decided.store, settings))
     if counts := count_lines(decided):
         parts.append(_list(counts))
     differences = [f"{place}{values}" for place, values in recipe_lines(decided)]
@@ -162,7 +162,7 @@ def _state(applied: Applied, *, asked: bool) -> str:
     return f"Nothing was changed. With Apply {how}."
 
 
-def _places(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:
+def _links(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:
     pages = [("Gallery", GALLERY_NAME), ("Review page", REVIEW_NAME)]
     links = [
         f"[{name}]({address})"

@@ -11,7 +11,7 @@ from configs.settings.settings import Settings
 from flows.burst.artifacts import publish_waiting
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
-from flows.burst.review import decide, drop_ended, nudge
+from flows.burst.review import decide, drop_ended_waits, resume_if_decided
 from flows.forms.upkeep import JobForm, named_by_job
 from flows.job.plan import continue_job
 from flows.pages.review_page import refresh_review_page
@@ -69,11 +69,11 @@ def _review(form: ReviewForm, ledger: Ledger, settings: Settings) -> Summary | S
     )
     done = f"{len(decided.items):,} {verdict.value}." if decided.items else "Nothing was decided."
     refresh_review_page(job, ledger, settings)
-    if nudge(job.id, ledger):
+    if resume_if_decided(job.id, ledger):
         return _listed(job, ledger, settings, f"{done} The burst that waited for this goes on.")
     if not (form.resume and decided.items and verdict is ReviewVerdict.ACCEPTED):
         return _listed(job, ledger, settings, done)
-    drop_ended(ledger)
+    drop_ended_waits(ledger)
     if ledger.reviews.waits(job.id):
         return _listed(job, ledger, settings, f"{done} A burst waits, and goes on after the last decision.")
     if ledger.jobs.get(job.id).status is JobStatus.RUNNING:

@@ -175,9 +175,8 @@ def check_other_recipe(
     digests, wrong_models = _model_digests(read, ModelCatalogue(settings), model_digests)
     problems = [*unknown]
     for problem in (*read.problems, *wrong_models, *_unknown_variables(read, known)):
-        place = next((each for each in overridden if f"{problem.path}.".startswith((f"{each}.", f"{each}["))), None)
-        located = document.locate([problem])
-        problems += located if place is None else [Problem(overridden[place], problem.message)]
+        place = _overridden_place(problem, read)
+        problems += document.locate([problem]) if place is None else [Problem(overridden[place], problem.message)]
     problems += _item_problems(read, known)
     if problems or read.recipe is None or read.program is None:
         raise InvalidInput(dict.fromkeys(problems))
@@ -235,12 +234,17 @@ def _open_recipe(
 def _locate(problems: Iterable[Problem], recipe: _RecipeRead, job: Document) -> Iterator[Problem]:
     """Yield the recipe's problems with file and line: those of the job for parameters that the job sets."""
     for problem in problems:
-        places = (place for place in recipe.overridden if f"{problem.path}.".startswith((f"{place}.", f"{place}[")))
-        place = next(places, None)
+        place = _overridden_place(problem, recipe)
         if place is None:
             yield from recipe.document.locate([problem])
         else:
             yield from job.locate([Problem(recipe.overridden[place] + problem.path[len(place) :], problem.message)])
+
+
+def _overridden_place(problem: Problem, recipe: _RecipeRead) -> str | None:
+    """Return the path of the overridden parameter that has the problem, or None."""
+    wrong = f"{problem.path}."
+    return next((place for place in recipe.overridden if wrong.startswith((f"{place}.", f"{place}["))), None)
 
 
 def _check_recipe(document: Document, overridden: dict[str, str], settings: Settings) -> _RecipeRead:

@@ -81,7 +81,7 @@ def local_server(
 
 def is_own(url: str, settings: Settings) -> bool:
     """Return whether the API at `url` belongs to a server that Pixelmill started for `settings.home`."""
-    server = _noted_server(settings.home.expanduser().resolve() / "prefect")
+    server = _recorded_server(settings.home.expanduser().resolve() / "prefect")
     return server is not None and server.url == url.rstrip("/")
 
 
@@ -93,7 +93,7 @@ def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> 
     def watch() -> None:
         pid = server.pid
         while not ending.wait(LOOK_SECONDS):
-            if _lives(pid):
+            if _is_alive(pid):
                 continue
             try:
                 with _start_lock(folder):
@@ -116,7 +116,7 @@ def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> 
         thread.join()
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)  # a zombie child would seem to live
     return bool(process_start(pid))
@@ -206,11 +206,11 @@ def _open_users_lock(path: Path) -> int:
 
 def _running_server(folder: Path) -> _Server | None:
     """Return the server of this home if it answers."""
-    server = _noted_server(folder)
+    server = _recorded_server(folder)
     return server if server is not None and _health_problem(server.url, timeout=5) is None else None
 
 
-def _noted_server(folder: Path) -> _Server | None:
+def _recorded_server(folder: Path) -> _Server | None:
     """Return the server in this home's file if its process lives; it may not answer."""
     try:
         document: dict[str, Any] = json.loads((folder / "server.json").read_text())

@@ -46,8 +46,8 @@ def fleet(settings: Settings, log: Log) -> Iterator[str]:
     from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    theirs = bool(PREFECT_API_URL.value())
-    if not theirs:
+    is_remote = bool(PREFECT_API_URL.value())
+    if not is_remote:
         if not can_compute():
             raise NoWorker(MISSING)
         log("starting the Prefect server")
@@ -57,7 +57,7 @@ def fleet(settings: Settings, log: Log) -> Iterator[str]:
         with temporary_settings({PREFECT_API_URL: api_url}, set_defaults=quiet):
             ensure_pool_and_deployments(settings)
             here = can_compute()
-            needed = (lambda: here and not workers_online(settings.work_pool)) if theirs else (lambda: True)
+            needed = (lambda: here and not workers_online(settings.work_pool)) if is_remote else (lambda: True)
             with worker_process(settings, api_url, needed=needed, log=log):
                 try:
                     yield api_url

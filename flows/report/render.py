@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.settings.settings import Settings
-from flows.report.report import GateStats, Summary
+from flows.report.report import GateStats, ItemCounts, Summary
 
 if TYPE_CHECKING:
     from flows.job.plan import Plan  # loads SQLAlchemy
@@ -38,6 +38,14 @@ def format_seconds(seconds: float) -> str:
         return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def format_counts(items: ItemCounts) -> str:
+    """Return "90 of 100 images, 4 failed, 6 quarantined"; states without items are left out."""
+    text = f"{items.done:,} of {items.total:,} images"
+    for count, word in ((items.failed, "failed"), (items.quarantined, "quarantined"), (items.pending, "pending")):
+        text += f", {count:,} {word}" if count else ""
+    return text
 
 
 def format_cost(cost: float) -> str:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
-from flows.burst.review import decide, login_name, nudge
+from flows.burst.review import decide, login_name, resume_if_decided
 from flows.pages.review_page import decision_row
 from flows.prefect_api.served_hosts import LOOPBACK_NAMES
 from storage.ledger.ledger import Ledger
@@ -84,7 +84,7 @@ class ReviewApi:
         except InvalidInput as refusal:
             problems = [str(problem) for problem in refusal.problems]
             return _answer({"message": "Nothing was recorded.\n" + "\n".join(problems), "problems": problems}, 409)
-        goes_on = nudge(job_id, self._ledger)
+        goes_on = resume_if_decided(job_id, self._ledger)
         message = f"{len(decided.items):,} {wanted.verdict.value}; {decided.waiting:,} still wait."
         if goes_on is not False:
             message += " The burst that waited goes on."

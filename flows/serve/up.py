@@ -34,7 +34,7 @@ def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: signals.append(number))
     with ExitStack() as stack:
-        stack.enter_context(_only_one(settings))
+        stack.enter_context(_single_instance(settings))
         log("starting the Prefect server")
         api_url = stack.enter_context(local_server(settings, port=port, ui=True))
         stack.enter_context(temporary_settings({PREFECT_API_URL: api_url}))
@@ -57,7 +57,7 @@ def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log)
 
 
 @contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
+def _single_instance(settings: Settings) -> Iterator[None]:
     folder = settings.home / "prefect"
     own_folder(folder)
     lock = FileLock(folder / "up.lock", timeout=0)

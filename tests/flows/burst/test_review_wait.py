@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.burst.review import has_expired, is_over, nudge, stop_waiting, wake_due
+from flows.burst.review import has_expired, is_over, resume_if_decided, stop_waiting, wake_due
 from flows.burst.supervisor import BurstSupervisor
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemResult, ItemState, JobStatus, Review, ReviewVerdict, Wait
@@ -91,9 +91,9 @@ def test_cancelling_ends_the_wait_without_asking_prefect(ledger: Ledger, without
 
 
 def test_without_an_api_the_last_decision_leaves_the_waking_to_others(ledger: Ledger, without_api: None) -> None:
-    assert nudge(JOB, ledger) is False
+    assert resume_if_decided(JOB, ledger) is False
     wait(ledger)
-    assert nudge(JOB, ledger) is False, "something waits still"
+    assert resume_if_decided(JOB, ledger) is False, "something waits still"
     decide(ledger, 0)
     decide(ledger, 1)
-    assert nudge(JOB, ledger) is None
+    assert resume_if_decided(JOB, ledger) is None
