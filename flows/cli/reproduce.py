@@ -158,8 +158,8 @@ def _channels(pixels: PixelDifference) -> Table:
 
 
 def _table(differences: tuple[Difference, ...]) -> Table:
-    headers = ("differs", *(Column(name, overflow="fold") for name in ("", "then", "here")))
-    table = Table(*headers, box=None, header_style="dim")
+    columns = [Column(name, overflow="fold") for name in ("", "then", "here")]
+    table = Table("differs", *columns, box=None, header_style="dim")
     for each in differences:
         then, here = (_short(each, text) for text in (each.then, each.here))
         table.add_row(each.kind, Text(each.name), Text(then), Text(here))
