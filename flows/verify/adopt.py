@@ -19,7 +19,7 @@ from PIL import Image
 from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
 from configs.reporting import PixelmillError
 from flows.verify.findings import READERS
-from gpu_worker.shard.new_artefact import MAX_ADOPTED_PIXELS
+from gpu_worker.shard.new_artefact import MAX_STORED_PIXELS
 from steps.contract import Fact, Step
 from steps.facts import measure
 from storage.images.image_formats import FORMATS, FormatTraits, UnreadableImage, open_image, reading_errors
@@ -139,7 +139,7 @@ def _whole_image(key: str, data: bytes) -> tuple[Image.Image, FormatTraits]:
     traits = _BY_EXTENSION.get(key.rpartition(".")[2])
     if traits is None or traits.content_type != header.get_format_mimetype():
         raise NotAdoptable("its name says that it is of another format")
-    return decode(data, max_pixels=MAX_ADOPTED_PIXELS), traits
+    return decode(data, max_pixels=MAX_STORED_PIXELS), traits
 
 
 def _last_mark(key: str, data: bytes) -> Provenance:

@@ -55,7 +55,7 @@ class ModelPool:
     def __init__(
         self, parts: Parts, device: Device, *, budget_mb: int = 0, load_engine: Callable[[str], Loader]
     ) -> None:
-        """A `budget_mb` of 0 allows all memory of the device. `load_engine` returns an engine's loader by its name."""
+        """Use all memory of the device if `budget_mb` is 0. `load_engine` returns an engine's loader by its name."""
         self._parts = parts
         self.device = device
         self._budget_mb = budget_mb or device.total_mb

@@ -1,4 +1,4 @@
-"""What a chunk reads: items' own files, and images of earlier steps. Fetched ahead while the device computes."""
+"""The inputs of a chunk: items' own files and stored images, fetched ahead while the device computes; lost images."""
 
 import threading
 from collections import Counter, defaultdict
@@ -16,22 +16,22 @@ from storage.objects.artefacts import ArtefactStore, StoreError
 from storage.objects.keys import sha256_hex
 
 FETCH_THREADS = 8  # fetching waits for the network much more than it computes
-MAX_HELD_BYTES = 2**30  # of what is fetched ahead: a chunk of large images would take tens of gigabytes
+MAX_HELD_BYTES = 2**30  # fetched ahead: a chunk of large images would take tens of gigabytes
 _BYTES_A_PIXEL = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ItemFileData:
-    """An item's own file as read; decoded only by a step that computes. `data` None: there was no room to keep it."""
+    """An item's own file as read; only a step that computes decodes it."""
 
-    data: bytes | None
+    data: bytes | None  # None if there was no room to keep it
     digest: str  # SHA-256
 
 
 class Inputs:
-    """Reads and decodes in threads. What is fetched ahead stays until it is used or `release`d: one chunk's worth.
+    """Reads and decodes in threads. Inputs fetched ahead, for one chunk, stay until they are released.
 
-    Beyond MAX_HELD_BYTES nothing is kept: it is then read when it is used, and once more where it is used again.
+    Beyond MAX_HELD_BYTES nothing is kept: further inputs are read each time that they are used.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class Inputs:
         self._threads = ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="pixelmill-fetch")
 
     def fetch_file(self, location: str) -> Future[ItemFileData]:
-        """The item file at a path or URI, read once until it is released."""
+        """Return the item file at a path or URI, read once until it is released."""
         with self._lock:
             if location not in self._files:
                 self._files[location] = self._threads.submit(self._read, location)
             return self._files[location]
 
     def digest(self, location: str) -> str:
-        """SHA-256 of the item file's bytes. Raises what reading raises."""
+        """Return the SHA-256 of the item file's bytes. Raises the errors of reading."""
         return self.fetch_file(location).result().digest
 
     def item_image(self, location: str) -> Image.Image:
-        """The decoded item file. Raises what reading or decoding raises, StoreError if it is another file by now."""
+        """Return the decoded item file. Raises the errors of reading and decoding, StoreError if it has changed."""
         file = self.fetch_file(location).result()
         data = file.data
         if data is None:
@@ -72,20 +72,20 @@ class Inputs:
         return decode(data, max_pixels=self._max_pixels)
 
     def fetch_image(self, artefact: ArtefactRecord) -> None:
-        """Begins to read a stored image, once until it is released, if there is room for it."""
+        """Begin to read a stored image, once until it is released, if there is room for it."""
         with self._lock:
             size = artefact.width * artefact.height * _BYTES_A_PIXEL
             if artefact.fingerprint not in self._images and self._hold(artefact.fingerprint, size):
                 self._images[artefact.fingerprint] = self._threads.submit(self._load, artefact)
 
     def image(self, artefact: ArtefactRecord) -> Image.Image:
-        """The stored image. Raises MissingObject and DamagedObject."""
+        """Return the stored image. Raises MissingObject and DamagedObject."""
         with self._lock:
             fetched = self._images.get(artefact.fingerprint)
         return self._load(artefact) if fetched is None else fetched.result()
 
     def release(self, *, locations: Iterable[str] = (), fingerprints: Iterable[str] = ()) -> None:
-        """Lets go of what a chunk no longer needs."""
+        """Release inputs that a chunk no longer needs."""
         with self._lock:
             for location in locations:
                 self._files.pop(location, None)
@@ -98,7 +98,7 @@ class Inputs:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _hold(self, key: str, size: int) -> bool:
-        """Whether there is room, which then is taken. The caller has the lock."""
+        """Take room if there is enough, and return whether there was. The caller holds the lock."""
         if size > self._room:
             return False
         self._room -= size
@@ -120,13 +120,13 @@ class Inputs:
         return decode(data, max_pixels=artefact.width * artefact.height)
 
 
-MAX_TIMES = 2  # that an image may be lost; a store that loses what has just been made again is broken
+MAX_LOSSES = 2  # of one image; a store that loses it again right after it was made again is broken
 
 
 class Losses:
     """Collects items whose image turned out to be missing or damaged. Safe to share between threads.
 
-    An item goes round as often as it takes: where a whole folder is gone, each round finds one image lost that the
+    An item may start again several times: if a whole folder is gone, each round finds one more image lost that the
     round before would have needed.
     """
 
@@ -147,10 +147,9 @@ class Losses:
                 self._damaged.add(artefact.key)
 
     def take(self, store: ArtefactStore, ledger: Ledger) -> tuple[list[Item], list[Item], list[str]]:
-        """Makes ledger and store forget the lost images; to be called when nothing waits to be recorded any more.
+        """Make ledger and store forget the lost images. Call when nothing waits to be recorded.
 
-        Returns the items to walk again from the start, those of which an image was lost too often, and the
-        fingerprints.
+        Return the items to start again, those that lost an image too often, and the fingerprints.
         """
         with self._lock:
             items, of_items, artefacts, damaged = self._items, self._of_items, self._artefacts, self._damaged
@@ -163,6 +162,6 @@ class Losses:
         again: list[Item] = []
         given_up: list[Item] = []
         for index, item in sorted(items.items()):
-            too_often = any(self._times[fingerprint] > MAX_TIMES for fingerprint in of_items[index])
+            too_often = any(self._times[fingerprint] > MAX_LOSSES for fingerprint in of_items[index])
             (given_up if too_often else again).append(item)
         return again, given_up, list(artefacts)

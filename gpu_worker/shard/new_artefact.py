@@ -1,4 +1,4 @@
-"""One computed image on its way into the store."""
+"""Storing of one computed image."""
 
 import logging
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from storage.objects.keys import artefact_key, sha256_hex
 
 logger = logging.getLogger(__name__)
 
-MAX_ADOPTED_PIXELS = 2**30  # our own store is trusted: whatever a step may have made
+MAX_STORED_PIXELS = 2**30  # our own store is trusted to hold images of any size that a step makes
 
 
 @dataclass(frozen=True, slots=True)
 class NewArtefact:
-    """An image and all that is to be known of it. The facts may still be being measured."""
+    """An image with its metadata. The facts may still be being measured."""
 
     fingerprint: str
     step: str  # the step's name in the catalogue
@@ -35,7 +35,7 @@ class NewArtefact:
 
 
 def store_artefact(artefact: NewArtefact, store: ArtefactStore) -> ArtefactRecord:
-    """Encodes the image and stores it. Raises StoreError, or whatever encoding or measuring raises."""
+    """Encode the image and store it. Raises StoreError and the errors of encoding and measuring."""
     encoded = encode(
         artefact.image,
         format=artefact.encoding.format,
@@ -47,26 +47,26 @@ def store_artefact(artefact: NewArtefact, store: ArtefactStore) -> ArtefactRecor
     try:
         store.put(key, encoded.data, sha256=encoded.sha256, content_type=encoded.content_type)
     except ContentConflict:
-        adopted = _adopt(artefact, key, encoded, store)
-        if adopted is not None:
-            return adopted
+        existing = _keep_existing(artefact, key, encoded, store)
+        if existing is not None:
+            return existing
         store.put(key, encoded.data, sha256=encoded.sha256, content_type=encoded.content_type)
     return _record(artefact, store.root, key, encoded, artefact.facts.result())
 
 
-def _adopt(artefact: NewArtefact, key: str, ours: EncodedImage, store: ArtefactStore) -> ArtefactRecord | None:
-    """Takes what another device or an earlier, killed run stored under this fingerprint. None: it was unusable.
+def _keep_existing(artefact: NewArtefact, key: str, ours: EncodedImage, store: ArtefactStore) -> ArtefactRecord | None:
+    """Return the image that another device or an earlier, killed run stored, or None if it is unusable.
 
-    Two devices make images of the same fingerprint that differ within their tolerance; the first one stands, so that
-    everything that refers to it stays true. An object that is no whole image is removed.
+    Two devices make images of the same fingerprint that differ within their tolerance; the first one stays, so that
+    all references to it remain true. An incomplete image is deleted.
     """
     try:
         data = store.get(key)
-        image = decode(data, max_pixels=MAX_ADOPTED_PIXELS)
+        image = decode(data, max_pixels=MAX_STORED_PIXELS)
     except MissingObject:
         return None
     except (DamagedObject, UnreadableImage) as error:
-        logger.warning("%s is damaged and is made anew: %s", store.uri(key), error)
+        logger.warning("%s is damaged and is replaced: %s", store.uri(key), error)
         store.delete(key)
         return None
     logger.info("%s exists with other bytes and is kept", store.uri(key))

@@ -1,4 +1,4 @@
-"""One step over one chunk: the only place that knows branch, batch, store and ledger together."""
+"""One step over one chunk: the only module that combines branching, batches, store and ledger."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.monitor.failures import describe, full_traceback
 from gpu_worker.monitor.log_lines import log_fields
 from gpu_worker.shard.new_artefact import NewArtefact
-from gpu_worker.shard.shard_state import Chunk, Made, RunningItem, ShardWork
+from gpu_worker.shard.shard_state import Chunk, RunningItem, ShardWork, SharedImage
 from gpu_worker.shard.step_images import StepFacts, StepFrames, known_facts
 from gpu_worker.shard.writer import PendingOutcome, PendingResult, RecordBatch, Written, known, pixel_bytes
 from gpu_worker.walk.item_path import ItemError, Rejection
@@ -25,15 +25,15 @@ from storage.ledger.records import Outcome, StepCounts
 from storage.objects.artefacts import DamagedObject, MissingObject, StoreError
 
 logger = logging.getLogger(__name__)
-MAX_KEPT_BYTES = 2**30  # of decoded pixels, that a chunk keeps for its next step
+MAX_KEPT_BYTES = 2**30  # decoded pixels that a chunk keeps for its next step
 
 
 @dataclass(frozen=True, slots=True)
 class _PendingItem:
-    """An item that goes through the step, and what its image will be known by."""
+    """An item that goes through the step, and the provenance of its image to come."""
 
-    live: RunningItem
-    mark: Provenance
+    running: RunningItem
+    provenance: Provenance
 
 
 class ChunkStep:
@@ -50,118 +50,120 @@ class ChunkStep:
 
     @staticmethod
     def is_wanted(work: ShardWork, chunk: Chunk, visit: Visit) -> bool:
-        """Whether any item goes through it, once what they are asked for is measured."""
-        if work.program.asks_before(visit) and any(live.measuring for live in chunk.alive):
-            for live in chunk.alive:
+        """Return whether any item goes through the step; waits for the facts that decide it."""
+        if work.program.asks_before(visit) and any(running.measuring for running in chunk.alive):
+            for running in chunk.alive:
                 with suppress(Exception):  # shows when the step runs
-                    live.settle_facts()
-        return any(_may_want(live, visit) for live in chunk.alive)
+                    running.settle_facts()
+        return any(_may_want(running, visit) for running in chunk.alive)
 
     def run(self) -> StepCounts:
-        """Every living item is skipped, reused, computed, failed, or put aside because its input image is lost.
+        """Skip, reuse, compute or fail every living item, or put it aside because its input image is lost.
 
-        Raises StoreError, ModelLoadError, BrokenInstallation, DeviceLost and the ledger's errors; what was done until
-        then is recorded.
+        Raises StoreError, ModelLoadError, BrokenInstallation, DeviceLost and the ledger's errors; outcomes until then
+        are recorded.
         """
         try:
             with log_fields(step=self._visit.id):
-                travelers = self._mark(self._branch())
-                self._compute(self._reuse(travelers))
-                if self._is_last:  # also where nobody came: their way ends here
+                pending_items = self._identify(self._branch())
+                self._compute(self._reuse(pending_items))
+                if self._is_last:  # even if no item went through it: their paths end here
                     self._end_items()
         finally:
             self._batch.close()
             self._frames.release(self._chunk.items)
             if not self._work.keep_images:
-                for live in self._chunk.items:
-                    live.drop_image()
+                for running in self._chunk.items:
+                    running.drop_image()
         counts = {outcome.value: count for outcome, count in self._counts.items()}
         return StepCounts(**counts, seconds=self._seconds)
 
-    # -- who goes through the step ---------------------------------------------------------------------------------
+    # -- selection of items ----------------------------------------------------------------------------------------
     def _branch(self) -> list[RunningItem]:
         wanted = []
-        for live in self._chunk.alive:
-            wants = self._wants(live)
+        for running in self._chunk.alive:
+            wants = self._wants(running)
             if wants:
-                wanted.append(live)
+                wanted.append(running)
             elif wants is not None and not self._visit.is_again:
-                self._add(live, Outcome.SKIPPED)
+                self._add(running, Outcome.SKIPPED)
         return wanted
 
-    def _wants(self, live: RunningItem) -> bool | None:
-        """Whether the item goes through the step; None if it has come to its end before."""
+    def _wants(self, running: RunningItem) -> bool | None:
+        """Return whether the item goes through the step, or None if it has ended before."""
         try:
-            if self._work.program.asks_before(self._visit) and not _settled(live):
+            if self._work.program.asks_before(self._visit) and not _settled(running):
                 return None  # its image could not be written: the writer has failed the item
-            wanted = live.path.wants(self._visit)
+            wanted = running.path.wants(self._visit)
         except ItemError as error:
-            self._fail(live, str(error))
+            self._fail(running, str(error))
             return None
-        if live.path.rejected is not None:
-            self._quarantine(live, live.path.rejected)
+        if running.path.rejected is not None:
+            self._quarantine(running, running.path.rejected)
             return None
         return bool(wanted)
 
     def _end_items(self) -> None:
-        """No step is left: the decisions behind the last one, and the ends of all that live."""
-        for live in self._chunk.alive:
+        """Take the decisions after the last step, and end all living items."""
+        for running in self._chunk.alive:
             try:
-                if self._work.program.asks_at_end and not _settled(live):
+                if self._work.program.asks_at_end and not _settled(running):
                     continue
-                live.path.finish()
+                running.path.finish()
             except ItemError as error:
-                self._fail(live, str(error))
+                self._fail(running, str(error))
                 continue
-            if live.path.rejected is not None:
-                self._quarantine(live, live.path.rejected)
+            if running.path.rejected is not None:
+                self._quarantine(running, running.path.rejected)
             else:
-                self._batch.add(PendingOutcome(live.path.item.index, None, artefact=live.last, end=live.end()))
-                live.alive = False
-                live.drop_image()
+                self._batch.add(PendingOutcome(running.path.item.index, None, artefact=running.last, end=running.end()))
+                running.alive = False
+                running.drop_image()
 
-    def _quarantine(self, live: RunningItem, rejection: Rejection) -> None:
-        """By a gate. The image stays in the store, for people to look at."""
-        logger.info("quarantined by %s: %s", rejection.gate, rejection.reason, extra={"item": live.path.item.name})
-        last = live.last
-        self._batch.add(PendingOutcome(live.path.item.index, None, artefact=last, end=live.refused(rejection)))
+    def _quarantine(self, running: RunningItem, rejection: Rejection) -> None:
+        """Quarantine an item that a gate refused. Its image stays in the store for review."""
+        logger.info("quarantined by %s: %s", rejection.gate, rejection.reason, extra={"item": running.path.item.name})
+        last = running.last
+        self._batch.add(PendingOutcome(running.path.item.index, None, artefact=last, end=running.refused(rejection)))
 
-    def _mark(self, lives: Iterable[RunningItem]) -> list[_PendingItem]:
-        lives = list(lives)
-        self._frames.fetch_files(lives)
-        travelers = []
-        for live in lives:
+    def _identify(self, items: Iterable[RunningItem]) -> list[_PendingItem]:
+        items = list(items)
+        self._frames.fetch_files(items)
+        pending_items = []
+        for running in items:
             try:
-                mark = provenance_of(live.path, self._visit, self._work.job.model_digests, self._work.inputs.digest)
-                travelers.append(_PendingItem(live, mark))
+                provenance = provenance_of(
+                    running.path, self._visit, self._work.job.model_digests, self._work.inputs.digest
+                )
+                pending_items.append(_PendingItem(running, provenance))
             except JobMismatch:
                 raise
             except Exception as error:
-                self._fail_with(live, error)
-        return travelers
+                self._fail_with(running, error)
+        return pending_items
 
-    # -- what exists already ---------------------------------------------------------------------------------------
-    def _reuse(self, travelers: list[_PendingItem]) -> dict[str, list[_PendingItem]]:
-        """Settles the travelers whose image exists; returns the others by fingerprint."""
+    # -- existing images -------------------------------------------------------------------------------------------
+    def _reuse(self, pending_items: list[_PendingItem]) -> dict[str, list[_PendingItem]]:
+        """Finish the items whose image exists; return the others by fingerprint."""
         made = self._work.made
-        unknown = list({traveler.mark.fingerprint for traveler in travelers} - made.keys())
+        unknown = list({pending.provenance.fingerprint for pending in pending_items} - made.keys())
         for fingerprint, artefact in self._work.ledger.steps.find_artefacts(self._work.root, unknown).items():
-            made[fingerprint] = Made(known(artefact), known_facts(artefact.facts), None)
+            made[fingerprint] = SharedImage(known(artefact), known_facts(artefact.facts), None)
         to_compute: dict[str, list[_PendingItem]] = {}
-        for traveler in travelers:
-            fingerprint = traveler.mark.fingerprint
+        for pending in pending_items:
+            fingerprint = pending.provenance.fingerprint
             if fingerprint in made:
-                made[fingerprint] = self._facts.completed(traveler.live, made[fingerprint])
-                self._pass_on(traveler, made[fingerprint], Outcome.REUSED)
+                made[fingerprint] = self._facts.completed(pending.running, made[fingerprint])
+                self._pass_on(pending, made[fingerprint], Outcome.REUSED)
             else:
-                to_compute.setdefault(fingerprint, []).append(traveler)
+                to_compute.setdefault(fingerprint, []).append(pending)
         return to_compute
 
-    # -- what has to be computed -----------------------------------------------------------------------------------
+    # -- computation -----------------------------------------------------------------------------------------------
     def _compute(self, waiting: dict[str, list[_PendingItem]]) -> None:
-        """Computes one item a fingerprint; the others of its group reuse its image, or try themselves if it failed."""
+        """Compute one item per fingerprint; the others reuse its image, or try themselves if it failed."""
         while waiting:
-            leaders = {travelers[0].live.path.item.index: travelers[0] for travelers in waiting.values()}
+            leaders = {pending_items[0].running.path.item.index: pending_items[0] for pending_items in waiting.values()}
             made = self._compute_leaders(leaders)
             for fingerprint in list(waiting):
                 followers = waiting.pop(fingerprint)[1:]
@@ -171,14 +173,14 @@ class ChunkStep:
                 elif followers:
                     waiting[fingerprint] = followers
 
-    def _compute_leaders(self, travelers: dict[int, _PendingItem]) -> dict[str, Made]:
-        made: dict[str, Made] = {}
-        for frames in self._frames.read([traveler.live for traveler in travelers.values()]):
-            made.update(self._compute_frames(frames, travelers))
+    def _compute_leaders(self, pending_items: dict[int, _PendingItem]) -> dict[str, SharedImage]:
+        made: dict[str, SharedImage] = {}
+        for frames in self._frames.read([pending.running for pending in pending_items.values()]):
+            made.update(self._compute_frames(frames, pending_items))
         return made
 
-    def _compute_frames(self, frames: list[Frame], travelers: dict[int, _PendingItem]) -> dict[str, Made]:
-        made: dict[str, Made] = {}
+    def _compute_frames(self, frames: list[Frame], pending_items: dict[int, _PendingItem]) -> dict[str, SharedImage]:
+        made: dict[str, SharedImage] = {}
         work, step = self._work, self._visit.step
         work.runtime.check_models(step.model_refs(), work.job.model_digests)
         with work.runtime.context(work.record_load) as context:
@@ -196,73 +198,75 @@ class ChunkStep:
             )
             for outcome in outcomes:
                 self._seconds += outcome.seconds * len(outcome.frames)
-                made.update(self._accept(outcome, travelers))
+                made.update(self._accept(outcome, pending_items))
         return made
 
-    def _accept(self, outcome: BatchOutcome, travelers: dict[int, _PendingItem]) -> dict[str, Made]:
+    def _accept(self, outcome: BatchOutcome, pending_items: dict[int, _PendingItem]) -> dict[str, SharedImage]:
         if outcome.error is not None:
             for frame in outcome.frames:
-                live = travelers[frame.item.index].live
-                self._fail(live, outcome.error, outcome.traceback, quarantined=outcome.quarantined)
+                running = pending_items[frame.item.index].running
+                self._fail(running, outcome.error, outcome.traceback, quarantined=outcome.quarantined)
             return {}
         made = {}
         for frame, result in zip(outcome.frames, outcome.results, strict=True):
-            traveler = travelers[frame.item.index]
-            fingerprint = traveler.mark.fingerprint
-            made[fingerprint] = self._write(traveler, frame, result)
-            self._work.made[fingerprint] = Made(made[fingerprint].written, made[fingerprint].facts, None)
-            self._pass_on(traveler, made[fingerprint], Outcome.COMPUTED, outcome.seconds)
+            pending = pending_items[frame.item.index]
+            fingerprint = pending.provenance.fingerprint
+            made[fingerprint] = self._write(pending, frame, result)
+            self._work.made[fingerprint] = SharedImage(made[fingerprint].written, made[fingerprint].facts, None)
+            self._pass_on(pending, made[fingerprint], Outcome.COMPUTED, outcome.seconds)
         return made
 
-    def _write(self, traveler: _PendingItem, frame: Frame, result: StepResult) -> Made:
+    def _write(self, pending: _PendingItem, frame: Frame, result: StepResult) -> SharedImage:
         if self._visit.step.keeps_image:
-            assert traveler.live.last is not None
-            judged = _judged(traveler.live.last, traveler.mark.fingerprint, self._visit.name, result.facts)
-            return Made(judged, known_facts(result.facts), None)
+            assert pending.running.last is not None
+            judged = _judged(pending.running.last, pending.provenance.fingerprint, self._visit.name, result.facts)
+            return SharedImage(judged, known_facts(result.facts), None)
         facts = self._facts.of_new(frame, result)
         artefact = NewArtefact(
-            fingerprint=traveler.mark.fingerprint,
+            fingerprint=pending.provenance.fingerprint,
             step=self._visit.name,
             image=result.image,
             encoding=result.encoding,
             recipe=ImageRecipe(
-                (*traveler.live.path.marks, traveler.mark), self._work.runtime.made_with(self._visit.step)
+                (*pending.running.path.marks, pending.provenance), self._work.runtime.made_with(self._visit.step)
             ),
             facts=facts,
         )
-        with log_fields(item=traveler.live.path.item.name):
+        with log_fields(item=pending.running.path.item.name):
             written = self._work.writer.write(artefact)
-        # Only PNG surely gives back the pixels it was given. The next step must see what a later run would read.
+        # Only PNG preserves the exact pixels. The next step must see the image that a later run would read.
         kept = self._work.keep_images and result.encoding.format == "png" and self._has_room(result.image)
-        return Made(written, facts, result.image if kept else None)
+        return SharedImage(written, facts, result.image if kept else None)
 
     def _has_room(self, image: Image.Image) -> bool:
-        """Whether the chunk may keep another image; else the next step reads it from the store."""
-        kept = sum(pixel_bytes(live.image) for live in self._chunk.items if live.image is not None)
+        """Return whether the chunk may keep another image; otherwise the next step reads it from the store."""
+        kept = sum(pixel_bytes(running.image) for running in self._chunk.items if running.image is not None)
         return kept + pixel_bytes(image) <= MAX_KEPT_BYTES
 
     # -- outcomes --------------------------------------------------------------------------------------------------
-    def _pass_on(self, traveler: _PendingItem, made: Made, outcome: Outcome, seconds: float = 0.0) -> None:
-        traveler.live.visit(self._visit, traveler.mark, made)
-        self._add(traveler.live, outcome, seconds=seconds, made=made)
+    def _pass_on(self, pending: _PendingItem, made: SharedImage, outcome: Outcome, seconds: float = 0.0) -> None:
+        pending.running.visit(self._visit, pending.provenance, made)
+        self._add(pending.running, outcome, seconds=seconds, made=made)
 
-    def _fail_with(self, live: RunningItem, error: Exception) -> None:
+    def _fail_with(self, running: RunningItem, error: Exception) -> None:
         message = str(error) if isinstance(error, ItemError) else describe(error)
-        self._fail(live, message, full_traceback(error))
+        self._fail(running, message, full_traceback(error))
 
-    def _fail(self, live: RunningItem, error: str, traceback: str | None = None, *, quarantined: bool = False) -> None:
-        end = live.failed(self._visit.id, error, quarantined=quarantined)
-        about = {"item": live.path.item.name, "trace": traceback}
+    def _fail(
+        self, running: RunningItem, error: str, traceback: str | None = None, *, quarantined: bool = False
+    ) -> None:
+        end = running.failed(self._visit.id, error, quarantined=quarantined)
+        about = {"item": running.path.item.name, "trace": traceback}
         logger.warning("item %s: %s", "quarantined" if quarantined else "failed", error, extra=about)
-        self._add(live, Outcome.FAILED, error=error, traceback=traceback, end=end)
+        self._add(running, Outcome.FAILED, error=error, traceback=traceback, end=end)
 
     def _add(
         self,
-        live: RunningItem,
+        running: RunningItem,
         outcome: Outcome,
         *,
         seconds: float = 0.0,
-        made: Made | None = None,
+        made: SharedImage | None = None,
         error: str | None = None,
         traceback: str | None = None,
         end: PendingResult | None = None,
@@ -270,41 +274,44 @@ class ChunkStep:
         written = made.written if made else None
         self._counts[outcome] += 1
         cost = self._work.price(seconds)
-        self._batch.add(PendingOutcome(live.path.item.index, outcome, seconds, written, error, traceback, end, cost))
+        self._batch.add(PendingOutcome(running.path.item.index, outcome, seconds, written, error, traceback, end, cost))
 
 
-def _may_want(live: RunningItem, visit: Visit) -> bool:
+def _may_want(running: RunningItem, visit: Visit) -> bool:
     try:
-        return live.path.wants(visit) is not False
+        return running.path.wants(visit) is not False
     except ItemError:
-        return False  # it fails there, which takes no step
+        return False  # it fails there without the step
 
 
-def _settled(live: RunningItem) -> bool:
-    """Whether the facts of the item's images are there. Raises ItemError, and StoreError if the store fails."""
+def _settled(running: RunningItem) -> bool:
+    """Wait for the facts of the item's images, and return whether they are there; if not, put the item aside.
+
+    Raises ItemError, and StoreError if the store fails.
+    """
     try:
-        live.settle_facts()
+        running.settle_facts()
     except (MissingObject, DamagedObject):
-        pass  # the item goes round again
+        pass  # the item will start again
     except (ItemError, StoreError):
         raise
     except Exception as error:
         logger.debug("could not be written: %s", describe(error))
     else:
         return True
-    live.alive = False
-    live.drop_image()
+    running.alive = False
+    running.drop_image()
     return False
 
 
 def _judged(image: Written, fingerprint: str, step: str, facts: Mapping[str, Fact]) -> Written:
-    """The same stored image under the fingerprint of a step that only measured it."""
+    """Return the same stored image under the fingerprint of a step that only measured it."""
     judged: Written = Future()
 
     def take(image: Written) -> None:
         try:
             record = image.result()
-        except BaseException as error:  # whatever it is concerns this one likewise
+        except BaseException as error:  # any failure applies to this one as well
             judged.set_exception(error)
             return
         judged.set_result(

@@ -1,4 +1,4 @@
-"""A shard: a few hundred items on their way through the recipe, chunk by chunk or step by step."""
+"""A shard: the run of a few hundred items through the recipe, chunk by chunk or step by step."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from gpu_worker.monitor.log_lines import shared_fields
 from gpu_worker.shard.inputs import Inputs, Losses
 from gpu_worker.shard.run_chunk import ChunkStep
 from gpu_worker.shard.shard_state import Chunk, RunningItem, ShardWork
+from gpu_worker.shard.step_images import item_locations
 from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
 from gpu_worker.walk.foresight import Prediction, foresee
 from gpu_worker.walk.item_path import ItemPath
@@ -34,11 +35,11 @@ Pair = tuple[Chunk, Visit]
 
 
 class ShardHalted(PixelmillError):
-    """Somebody wants the shard to stop. What was computed until then is written and recorded."""
+    """The shard was asked to stop. Images computed until then are written and recorded."""
 
 
 class ShardRun:
-    """Takes items through the recipe. Use as a context manager: leaving it writes and records all that is computed.
+    """Takes items through the recipe. A context manager that writes and records all computed images when left.
 
     with ShardRun(...) as run:
         for chunk, step in run.schedule():
@@ -58,9 +59,9 @@ class ShardRun:
         settings: Settings,
         accepted: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
-        """Items that are not pending are left alone.
+        """Take the pending ones of the items.
 
-        `accepted`: name of an item -> fingerprints of its images that a person has accepted.
+        `accepted` maps an item's name to the fingerprints of its images that a person has accepted.
         """
         self._program, self._store, self._settings, self._shard = program, store, settings, shard
         self._accepted = accepted or {}
@@ -98,10 +99,10 @@ class ShardRun:
         )
 
     def schedule(self) -> Iterator[Pair]:
-        """What to run, in order: chunk by chunk if the recipe's models fit together, else step by step.
+        """Yield what to run, in order: chunk by chunk if the recipe's models fit together, else step by step.
 
-        The caller runs each pair before it asks for the next. At the end come items whose stored images turned out to
-        be lost, from the start again.
+        The caller runs each pair before it takes the next. At the end, items whose stored images turned out to be lost
+        start again.
         """
         yield from self._ordered(self._chunks(list(self._items.values()), f"shard {self._shard} chunk"))
         while True:
@@ -113,18 +114,18 @@ class ShardRun:
                 self._give_up(given_up)
             if not again:
                 return
-            logger.warning("%d items go round again: the store has lost images of theirs", len(again))
+            logger.warning("%d items start again: the store has lost some of their images", len(again))
             self._work.writer.restart(item.index for item in again)
             yield from self._ordered(self._chunks(again, f"shard {self._shard} repair"))
 
     def run_step(self, chunk: Chunk, visit: Visit) -> StepCounts:
-        """Takes the chunk's living items through the step. One bad item is an outcome, not an error.
+        """Take the chunk's living items through the step. One bad item is an outcome, not an error.
 
-        What it raises concerns the whole shard: ShardHalted, StoreError, ModelLoadError, BrokenInstallation, DeviceLost
-        and the ledger's errors.
+        Errors concern the whole shard: ShardHalted, StoreError, ModelLoadError, BrokenInstallation, DeviceLost and the
+        ledger's errors.
         """
         if self._ahead is not None:
-            self._ahead.result()  # it reads the paths that this step moves
+            self._ahead.result()  # it reads the paths that this step changes
         following, self._next = self._next, None
         # Within a chunk the next step's inputs are being made; only another chunk's can be fetched.
         self._ahead = None
@@ -133,11 +134,11 @@ class ShardRun:
         return ChunkStep(self._work, chunk, visit).run()
 
     def halt(self, reason: str) -> None:
-        """Has the step in hand raise ShardHalted after its micro-batch. To be called from another thread."""
+        """Make the current step raise ShardHalted after its micro-batch. Call from another thread."""
         self._work.writer.halt(ShardHalted(reason))
 
     def finish(self) -> None:
-        """Waits until everything is written and recorded. Raises the first error of doing so."""
+        """Wait until everything is written and recorded. Raises the first error of writing."""
         self._work.writer.flush()
 
     def __enter__(self) -> Self:
@@ -177,12 +178,12 @@ class ShardRun:
                 continue
             self._next = following
             if pair[1].is_again and not ChunkStep.is_wanted(self._work, *pair):
-                self.run_step(*pair)  # nobody goes there: not worth a task run
+                self.run_step(*pair)  # no item visits it: not worth a task run
             else:
                 yield pair
 
     def _give_up(self, items: Sequence[Item]) -> None:
-        """Fails items whose images vanish faster than they are made."""
+        """Fail items whose images vanish faster than they are made."""
         last = self._program.visits[-1]
         error = (
             "the store keeps losing this item's images while the job runs: check what else deletes objects there, "
@@ -196,7 +197,7 @@ class ShardRun:
 
     # -- fetching ahead ----------------------------------------------------------------------------------------------
     def _fetch_ahead(self, chunk: Chunk, visit: Visit) -> None:
-        """Fetches what the chunk will need while another one computes. A failure shows when it is used."""
+        """Fetch the chunk's inputs while another one computes. A failure shows again when an input is used."""
         visits = self._program.visits
         try:
             self._fetch_inputs(chunk, visits[visits.index(visit) :] if self._streams else [visit])
@@ -204,14 +205,13 @@ class ShardRun:
             logger.info("could not fetch ahead for %s: %s", chunk.label, describe(error))
 
     def _fetch_inputs(self, chunk: Chunk, visits: Sequence[Visit]) -> None:
-        for live in chunk.alive:
-            for file in visits[0].step.item_files(live.path.item):
-                if (location := getattr(live.path.item, file)) is not None:
-                    self._work.inputs.fetch_file(location)
-        newest = {live.path.item.index: _written(live) for live in chunk.alive}
+        for running in chunk.alive:
+            for location in item_locations(running, visits[0]):
+                self._work.inputs.fetch_file(location)
+        newest = {running.path.item.index: _written(running) for running in chunk.alive}
         computing: set[int] = set()
         walk = foresee(
-            [live.path.copy() for live in chunk.alive],
+            [running.path.copy() for running in chunk.alive],
             visits,
             model_digests=self._work.job.model_digests,
             find_artefacts=self._known,
@@ -231,8 +231,8 @@ class ShardRun:
         return self._work.ledger.steps.find_artefacts(self._work.root, fingerprints)
 
 
-def _written(live: RunningItem) -> ArtefactRecord | None:
-    """The item's newest image, if it has one and that is in the store by now."""
-    if live.image is None and live.last is not None and live.last.done() and live.last.exception() is None:
-        return live.last.result()
+def _written(running: RunningItem) -> ArtefactRecord | None:
+    """Return the item's newest image if it is in the store already, else None."""
+    if running.image is None and running.last is not None and running.last.done() and running.last.exception() is None:
+        return running.last.result()
     return None

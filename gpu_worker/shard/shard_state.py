@@ -23,56 +23,56 @@ Facts = Future[Mapping[str, Fact]]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """An image that this shard made or found, and how to have it: items of the same fingerprint share it."""
+class SharedImage:
+    """An image that this shard made or found. Items with the same fingerprint share it."""
 
     written: Written
     facts: Facts
-    image: Image.Image | None  # None: in the store only
+    image: Image.Image | None  # None if it is only in the store
 
 
 @dataclass(slots=True)
 class RunningItem:
-    """A path with its images. `alive` until the item has ended or waits for another round."""
+    """An item's path with its images. `alive` until the item has ended or waits for another round."""
 
     path: ItemPath
     written: dict[str, Written] = field(default_factory=dict)  # fingerprint -> its image
     measuring: dict[str, Facts] = field(default_factory=dict)  # visit id -> facts to come
     alive: bool = True
-    _image: tuple[str, Image.Image] | None = None  # what the next step gets, with its fingerprint
+    _image: tuple[str, Image.Image] | None = None  # fingerprint and image for the next step
 
     @property
     def image(self) -> Image.Image | None:
-        """What the next step gets; None: not made yet, or to be read from the store."""
+        """The image for the next step, or None if it is not made yet or has to be read from the store."""
         if self._image is not None and self._image[0] != self.path.fingerprint:
             self._image = None  # a loop has gone back
         return self._image[1] if self._image is not None else None
 
     def drop_image(self) -> None:
-        """From memory: it is in the store, or nobody needs it."""
+        """Release the image from memory, if it is in the store or no longer needed."""
         self._image = None
 
     @property
     def last(self) -> Written | None:
-        """The image that the item has now."""
+        """The item's newest image, or None before its first."""
         return self.written[self.path.fingerprint] if self.path.fingerprint is not None else None
 
-    def visit(self, visit: Visit, mark: Provenance, made: Made) -> None:
-        self.path.visit(visit, mark, None)
+    def visit(self, visit: Visit, provenance: Provenance, made: SharedImage) -> None:
+        self.path.visit(visit, provenance, None)
         self.measuring[visit.id] = made.facts
-        self.written[mark.fingerprint] = made.written
+        self.written[provenance.fingerprint] = made.written
         if not visit.step.keeps_image:
-            self._image = (mark.fingerprint, made.image) if made.image is not None else None
+            self._image = (provenance.fingerprint, made.image) if made.image is not None else None
 
     def settle_facts(self) -> None:
-        """Waits for the facts of the steps visited. Raises what measuring raised."""
+        """Wait for the facts of the visits so far. Raises the errors of measuring."""
         while self.measuring:
             visit_id, facts = next(iter(self.measuring.items()))
             self.path.facts[visit_id] = facts.result()
             del self.measuring[visit_id]
 
     def end(self) -> PendingResult:
-        """How the item ends when no step is left."""
+        """Return the item's end after its last step."""
         images = {visit_id: self.written[fingerprint] for visit_id, fingerprint in self.path.images()}
         if not images:
             return PendingResult(self.path.item.name, ItemResult(ItemState.FAILED, NO_IMAGE))
@@ -80,12 +80,12 @@ class RunningItem:
         return PendingResult(self.path.item.name, result, images)
 
     def refused(self, rejection: Rejection) -> PendingResult:
-        """By a gate: a person may accept the image that the item has."""
+        """Return the end of an item that a gate refused; a person may accept its image."""
         end = self.failed(rejection.step_id, rejection.reason, quarantined=True)
         return replace(end, result=replace(end.result, refused_image=self.path.fingerprint, refused_by=rejection.gate))
 
     def failed(self, step_id: str | None, error: str, *, quarantined: bool = False) -> PendingResult:
-        """`quarantined`: another try as things are would fail as well."""
+        """Return the end of an item that failed. `quarantined`: another try would fail in the same way."""
         self.alive = False
         self.drop_image()
         state = ItemState.QUARANTINED if quarantined else ItemState.FAILED
@@ -106,7 +106,7 @@ class Chunk:
 
 @dataclass(slots=True)
 class ShardWork:
-    """What all steps of a shard share."""
+    """The objects that all steps of a shard share."""
 
     job: JobRecord
     root: str  # of the store
@@ -119,18 +119,18 @@ class ShardWork:
     losses: Losses
     measurers: ThreadPoolExecutor
     keep_images: bool  # between the steps of a chunk; otherwise they are read from the store again
-    made: dict[str, Made] = field(default_factory=dict)  # by fingerprint; without images
+    made: dict[str, SharedImage] = field(default_factory=dict)  # by fingerprint; without decoded images
     sizes: BatchSizeCache = field(init=False)
 
     def __post_init__(self) -> None:
         self.sizes = BatchSizeCache(self.ledger.fleet, lambda: self.runtime.device.name)
 
     def record_load(self, ref: ModelRef, seconds: float) -> None:
-        """Tells the ledger that a model was loaded for this job."""
+        """Record that a model was loaded for this job."""
         self.ledger.runs.record_model_load(
             self.job.id, self.job.run, str(ref), self.runtime.name, seconds, self.price(seconds)
         )
 
     def price(self, seconds: float) -> float:
-        """What so much time of the device costs."""
+        """Return the cost of so many seconds of the device."""
         return seconds * self.settings.price_per_hour / 3600

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from configs.documents.fields import Item
 from gpu_worker.monitor.failures import describe
-from gpu_worker.shard.shard_state import Facts, Made, RunningItem, ShardWork
+from gpu_worker.shard.shard_state import Facts, RunningItem, ShardWork, SharedImage
 from gpu_worker.shard.writer import Written, pixel_bytes
 from gpu_worker.walk.foresight import unmeasured
 from gpu_worker.walk.item_path import ItemError
@@ -21,74 +21,78 @@ from steps.recipe.program import Visit
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import DamagedObject, MissingObject, StoreError
 
-# Of decoded pixels: an input of a few kilobytes may have as many as `max_pixels` allows, and a chunk 64 of them.
-MAX_FRAME_BYTES = 2**30  # that a step is given at once
+# Decoded pixels for a step at once: an input of a few kilobytes may have up to `max_pixels`, and a chunk 64 inputs.
+MAX_FRAME_BYTES = 2**30
 
 
 class StepFrames:
-    """Of one visit. `fail` ends an item whose own file cannot be had."""
+    """The frames of one visit. `fail` ends an item whose own file cannot be read."""
 
     def __init__(self, work: ShardWork, visit: Visit, fail: Callable[[RunningItem, Exception], None]) -> None:
         self._work, self._visit, self._fail = work, visit, fail
 
-    def fetch_files(self, lives: Iterable[RunningItem]) -> None:
-        """Begins to read the items' own files."""
-        for live in lives:
-            for location in self._locations(live):
+    def fetch_files(self, items: Iterable[RunningItem]) -> None:
+        """Begin to read the items' own files."""
+        for running in items:
+            for location in item_locations(running, self._visit):
                 self._work.inputs.fetch_file(location)
 
-    def read(self, lives: Sequence[RunningItem]) -> Iterator[list[Frame]]:
-        """In order, in parts that fit into memory together. Without items whose image or file cannot be had."""
-        return _in_bounds(self._frames(lives))
+    def read(self, items: Sequence[RunningItem]) -> Iterator[list[Frame]]:
+        """Yield frames in order, in parts that fit into memory. Leaves out items whose image or file is missing."""
+        return _in_bounds(self._frames(items))
 
-    def release(self, lives: Sequence[RunningItem]) -> None:
-        """Lets go of what these items have been given."""
+    def release(self, items: Sequence[RunningItem]) -> None:
+        """Release the inputs of these items."""
         # The newest image of an item that goes on may have been fetched for a later step.
         used = {
-            mark.fingerprint for live in lives for mark in (live.path.marks[:-1] if live.alive else live.path.marks)
+            mark.fingerprint
+            for running in items
+            for mark in (running.path.marks[:-1] if running.alive else running.path.marks)
         }
-        locations = {location for live in lives for location in self._locations(live)}
+        locations = {location for running in items for location in item_locations(running, self._visit)}
         self._work.inputs.release(locations=locations, fingerprints=used)
 
-    def _frames(self, lives: Sequence[RunningItem]) -> Iterator[Frame]:
+    def _frames(self, items: Sequence[RunningItem]) -> Iterator[Frame]:
         fetching: dict[int, Callable[[], Image.Image]] = {}
-        for live in lives:
-            if live.image is None and live.last is not None and (stored := _stored(live)) is not None:
+        for running in items:
+            if running.image is None and running.last is not None and (stored := _stored(running)) is not None:
                 self._work.inputs.fetch_image(stored)
-                fetching[live.path.item.index] = partial(self._work.inputs.image, stored)
-        for live in lives:
-            frame = self._frame(live, fetching.get(live.path.item.index))
+                fetching[running.path.item.index] = partial(self._work.inputs.image, stored)
+        for running in items:
+            frame = self._frame(running, fetching.get(running.path.item.index))
             if frame is not None:
                 yield frame
 
-    def _frame(self, live: RunningItem, fetched: Callable[[], Image.Image] | None) -> Frame | None:
-        if not live.alive:
+    def _frame(self, running: RunningItem, fetched: Callable[[], Image.Image] | None) -> Frame | None:
+        if not running.alive:
             return None
         try:
-            image = live.image if fetched is None else fetched()
+            image = running.image if fetched is None else fetched()
         except (MissingObject, DamagedObject) as error:
-            assert live.last is not None
-            self._work.losses.add(live.path.item, live.last.result(), damaged=isinstance(error, DamagedObject))
-            live.alive = False
+            assert running.last is not None
+            self._work.losses.add(running.path.item, running.last.result(), damaged=isinstance(error, DamagedObject))
+            running.alive = False
             return None
-        item = live.path.item
+        item = running.path.item
         try:
             files = {
                 file: self._work.inputs.item_image(getattr(item, file)) for file in self._visit.step.item_files(item)
             }
         except Exception as error:
-            self._fail(live, error)
+            self._fail(running, error)
             return None
         return Frame(self._visit.item(item), image, files)
 
-    def _locations(self, live: RunningItem) -> list[str]:
-        item = live.path.item
-        files = (getattr(item, file) for file in self._visit.step.item_files(item))
-        return [location for location in files if location is not None]
+
+def item_locations(running: RunningItem, visit: Visit) -> list[str]:
+    """Return the locations of the item's own files that the visit reads."""
+    item = running.path.item
+    files = (getattr(item, file) for file in visit.step.item_files(item))
+    return [location for location in files if location is not None]
 
 
 def _in_bounds(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """The frames in order, in parts whose decoded images fit into memory together; mostly in one."""
+    """Yield the frames in parts whose decoded images fit into memory together; mostly in one."""
     part: list[Frame] = []
     size = 0
     for frame in frames:
@@ -102,43 +106,43 @@ def _in_bounds(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         yield part
 
 
-def _stored(live: RunningItem) -> ArtefactRecord | None:
-    """The item's newest image once it is in the store. None, and no longer alive, if it could not be encoded."""
-    assert live.last is not None
+def _stored(running: RunningItem) -> ArtefactRecord | None:
+    """Return the item's newest image once it is stored; end the item and return None if it cannot be encoded."""
+    assert running.last is not None
     try:
-        return live.last.result()
+        return running.last.result()
     except StoreError:
         raise
     except Exception:
-        live.alive = False
+        running.alive = False
         return None
 
 
 class StepFacts:
-    """Of one visit."""
+    """The facts of one visit's images."""
 
     def __init__(self, work: ShardWork, visit: Visit) -> None:
         self._work, self._visit = work, visit
 
     def of_new(self, frame: Frame, result: StepResult) -> Facts:
-        """Of the image that the step has made of this frame: at once if a later decision may wait for them."""
+        """Return the facts of the image made of this frame; measure at once if a later decision may need them."""
         measured = partial(_facts_of, result, ALWAYS | self._visit.facts, frame.image)
         if self._visit.id in self._work.program.awaited:
             return self._work.measurers.submit(measured)
         return OnDemand(measured)
 
-    def completed(self, live: RunningItem, made: Made) -> Made:
-        """What exists, once it has all facts that the recipe asks for: it may have been made for another one."""
-        has_source = live.last is not None
+    def completed(self, running: RunningItem, made: SharedImage) -> SharedImage:
+        """Return an existing image with all facts of this recipe; it may have been made for another one."""
+        has_source = running.last is not None
         if not self._visit.facts or (
             made.facts.done() and not unmeasured(self._visit, made.facts.result(), has_source=has_source)
         ):
             return made
-        facts = self._work.measurers.submit(self._measure_missing, live.path.item, made, live.last)
-        return Made(made.written, facts, None)
+        facts = self._work.measurers.submit(self._measure_missing, running.path.item, made, running.last)
+        return SharedImage(made.written, facts, None)
 
-    def _measure_missing(self, item: Item, made: Made, source: Written | None) -> Mapping[str, Fact]:
-        """In a thread. Raises ItemError, and StoreError if the store does not answer."""
+    def _measure_missing(self, item: Item, made: SharedImage, source: Written | None) -> Mapping[str, Fact]:
+        """Measure and record missing facts, in a thread. Raises ItemError, and StoreError if the store fails."""
         facts, artefact = made.facts.result(), made.written.result()
         missing = self._visit.facts - facts.keys()
         if not missing:
@@ -156,7 +160,7 @@ class StepFacts:
         return complete
 
     def _image_of(self, item: Item, artefact: ArtefactRecord) -> Image.Image:
-        """Raises MissingObject or DamagedObject after noting that the item has lost it."""
+        """Return the decoded image. Raises MissingObject or DamagedObject after noting the loss."""
         try:
             return self._work.inputs.image(artefact)
         except (MissingObject, DamagedObject) as error:
@@ -169,7 +173,7 @@ def _facts_of(result: StepResult, names: Collection[str], source: Image.Image | 
 
 
 def known_facts(facts: Mapping[str, Fact]) -> Facts:
-    """Facts that need no measuring."""
+    """Return a future of facts that need no measuring."""
     future: Facts = Future()
     future.set_result(facts)
     return future
@@ -179,7 +183,7 @@ _T = TypeVar("_T")
 
 
 class OnDemand(Future[_T], Generic[_T]):
-    """Computes in the thread that asks first; others that ask meanwhile wait for it."""
+    """A future computed by the first thread that calls `result`; others wait for it."""
 
     def __init__(self, compute: Callable[[], _T]) -> None:
         super().__init__()
@@ -189,7 +193,7 @@ class OnDemand(Future[_T], Generic[_T]):
     @override
     def result(self, timeout: float | None = None) -> _T:
         with self._computing:
-            compute, self._compute = self._compute, None  # lets go of what it holds, too
+            compute, self._compute = self._compute, None  # releases its arguments too
             if compute is not None:
                 try:
                     self.set_result(compute())

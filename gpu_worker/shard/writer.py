@@ -50,7 +50,7 @@ class PendingResult:
 
 @dataclass(frozen=True, slots=True)
 class PendingOutcome:
-    """A StepOutcome whose image may still be on its way to the store, or an item's end if `outcome` is None."""
+    """A StepOutcome whose image may still be on its way to the store, or, without an `outcome`, the end of an item."""
 
     index: int
     outcome: Outcome | None
