@@ -8,7 +8,7 @@ from benchmarks.chaos.journey import Stuck, wait_for_end, wait_for_progress
 from benchmarks.chaos.prefect_api import PrefectApi
 from benchmarks.chaos.processes import Part, kill, parts
 from benchmarks.chaos.scene import Command, Scene
-from tests.support.servers.s3 import free_port
+from tests.support.ports import free_port
 
 SECONDS = 0.05  # of an image and step: the shard must still run when the second worker comes
 START_SECONDS, TAKEN_SECONDS, STOP_SECONDS = 180.0, 60.0, 60.0

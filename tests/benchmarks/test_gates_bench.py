@@ -167,7 +167,6 @@ class TestReport:
 
 @pytest.mark.e2e
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_tiny_run(tmp_path, capsys):
     status = main(["--scale", "0.004", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")])
     found = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -14,7 +14,8 @@ from benchmarks.chaos.checks import MANIFEST, check, look
 from benchmarks.chaos.journey import Stuck, wait_for_end
 from benchmarks.chaos.null_job import JOB
 from benchmarks.chaos.scene import Scene
-from tests.support.servers.s3 import free_port
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -145,4 +146,4 @@ def test_a_command_that_gets_nowhere_is_not_waited_for_for_ever(tmp_path):
         idle = scene.start("up", "--port", str(free_port()))
         with pytest.raises(Stuck):
             wait_for_end(scene, idle, patience=0)
-        assert idle.process.wait(30) == -signal.SIGKILL
+        assert idle.process.wait(PATIENCE) == -signal.SIGKILL

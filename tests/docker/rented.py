@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support import ROOT
-from tests.support.servers.s3 import free_port
+from tests.support.ports import free_port
 
 RENTED = ROOT / "docker" / "rented"
 GATEWAY, MACHINE = "10.213.7.1", "10.213.7.2"
@@ -91,7 +91,7 @@ class RentedMachine:
                 os.killpg(process.pid, signal.SIGTERM)
         for process in self._processes:
             try:
-                process.wait(40)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.support.compose_file import DOCKER
-from tests.support.servers.s3 import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.parts
 

@@ -12,8 +12,8 @@ import pytest
 
 from gpu_worker.monitor.metric_table import TABLE
 from tests.docker.rented import RENTED
-from tests.support.servers.s3 import free_port
-from tests.support.shells import wait_until
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 IDLE = '# HELP pixelmill_shard_running …\npixelmill_shard_running 0.0\npixelmill_pool_waiting_runs{pool="gpu"} 0.0\n'
 BUSY = IDLE.replace("shard_running 0.0", "shard_running 1.0")
@@ -67,16 +67,16 @@ def switch(port: int, flag: Path, idle_seconds: int) -> Iterator["subprocess.Pop
 def test_it_stays_on_while_there_is_work_and_goes_off_after_it(tmp_path: Path, text: str):
     page = Page(text)
     with metrics(page) as port, switch(port, tmp_path / "off", idle_seconds=1) as process:
-        wait_until(lambda: page.looks > 20, 30)  # more than a second
+        wait_until(lambda: page.looks > 20)  # more than a second
         assert process.poll() is None
         page.text = IDLE
-        wait_until((tmp_path / "off").exists, 30)
+        wait_until((tmp_path / "off").exists)
 
 
 @pytest.mark.parts
 def test_a_worker_that_does_not_answer_costs_nothing_for_long(tmp_path: Path):
     with switch(free_port(), tmp_path / "off", idle_seconds=1):
-        wait_until((tmp_path / "off").exists, 30)
+        wait_until((tmp_path / "off").exists)
 
 
 def test_the_figures_are_those_that_a_worker_serves():

@@ -26,9 +26,9 @@ from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus
 from tests.docker.rented import RENTED, ROOT, RentedMachine, missing, rented_machine, s3_policy
 from tests.support.command import Pixelmill
+from tests.support.ports import free_port
 from tests.support.servers.postgres import postgres_server
-from tests.support.servers.s3 import free_port
-from tests.support.shells import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -125,7 +125,6 @@ def machine(tmp_path: Path, home: Home) -> Iterator[RentedMachine]:
 
 
 @pytest.mark.skipif(LACK is not None, reason=LACK or "")
-@pytest.mark.timeout(480)
 def test_a_job_outlives_half_a_minute_without_its_tunnel(tmp_path: Path, home: Home, machine: RentedMachine) -> None:
     shell = Pixelmill(tmp_path, env=home.environment() | {"PIXELMILL_SHARD_SIZE": str(ITEMS)})
     assert shell("deploy").status == 0
@@ -133,7 +132,7 @@ def test_a_job_outlives_half_a_minute_without_its_tunnel(tmp_path: Path, home: H
     assert not any(machine.reaches(port) for port in (*local, *home.ports)), "there is another way in"
 
     tunnel = machine.open_tunnel()
-    wait_until(lambda: all(machine.reaches(port) for port in local), 30)
+    wait_until(lambda: all(machine.reaches(port) for port in local))
     environment = home.rented_environment(machine.folder, local)
     log = Path(environment["BENCHMARK_COMPUTE_LOG"])
     worker = machine.start(
@@ -143,7 +142,7 @@ def test_a_job_outlives_half_a_minute_without_its_tunnel(tmp_path: Path, home: H
     burst = _burst(shell, _job(shell, ITEMS))
     with closing(Ledger(home.ledger)) as ledger:
         # In the midst of the second chunk.
-        wait_until(lambda: log.exists() and len(_computed(log)) >= CHUNK * 3 // 2, 120)
+        wait_until(lambda: log.exists() and len(_computed(log)) >= CHUNK * 3 // 2)
         machine.cut()
         before, cut = _done(ledger), time.monotonic()
         time.sleep(CUT_SECONDS)
@@ -175,18 +174,17 @@ def test_a_job_outlives_half_a_minute_without_its_tunnel(tmp_path: Path, home: H
 
 
 @pytest.mark.skipif(LACK is not None, reason=LACK or "")
-@pytest.mark.timeout(480)
 def test_a_machine_that_leaves_gives_its_shard_back(tmp_path: Path, home: Home, machine: RentedMachine) -> None:
     shell = Pixelmill(tmp_path, env=home.environment() | {"PIXELMILL_SHARD_SIZE": str(ITEMS)})
     assert shell("deploy").status == 0
     machine.open_tunnel()
-    wait_until(lambda: all(machine.reaches(port) for port in machine.forwards), 30)
+    wait_until(lambda: all(machine.reaches(port) for port in machine.forwards))
     environment = home.rented_environment(machine.folder, list(machine.forwards))
     log = Path(environment["BENCHMARK_COMPUTE_LOG"])
     command = (sys.executable, "-m", "flows.cli.main", "worker", "start")
     leaving = machine.start(*command, log="leaving.log", environment=environment)
     burst = _burst(shell, _job(shell, ITEMS // 2))
-    wait_until(lambda: log.exists() and len(_computed(log)) >= CHUNK * 3 // 2, 120)
+    wait_until(lambda: log.exists() and len(_computed(log)) >= CHUNK * 3 // 2)
 
     told = time.monotonic()
     leaving.send_signal(signal.SIGTERM)  # as `docker stop` and Kubernetes do

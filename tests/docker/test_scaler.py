@@ -15,9 +15,9 @@ from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemResult, ItemState, JobStatus, ShardState
 from tests.docker.cluster import KUBERNETES, Cluster, checkout, render
 from tests.support.ledger_samples import computed, start
+from tests.support.ports import free_port
 from tests.support.servers.postgres import postgres_server
-from tests.support.servers.s3 import free_port
-from tests.support.shells import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -130,10 +130,10 @@ def test_redis_starts_as_the_manifest_starts_it_and_wants_its_password(keda: Clu
             )
             return asked.stdout.strip()
 
-        wait_until(lambda: answer(REDISCLI_AUTH="a-password") == "PONG", 30)
+        wait_until(lambda: answer(REDISCLI_AUTH="a-password") == "PONG")
         assert answer().startswith("NOAUTH")
         assert Path(f"/proc/{server.pid}/comm").read_text().strip() == "redis-server"  # SIGTERM reaches it
         assert b"a-password" not in Path(f"/proc/{server.pid}/cmdline").read_bytes()
     finally:
         server.terminate()
-        assert server.wait(20) == 0
+        assert server.wait(PATIENCE) == 0

@@ -23,7 +23,6 @@ def comparable(text: str) -> str:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(900)
 def test_the_tutorial_works_as_written(tmp_path, prefect_server):
     shell = Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server})
     printed = ""

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from configs.settings.settings import Settings
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.folder_store import FolderStore
 from storage.objects.open_store import open_store
-from tests.support.browser import Page, find_chromium, open_page
+from tests.support.browser import find_chromium, open_browser, open_page
 from tests.support.jobs.job_template import JobTemplate
 from tests.support.jobs.refused_job import refused_icons
 from tests.support.jobs.verified_job import IconJob, icons_in
@@ -34,21 +35,28 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return open_store(f"s3://{server.bucket}/{uuid.uuid4().hex}", server.settings())
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """For one module only: see tests/support/browser.py for what may not run beside it."""
     chromium = find_chromium()
     if chromium is None:
         pytest.skip("no Chromium on the PATH: pages were not tried in a browser")
-    with open_page(chromium) as page:
-        yield page
+    with open_browser(chromium) as opened:
+        yield opened
 
 
 @pytest.fixture
-def page(browser: Page) -> Iterator[Page]:
-    """Fails the test if a script of the page threw, or a file was refused or missing."""
-    browser.errors.clear()
-    yield browser
-    assert not browser.errors
+def errors() -> list[str]:
+    """Errors of the page's scripts and files, as they come. A test that expects some clears it."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, errors: list[str]) -> Iterator[Page]:
+    """A new tab. Fails the test if a script of the page threw, or a file was refused or missing."""
+    with open_page(browser, errors) as page:
+        yield page
+    assert not errors
 
 
 @pytest.fixture(scope="session")

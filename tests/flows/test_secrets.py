@@ -21,12 +21,13 @@ from PIL import Image
 from configs.settings.settings import Settings
 from storage.objects.open_store import open_store
 from tests.support.command import Pixelmill, Result
+from tests.support.ports import free_port
 from tests.support.servers.postgres import postgres_server
-from tests.support.servers.s3 import S3Server, free_port, rclone_s3
+from tests.support.servers.s3 import S3Server, rclone_s3
 from tests.support.servers.web_server import Page, make_authority, web_server
-from tests.support.shells import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.e2e
 
 PASSWORD = "ledger/pass@word-recognizable"  # with characters that a URL has to escape
 SECRETS = {
@@ -145,7 +146,7 @@ def _up(scene: Scene, port: int, gallery_port: int) -> Iterator[None]:
     finally:
         watching.set()
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE)
         reading.join(10)
         scene.said.append("".join(lines))
 

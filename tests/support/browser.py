@@ -1,169 +1,62 @@
-"""A headless Chromium, driven over its DevTools protocol: enough to open a page, use it and ask it questions."""
+"""A headless Chromium for tests: the system's, driven by Playwright.
 
-import base64
-import json
+Playwright's calls run an asyncio loop in the thread that makes them. While a browser is open, nothing else in that
+thread may start a loop; Prefect's client does, except where it is a synchronous one.
+"""
+
 import shutil
-import subprocess
-import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-START_SECONDS = 60
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60  # for what a page is to come to: an upper bound, generous for a busy machine
 
-_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--remote-debugging-port=0",
-    "--window-size=1400,1000",
-)
+_FLAGS = ("--disable-gpu", "--disable-quic")
 
-# Without a GPU, WebGL is computed: a run's page in Prefect's UI draws its graph anew all the time, which takes a core.
+# Without a GPU, WebGL is computed: the graph on a run's page in Prefect's UI is redrawn all the time, on a whole core.
 _NO_WEBGL = "--disable-software-rasterizer"
+
+expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 def find_chromium() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-class Page:
-    """One tab. `errors` collects what the page's scripts threw and what its security policy refused."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._last_id = 0
-        self.errors: list[str] = []
-        target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
-        self._session = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            self._command(f"{domain}.enable")
-
-    def open(self, path: Path, fragment: str = "") -> None:
-        self._command("Page.navigate", {"url": "about:blank"})  # else another fragment would not load the page anew
-        self._command("Page.navigate", {"url": path.as_uri() + fragment})
-        self.wait(f"location.href.startsWith({json.dumps(path.as_uri())}) && document.readyState === 'complete'")
-
-    def visit(self, address: str) -> None:
-        self._command("Page.navigate", {"url": address})
-        self.wait(f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'")
-
-    def screenshot(self, path: Path) -> None:
-        data = self._command("Page.captureScreenshot", {"format": "png"})["data"]
-        path.write_bytes(base64.b64decode(data))
-
-    def resize(self, width: int, height: int) -> None:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self._command("Emulation.setDeviceMetricsOverride", size)
-
-    def ask(self, expression: str) -> Any:
-        """The value of a JavaScript expression, awaited if it is a promise."""
-        answer = self._command(
-            "Runtime.evaluate", {"expression": expression, "awaitPromise": True, "returnByValue": True}
-        )
-        if "exceptionDetails" in answer:
-            raise AssertionError(f"{expression}: {answer['exceptionDetails']}")
-        return answer["result"].get("value")
-
-    def wait(self, condition: str, seconds: float = WAIT_SECONDS) -> None:
-        """Returns when the JavaScript condition holds; fails the test when it does not come to."""
-        timer = threading.Event()
-        for _ in range(int(seconds * 20)):
-            try:
-                if self.ask(f"Boolean({condition})"):
-                    return
-            except AssertionError:
-                pass  # the page is between two documents
-            timer.wait(0.05)
-        raise AssertionError(f"the page never came to: {condition}; errors: {self.errors}")
-
-    def press(self, key: str) -> None:
-        for kind in ("keyDown", "keyUp"):
-            self._command("Input.dispatchKeyEvent", {"type": kind, "key": key, "code": key, **_KEY_CODES.get(key, {})})
-
-    def type(self, text: str) -> None:
-        self._command("Input.insertText", {"text": text})
-
-    def click(self, selector: str) -> None:
-        self.ask(f"document.querySelector({json.dumps(selector)}).click()")
-
-    def texts(self, selector: str) -> list[str]:
-        return list(self.ask(f"[...document.querySelectorAll({json.dumps(selector)})].map((node) => node.textContent)"))
-
-    def _command(self, method: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-        return self._call(method, parameters, self._session)
-
-    def _call(
-        self, method: str, parameters: dict[str, Any] | None = None, session: str | None = None
-    ) -> dict[str, Any]:
-        self._last_id += 1
-        message: dict[str, Any] = {"id": self._last_id, "method": method, "params": parameters or {}}
-        if session:
-            message["sessionId"] = session
-        self._socket.send(json.dumps(message))
-        while True:
-            answer = json.loads(self._socket.recv(timeout=WAIT_SECONDS))
-            if answer.get("id") == self._last_id:
-                if "error" in answer:
-                    raise AssertionError(f"{method}: {answer['error']}")
-                return dict(answer["result"])
-            self._note(answer)
-
-    def _note(self, event: dict[str, Any]) -> None:
-        parameters = event.get("params", {})
-        if event.get("method") == "Runtime.exceptionThrown":
-            self.errors.append(str(parameters["exceptionDetails"].get("exception", {}).get("description")))
-        elif event.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error":
-            self.errors.append(f"{parameters['entry']['text']} {parameters['entry'].get('url', '')}")
-
-
-_KEY_CODES = {
-    "Escape": {"windowsVirtualKeyCode": 27},
-    "ArrowLeft": {"windowsVirtualKeyCode": 37},
-    "ArrowRight": {"windowsVirtualKeyCode": 39},
-}
+@contextmanager
+def open_browser(chromium: str, *, webgl: bool = False) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        flags = [*_FLAGS, *([] if webgl else [_NO_WEBGL])]
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags, timeout=WAIT_SECONDS * 1000)
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 @contextmanager
-def open_page(chromium: str, *, webgl: bool = False) -> Iterator[Page]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        process = subprocess.Popen(
-            [chromium, *_FLAGS, *([] if webgl else [_NO_WEBGL]), f"--user-data-dir={profile}"],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
-        watchdog = threading.Timer(START_SECONDS, process.kill)
-        watchdog.start()
-        try:
-            address = _devtools_address(process)
-            watchdog.cancel()
-            # Nobody reads on: a full pipe would stop the browser.
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            with connect(address, max_size=None, proxy=None) as socket:
-                yield Page(socket)
-        finally:
-            watchdog.cancel()
-            process.terminate()
-            process.wait(timeout=20)
+def open_page(browser: Browser, errors: list[str]) -> Iterator[Page]:
+    """Open a tab without history. `errors` collects uncaught exceptions, refused and missing files."""
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(f"{message.text} {message.location.get('url', '')}")
+
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(WAIT_SECONDS * 1000)
+    page = context.new_page()
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    try:
+        yield page
+    finally:
+        context.close()
 
 
-def _devtools_address(process: subprocess.Popen[str]) -> str:
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if "DevTools listening on " in line:
-            return line.split("DevTools listening on ")[1].strip()
-    raise AssertionError("Chromium did not start:\n" + "".join(lines))
+def open_file(page: Page, path: Path, fragment: str = "") -> None:
+    """Load a page of a folder; also where only the fragment differs from what is shown."""
+    page.goto("about:blank")
+    page.goto(path.as_uri() + fragment)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import PATIENCE
+
 
 @dataclass(frozen=True)
 class Result:
@@ -50,7 +52,7 @@ class Pixelmill:
             text=True,
         )
 
-    def __call__(self, *args: str, timeout: float = 240) -> Result:
+    def __call__(self, *args: str, timeout: float = 2 * PATIENCE) -> Result:
         process = self.start(*args)
         try:
             out, err = process.communicate(timeout=timeout)
@@ -70,7 +72,7 @@ class Pixelmill:
 class PixelmillHere(Pixelmill):
     """Runs the command in the tests' own process, a second cheaper: what it says, writes and answers is the same."""
 
-    def __call__(self, *args: str, timeout: float = 240) -> Result:
+    def __call__(self, *args: str, timeout: float = 2 * PATIENCE) -> Result:
         from typer.testing import CliRunner
 
         from flows.cli.main import app

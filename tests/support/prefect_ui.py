@@ -1,57 +1,58 @@
 """Prefect's UI as a person uses it: by what is written on its links, buttons and fields."""
 
-import json
+import re
 from pathlib import Path
 
-from tests.support.browser import Page
+from playwright.sync_api import Locator, Page, expect
 
-_FIND = """
-(selector, text, exact) => [...document.querySelectorAll(selector)].filter(
-    (node) => exact ? node.textContent.trim() === text : node.textContent.trim().startsWith(text)
-).findLast((node) => node.getClientRects().length)
-"""
+PRESSES = 6
 
 
 class PrefectUi:
-    """One tab of the UI at `address`. With `screenshots` a folder, `snap` keeps what is seen."""
+    """One tab of the UI at `address`. `snap` keeps what is shown if `screenshots` is a folder."""
 
     def __init__(self, page: Page, address: str, screenshots: Path | None = None) -> None:
         self.page, self._address, self._screenshots = page, address, screenshots
 
     def visit(self, path: str) -> None:
-        self.page.visit(f"{self._address}{path}")
+        self.page.goto(f"{self._address}{path}")
 
-    def click(self, text: str, selector: str = "a, button, [role=menuitem], [role=tab]") -> None:
-        """Waits for the link or button with just this text, and clicks it."""
-        found = f"({_FIND})({json.dumps(selector)}, {json.dumps(text)}, true)"
-        self.page.wait(found)
-        self.page.ask(f"{found}.click()")
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True).locator("visible=true").last
+
+    def click(self, text: str) -> None:
+        """Click the last visible element with exactly this text."""
+        self.page.get_by_text(text, exact=True).locator("visible=true").last.click()
+
+    def press(self, name: str, *, opens: Locator) -> None:
+        """Press a button until `opens` is shown: a page that redraws itself may lose a click."""
+        for _ in range(PRESSES):
+            self.button(name).click()
+            try:
+                return expect(opens).to_be_visible(timeout=10_000)
+            except AssertionError:
+                continue
+        raise AssertionError(f"{name!r} was pressed {PRESSES} times in vain")
 
     def fill(self, field: str, text: str) -> None:
-        """Types into the field whose label begins so, in place of what it holds."""
-        control = self._control(field)
-        self.page.wait(control)
-        self.page.ask(f"{control}.focus()")
-        self.page.ask(f"{control}.select()")
-        self.page.type(text)
+        """Replace what the field holds whose label begins with `field`."""
+        self._labelled(field).locator("textarea, input").last.fill(text)
 
     def switch(self, field: str) -> None:
-        control = self._control(field)
-        self.page.wait(control)
-        self.page.ask(f"{control}.click()")
+        self._labelled(field).get_by_role("switch").click()
 
     def text(self) -> str:
-        return str(self.page.ask("document.body.innerText"))
+        return self.page.locator("body").inner_text()
 
-    def wait_for(self, text: str, seconds: float = 30) -> None:
-        self.page.wait(f"document.body.innerText.includes({json.dumps(text)})", seconds)
+    def wait_for(self, text: str, seconds: float = 60) -> None:
+        expect(self.page.locator("body")).to_contain_text(text, use_inner_text=True, timeout=seconds * 1000)
 
     def snap(self, name: str, height: int = 1000) -> None:
         if self._screenshots is not None:
-            self.page.resize(1300, height)
-            self.page.ask("new Promise((done) => setTimeout(done, 1500))")  # animations and the graph of a run
-            self.page.screenshot(self._screenshots / f"{name}.png")
+            self.page.set_viewport_size({"width": 1300, "height": height})
+            self.page.wait_for_timeout(1500)  # for animations and the graph of a run
+            self.page.screenshot(path=self._screenshots / f"{name}.png")
 
-    def _control(self, field: str) -> str:
-        label = f"({_FIND})('label', {json.dumps(field)}, false)"
-        return f"{label}?.closest('.p-label')?.querySelector('textarea, input')"
+    def _labelled(self, field: str) -> Locator:
+        label = self.page.locator("label").filter(has_text=re.compile(rf"^\s*{re.escape(field)}"))
+        return self.page.locator(".p-label").filter(has=label).last

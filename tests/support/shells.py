@@ -1,9 +1,7 @@
 """What tests do around a running `pixelmill` command: look into its ledger, find its processes, wait."""
 
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -13,6 +11,8 @@ from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, Outcome, StepOutcome
 from tests.support.command import Pixelmill
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 
 def recorded(shell: Pixelmill, step: str = "base") -> int:
@@ -40,21 +40,14 @@ def only_job(shell: Pixelmill) -> JobRecord:
         ledger.close()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
 @contextmanager
-def running_up(shell: Pixelmill, seconds: float = 300) -> Iterator[tuple[str, str]]:
+def running_up(shell: Pixelmill) -> Iterator[tuple[str, str]]:
     """`pixelmill up`, ready and then ended. Yields the API's URL and that of the galleries."""
-    ui, galleries = free_ports(2)
+    ui, galleries = free_port(), free_port()
     served = f"http://127.0.0.1:{galleries}"
     process = shell.start("up", "--port", str(ui), "--gallery-port", str(galleries))
     try:
-        wait_until(lambda: process.poll() is not None or _answers(f"{served}/healthz"), seconds)
+        wait_until(lambda: process.poll() is not None or _answers(f"{served}/healthz"))
         assert process.poll() is None, process.communicate()
         yield f"http://127.0.0.1:{ui}/api", served
     finally:
@@ -74,12 +67,3 @@ def _answers(address: str) -> bool:
 
 def processes_below(process: "subprocess.Popen[str]", module: str) -> list[psutil.Process]:
     return [child for child in psutil.Process(process.pid).children(recursive=True) if module in child.cmdline()]
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ones, free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

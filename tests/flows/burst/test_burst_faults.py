@@ -19,7 +19,8 @@ from flows.prefect_api.workers import workers_online
 from storage.ledger.records import JobStatus
 from tests.support.command import Pixelmill
 from tests.support.null.held_steps import hold, null_steps_environment
-from tests.support.shells import only_job, recorded, some_recorded, wait_until
+from tests.support.shells import only_job, recorded, some_recorded
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -20,11 +20,11 @@ from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, Wait
 from tests.support.command import Pixelmill
-from tests.support.shells import running_up, wait_until
+from tests.support.shells import running_up
+from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.e2e
 
-PATIENCE = 300  # seconds; on a busy machine a flow run's process takes one to begin
 
 RECIPE = """\
 name: strict
@@ -68,7 +68,7 @@ class Up:
                 assert now.name == state or not now.is_final(), f"{now.name}: {now.message}"
                 return now.name == state
 
-            wait_until(arrived, PATIENCE)
+            wait_until(arrived)
             return client.read_flow_run(run)
 
     def job(self, name: str) -> JobRecord:
@@ -139,7 +139,7 @@ def test_a_burst_waits_without_a_process_and_goes_on_with_the_last_decision(up: 
 def test_what_is_accepted_while_the_job_runs_goes_on_before_it_ends(up: Up) -> None:
     path = up.shell.write("many.yaml", MANY.replace("NAME", "many"))
     run: Any = run_deployment("burst/burst", parameters={"job": path}, timeout=0, as_subflow=False)
-    wait_until(lambda: some_wait(up, "many"), PATIENCE)
+    wait_until(lambda: some_wait(up, "many"))
     accepted = up.shell("accept", "many", "--all", "--json").document["items"]
     assert 0 < len(accepted) < 16
     with up.ledger() as ledger:
@@ -171,7 +171,7 @@ def test_a_waiting_burst_that_is_cancelled_in_prefect_leaves_the_job_as_it_is(up
         client.set_flow_run_state(run, Cancelling())
     up.until(run, "Cancelled")
     assert up.job("gone").status is JobStatus.INCOMPLETE
-    wait_until(lambda: up.waits("gone") == [], PATIENCE)
-    accepted = up.shell("accept", "gone", "--all", "--resume", "--json", timeout=PATIENCE)
+    wait_until(lambda: up.waits("gone") == [])
+    accepted = up.shell("accept", "gone", "--all", "--resume", "--json")
     assert accepted.status == 0, accepted.err
     assert accepted.document["items"]["done"] == 3

@@ -13,8 +13,10 @@ from starter.sprites import draw_sprite
 from storage.objects.open_store import open_store
 from tests.support.command import Pixelmill
 from tests.support.null.held_steps import hold, null_steps_environment
-from tests.support.servers.s3 import free_port, rclone_s3
-from tests.support.shells import processes_below, recorded, some_recorded, wait_until
+from tests.support.ports import free_port
+from tests.support.servers.s3 import rclone_s3
+from tests.support.shells import processes_below, recorded, some_recorded
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -129,7 +131,7 @@ def test_after_everything_was_killed_resume_redoes_nothing_recorded(shell):
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for member in family:
         os.kill(member.pid, signal.SIGKILL)
-    psutil.wait_procs(family, timeout=20)
+    psutil.wait_procs(family, timeout=PATIENCE)
     process.communicate()
     before = recorded(shell)
 
@@ -207,5 +209,5 @@ def test_up_serves_the_ui_and_takes_everything_down_with_it(tmp_path):
         process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 0
-    _, alive = psutil.wait_procs(family, timeout=30)
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
     assert alive == []

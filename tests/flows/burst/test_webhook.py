@@ -127,7 +127,7 @@ def test_an_address_that_is_none_is_a_message_that_nobody_took():
     assert not pauses
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_an_answer_without_an_end_is_not_read_to_its_end(receiver):
     receiver.endless, receiver.answers = True, [200]
     assert send(receiver) == []

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from flows.cli import progress
 from flows.cli.progress import stages
+from tests.support.waiting import PATIENCE
 
 
 class Watched(io.StringIO):
@@ -29,7 +30,7 @@ def test_a_stage_that_lasts_is_shown(monkeypatch: pytest.MonkeyPatch, terminal: 
     file = Watched()
     with stages(Console(file=file, force_terminal=terminal, width=100)) as log:
         log("loading [bold]the model")
-        assert file.written.wait(30)
+        assert file.written.wait(PATIENCE)
     assert "loading [bold]the model" in file.getvalue()
 
 

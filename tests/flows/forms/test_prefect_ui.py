@@ -1,7 +1,6 @@
 """A person who never opens a terminal: fills in a form, watches, reads the report, looks at the images."""
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -28,15 +27,15 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus
-from tests.support.browser import find_chromium, open_page
+from tests.support.browser import find_chromium, open_browser, open_page
 from tests.support.command import Pixelmill
+from tests.support.ports import free_port
 from tests.support.prefect_ui import PrefectUi
-from tests.support.shells import wait_until
+from tests.support.waiting import wait_until
 
 CHROMIUM = find_chromium()
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(600),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
 ]
 
@@ -62,17 +61,9 @@ class Up:
     galleries: str
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    ui, galleries = _free_ports(2)
+    ui, galleries = free_port(), free_port()
     shell = Pixelmill(tmp_path_factory.mktemp("up"), {"PIXELMILL_PRICE_PER_HOUR": "1.5"})
     process = shell.start("up", "--port", str(ui), "--gallery-port", str(galleries))
     try:
@@ -93,10 +84,9 @@ def _answers(address: str) -> bool:
 
 
 @pytest.fixture
-def browser(up: Up) -> Iterator[PrefectUi]:
+def browser(up: Up, errors: list[str]) -> Iterator[PrefectUi]:
     assert CHROMIUM is not None
-    with open_page(CHROMIUM, webgl=bool(SCREENSHOTS)) as page:
-        page.resize(1300, 1000)
+    with open_browser(CHROMIUM, webgl=bool(SCREENSHOTS)) as opened, open_page(opened, errors) as page:
         yield PrefectUi(page, up.ui, Path(SCREENSHOTS) if SCREENSHOTS else None)
 
 
@@ -124,17 +114,17 @@ def _open_form(browser: PrefectUi, deployment: str) -> None:
     browser.wait_for(deployment)
     browser.snap("deployments", 900)
     browser.click(deployment)
-    browser.click("Run", "button")
-    browser.click("Custom run", "*")
+    browser.press("Run", opens=browser.button("Custom run"))
+    browser.click("Custom run")
     browser.wait_for("Validate parameters")
 
 
 def _submit(browser: PrefectUi) -> None:
-    browser.click("Submit", "button")
-    browser.click("View run", "*")
+    browser.button("Submit").click()
+    browser.click("View run")
 
 
-def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi) -> None:
+def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi, errors: list[str]) -> None:
     _open_form(browser, "game-icon")
     browser.fill("Name", "spring-icons")
     browser.fill("Prompts", "a red potion\na blue gem\na green shield\na purple crown")
@@ -145,21 +135,23 @@ def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi)
     browser.wait_for("burst spring-icons 16 items", 120)
     browser.wait_for("Completed", 180)
     browser.snap("run", 1100)
-    browser.click("Artifacts", "*")
-    browser.click("report-spring-icons", "*")
+    browser.click("Artifacts")
+    browser.click("report-spring-icons")
     browser.wait_for("done, 16 of 16 images")
-    browser.page.wait("[...document.images].some((image) => image.alt === 'Contact sheet' && image.naturalWidth > 500)")
+    browser.page.wait_for_function(
+        "[...document.images].some((image) => image.alt === 'Contact sheet' && image.naturalWidth > 500)"
+    )
     browser.snap("report", 1700)
     said = browser.text()
     assert "starter/diffusion" in said
     assert "cost" in said
-    gallery = browser.page.ask("[...document.links].find((link) => link.textContent === 'Gallery').href")
-    assert gallery.startswith(up.galleries)
-    browser.page.visit(gallery)
+    gallery = browser.page.get_by_role("link", name="Gallery", exact=True).last.get_attribute("href")
+    assert gallery is not None and gallery.startswith(up.galleries)
+    browser.page.goto(gallery)
     browser.wait_for("a-red-potion-1")
-    browser.page.wait("[...document.images].filter((image) => image.naturalWidth > 0).length >= 16")
+    browser.page.wait_for_function("[...document.images].filter((image) => image.naturalWidth > 0).length >= 16")
     assert len(list((up.shell.folder / "out" / "spring-icons" / "final").iterdir())) == 16
-    assert [error for error in browser.page.errors if up.galleries in error] == []
+    assert [error for error in errors if up.galleries in error] == []
 
 
 def test_mistakes_are_all_told_at_once(up: Up, browser: PrefectUi) -> None:
@@ -167,12 +159,12 @@ def test_mistakes_are_all_told_at_once(up: Up, browser: PrefectUi) -> None:
     browser.fill("Table", "missing.csv")
     browser.fill("Output folder", "../elsewhere")
     _submit(browser)
-    browser.wait_for("Failed", 60)
+    browser.wait_for("Failed", 120)
     wait_until(lambda: _is_logged(up, "missing.csv is not there"))
-    browser.page.ask("location.reload()")  # the page of a run that has ended does not ask for logs that come late
+    browser.page.reload()  # the page of a run that has ended does not ask for logs that come late
     browser.wait_for("output: must be the name of a folder")  # among the logs, which a run's page shows first
     browser.wait_for("missing.csv is not there")
-    browser.click("Details", "*")
+    browser.click("Details")
     browser.wait_for("Nothing was started. 2 mistakes")
 
 
@@ -183,15 +175,16 @@ def test_a_burst_is_cancelled_and_then_goes_on(up: Up, browser: PrefectUi) -> No
     browser.fill("Images of each", "80")
     _submit(browser)
     wait_until(lambda: _made(up, "many-keys") >= 8)
-    browser.page.ask("location.reload()")  # a page that was opened early takes a while to see that its run has begun
-    browser.click("Cancel", "button")
-    browser.click("Confirm", "button")
-    browser.wait_for("Cancelled", 60)
-    wait_until(lambda: _job(up, "many-keys").status is JobStatus.CANCELLED, 30)
+    browser.page.reload()  # a page that was opened early takes a while to see that its run has begun
+    browser.press("Cancel", opens=browser.button("Confirm"))
+    browser.button("Confirm").click()
+    browser.wait_for("Cancelled", 120)
+    wait_until(lambda: _job(up, "many-keys").status is JobStatus.CANCELLED)
     made = _made(up, "many-keys")
     assert 8 <= made < 80
-    browser.click("Retry", "button")
-    browser.click("Retry", "[class*=modal] button")  # of the dialog that asks whether one is sure
+    dialog = browser.page.locator("[class*=modal]").get_by_role("button", name="Retry", exact=True).last
+    browser.press("Retry", opens=dialog)
+    dialog.click()
     browser.wait_for("80 of 80 images", 240)
     assert _job(up, "many-keys").run == 2
 
@@ -208,7 +201,7 @@ def test_a_schedule_starts_runs(up: Up) -> None:
             tags=FlowRunFilterTags(all_=["auto-scheduled"]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])),
         )
-        wait_until(lambda: len(client.read_flow_runs(flow_run_filter=mine)) >= 2, 120)
+        wait_until(lambda: len(client.read_flow_runs(flow_run_filter=mine)) >= 2)
         (kept,) = client.read_deployment(deployment.id).schedules
         client.delete_deployment_schedule(deployment.id, kept.id)
 

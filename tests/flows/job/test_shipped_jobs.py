@@ -14,7 +14,7 @@ from configs.settings.settings import Settings
 from flows.job.plan import read_plan_request
 from tests.support import ROOT
 from tests.support.command import Pixelmill, Result
-from tests.support.shells import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 JOBS = ROOT / "jobs"
 
@@ -41,7 +41,7 @@ def shell(tmp_path_factory, prefect_server) -> Iterator[Pixelmill]:
         yield shell
     finally:
         worker.terminate()
-        worker.wait(60)
+        worker.wait(PATIENCE)
 
 
 def is_online(pool: str, api: str) -> bool:

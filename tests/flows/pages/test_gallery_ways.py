@@ -1,11 +1,13 @@
 """Why images came out so, as the gallery shows it: attempts, candidates, warnings, and the way itself."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from configs.documents.fields import Item
 from configs.recipe.recipe import RecipeStep
@@ -15,7 +17,7 @@ from flows.report.contact_sheet import last_final, write_contact_sheet
 from flows.report.report import Summary
 from storage.ledger.records import ItemState
 from storage.objects.keys import job_key
-from tests.support.browser import Page
+from tests.support.browser import open_file
 from tests.support.mill import Mill
 from tests.support.null.jobs import brightness_of, null_job
 from tests.support.null.recipes import null_steps_known
@@ -63,8 +65,14 @@ def made_three_times(mill: Mill, state: ItemState = ItemState.DONE) -> int:
 
 
 def open_item(page: Page, index: Path, place: int) -> None:
-    page.open(index, f"#item={place}")
-    page.wait("document.querySelector('#strip button[aria-pressed=true]')")
+    open_file(page, index, f"#item={place}")
+    expect(page.locator("#strip button[aria-pressed=true]")).to_be_visible()
+
+
+def open_way(page: Page) -> None:
+    """Unfold the way, unless the item before left it unfolded."""
+    if page.locator(".way").get_attribute("open") is None:
+        page.locator(".way summary").click()
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -97,8 +105,10 @@ def test_an_item_whose_final_is_a_later_attempt_is_in_the_contact_sheet(mill: Mi
 def test_the_strip_has_every_attempt(page: Page, mill: Mill, index: Path) -> None:
     place = made_three_times(mill)
     open_item(page, index, place)
-    assert page.texts("#strip b") == ["base", "base, attempt 2", "base, attempt 3", "scene", "scene, attempt 2", "last"]
-    aside = page.texts("#strip .aside b")
+    expect(page.locator("#strip b")).to_have_text(
+        ["base", "base, attempt 2", "base, attempt 3", "scene", "scene, attempt 2", "last"]
+    )
+    aside = page.locator("#strip .aside b").all_text_contents()
     values = [brightness_of(mill, visit, place) for visit in ("scene", "scene~2")]
     assert aside[:2] == ["base", "base, attempt 2"]
     assert aside[2:] == ["scene" if values[1] > values[0] else "scene, attempt 2"]
@@ -109,58 +119,54 @@ def test_an_image_is_compared_with_the_one_that_it_was_made_of(page: Page, mill:
     """Both candidates were made of the same image, not one of the other."""
     open_item(page, index, made_three_times(mill))
     for number, label in ((4, "scene"), (5, "scene, attempt 2")):
-        page.click(f"#strip li:nth-child({number}) button")
-        assert page.texts("#tag-before, #tag-after") == ["Before: base, attempt 3", f"After: {label}"]
+        page.locator(f"#strip li:nth-child({number}) button").click()
+        expect(page.locator("#tag-before, #tag-after")).to_have_text(["Before: base, attempt 3", f"After: {label}"])
 
 
 @pytest.mark.parts
 def test_the_way_is_read_when_somebody_asks(page: Page, mill: Mill, index: Path) -> None:
     place = made_three_times(mill)
     open_item(page, index, place)
-    assert page.ask("document.querySelectorAll('script[src*=ways]').length") == 0
-    page.click(".way summary")
-    page.wait("document.querySelectorAll('.way li').length > 5")
-    lines = page.texts(".way li")
+    expect(page.locator("script[src*=ways]")).to_have_count(0)
+    open_way(page)
+    expect(page.locator(".way li").nth(5)).to_be_visible()
+    lines = page.locator(".way li").all_text_contents()
     assert lines[0].startswith("base null_generate · computed in")
     assert "gate base passed at attempt 3" in lines
     assert any(line.startswith("facts.this.brightness < 0.5 too bright (facts.this.brightness is ") for line in lines)
-    page.press("ArrowRight")
-    page.wait(f"document.getElementById('item-name').textContent === 'i{place + 1}'")
-    page.wait("document.querySelector('.way').open && document.querySelectorAll('.way li').length > 5")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#item-name")).to_have_text(f"i{place + 1}")
+    expect(page.locator(".way li").nth(5)).to_be_visible()
 
 
 @pytest.mark.parts
 def test_a_step_of_the_way_shows_its_image(page: Page, mill: Mill, index: Path) -> None:
     open_item(page, index, made_three_times(mill))
-    page.ask("document.querySelector('.way').open || document.querySelector('.way summary').click()")
-    page.wait("document.querySelectorAll('.way button').length")
-    page.ask(
-        "[...document.querySelectorAll('.way button')].find((node) => node.textContent === 'base, attempt 2').click()"
-    )
-    assert page.texts("#strip button[aria-pressed=true] b") == ["base, attempt 2"]
-    assert "Step base, attempt 2" in page.texts("#info h3")
+    open_way(page)
+    page.locator(".way").get_by_role("button", name="base, attempt 2", exact=True).first.click()
+    expect(page.locator("#strip button[aria-pressed=true] b")).to_have_text(["base, attempt 2"])
+    assert "Step base, attempt 2" in page.locator("#info h3").all_text_contents()
 
 
 @pytest.mark.parts
 def test_a_quarantined_item_says_at_which_gate(page: Page, mill: Mill, index: Path) -> None:
     place = made_three_times(mill, ItemState.QUARANTINED)
     open_item(page, index, place)
-    [reason] = page.texts("#info .error")
+    [reason] = page.locator("#info .error").all_text_contents()
     assert reason.startswith("At step base: too bright: facts.this.brightness < 0.5 is not met")
-    assert page.texts("#strip button[aria-pressed=true] b") == ["base, attempt 3"]
+    expect(page.locator("#strip button[aria-pressed=true] b")).to_have_text(["base, attempt 3"])
 
 
 @pytest.mark.parts
 def test_warned_items_can_be_found(page: Page, mill: Mill, index: Path) -> None:
     warned = [record.item.name for record in mill.ledger.items.find("job") if record.warnings]
     assert warned
-    page.open(index, "#status=warned")
-    page.wait(f"document.getElementById('result').textContent.startsWith('{len(warned)} image')")
-    assert page.texts(".card .name") == warned
-    assert set(page.texts(".card .warned")) == {"1 warning"}
-    page.click(".card")
-    page.wait("document.querySelector('.warnings li')")
-    assert "vars.mood != 'dark' is not met" in page.texts(".warnings li")[0]
+    open_file(page, index, "#status=warned")
+    expect(page.locator("#result")).to_have_text(re.compile(f"^{len(warned)} image"))
+    assert page.locator(".card .name").all_text_contents() == warned
+    assert set(page.locator(".card .warned").all_text_contents()) == {"1 warning"}
+    page.locator(".card").first.click()
+    expect(page.locator(".warnings li").first).to_contain_text("vars.mood != 'dark' is not met")
 
 
 @pytest.mark.parts
@@ -171,15 +177,17 @@ def test_hostile_values_stay_text(page: Page, mill: Mill, index: Path) -> None:
         if report.record.item.vars["mood"] == HOSTILE and report.record.state is ItemState.DONE
     )
     open_item(page, index, place)
-    page.ask("document.querySelector('.way').open || document.querySelector('.way summary').click()")
-    page.wait("document.querySelectorAll('.way li').length")
-    assert any("onerror" in line for line in page.texts(".way li"))
-    assert page.ask("document.querySelectorAll('.way img').length") == 0
-    assert page.ask("document.title") == "job · Pixelmill gallery"
+    open_way(page)
+    expect(page.locator(".way li").first).to_be_visible()
+    assert any("onerror" in line for line in page.locator(".way li").all_text_contents())
+    expect(page.locator(".way img")).to_have_count(0)
+    assert page.title() == "job · Pixelmill gallery"
 
 
 @pytest.mark.parts
-def test_a_recipe_that_cannot_be_followed_shows_what_was_recorded(page: Page, mill: Mill, tmp_path: Path) -> None:
+def test_a_recipe_that_cannot_be_followed_shows_what_was_recorded(
+    page: Page, errors: list[str], mill: Mill, tmp_path: Path
+) -> None:
     job = mill.ledger.jobs.get("job")
     gone = RecipeStep(id="gone", step="no_such_step")
     old = replace(job, recipe=job.recipe.model_copy(update={"steps": (*job.recipe.steps, gone)}))
@@ -190,8 +198,8 @@ def test_a_recipe_that_cannot_be_followed_shows_what_was_recorded(page: Page, mi
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(file.data)
     open_item(page, tmp_path / "index.html", 0)
-    page.errors.clear()  # the images are elsewhere
-    assert page.texts("#strip b") == [
+    errors.clear()  # the images are elsewhere
+    assert page.locator("#strip b").all_text_contents() == [
         "base",
         "base, attempt 2",
         "base, attempt 3",
@@ -200,7 +208,7 @@ def test_a_recipe_that_cannot_be_followed_shows_what_was_recorded(page: Page, mi
         "last",
         "gone",
     ]
-    page.ask("document.querySelector('.way').open || document.querySelector('.way summary').click()")
-    page.wait("document.querySelectorAll('.way li').length")
-    assert page.texts(".way li")[0].startswith("the recipe cannot be followed here")
-    page.errors.clear()
+    open_way(page)
+    expect(page.locator(".way li").first).to_be_visible()
+    assert page.locator(".way li").all_text_contents()[0].startswith("the recipe cannot be followed here")
+    errors.clear()

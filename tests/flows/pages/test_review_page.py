@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
 
 from configs.settings.settings import Settings
@@ -13,12 +14,11 @@ from flows.pages.finish import finish_job
 from flows.pages.review_page import ITEMS_PER_LIST, review_files
 from flows.serve.app import create_app
 from storage.ledger.records import ItemState, ReviewVerdict
-from tests.support.browser import Page, find_chromium, open_page
+from tests.support.browser import open_file
 from tests.support.jobs.refused_job import refused_job, states
 from tests.support.jobs.verified_job import IconJob
 from tests.support.mill import JOB
 
-CHROMIUM = find_chromium()
 HERE = "http://127.0.0.1:4201"
 PAGE = f"{JOB}/review.html"
 
@@ -150,30 +150,21 @@ def test_an_unknown_job_is_not_found(job: IconJob) -> None:
 
 
 # -- in a browser ------------------------------------------------------------------------------------------------------
-@pytest.fixture
-def page() -> Any:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with open_page(CHROMIUM) as opened:
-        yield opened
-
-
 @pytest.mark.e2e
 def test_from_a_folder_the_page_makes_the_command(page: Page, tmp_path: Path) -> None:
     job = refused_job(tmp_path)
     job.tamper("UPDATE items SET name = 'it''s <b>bold</b>' WHERE name = 'cut'")
     finish_job(job.job, job.ledger, job.mill.settings)
-    page.open(tmp_path / "out" / JOB / "review.html")
-    page.wait("document.querySelector('#summary').textContent.includes('3 waiting')")
-    assert page.texts(".item .name") == ["first", "twin", "it's <b>bold</b>"]
-    page.wait("[...document.querySelectorAll('.picture img')].every((image) => image.naturalWidth)")
+    open_file(page, tmp_path / "out" / JOB / "review.html")
+    expect(page.locator("#summary")).to_contain_text("3 waiting")
+    expect(page.locator(".item .name")).to_have_text(["first", "twin", "it's <b>bold</b>"])
+    page.wait_for_function("[...document.querySelectorAll('.picture img')].every((image) => image.naturalWidth)")
     for place in (0, 2):
-        page.ask(f"document.querySelectorAll('.item input')[{place}].click()")
-    assert page.texts("#command") == [f"pixelmill accept -- {JOB} first 'it'\\''s <b>bold</b>'"]
-    page.click("#select-all")
-    assert page.texts("#command") == [f"pixelmill accept --all {JOB}"]
-    assert page.ask("document.querySelector('#buttons').hidden")
-    assert page.errors == []
+        page.locator(".item input").nth(place).click()
+    expect(page.locator("#command")).to_have_text([f"pixelmill accept -- {JOB} first 'it'\\''s <b>bold</b>'"])
+    page.locator("#select-all").click()
+    expect(page.locator("#command")).to_have_text([f"pixelmill accept --all {JOB}"])
+    expect(page.locator("#buttons")).to_be_hidden()
 
 
 @pytest.mark.e2e
@@ -193,12 +184,11 @@ def test_served_at_this_machine_the_page_decides_itself(page: Page, job: IconJob
         thread.join(0.05)
     try:
         port = server.servers[0].sockets[0].getsockname()[1]
-        page.visit(str(served_address(job.store, PAGE, Settings(gallery_url=f"http://127.0.0.1:{port}"))))
-        page.wait("!document.querySelector('#buttons').hidden")
-        page.click(".item input")
-        page.click("#accept")
-        page.wait("document.querySelector('#summary').textContent.includes('2 waiting, 1 accepted')")
-        assert page.errors == []
+        page.goto(str(served_address(job.store, PAGE, Settings(gallery_url=f"http://127.0.0.1:{port}"))))
+        expect(page.locator("#buttons")).not_to_have_attribute("hidden", "")  # the server has answered
+        page.locator(".item input").first.click()
+        page.locator("#accept").click()
+        expect(page.locator("#summary")).to_contain_text("2 waiting, 1 accepted")
     finally:
         server.should_exit = True
         thread.join()

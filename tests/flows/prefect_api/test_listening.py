@@ -16,8 +16,8 @@ from websockets.sync.client import connect
 from configs.settings.settings import Settings
 from flows.prefect_api.server import local_server
 from tests.support.command import Pixelmill
-from tests.support.servers.s3 import free_port
-from tests.support.shells import wait_until
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

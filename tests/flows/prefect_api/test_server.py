@@ -21,6 +21,7 @@ from configs.settings.settings import Settings
 from flows.prefect_api.server import ServerError, is_own, local_server
 from flows.prefect_api.workers import fleet
 from storage.ledger.holder import process_start
+from tests.support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("without_api")]
 
@@ -74,7 +75,7 @@ def test_server_is_shared_and_ends_with_its_last_user(tmp_path: Path) -> None:
     assert settings["ui"]["enabled"] is False
     assert settings["services"]["task_run_recorder"]["batch_size"] == 200
     assert settings["services"]["task_run_recorder"]["read_batch_size"] == 200
-    server.wait(60)  # raises if it goes on
+    server.wait(PATIENCE)  # raises if it goes on
 
 
 def test_requests_that_write_at_the_same_time_all_succeed(tmp_path: Path) -> None:

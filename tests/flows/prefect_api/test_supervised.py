@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.shells import wait_until
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.parts
 
@@ -24,11 +24,11 @@ with supervised(command, os.environ, Path(sys.argv[1])):
 
 def test_a_supervised_process_does_not_outlive_a_command_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", KEEPER, str(tmp_path / "log")]) as keeper:
-        wait_until(lambda: bool(_kept(keeper)), 30)
-        (kept,) = _kept(keeper)
+        (kept,) = wait_for(lambda: _kept(keeper))
         keeper.send_signal(signal.SIGKILL)
-    kept.wait(10)  # raises if it goes on
+    kept.wait(PATIENCE)  # raises if it goes on
 
 
 def _kept(keeper: "subprocess.Popen[bytes]") -> list[psutil.Process]:
-    return [child for child in psutil.Process(keeper.pid).children() if "time.sleep(600)" in str(child.cmdline()[-1])]
+    children = psutil.Process(keeper.pid).children()
+    return [child for child in children if "import time; time.sleep(600)" in child.cmdline()]

@@ -21,11 +21,11 @@ from flows.prefect_api.deployments import SHARD, entrypoint_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord
 from tests.support.command import Pixelmill
-from tests.support.shells import running_up, wait_until
+from tests.support.shells import running_up
+from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.e2e
 
-PATIENCE = 300  # seconds; on a busy machine a flow run's process takes one to begin
 
 RECIPE = """\
 name: photos
@@ -59,7 +59,7 @@ class Up:
                 assert found is not None
                 return found
 
-            wait_until(lambda: state().is_final(), PATIENCE)
+            wait_until(lambda: state().is_final())
             return state()
 
     def job(self) -> JobRecord:

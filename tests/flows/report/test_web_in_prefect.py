@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 from prefect.artifacts import create_markdown_artifact
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -10,7 +11,7 @@ from configs.settings.settings import Settings
 from flows.prefect_api.server import local_server
 from flows.report.web import table
 from tests.flows.report.test_web import HOSTILE, shown
-from tests.support.browser import find_chromium, open_page
+from tests.support.browser import find_chromium, open_browser, open_page
 from tests.support.prefect_ui import PrefectUi
 
 CHROMIUM = find_chromium()
@@ -23,17 +24,14 @@ ADDRESSES = ("https://evil.example/a", "www.evil.example", "me@evil.example", "f
 def test_a_table_of_hostile_texts_is_a_table_of_texts(tmp_path: Path) -> None:
     texts = (*HOSTILE, *ADDRESSES)
     assert CHROMIUM is not None
-    with (
-        local_server(Settings(home=tmp_path), ui=True) as api,
-        temporary_settings({PREFECT_API_URL: api}),
-        open_page(CHROMIUM) as page,
-    ):
+    with local_server(Settings(home=tmp_path), ui=True) as api, temporary_settings({PREFECT_API_URL: api}):
+        # Before there is a browser: this call starts a loop.
         identifier = create_markdown_artifact(table(("text", "end"), [(text, "end") for text in texts]), key="hostile")
-        ui = PrefectUi(page, api.removesuffix("/api"))
-        ui.visit(f"/artifacts/artifact/{identifier}")
-        page.wait("document.querySelectorAll('table tbody tr').length > 0")
-        cells = [text.strip() for text in page.texts("table tbody td")]
-        links = page.ask("document.querySelectorAll('table a, table img, table script, table code, table b').length")
+        with open_browser(CHROMIUM) as browser, open_page(browser, []) as page:
+            PrefectUi(page, api.removesuffix("/api")).visit(f"/artifacts/artifact/{identifier}")
+            expect(page.locator("table tbody tr")).to_have_count(len(texts))
+            cells = [text.strip() for text in page.locator("table tbody td").all_text_contents()]
+            markup = page.locator("table a, table img, table script, table code, table b").count()
     assert [cell.replace("\u2060", "") for cell in cells[::2]] == [shown(text) for text in texts]
     assert set(cells[1::2]) == {"end"}
-    assert links == 0
+    assert markup == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Pixelmill
-from tests.support.shells import free_ports
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,7 @@ def test_a_home_has_one_up(tmp_path: Path) -> None:
 
 
 def test_a_port_of_the_galleries_that_is_taken_is_told(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         galleries = taken.getsockname()[1]
         result = Pixelmill(tmp_path)("up", "--port", str(port), "--gallery-port", str(galleries))

@@ -11,6 +11,7 @@ import pytest
 from configs.catalogues.models import ModelPart, ModelRef
 from gpu_worker.device.device import Device
 from gpu_worker.device.model_pool import ModelLoadError, ModelPool
+from tests.support.waiting import PATIENCE
 
 CPU = Device("cpu", 0, "test", 1000, 1000)
 A, B, C = (ModelRef(name, "diffusion") for name in "abc")
@@ -66,13 +67,13 @@ def test_two_threads_share_one_load() -> None:
 
     def slow(source: str, options: Mapping[str, Any], device: str) -> object:
         entered.set()
-        assert release.wait(10)
+        assert release.wait(PATIENCE)
         return object()
 
     pool = make_pool(loader=slow)
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.submit(pool.get, A), threads.submit(pool.get, A)
-        assert entered.wait(10)
+        assert entered.wait(PATIENCE)
         release.set()
         assert first.result() is second.result()
     assert pool.loads[A] == 1
@@ -84,14 +85,14 @@ def test_a_resident_model_can_be_used_while_another_loads() -> None:
     def slow(source: str, options: Mapping[str, Any], device: str) -> object:
         if source == "b":
             entered.set()
-            assert release.wait(10)
+            assert release.wait(PATIENCE)
         return object()
 
     pool = make_pool(loader=slow)
     pool.get(A)
     with ThreadPoolExecutor(1) as threads:
         loading = threads.submit(pool.get, B)
-        assert entered.wait(10)
+        assert entered.wait(PATIENCE)
         pool.get(A)
         assert not loading.done()
         release.set()

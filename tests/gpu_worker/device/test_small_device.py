@@ -87,7 +87,7 @@ def test_a_quarantined_item_says_why_and_can_be_retried_alone(tmp_path: Path) ->
 
 def test_another_process_does_not_fail_first(tmp_path: Path) -> None:
     upscaling(tmp_path).run()
-    code = f"from tests.gpu_worker import small_job; small_job.print_tries_of_another_run({str(tmp_path)!r})"
+    code = f"from tests.gpu_worker.device import small_job; small_job.print_tries_of_another_run({str(tmp_path)!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     impossible = [[1, NONE], [1, TILE], [1, OFFLOAD]]
     assert json.loads(done.stdout) == [[1, NONE], [1, TILE], [1, TILE], [1, OFFLOAD], *impossible]

@@ -23,7 +23,8 @@ from storage.objects.retries import note_retry
 from tests.gpu_worker.device.test_model_pool import A, make_pool
 from tests.support.fake_steps import Fill, Invert, NeedsMemory, PlainContext, frames, items
 from tests.support.mill import Mill, resolved
-from tests.support.servers.s3 import free_port
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE
 
 
 class Counted:
@@ -190,9 +191,9 @@ def test_figures_are_told_soon_after_they_change_and_once_more_at_the_end(monkey
     told: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
     with telemetry.Reporter(told.put):
         telemetry.step_recorded("fill", [], [])
-        assert told.get(timeout=10)
+        assert told.get(timeout=PATIENCE)
         assert told.empty()
-    assert told.get(timeout=10)
+    assert told.get(timeout=PATIENCE)
 
 
 def test_a_parent_that_is_gone_ends_the_telling() -> None:
@@ -204,7 +205,7 @@ def test_a_parent_that_is_gone_ends_the_telling() -> None:
 
     with telemetry.Reporter(send):
         telemetry.step_recorded("fill", [], [])
-        assert tried.wait(10)
+        assert tried.wait(PATIENCE)
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
@@ -223,7 +224,7 @@ def metrics() -> Iterator[WorkerMetrics]:
 def page(metrics: WorkerMetrics, accept: str = "text/plain") -> str:
     url = f"http://127.0.0.1:{metrics._settings.metrics_port}/metrics"
     request = urllib.request.Request(url, headers={"Accept": accept})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return str(answer.read().decode())
 
 

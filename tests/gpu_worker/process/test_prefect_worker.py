@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from configs.job.deployment import Deployment
 from configs.settings.settings import Settings
 from flows.prefect_api.deployments import ensure_pool_and_deployments
 from tests.support import ROOT
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -36,16 +37,6 @@ OWN_WORKER = [
     "from gpu_worker.process.worker_process import start_worker; "
     "sys.exit(start_worker(sys.argv[1], Settings()))",
 ]
-
-
-def wait_for(ask: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """Asks until the answer is true; returns it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := ask():
-            return answer
-        time.sleep(0.1)
-    raise AssertionError(f"{what} did not come about within {seconds:.0f} s")
 
 
 class Pool:
@@ -72,8 +63,8 @@ class Pool:
         assert state is not None
         return state
 
-    def final_state(self, run: UUID, seconds: float = 60.0) -> State:
-        state = wait_for(lambda: (s := self.state(run)).is_final() and s, f"the end of {run}", seconds)
+    def final_state(self, run: UUID) -> State:
+        state = wait_for(lambda: (s := self.state(run)).is_final() and s, f"the end of {run}")
         assert isinstance(state, State)
         return state
 
@@ -99,7 +90,7 @@ class Pool:
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(60)
             process.kill()
             process.wait()
 
@@ -188,7 +179,7 @@ def test_environment_variables_of_a_run_hold_for_it_alone(served: Pool) -> None:
 def test_killed_process_crashes_its_run_and_is_replaced(served: Pool) -> None:
     run, process = served.hang()
     process.kill()
-    state = served.final_state(run, seconds=10)
+    state = served.final_state(run)
     assert state.is_crashed()
     assert "SIGKILL" in (state.message or "")
     assert served.note() != str(process.pid)
@@ -213,7 +204,7 @@ def test_a_waiting_run_is_picked_up_by_a_worker_that_starts_later(pool: Pool) ->
         assert pool.final_state(waiting).is_completed()
         run, process = pool.hang()
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(20) == 0
+        assert worker.wait(PATIENCE) == 0
     assert not process.is_running()
     state = pool.state(run)
     assert state.is_crashed()
@@ -226,7 +217,7 @@ def test_killed_worker_leaves_no_process(pool: Pool) -> None:
         _, process = pool.hang()
         assert process.ppid() == worker.pid
         worker.kill()
-        process.wait(5)
+        process.wait(PATIENCE)
 
 
 def test_the_worker_class_loads_no_torch() -> None:

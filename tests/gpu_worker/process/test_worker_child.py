@@ -15,6 +15,7 @@ from configs.settings.settings import Settings
 from gpu_worker.process import child_process, worker_child
 from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild, describe_end
 from gpu_worker.process.worker_metrics import WorkerMetrics
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.parts
@@ -23,7 +24,7 @@ def test_child_ends_when_its_parent_closes_the_pipe() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as child:
         assert child.stdin is not None
         child.stdin.close()
-        assert child.wait(20) == -signal.SIGKILL
+        assert child.wait(PATIENCE) == -signal.SIGKILL
 
 
 @pytest.mark.parts

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import ROOT
 from tests.support.command import Pixelmill
-from tests.support.servers.s3 import free_port
-from tests.support.shells import wait_until
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE, wait_for, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -29,6 +29,7 @@ steps:
 """
 COMPUTED = 'pixelmill_images_total{outcome="computed",step="null_generate"}'
 DONE = 'pixelmill_items_total{state="done"}'
+COMPLETED = 'pixelmill_shard_runs_total{result="completed"}'
 COUNTS = ("_total", "_count", "_sum", "_bucket")
 
 
@@ -45,9 +46,9 @@ class Worker:
             )  # fmt: skip
 
     def figures(self) -> dict[str, float]:
-        """By series, as Prometheus writes them; nothing where the page is not there yet."""
+        """By series, as Prometheus writes them; empty where the page is not there yet."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as page:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENCE) as page:
                 text = page.read().decode()
         except OSError:
             return {}
@@ -67,12 +68,12 @@ class Worker:
     def kill_child(self) -> None:
         (child,) = psutil.Process(self.process.pid).children()
         child.kill()
-        child.wait(10)
+        child.wait(PATIENCE)
 
     def end(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
         finally:
             self.process.kill()
 
@@ -117,23 +118,22 @@ def assert_no_count_went_back(before: dict[str, float], after: dict[str, float])
 def test_counts_outlive_the_child_and_every_line_is_an_object(worker: Worker) -> None:
     shell = worker.shell
     assert shell("run", write_job(shell, "first"), "--json").status == 0
-    wait_until(lambda: worker.figures().get(DONE) == ITEMS, seconds=20)
-    first = worker.figures()
+    first = wait_for(lambda: (seen := worker.figures()).get(COMPLETED) == 1 and seen)  # counted after its last item
+    assert first[DONE] == ITEMS
     assert first[COMPUTED] == first['pixelmill_image_seconds_count{step="null_pass"}'] == ITEMS
-    assert first['pixelmill_shard_runs_total{result="completed"}'] == 1
     assert first["pixelmill_cost_total"] > 0
     assert first['pixelmill_start_seconds{model="",phase="first_image"}'] > 0
-    wait_until(lambda: 'pixelmill_pool_waiting_runs{pool="gpu"}' in worker.figures(), seconds=30)
+    wait_until(lambda: 'pixelmill_pool_waiting_runs{pool="gpu"}' in worker.figures())
 
     before = worker.counts()
     worker.kill_child()
     assert_no_count_went_back(before, worker.counts())
-    wait_until(lambda: worker.is_ready() and worker.figures()["pixelmill_child_starts_total"] == 2)
+    wait_until(lambda: worker.is_ready() and worker.figures().get("pixelmill_child_starts_total") == 2)
     assert_no_count_went_back(before, worker.counts())
 
     assert shell("run", write_job(shell, "second"), "--json").status == 0
-    wait_until(lambda: worker.figures().get(DONE) == 2 * ITEMS, seconds=20)
-    assert worker.figures()[COMPUTED] == 2 * ITEMS
+    second = wait_for(lambda: (seen := worker.figures()).get(COMPLETED) == 2 and seen)
+    assert second[DONE] == second[COMPUTED] == 2 * ITEMS
 
     worker.end()
     lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
@@ -158,7 +158,7 @@ def test_a_child_killed_at_work_takes_no_count_along(worker: Worker) -> None:
     out, err = running.communicate()
     assert running.returncode == 0, err
     assert json.loads(out)["items"]["done"] == ITEMS
-    wait_until(lambda: look().get('pixelmill_shard_runs_total{result="completed"}') == 1, seconds=20)
+    wait_until(lambda: look().get(COMPLETED) == 1)
     for before, after in pairwise(seen):
         assert_no_count_went_back(before, after)
     assert seen[-1]['pixelmill_shard_runs_total{result="crashed"}'] == 1
@@ -167,7 +167,7 @@ def test_a_child_killed_at_work_takes_no_count_along(worker: Worker) -> None:
 
 
 def test_a_second_worker_with_the_same_port_is_refused_with_what_to_change(worker: Worker) -> None:
-    refused = worker.shell("worker", "start", timeout=60)
+    refused = worker.shell("worker", "start")
     assert refused.status == 2
     assert "PIXELMILL_METRICS_PORT" in refused.err
     assert "a port of its own" in refused.err
@@ -189,7 +189,7 @@ def test_a_worker_that_a_command_starts_works_without_a_page_where_the_port_is_t
 
 def test_models_to_keep_warm_that_do_not_exist_are_refused_at_once(tmp_path: Path) -> None:
     shell = Pixelmill(tmp_path, {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PIXELMILL_KEEP_WARM": "startr, nothing"})
-    refused = shell("worker", "start", timeout=60)
+    refused = shell("worker", "start")
     assert refused.status == 2
     assert "PIXELMILL_KEEP_WARM: unknown model `startr`; did you mean `starter`?" in refused.err
     assert "unknown model `nothing`" in refused.err

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from gpu_worker.shard.step_images import OnDemand
+from tests.support.waiting import PATIENCE
 
 
 def test_nothing_is_computed_before_somebody_asks() -> None:
@@ -23,7 +24,7 @@ def test_those_who_ask_at_once_share_one_computation() -> None:
     def compute() -> int:
         calls.append(1)
         entered.set()
-        leave.wait(10)
+        leave.wait(PATIENCE)
         return 7
 
     future = OnDemand(compute)
@@ -31,7 +32,7 @@ def test_those_who_ask_at_once_share_one_computation() -> None:
     threads = [threading.Thread(target=lambda: results.append(future.result())) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert entered.wait(10)
+    assert entered.wait(PATIENCE)
     leave.set()
     for thread in threads:
         thread.join()

@@ -17,6 +17,7 @@ from storage.objects.artefacts import MissingObject, StoredObject, StoreError
 from storage.objects.folder_store import FolderStore
 from tests.support.fake_steps import Fill, Invert, Lossy, items
 from tests.support.mill import JOB, Mill, resolved
+from tests.support.waiting import PATIENCE
 
 
 def computed(log: Path) -> Counter[str]:
@@ -324,7 +325,7 @@ def test_the_next_chunks_images_are_fetched_while_this_one_computes(tmp_path: Pa
     class Waiting(Invert):
         def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
             if frames[0].item.name == "i0":
-                assert store.asked[artefact.key].wait(20), "the next chunk's image was not fetched meanwhile"
+                assert store.asked[artefact.key].wait(PATIENCE), "the next chunk's image was not fetched meanwhile"
             return super().run(frames, context)
 
     mill = Mill(

@@ -22,6 +22,7 @@ from storage.objects.folder_store import FolderStore
 from storage.objects.keys import artefact_key
 from tests.support.fake_steps import Fill, items
 from tests.support.mill import JOB, Mill, resolved
+from tests.support.waiting import PATIENCE
 
 RECIPE = ImageRecipe(())
 
@@ -47,7 +48,7 @@ class GatedStore(FolderStore):
 
     def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:
         self.entered.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(PATIENCE)
         return super().put(key, data, sha256=sha256, content_type=content_type)
 
 
@@ -222,7 +223,7 @@ def test_a_slow_batch_is_recorded_on_the_way(desk: Desk, recorded: threading.Eve
     with desk.writer() as writer:
         batch = writer.open_batch("a")
         batch.add(PendingOutcome(0, Outcome.COMPUTED, artefact=writer.write(new(0))))
-        assert recorded.wait(10)
+        assert recorded.wait(PATIENCE)
         assert desk.mill.outcomes()[0] == {"a": "computed"}
         batch.add(PendingOutcome(1, Outcome.SKIPPED))
         batch.close()
@@ -246,7 +247,7 @@ def test_an_item_does_not_end_before_its_last_step_is_recorded(
         )
         batch.add(PendingOutcome(1, Outcome.SKIPPED))
         batch.close()
-        assert recorded.wait(10)
+        assert recorded.wait(PATIENCE)
         assert desk.mill.outcomes()[:2] == [{}, {"b": "skipped"}]
         assert desk.mill.reports()[0].record.state is ItemState.PENDING
         store.gate.set()

@@ -17,6 +17,7 @@ from storage.inputs.web_connections import CheckedBackend, time_limit
 from storage.inputs.web_hosts import host_objections
 from storage.objects.artefacts import MissingObject, StoreError
 from tests.support.servers.web_server import Page, WebServer, make_authority, web_server
+from tests.support.waiting import PATIENCE
 
 SIGNATURE = "b5f1e0a1c2d3"
 SIGNED = f"?X-Amz-Signature={SIGNATURE}&X-Amz-Expires=60"
@@ -384,7 +385,7 @@ def test_a_body_is_limited_whatever_length_is_told(web: WebServer) -> None:
     web.pages["/endless"] = endless
     with pytest.raises(StoreError, match="has more than 1000000 bytes"):
         read_uri(web.url("/endless"), here(), max_bytes=1_000_000)
-    assert sent.wait(10), "the connection was not closed"
+    assert sent.wait(PATIENCE), "the connection was not closed"
 
 
 def test_compressed_bodies_are_refused(web: WebServer) -> None:

@@ -16,6 +16,7 @@ from storage.ledger.job_lease import JobIsRunning, job_lease
 from storage.ledger.lease import LeaseTaken, is_abandoned, lease
 from storage.ledger.ledger import Ledger
 from tests.support.new_ledger import new_ledger
+from tests.support.waiting import PATIENCE
 
 ELSEWHERE = LeaseOwner("other-12345678", 4711, "99", "abcd")
 
@@ -153,7 +154,7 @@ def test_an_objection_ends_the_holding(ledger: Ledger, impatient: None) -> None:
     heard = threading.Event()
     with lease("work", ledger, objection=lambda: "the job is cancelled") as held:
         held.when_lost(lambda _: heard.set())
-        assert heard.wait(10)
+        assert heard.wait(PATIENCE)
         assert held.lost == "the job is cancelled"
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.support.servers.s3 import free_port
+from tests.support.ports import free_port
 
 
 def binaries() -> Path | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.settings.settings import Settings
+from tests.support.ports import free_port
 
 # Both servers take the same pair, so that one process can speak to both.
 ACCESS_KEY = "pixelmilltestaccess"
@@ -45,12 +46,6 @@ class S3Server:
     def settings(self, **changes: object) -> Settings:
         """Settings that point to the server; the credentials are not among them."""
         return Settings().model_copy(update={"s3_endpoint_url": self.endpoint_url, "s3_attempts": 3, **changes})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -104,7 +99,7 @@ def _running(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
+                process.wait(60)
             process.kill()
             process.wait()
 

@@ -1,0 +1,26 @@
+"""Waiting for what other processes and threads do.
+
+A bound ends only a test that fails, so it is generous: these tests run on machines with other work to do.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+PATIENCE = 300.0  # seconds
+
+T = TypeVar("T")
+
+
+def wait_for(ask: Callable[[], T | None], what: str = "", seconds: float = PATIENCE) -> T:
+    """Ask until the answer is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if answer := ask():
+            return answer
+        assert time.monotonic() < deadline, f"{what or 'it'} did not come about within {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    wait_for(condition, seconds=seconds)
