@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from storage.inputs.sources import read_uri
-    from storage.ledger.job_lease import job_lease
+    from storage.ledger.lease import job_lease
     from storage.ledger.ledger import Ledger
     from storage.objects.artefacts import ArtefactStore
     from storage.objects.open_store import open_store
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ArtefactStore": "storage.objects.artefacts",
     "Ledger": "storage.ledger.ledger",
-    "job_lease": "storage.ledger.job_lease",
+    "job_lease": "storage.ledger.lease",
     "open_store": "storage.objects.open_store",
     "read_uri": "storage.inputs.sources",
 }

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 _RECORDED = """
-SELECT items.name, step_runs.step_id FROM step_runs
+SELECT items.name, step_runs.visit FROM step_runs
 JOIN items ON items.job_id = step_runs.job_id AND items."index" = step_runs."index"
 WHERE step_runs.outcome IN ('computed', 'reused')
 """

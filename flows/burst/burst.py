@@ -28,8 +28,7 @@ from flows.pages.finish import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
 from flows.report.report import Summary, build_summary
 from gpu_worker.monitor.log_lines import shared_fields
-from storage.ledger.job_lease import job_lease
-from storage.ledger.lease import HeldLease
+from storage.ledger.lease import HeldLease, job_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState, JobRecord, JobStatus
 from storage.objects.artefacts import StoreError

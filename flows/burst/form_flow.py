@@ -18,7 +18,7 @@ from flows.report.render import format_counts
 from flows.report.report import Summary
 from gpu_worker.monitor.logs import use_logs
 from storage.ledger.database import LedgerError
-from storage.ledger.job_lease import JobIsRunning, JobTakenOver
+from storage.ledger.lease import JobIsRunning, JobTakenOver
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus
 from storage.objects.artefacts import StoreError

@@ -10,8 +10,7 @@ from flows.job.plan import Retried, continue_job, job_identity, read_plan_reques
 from flows.pages.finish import finish_job
 from flows.prefect_api.workers import fleet
 from flows.report.report import Summary, build_summary
-from storage.ledger.job_lease import JobTakenOver, job_lease
-from storage.ledger.lease import HeldLease
+from storage.ledger.lease import HeldLease, JobTakenOver, job_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState, JobRecord, JobStatus
 from storage.objects.open_store import open_store

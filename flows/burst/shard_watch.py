@@ -25,11 +25,9 @@ from flows.prefect_api.shard_runs import (
 )
 from flows.prefect_api.workers import why_idle
 from flows.report.render import format_cost
-from storage.ledger.holder import is_dead, read_holder
-from storage.ledger.job_lease import JobTakenOver
-from storage.ledger.lease import HeldLease, shard_lease
+from storage.ledger.lease import HeldLease, JobTakenOver, LeaseWatch, shard_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, JobStatus, Lease, Progress, ShardRecord, ShardState
+from storage.ledger.records import JobRecord, JobStatus, Progress, ShardRecord, ShardState
 
 POLL_SECONDS = 0.25
 MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon
@@ -79,7 +77,7 @@ class ShardWatch:
         self._open: dict[int, UUID] = {}  # shard -> its flow run
         self._attempts: dict[int, _Attempts] = {}
         self._given_up: dict[int, str] = {}
-        self._leases: dict[int, tuple[Lease | None, float]] = {}  # shard -> its lease as last seen, and since when
+        self._leases = LeaseWatch(settings.shard_timeout)
         self._outage_since: float | None = None
         self._asked_at = 0.0
         self._submitted_at = time.monotonic()
@@ -256,11 +254,7 @@ class ShardWatch:
         """Return whether the shard's lease has gone without a heartbeat for too long, by this process's clock."""
         name = shard_lease(self._job.id, record.index)
         lease = self._ledger.leases.find([name]).get(name)
-        if mine and lease is not None and is_dead(read_holder(lease.holder)):
-            return True
-        if record.index not in self._leases or self._leases[record.index][0] != lease:
-            self._leases[record.index] = (lease, time.monotonic())
-        return time.monotonic() - self._leases[record.index][1] > self._settings.shard_timeout
+        return self._leases.is_stale(name, lease, trust_death=mine)
 
     def _try_again(self, record: ShardRecord, run: FlowRun | None) -> None:
         reason = (run.state.message or run.state.name) if run is not None and run.state else "its flow run is gone"
@@ -279,7 +273,7 @@ class ShardWatch:
         former = self._attempts.get(shard, _Attempts(0, 0, pending))
         self._open[shard] = submit_shard(self._job, shard, former.total + 1, self._queue, at=at)
         self._attempts[shard] = _Attempts(former.total + 1, former.vain, pending)
-        self._leases.pop(shard, None)
+        self._leases.forget(shard_lease(self._job.id, shard))
         self._waiting.pop(shard, None)
         self._submitted_at = time.monotonic()
 

@@ -15,10 +15,9 @@ from uuid import UUID
 
 from flows.burst.review import drop_ended_waits, wake_due
 from storage.ledger.database import LedgerError
-from storage.ledger.lease import PATIENCE_SECONDS
+from storage.ledger.lease import PATIENCE_SECONDS, OrphanedJobs
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus, Lease
-from storage.ledger.silent_jobs import OrphanedJobs
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ class BurstSupervisor:
 
 def _key(job_id: str, run: int, lease: Lease | None, attempt: int) -> str:
     """Return a key that all supervisors share for an attempt to replace the same burst."""
-    seen = f"{lease.holder} {lease.beat}" if lease else "nobody"
+    seen = f"{lease.owner} {lease.heartbeat}" if lease else "nobody"
     return f"revive:{job_id}:{run}:{attempt}:{hashlib.sha256(seen.encode()).hexdigest()[:16]}"
 
 

@@ -103,7 +103,7 @@ def status(
     """Show how far a job is, or list all jobs."""
     from flows.report.render import render_summary
     from flows.report.report import build_summary
-    from storage.ledger.job_lease import is_interrupted
+    from storage.ledger.lease import is_interrupted
     from storage.objects.open_store import open_store
 
     with session(json) as (settings, ledger, console):

@@ -18,7 +18,7 @@ from flows.verify.adopt import adopt_artefacts
 from flows.verify.findings import LISTED, Finding, Kind
 from flows.verify.repair import Mended, Repair, repair_job
 from flows.verify.verify import Verification, verify_job
-from storage.ledger.job_lease import is_held
+from storage.ledger.lease import is_held
 from storage.ledger.ledger import Ledger
 from storage.objects.open_store import open_store
 

@@ -34,7 +34,7 @@ from flows.job.plan import job_identity, make_plan, start_job
 from flows.job.request import JobRequest, check_request, read_recipe
 from flows.report.report import Summary
 from storage.inputs.sources import read_uri
-from storage.ledger.job_lease import job_lease
+from storage.ledger.lease import job_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState
 from storage.objects.keys import job_key

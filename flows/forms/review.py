@@ -16,7 +16,7 @@ from flows.forms.upkeep import JobForm, named_by_job
 from flows.job.plan import continue_job
 from flows.pages.review_page import refresh_review_page
 from flows.report.report import Summary
-from storage.ledger.job_lease import job_lease
+from storage.ledger.lease import job_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict
 

@@ -22,7 +22,7 @@ from flows.job.job_named import job_named
 from flows.job.plan import Retried, continue_job, retry_items
 from flows.report.report import EXIT_DONE, Summary
 from gpu_worker.device.runtime import get_runtime
-from storage.ledger.job_lease import job_lease
+from storage.ledger.lease import job_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord
 

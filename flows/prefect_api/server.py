@@ -23,7 +23,7 @@ from filelock import FileLock
 from configs.reporting import PixelmillError
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
-from storage.ledger.holder import process_start
+from storage.ledger.lease_owner import process_start
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,7 @@ from flows.report.report import Summary
 from flows.verify.findings import READERS
 from flows.verify.repair import refuse_living_shards, remove_copies
 from flows.verify.verify import stray_finals
-from storage.ledger.job_lease import job_lease
-from storage.ledger.lease import HeldLease
+from storage.ledger.lease import HeldLease, job_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,

@@ -14,9 +14,9 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from gpu_worker.monitor.metric_table import Metric
+from storage.ledger.lease import OrphanedJobs
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import Fleet, ItemState, JobStatus, Progress, ShardState
-from storage.ledger.silent_jobs import OrphanedJobs
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # Counting a million items takes 0.2 s. It is repeated after 50 times as long as it took: at most 2 % of a core.

@@ -12,8 +12,7 @@ from flows.verify.findings import Damage, Kind
 from flows.verify.verify import Advance, Verification, verify_job
 from storage.images.image_formats import UnreadableImage
 from storage.images.png_recipe import read_recipe
-from storage.ledger.job_lease import JobIsRunning, job_lease
-from storage.ledger.lease import is_abandoned, shard_lease
+from storage.ledger.lease import JobIsRunning, is_abandoned, job_lease, shard_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState, JobStatus
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject

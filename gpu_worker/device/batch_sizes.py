@@ -51,7 +51,7 @@ class SizeLedger(Protocol):
 
     def batch_sizes(self, device: str) -> Mapping[str, BatchSize]: ...
 
-    def record_batch_size(self, device: str, key: str, size: int, relief: int) -> None: ...
+    def record_batch_size(self, device: str, key: str, size: int, fallback: int) -> None: ...
 
     def forget_batch_size(self, device: str, key: str) -> None: ...
 
@@ -148,7 +148,7 @@ class BatchSizeCache:
         self._device = self._device_name()
         stale = datetime.now(UTC) - STALE
         for digest, row in self._ledger.batch_sizes(self._device).items():
-            plan = BatchPlan(row.size, MemoryFallback(min(row.relief, max(MemoryFallback))))
+            plan = BatchPlan(row.size, MemoryFallback(min(row.fallback, max(MemoryFallback))))
             successes = PATIENCE if row.recorded_at < stale else 0
             self._known[MemoryKey(digest, True)] = _KnownPlan(plan, plan, successes)
 

@@ -23,7 +23,7 @@ from sqlmodel import Session, SQLModel
 
 from configs.reporting import PixelmillError
 from configs.settings.privacy import private_file, private_folder
-from storage.ledger.migrations.upgrade import SchemaState, standing, upgrade
+from storage.ledger.migrations.upgrade import SchemaState, schema_state, upgrade
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,7 @@ class Database:
                 if (advice := _advice(error)) is not None:
                     raise LedgerError(f"The ledger {self.name} cannot be written: {advice}.") from error
                 if (lack := _lack(error)) is not None:
+                    self._refuse_newer(error)
                     raise LedgerError(
                         f"The ledger {self.name} is not as its own version says: {lack}. Put back a copy of "
                         "it; without one, move it away and run the jobs again."
@@ -150,12 +151,20 @@ class Database:
             time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**number)))  # noqa: S311 - not a secret
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def _schema_state(self) -> SchemaState:
+        with _migrating, self._connectable().connect() as connection:
+            return schema_state(connection)
+
+    def _refuse_newer(self, cause: Exception | None = None) -> None:
+        """Raise LedgerError if a newer Pixelmill has migrated the database, maybe while this process uses it."""
+        if self._schema_state() is SchemaState.UNKNOWN:
+            raise LedgerError(f"The ledger {self.name} was made by a newer Pixelmill: upgrade this one.") from cause
+
     def _migrate(self) -> None:
+        self._refuse_newer()
         with _migrating:
             with self._connectable().connect() as connection:
-                found = standing(connection)
-            if found is SchemaState.UNKNOWN:
-                raise LedgerError(f"The ledger {self.name} was made by a newer Pixelmill: upgrade this one.")
+                found = schema_state(connection)
             if found is SchemaState.CURRENT:
                 return
             # The write lock, or the advisory lock, makes processes that start together wait for the first of them.

@@ -60,15 +60,15 @@ class FleetRepository(Repository):
     def batch_sizes(self, session: Session, device: str) -> dict[str, BatchSize]:
         """Return all that is known of this kind of device, by key: one query, and few rows, as most work fits."""
         rows = session.scalars(select(BatchSizeRow).where(col(BatchSizeRow.device) == device))
-        return {row.key: BatchSize(row.size, row.relief, row.recorded_at) for row in rows}
+        return {row.key: BatchSize(row.size, row.fallback, row.recorded_at) for row in rows}
 
     @transaction
-    def record_batch_size(self, session: Session, device: str, key: str, size: int, relief: int) -> None:
+    def record_batch_size(self, session: Session, device: str, key: str, size: int, fallback: int) -> None:
         """Record, or replace, what fitted this kind of device after more had not."""
         insert = self.database.insert(BatchSizeRow)
-        changed = {name: insert.excluded[name] for name in ("size", "relief", "recorded_at")}
+        changed = {name: insert.excluded[name] for name in ("size", "fallback", "recorded_at")}
         upsert = insert.on_conflict_do_update(index_elements=["device", "key"], set_=changed)
-        row = {"device": device, "key": key, "size": size, "relief": relief, "recorded_at": datetime.now(UTC)}
+        row = {"device": device, "key": key, "size": size, "fallback": fallback, "recorded_at": datetime.now(UTC)}
         session.execute(upsert, [row])
 
     @transaction

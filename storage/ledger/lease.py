@@ -1,35 +1,43 @@
 """Leases: one process at a time works at a job or a shard, on whatever machine.
 
-A holder confirms its lease every two seconds. Whoever finds a lease taken watches whether it is confirmed again: time
-is measured by the watcher alone, so that no two clocks are ever compared, and a clock that jumps changes nothing.
+An owner confirms its lease every two seconds. A process that finds a lease taken watches whether it is confirmed again:
+time is measured by the watcher alone, so that clocks are never compared, and a clock that jumps changes nothing.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from configs.reporting import Log, PixelmillError
-from storage.ledger.holder import LeaseOwner, is_dead, read_holder, this_process
+from storage.ledger.lease_owner import LeaseOwner, is_dead, read_owner, this_process
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import Lease
+from storage.ledger.records import JobRecord, JobStatus, Lease
 
 HEARTBEAT_SECONDS = 2.0
-# Without a beat for so long a holder is taken for gone. A holder that cannot confirm stops by itself before.
+# Without a heartbeat for so long an owner counts as gone. An owner that cannot confirm stops by itself before.
 PATIENCE_SECONDS = 20.0
 GIVE_UP_SECONDS = 15.0
 
 
 class LeaseTaken(PixelmillError):
-    """Another process works at it."""
+    """Another process owns the lease."""
 
-    def __init__(self, name: str, holder: LeaseOwner) -> None:
-        super().__init__(f"{name} is held by {holder.place}")
-        self.holder = holder
+    def __init__(self, name: str, owner: LeaseOwner) -> None:
+        super().__init__(f"{name} is held by {owner.place}")
+        self.owner = owner
+
+
+class JobIsRunning(PixelmillError):
+    """Another process runs the job."""
+
+
+class JobTakenOver(PixelmillError):
+    """The job belongs to another process by now: anything this one did would disturb it."""
 
 
 class HeldLease:
-    """A lease while it is held. `lost` says why it no longer is, or why its holder should stop."""
+    """A lease while it is held. `lost` is the reason why it no longer is, or why its owner should stop."""
 
     def __init__(self) -> None:
         self.lost: str | None = None
@@ -37,7 +45,7 @@ class HeldLease:
         self._lock = threading.Lock()
 
     def when_lost(self, listener: Callable[[str], object]) -> None:
-        """`listener` hears why, once, from another thread; at once if it is lost already."""
+        """Call `listener` with the reason, once, from another thread; at once if the lease is lost already."""
         with self._lock:
             if self.lost is None:
                 self._listeners.append(listener)
@@ -45,6 +53,7 @@ class HeldLease:
         listener(self.lost)
 
     def lose(self, reason: str) -> None:
+        """Mark the lease as lost and call the listeners."""
         with self._lock:
             self.lost = reason
             listeners, self._listeners = self._listeners, []
@@ -52,8 +61,41 @@ class HeldLease:
             listener(reason)
 
 
+class LeaseWatch:
+    """Watch of leases for a missing heartbeat: a single observation cannot show whether a lease still changes."""
+
+    def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience, self._clock = patience, clock
+        self._seen: dict[str, tuple[Lease | None, float]] = {}  # name -> as last observed, and since when
+
+    def is_stale(self, name: str, lease: Lease | None, *, trust_death: bool = True) -> bool:
+        """Observe a lease. Return whether its owner is dead, or it has been unchanged for longer than the patience.
+
+        `trust_death`: whether the death of its owner counts.
+        """
+        if trust_death and lease is not None and is_dead(read_owner(lease.owner)):
+            return True
+        if name not in self._seen or self._seen[name][0] != lease:
+            self._seen[name] = (lease, self._clock())
+        return self._clock() - self._seen[name][1] > self._patience
+
+    def forget(self, name: str) -> None:
+        """Start over with a lease."""
+        self._seen.pop(name, None)
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forget all other leases."""
+        self._seen = {name: seen for name, seen in self._seen.items() if name in names}
+
+
 def shard_lease(job_id: str, shard: int) -> str:
+    """Return the name of a shard's lease."""
     return f"job {job_id} shard {shard}"
+
+
+def lease_of_job(job_id: str) -> str:
+    """Return the name of a job's lease."""
+    return f"job {job_id}"
 
 
 @contextmanager
@@ -65,13 +107,13 @@ def lease(
     objection: Callable[[], str | None] = lambda: None,
     log: Log | None = None,
 ) -> Iterator[HeldLease]:
-    """Holds `name` for this process, which may ask for it again.
+    """Hold `name` for this process; nested use within the process shares it.
 
-    A holder that is gone is replaced: at once if it was on this machine, after `PATIENCE_SECONDS` without a sign of
-    life otherwise. One that is alive makes it raise LeaseTaken, or, with `wait`, is waited for.
+    An owner that is gone is replaced: at once if it was on this machine, after `PATIENCE_SECONDS` without a heartbeat
+    otherwise. If it is alive, raise LeaseTaken, or, with `wait`, wait for it.
 
-    While it is held, `objection` is asked at each beat; what it answers ends the holding, as does another process that
-    took the lease over: see `HeldLease`.
+    While the lease is held, `objection` is called at each heartbeat; a reason that it returns ends the holding, as does
+    another process that took the lease over: see `HeldLease`.
     """
     process = this_process()
     outer = _held.get((process.pid, name))
@@ -81,28 +123,70 @@ def lease(
     _take(name, ledger, process, wait=wait, objection=objection, log=log)
     held = _held[process.pid, name] = HeldLease()
     stop = threading.Event()
-    beating = threading.Thread(
-        target=_heartbeat, args=(name, ledger, process, held, stop, objection), name="lease", daemon=True
+    heartbeat = threading.Thread(
+        target=_confirm, args=(name, ledger, process, held, stop, objection), name="lease", daemon=True
     )
-    beating.start()
+    heartbeat.start()
     try:
         yield held
     finally:
         stop.set()
-        beating.join()
+        heartbeat.join()
         del _held[process.pid, name]
         ledger.leases.drop(name, str(process))
 
 
+@contextmanager
+def job_lease(job_id: str, ledger: Ledger, *, log: Log | None = None) -> Iterator[HeldLease]:
+    """Hold the job for this process; nested use shares it. Raises JobIsRunning while another live process holds it."""
+    try:
+        with lease(lease_of_job(job_id), ledger, log=log) as held:
+            yield held
+    except LeaseTaken as taken:
+        message = f"{job_id} is running already on {taken.owner.place}; `pixelmill status {job_id}` shows how far it is"
+        raise JobIsRunning(message) from None
+
+
 def is_abandoned(name: str, ledger: Ledger, *, watch_seconds: float = 2 * HEARTBEAT_SECONDS) -> bool:
-    """Whether nobody who is alive holds it. Watches a holder on another machine for a moment."""
+    """Return whether no live process holds the lease. Watches an owner on another machine for a moment."""
     seen = ledger.leases.find([name]).get(name)
-    if seen is None or is_dead(read_holder(seen.holder)):
+    if seen is None or is_dead(read_owner(seen.owner)):
         return True
-    if read_holder(seen.holder).machine == this_process().machine:
+    if read_owner(seen.owner).machine == this_process().machine:
         return False
     time.sleep(watch_seconds)
     return ledger.leases.find([name]).get(name) in (None, seen)
+
+
+def is_held(job_id: str, ledger: Ledger) -> bool:
+    """Return whether a live process runs, finishes or repairs the job. May take a few seconds."""
+    return not is_abandoned(lease_of_job(job_id), ledger)
+
+
+def is_interrupted(job: JobRecord, ledger: Ledger) -> bool:
+    """Return whether the job's status is running although its process is gone. May take a few seconds."""
+    return job.status is JobStatus.RUNNING and not is_held(job.id, ledger)
+
+
+class OrphanedJobs:
+    """Detector of running jobs whose bursts are gone, by repeated observation."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._watch = LeaseWatch(PATIENCE_SECONDS, clock)
+
+    def look(self, running: Sequence[str], ledger: Ledger) -> dict[str, Lease | None]:
+        """Return the orphaned ones of the running jobs (ids), with their stale lease, or None if there is none.
+
+        A job whose owner is known to be dead is orphaned at once, any other after `PATIENCE_SECONDS`.
+        """
+        names = {job_id: lease_of_job(job_id) for job_id in running}
+        leases = ledger.leases.find(names.values())
+        self._watch.keep_only(leases.keys())
+        return {
+            job_id: leases.get(name)
+            for job_id, name in names.items()
+            if name not in leases or self._watch.is_stale(name, leases[name])
+        }
 
 
 _held: dict[tuple[int, str], HeldLease] = {}  # by process, so that a forked child holds nothing
@@ -111,36 +195,32 @@ _held: dict[tuple[int, str], HeldLease] = {}  # by process, so that a forked chi
 def _take(
     name: str, ledger: Ledger, process: LeaseOwner, *, wait: bool, objection: Callable[[], str | None], log: Log | None
 ) -> None:
-    """Returns once the lease is this process's."""
+    """Return once the lease is this process's."""
+    watch = LeaseWatch(PATIENCE_SECONDS)
     seen: Lease | None = None
-    since = time.monotonic()
-    told = False
+    logged = False
     while True:
-        dead = seen if seen is not None and _is_gone(seen, time.monotonic() - since) else None
+        dead = seen if seen is not None and watch.is_stale(name, seen) else None
         now = ledger.leases.take(name, str(process), dead=dead)
-        if now.holder == str(process):
+        if now.owner == str(process):
             return
-        holder = read_holder(now.holder)
+        owner = read_owner(now.owner)
         if now != seen:
-            moved = seen is not None and seen.holder == now.holder
-            here = holder.machine == process.machine and not is_dead(holder)
-            if (moved or here) and not wait:
-                raise LeaseTaken(name, holder)
-            seen, since = now, time.monotonic()
+            confirmed = seen is not None and seen.owner == now.owner
+            here = owner.machine == process.machine and not is_dead(owner)
+            if (confirmed or here) and not wait:
+                raise LeaseTaken(name, owner)
+            seen = now
             continue
         if wait and objection() is not None:
-            raise LeaseTaken(name, holder)
-        if log is not None and not told:
-            told = True
-            log(f"waiting to see whether {holder.place} still works at {name}")
+            raise LeaseTaken(name, owner)
+        if log is not None and not logged:
+            logged = True
+            log(f"waiting to see whether {owner.place} still works at {name}")
         time.sleep(HEARTBEAT_SECONDS / 4)
 
 
-def _is_gone(seen: Lease, silence: float) -> bool:
-    return silence > PATIENCE_SECONDS or is_dead(read_holder(seen.holder))
-
-
-def _heartbeat(
+def _confirm(
     name: str,
     ledger: Ledger,
     process: LeaseOwner,
@@ -161,7 +241,7 @@ def _heartbeat(
             else:
                 reason = "another process has taken it over"
         except Exception as error:
-            # The database may be away for a moment. Later, somebody else may rightly think that nobody is here.
+            # The database may be unreachable for a moment; after longer, another process may rightly take over.
             if time.monotonic() - confirmed > GIVE_UP_SECONDS:
                 reason = f"the ledger could not be reached: {error}"
     held.lose(reason)

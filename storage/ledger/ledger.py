@@ -4,7 +4,7 @@ from storage.ledger.database import Database
 from storage.ledger.fleet import FleetRepository
 from storage.ledger.items import ItemRepository
 from storage.ledger.jobs import JobRepository
-from storage.ledger.lease_table import LeaseRepository
+from storage.ledger.leases import LeaseRepository
 from storage.ledger.reviews import ReviewRepository
 from storage.ledger.runs import RunRepository
 from storage.ledger.steps import StepRepository

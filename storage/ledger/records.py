@@ -182,19 +182,19 @@ class ShardRecord:
 
 @dataclass(frozen=True, slots=True)
 class BatchSize:
-    """Frames that fitted a device together, and the relief (steps.contract.Relief) that it took."""
+    """Number of frames that fit a device together, with a memory fallback (steps.contract.MemoryFallback)."""
 
     size: int
-    relief: int
+    fallback: int
     recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds a name, and how often that has been confirmed. Two that are equal: no sign of life in between."""
+    """The owner of a name, and the count of its heartbeats: two equal leases had no heartbeat in between."""
 
-    holder: str
-    beat: int
+    owner: str
+    heartbeat: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _ARTEFACT_FIELDS = tuple(ArtefactRecord.__dataclass_fields__)
 _ARTEFACT_COLUMNS = tuple(getattr(ArtefactRow, name) for name in _ARTEFACT_FIELDS)
 _NONE: Mapping[int, Any] = {}
-_OUTCOME_FIELDS = ("step_id", "index", "outcome", "seconds", "error", "traceback", "cost")
+_OUTCOME_FIELDS = ("visit", "index", "outcome", "seconds", "error", "traceback", "cost")
 
 
 class StepRepository(Repository):
@@ -103,7 +103,7 @@ class StepRepository(Repository):
         """
         rows = session.execute(
             select(
-                col(StepRunRow.step_id),
+                col(StepRunRow.visit),
                 col(StepRunRow.outcome),
                 col(StepRunRow.run),
                 func.count(),
@@ -111,7 +111,7 @@ class StepRepository(Repository):
                 func.coalesce(func.sum(col(StepRunRow.cost)), 0.0),
             )
             .where(col(StepRunRow.job_id) == job_id)
-            .group_by(col(StepRunRow.step_id), col(StepRunRow.outcome), col(StepRunRow.run))
+            .group_by(col(StepRunRow.visit), col(StepRunRow.outcome), col(StepRunRow.run))
         )
         totals: dict[str, dict[str, Any]] = {step_id: {} for step_id in step_order(job_id, session)}
         for visit, outcome, recorded_run, count, seconds, cost in rows:
@@ -169,7 +169,7 @@ def upsert_outcomes(
         col(StepRunRow.fingerprint) == new.fingerprint,
     )
     upsert = insert.on_conflict_do_update(
-        index_elements=["job_id", "index", "step_id"],
+        index_elements=["job_id", "index", "visit"],
         set_={name: new[name] for name in changed},
         where=or_(found_again.is_(None), ~found_again),
     )
@@ -181,7 +181,7 @@ def _outcome_row(job_id: str, run: int, visit: str, outcome: StepOutcome, now: d
     return {
         "job_id": job_id,
         "index": outcome.index,
-        "step_id": visit,
+        "visit": visit,
         "run": run,
         "outcome": outcome.outcome.value,
         "seconds": outcome.seconds,
@@ -199,7 +199,7 @@ def forget_other_visits(job_id: str, kept: Mapping[int, Collection[str]], sessio
     gone: list[dict[str, Any]] = []
     for some in slices(sorted(kept)):
         rows = session.execute(
-            select(col(StepRunRow.index), col(StepRunRow.step_id)).where(
+            select(col(StepRunRow.index), col(StepRunRow.visit)).where(
                 col(StepRunRow.job_id) == job_id, col(StepRunRow.index).in_(some)
             )
         )
@@ -208,7 +208,7 @@ def forget_other_visits(job_id: str, kept: Mapping[int, Collection[str]], sessio
         row = and_(
             col(StepRunRow.job_id) == job_id,
             col(StepRunRow.index) == bindparam("item"),
-            col(StepRunRow.step_id) == bindparam("other"),
+            col(StepRunRow.visit) == bindparam("other"),
         )
         session.connection().execute(delete(StepRunRow).where(row), gone)
 

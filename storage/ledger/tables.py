@@ -143,7 +143,7 @@ class StepRunRow(Table, table=True):
 
     job_id: str = Field(primary_key=True)
     index: int = Field(primary_key=True)
-    step_id: str = Field(primary_key=True)
+    visit: str = Field(primary_key=True)
     run: int
     outcome: str
     seconds: float
@@ -202,19 +202,19 @@ class ModelLoadRow(Table, table=True):
 
 
 class LeaseRow(Table, table=True):
-    """Who works at what. Alive is the holder whose `beat` moves: no clock is compared with another one."""
+    """The owner of a name. It is alive while `heartbeat` increases: clocks are never compared."""
 
     __tablename__ = "leases"
 
     name: str = Field(primary_key=True)
-    holder: str
-    beat: int = Field(sa_type=BigInteger)
+    owner: str
+    heartbeat: int = Field(sa_type=BigInteger)
 
 
 class BatchSizeRow(Table, table=True):
     """What fitted the memory of a kind of device after more had not.
 
-    `key` is a digest of step, models and image size; `relief` says which measures against lack of memory it took.
+    `key` is a digest of step, models and image size; `fallback` is the memory fallback that it took.
     """
 
     __tablename__ = "batch_sizes"
@@ -222,5 +222,5 @@ class BatchSizeRow(Table, table=True):
     device: str = Field(primary_key=True)
     key: str = Field(primary_key=True)
     size: int
-    relief: int
+    fallback: int
     recorded_at: datetime = Field(sa_type=UtcDateTime)

@@ -1,4 +1,4 @@
-"""Brings a database up to date from the packaged migrations; no alembic.ini is needed.
+"""Migration of a database to the newest schema from the packaged scripts; no alembic.ini is needed.
 
 A new migration is a file in `versions/`; tests compare what the migrations make with `storage/ledger/tables.py`. One
 that was ever on the main branch is never edited: there are ledgers that it made. There is no way down: a copy is the
@@ -28,8 +28,8 @@ def _config() -> Config:
     return config
 
 
-def standing(connection: Connection) -> SchemaState:
-    """How the database compares with the newest migration."""
+def schema_state(connection: Connection) -> SchemaState:
+    """Compare the database with the newest migration."""
     scripts = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()
     if current == scripts.get_current_head():
@@ -39,7 +39,7 @@ def standing(connection: Connection) -> SchemaState:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Runs the migrations that are missing, in the caller's transaction. Not safe to call from two threads at once."""
+    """Run the missing migrations in the caller's transaction. Not safe to call from two threads at once."""
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

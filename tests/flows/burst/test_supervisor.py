@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.burst.supervisor import AGAIN_SECONDS, MOST_RESTARTS, START_SECONDS, BurstSupervisor, FlowRunPhase
-from storage.ledger.job_lease import lease_of_job
-from storage.ledger.lease import PATIENCE_SECONDS
+from storage.ledger.lease import PATIENCE_SECONDS, lease_of_job
 from storage.ledger.records import ItemResult, ItemState, JobStatus
 from tests.support.ledger_samples import computed, start
 from tests.support.new_ledger import new_ledger

@@ -22,7 +22,7 @@ from flows.regate.apply import Applied
 from flows.regate.recipe import NewRecipe
 from flows.regate.redecision import Change, Reevaluation, needs_of, unmeasured_of
 from flows.regate.regate import decide
-from storage.ledger.job_lease import JobIsRunning, lease_of_job
+from storage.ledger.lease import JobIsRunning, lease_of_job
 from storage.ledger.records import ItemState, JobStatus, ReviewVerdict
 from storage.ledger.runs import JobChanged
 from storage.objects.keys import sha256_hex
@@ -419,7 +419,7 @@ def test_an_input_file_that_changed_is_another_image(photos: RegatedJob, tmp_pat
 
 # -- others at work, and interruptions -------------------------------------------------------------------------------
 def test_a_job_that_somebody_works_at_is_refused(job: RegatedJob) -> None:
-    code = "from storage.ledger.holder import this_process; print(this_process(), flush=True); input()"
+    code = "from storage.ledger.lease_owner import this_process; print(this_process(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from flows.serve.metrics import CONTENT_TYPE, FLEET_TABLE, FleetWatch, render_fleet_metrics
-from storage.ledger.job_lease import job_lease, lease_of_job
+from storage.ledger.lease import job_lease, lease_of_job
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus, ShardState
 from tests.support.ledger_samples import start

@@ -12,8 +12,7 @@ from flows.verify.findings import Kind
 from flows.verify.repair import Mended
 from storage.images.images import decode, encode
 from storage.images.png_recipe import ImageRecipe, read_recipe
-from storage.ledger.job_lease import JobIsRunning, job_lease
-from storage.ledger.lease import lease, shard_lease
+from storage.ledger.lease import JobIsRunning, job_lease, lease, shard_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState, JobStatus
 from storage.objects.folder_store import FolderStore
@@ -263,8 +262,8 @@ def test_a_lost_ledger_costs_no_image(icons: IconJob) -> None:
 @pytest.mark.parametrize(
     "tampering",
     [
-        "DELETE FROM step_runs WHERE step_id = 'original' AND \"index\" = 2",
-        "UPDATE step_runs SET outcome = 'failed' WHERE step_id = 'small' AND \"index\" = 2",
+        "DELETE FROM step_runs WHERE visit = 'original' AND \"index\" = 2",
+        "UPDATE step_runs SET outcome = 'failed' WHERE visit = 'small' AND \"index\" = 2",
         "UPDATE items SET finals = '{}' WHERE name = 'second'",
     ],
 )

@@ -129,7 +129,7 @@ def test_an_artefact_that_the_ledger_has_lost_is_found(local_icons: IconJob) -> 
 
 
 def test_a_done_item_without_an_outcome_is_found(local_icons: IconJob) -> None:
-    local_icons.tamper("DELETE FROM step_runs WHERE step_id = 'small' AND \"index\" = 2")
+    local_icons.tamper("DELETE FROM step_runs WHERE visit = 'small' AND \"index\" = 2")
     assert local_icons.verify().findings.counts == {Kind.MISSING_OUTCOME: 1, Kind.MANIFEST: 2}
 
 

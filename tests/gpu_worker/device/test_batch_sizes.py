@@ -33,7 +33,7 @@ def sizes_of(ledger: Ledger, device: str = "H100") -> BatchSizeCache:
 
 
 def known(ledger: Ledger, device: str = "H100") -> dict[str, tuple[int, int]]:
-    return {key: (found.size, found.relief) for key, found in ledger.fleet.batch_sizes(device).items()}
+    return {key: (found.size, found.fallback) for key, found in ledger.fleet.batch_sizes(device).items()}
 
 
 def digest(step: Any, size: tuple[int, int] = (64, 64), digests: dict[str, str] = DIGESTS) -> str:

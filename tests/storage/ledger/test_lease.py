@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from storage.ledger import lease as module
-from storage.ledger.holder import LeaseOwner, is_dead, read_holder, this_process
-from storage.ledger.job_lease import JobIsRunning, job_lease
-from storage.ledger.lease import LeaseTaken, is_abandoned, lease
+from storage.ledger.lease import JobIsRunning, LeaseTaken, is_abandoned, job_lease, lease
+from storage.ledger.lease_owner import LeaseOwner, is_dead, read_owner, this_process
 from storage.ledger.ledger import Ledger
 from tests.support.new_ledger import new_ledger
 from tests.support.waiting import PATIENCE
@@ -37,7 +36,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def other() -> Iterator["subprocess.Popen[str]"]:
     """A process on this machine that prints its own name as a holder, and lives until the test ends."""
-    code = "from storage.ledger.holder import this_process; print(this_process(), flush=True); input()"
+    code = "from storage.ledger.lease_owner import this_process; print(this_process(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -51,7 +50,7 @@ def name_of(process: "subprocess.Popen[str]") -> str:
 
 
 def test_a_process_knows_itself_again() -> None:
-    assert read_holder(str(this_process())) == this_process()
+    assert read_owner(str(this_process())) == this_process()
     assert not is_dead(this_process())
 
 
@@ -65,7 +64,7 @@ def test_a_process_elsewhere_is_never_said_to_be_dead() -> None:
 
 @pytest.mark.parts
 def test_a_killed_process_that_nobody_buried_is_dead(other: "subprocess.Popen[str]") -> None:
-    holder = read_holder(name_of(other))
+    holder = read_owner(name_of(other))
     assert not is_dead(holder)
     other.kill()
     os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # until it has ended, and leaves it unburied
@@ -93,14 +92,14 @@ def test_a_dead_holder_of_this_machine_is_replaced_at_once(ledger: Ledger, other
     other.kill()
     other.wait()
     with lease("work", ledger):
-        assert ledger.leases.find(["work"])["work"].holder == str(this_process())
+        assert ledger.leases.find(["work"])["work"].owner == str(this_process())
 
 
 def test_a_silent_holder_elsewhere_is_replaced(ledger: Ledger, impatient: None) -> None:
     ledger.leases.take("work", str(ELSEWHERE))
     said: list[str] = []
     with lease("work", ledger, log=said.append):
-        assert ledger.leases.find(["work"])["work"].holder == str(this_process())
+        assert ledger.leases.find(["work"])["work"].owner == str(this_process())
     assert said == ["waiting to see whether other, process 4711 still works at work"]
 
 
@@ -147,7 +146,7 @@ def test_who_was_taken_for_dead_hears_of_it(ledger: Ledger, impatient: None) -> 
         while not heard.wait(1.0):  # a beat of its own may have come between the look and the taking
             ledger.leases.take("work", str(ELSEWHERE), dead=ledger.leases.find(["work"])["work"])
     assert reasons == ["another process has taken it over"]
-    assert ledger.leases.find(["work"])["work"].holder == str(ELSEWHERE)
+    assert ledger.leases.find(["work"])["work"].owner == str(ELSEWHERE)
 
 
 def test_an_objection_ends_the_holding(ledger: Ledger, impatient: None) -> None:
@@ -161,7 +160,7 @@ def test_an_objection_ends_the_holding(ledger: Ledger, impatient: None) -> None:
 def test_a_lease_that_moved_since_it_was_seen_is_not_taken(ledger: Ledger) -> None:
     seen = ledger.leases.take("work", str(ELSEWHERE))
     ledger.leases.confirm("work", str(ELSEWHERE))
-    assert ledger.leases.take("work", str(this_process()), dead=seen).holder == str(ELSEWHERE)
+    assert ledger.leases.take("work", str(this_process()), dead=seen).owner == str(ELSEWHERE)
 
 
 @pytest.mark.parts

@@ -390,26 +390,26 @@ def test_ten_thousand_items_are_no_burden(ledger: Ledger) -> None:
 
 # -- leases ------------------------------------------------------------------------------------------------------------
 def test_a_lease_is_the_first_one_s_until_it_is_dropped(ledger: Ledger) -> None:
-    assert ledger.leases.take("work", "first").holder == "first"
-    assert ledger.leases.take("work", "second").holder == "first"
+    assert ledger.leases.take("work", "first").owner == "first"
+    assert ledger.leases.take("work", "second").owner == "first"
     ledger.leases.drop("work", "second")
     assert ledger.leases.find(["work", "other"]).keys() == {"work"}
     ledger.leases.drop("work", "first")
-    assert ledger.leases.take("work", "second").holder == "second"
+    assert ledger.leases.take("work", "second").owner == "second"
 
 
 def test_only_the_holder_s_beats_count(ledger: Ledger) -> None:
     before = ledger.leases.take("work", "first")
     assert ledger.leases.confirm("work", "first")
     assert not ledger.leases.confirm("work", "second")
-    assert ledger.leases.find(["work"])["work"].beat == before.beat + 1
+    assert ledger.leases.find(["work"])["work"].heartbeat == before.heartbeat + 1
 
 
 def test_a_lease_passes_on_only_as_it_was_seen(ledger: Ledger) -> None:
     seen = ledger.leases.take("work", "first")
     ledger.leases.confirm("work", "first")
-    assert ledger.leases.take("work", "second", dead=seen).holder == "first"
-    assert ledger.leases.take("work", "second", dead=ledger.leases.find(["work"])["work"]).holder == "second"
+    assert ledger.leases.take("work", "second", dead=seen).owner == "first"
+    assert ledger.leases.take("work", "second", dead=ledger.leases.find(["work"])["work"]).owner == "second"
     assert not ledger.leases.confirm("work", "first")
 
 

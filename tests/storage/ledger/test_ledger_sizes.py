@@ -6,7 +6,7 @@ from storage.ledger.ledger import Ledger
 
 
 def known(ledger: Ledger, device: str) -> dict[str, tuple[int, int]]:
-    return {key: (found.size, found.relief) for key, found in ledger.fleet.batch_sizes(device).items()}
+    return {key: (found.size, found.fallback) for key, found in ledger.fleet.batch_sizes(device).items()}
 
 
 def test_the_last_word_counts_for_each_device_and_key(ledger: Ledger) -> None:

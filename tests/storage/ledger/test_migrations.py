@@ -24,6 +24,7 @@ FROZEN = {
     "0004_warnings_and_reviews.py": "b602f45dc057c226",
     "0005_waiting_reviews.py": "85b6406aa52ece5c",
     "0006_overrides.py": "1c2be6f65e7f72d4",
+    "0007_plain_names.py": "7df0441297756dbf",
 }
 
 JOB = (
@@ -130,3 +131,13 @@ def test_a_ledger_that_lacks_a_column_says_what_to_do(ledger_url: str) -> None:
     Database(ledger_url).write(lambda session: session.connection().execute(damage))
     with pytest.raises(LedgerError, match=r"not as its own version says: .*review.*\. Put back a copy of it; "):
         Ledger(ledger_url).jobs.all()
+
+
+def test_a_ledger_that_is_migrated_while_it_is_in_use_says_so(ledger_url: str) -> None:
+    """A worker of this version that stays connected while a newer version changes the tables."""
+    ledger = Ledger(ledger_url)
+    newer = "UPDATE alembic_version SET version_num = '9999'", "ALTER TABLE jobs RENAME COLUMN review TO other"
+    for statement in map(text, newer):
+        ledger.database.write(lambda session, statement=statement: session.connection().execute(statement))  # type: ignore[misc]
+    with pytest.raises(LedgerError, match="made by a newer Pixelmill: upgrade this one"):
+        ledger.jobs.all()

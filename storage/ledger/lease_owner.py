@@ -1,4 +1,4 @@
-"""Who this process is, in words that another process can judge: is the one that was called so still there?"""
+"""The identity of this process, as a text by which another process can check whether it still runs."""
 
 import os
 import secrets
@@ -11,7 +11,7 @@ from storage.objects.keys import sha256_hex
 
 
 class LeaseOwner(NamedTuple):
-    """A process. `machine` tells kernels and containers apart, `start` two processes that had one number in turn."""
+    """A process. `machine` identifies kernel and container; `start` distinguishes processes of the same number."""
 
     machine: str
     pid: int
@@ -23,24 +23,24 @@ class LeaseOwner(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where it runs, for people."""
+        """Host and process number, for messages."""
         return f"{self.machine.rpartition('-')[0]}, process {self.pid}"
 
 
 def this_process() -> LeaseOwner:
-    """The same for the life of the process; a forked child has its own."""
+    """Return the identity of this process: constant for its life; a forked child has its own."""
     return _process(os.getpid())
 
 
-def read_holder(text: str) -> LeaseOwner:
-    """The inverse of `str`."""
+def read_owner(text: str) -> LeaseOwner:
+    """Parse what `str` returns."""
     machine, pid, start, nonce = text.rsplit("/", 3)
     return LeaseOwner(machine, int(pid), start, nonce)
 
 
-def is_dead(holder: LeaseOwner) -> bool:
-    """Whether the process has surely ended. False of processes that cannot be seen from here."""
-    return holder.machine == _machine() and process_start(holder.pid) != holder.start
+def is_dead(owner: LeaseOwner) -> bool:
+    """Return whether the process has certainly ended; False for processes that cannot be seen from here."""
+    return owner.machine == _machine() and process_start(owner.pid) != owner.start
 
 
 @cache
@@ -56,7 +56,7 @@ def _machine() -> str:
 
 
 def process_start(pid: int) -> str:
-    """When the process started, in ticks since boot; empty if it is not there, or only waits to be buried."""
+    """Return the process's start in ticks since boot, or "" if there is none or it is a zombie."""
     if not Path("/proc/self/stat").exists():  # no Linux: whether it is there is all that can be known
         return "?" if _exists(pid) else ""
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()

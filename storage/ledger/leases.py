@@ -15,33 +15,33 @@ class LeaseRepository(Repository):
     """Names and the processes that hold them."""
 
     @transaction
-    def take(self, session: Session, name: str, holder: str, *, dead: Lease | None = None) -> Lease:
-        """Give `name` to `holder` if it is free, or if its lease is unchanged since it was read as `dead`.
+    def take(self, session: Session, name: str, owner: str, *, dead: Lease | None = None) -> Lease:
+        """Give `name` to `owner` if it is free, or if its lease is unchanged since it was read as `dead`.
 
         Returns the lease as it is afterwards: it is the caller's if it names the caller.
         """
-        fresh = {"name": name, "holder": holder, "beat": 0}
+        fresh = {"name": name, "owner": owner, "heartbeat": 0}
         session.execute(self.database.insert(LeaseRow).on_conflict_do_nothing(), [fresh])
         row = session.get_one(LeaseRow, name, with_for_update=True)
-        if row.holder != holder and dead == _record(row):
-            row.holder, row.beat = holder, row.beat + 1  # not reset: no state of the former owner may return
+        if row.owner != owner and dead == _record(row):
+            row.owner, row.heartbeat = owner, row.heartbeat + 1  # not reset: no state of the former owner may return
         return _record(row)
 
     @transaction
-    def confirm(self, session: Session, name: str, holder: str) -> bool:
+    def confirm(self, session: Session, name: str, owner: str) -> bool:
         """Record the owner's heartbeat. False means that the lease is no longer its own, and it has to stop."""
-        beaten = session.execute(
+        changed = session.execute(
             update(LeaseRow)
-            .where(col(LeaseRow.name) == name, col(LeaseRow.holder) == holder)
-            .values({"beat": col(LeaseRow.beat) + 1}),
+            .where(col(LeaseRow.name) == name, col(LeaseRow.owner) == owner)
+            .values({"heartbeat": col(LeaseRow.heartbeat) + 1}),
             execution_options={"synchronize_session": False},
         )
-        return cast("CursorResult[Any]", beaten).rowcount == 1
+        return cast("CursorResult[Any]", changed).rowcount == 1
 
     @transaction
-    def drop(self, session: Session, name: str, holder: str) -> None:
+    def drop(self, session: Session, name: str, owner: str) -> None:
         """Give the lease up, if it is this owner's."""
-        session.execute(delete(LeaseRow).where(col(LeaseRow.name) == name, col(LeaseRow.holder) == holder))
+        session.execute(delete(LeaseRow).where(col(LeaseRow.name) == name, col(LeaseRow.owner) == owner))
 
     @query
     def find(self, session: Session, names: Collection[str]) -> dict[str, Lease]:
@@ -54,4 +54,4 @@ class LeaseRepository(Repository):
 
 
 def _record(row: LeaseRow) -> Lease:
-    return Lease(row.holder, row.beat)
+    return Lease(row.owner, row.heartbeat)
