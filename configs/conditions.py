@@ -99,7 +99,7 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> "Condition":
-        """Raises ConditionError for anything but comparisons, and/or/not, in, arithmetic, literals and lists."""
+        """Parse comparisons, and/or/not, in, arithmetic, literals and lists. Raises ConditionError for all else."""
         tree = _parse(text)
         names: set[NamePath] = set()
         _check(tree, names)

@@ -21,7 +21,7 @@ _WIDTHS = (24, 48, 96, 128)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the classifier sees in a picture, and how sure it is of each (0..1)."""
+    """The object and the color that the classifier sees in a picture, with its confidence in each (0..1)."""
 
     object: str
     color: str
@@ -52,7 +52,7 @@ class SpriteClassifier(nn.Module):
 
 
 def load_classifier(path: Path = CLASSIFIER_FILE) -> SpriteClassifier:
-    """The trained classifier, in evaluation mode on the CPU."""
+    """Return the trained classifier, in evaluation mode on the CPU."""
     classifier = SpriteClassifier()
     classifier.load_state_dict(load_file(path))
     return classifier.eval()
@@ -60,7 +60,7 @@ def load_classifier(path: Path = CLASSIFIER_FILE) -> SpriteClassifier:
 
 @torch.inference_mode()
 def shares(classifier: SpriteClassifier, pictures: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
-    """The shares, 0..1, that it gives to each of OBJECTS (n, 24) and of COLOR_NAMES (n, 8), on the CPU.
+    """Return the classifier's shares, 0..1, of each of OBJECTS (n, 24) and of COLOR_NAMES (n, 8), on the CPU.
 
     Pictures of any size; they are brought to 64x64 first.
     """

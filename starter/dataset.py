@@ -83,7 +83,7 @@ def _cached(name: str, first_seed: int, seeds: int, size: int = 64) -> SpriteSet
 
 
 def training_set() -> SpriteSet:
-    """The 61,440 sprites that the models are trained on (drawn on the first call, a few minutes)."""
+    """Return the 61,440 sprites that the models are trained on (drawn on the first call, a few minutes)."""
     return _cached("sprites", 0, SEEDS_PER_COMBINATION)
 
 

@@ -30,7 +30,7 @@ class SpriteOptions(BaseModel):
 
 
 def load(source: str, options: Mapping[str, Any], device: str) -> "SpriteJudge":
-    """The starter's classifier over the weights of a safetensors file.
+    """Return the starter's classifier over the weights of a safetensors file.
 
     Raises FileNotFoundError, ValueError for the weights of another network, and pydantic's ValidationError for options.
     """
@@ -38,7 +38,7 @@ def load(source: str, options: Mapping[str, Any], device: str) -> "SpriteJudge":
     from starter.classifier import load_classifier
 
     if not Path(source).is_file():
-        raise FileNotFoundError(f"{source} is no file: put the classifier's weights there, or correct `source`")
+        raise FileNotFoundError(f"{source} is not a file: put the classifier's weights there, or correct `source`")
     try:
         classifier = load_classifier(Path(source))
     except RuntimeError as error:
@@ -53,7 +53,7 @@ class SpriteJudge:
         self._classifier, self._device = classifier, device
 
     def match(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Match]:
-        """What each RGB or RGBA image shows of its prompt. An image without a subject shows nothing."""
+        """Compare each RGB or RGBA image with its prompt. An image without a subject shows nothing."""
         return on_device(self._match, list(zip(images, prompts, strict=True)), self._device)
 
     def _match(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[Match]:
@@ -78,9 +78,9 @@ class SpriteJudge:
 
 
 def named_in(prompt: str) -> tuple[str | None, str | None]:
-    """The object and the color that a prompt names, of those that the classifier knows.
+    """Return the object and the color that a prompt names, of the classifier's words.
 
-    The object is the first one, and of several in a row the last, which the others describe (`apple tree`). The color
+    The object is the first one, or the last of several in a row, which the others describe (`apple tree`). The color
     is the last one before the object, else the first one after it. Plurals count; words with hyphens are others.
     """
     from starter.sprites import COLORS, OBJECTS

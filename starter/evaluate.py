@@ -1,6 +1,6 @@
 """Measure the starter's models: `python -m starter.evaluate` prints a table, and last one line of JSON.
 
-Pictures, prompts' seeds and sprites are ones that no model was trained on. Exit status 1 says that a bar is missed.
+Pictures, prompts' seeds and sprites are ones that no model was trained on. Exit status 1 means that a bar is missed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MODELS_FOLDER = Path(__file__).parent / "models"
 
 @dataclass(frozen=True)
 class Bar:
-    """What a measure must reach: at least `least`, or at most `most`."""
+    """The value that a measure must reach: at least `least`, or at most `most`."""
 
     least: float | None = None
     most: float | None = None
 
     def holds(self, value: float) -> bool:
-        """Whether `value` reaches the bar; a value that is no number does not."""
+        """Whether `value` reaches the bar; a value that is not a number does not."""
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ def measure() -> Iterator[dict[str, float]]:
 
 
 def sizes() -> dict[str, float]:
-    """The weight of the files, in millions of bytes."""
+    """Return the weight of the files, in millions of bytes."""
     folder = MODELS_FOLDER / "text-to-image"
     return {
         "text_to_image_megabytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6,

@@ -17,7 +17,7 @@ GUIDANCE = 3.0
 
 
 def load_painter(folder: Path = MODEL_FOLDER) -> StableDiffusionPipeline:
-    """The pipeline on the CPU in single precision."""
+    """Return the pipeline on the CPU in single precision."""
     import torch
     from diffusers import StableDiffusionPipeline
 

@@ -19,7 +19,7 @@ UPSCALER_SHAPE: dict[str, Any] = {
 
 
 def new_network() -> Any:
-    """The starter's upscaler, untrained: an SRVGGNetCompact of 12 layers of 32 channels."""
+    """Return the starter's upscaler, untrained: an SRVGGNetCompact of 12 layers of 32 channels."""
     realesrgan()  # makes its modules importable
     from realesrgan.archs.srvgg_arch import SRVGGNetCompact
 
@@ -27,7 +27,7 @@ def new_network() -> Any:
 
 
 def load_upscaler(path: Path = UPSCALER_FILE, *, tile: int = 0) -> Any:
-    """The trained upscaler in Real-ESRGAN's own tiler, on the CPU."""
+    """Return the trained upscaler in Real-ESRGAN's own tiler, on the CPU."""
     import torch
 
     return realesrgan().RealESRGANer(

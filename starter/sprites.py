@@ -59,7 +59,7 @@ class Sprite:
 
 
 def prompt_for(object: str, color: str, background: str) -> str:
-    """The full prompt: "a red potion, game icon, white background"."""
+    """Return the full prompt: "a red potion, game icon, white background"."""
     article = "an" if color[0] in "aeiou" else "a"
     return f"{article} {color} {object}, game icon, {background} background"
 

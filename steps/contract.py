@@ -1,4 +1,4 @@
-"""What a step is: typed fields and one verb.
+"""The contract of a step: typed fields and one verb.
 
 A step is a frozen pydantic model whose fields are the recipe's parameters (each with a description and bounds) and
 whose `run` turns frames into results. Importing a step's module must not import torch, diffusers, rembg or any other
@@ -53,9 +53,9 @@ class StepResult:
 
 
 class MemoryFallback(IntEnum):
-    """What a step does to need less of the device's memory, weakest first; each includes those before it.
+    """The ways of a step to need less of the device's memory, weakest first; each includes those before it.
 
-    The image stays the one that was asked for, so no relief is part of a fingerprint.
+    The image stays the requested one, so no fallback is part of a fingerprint.
     """
 
     NONE = 0
@@ -64,20 +64,20 @@ class MemoryFallback(IntEnum):
 
 
 class StepContext(Protocol):
-    """All that a step may ask of the worker."""
+    """The services of the worker that a step can use."""
 
     @property
     def device(self) -> str:
-        """torch device: `cpu`, `cuda`, `mps`."""
+        """The torch device: `cpu`, `cuda`, `mps`."""
         ...
 
     @property
     def relief(self) -> MemoryFallback:
-        """What to do against a lack of memory: NONE, or one of the step's own `reliefs`."""
+        """The measure against a lack of memory: NONE, or one of the step's own `reliefs`."""
         ...
 
     def model(self, ref: ModelRef) -> Any:
-        """The loaded model, as the engine of its role returns it. Loads it on first use."""
+        """Return the loaded model, as the engine of its role returns it. Loads it on first use."""
         ...
 
 
@@ -88,30 +88,30 @@ class Step(BaseModel):
 
     version: ClassVar[int] = 1  # part of the fingerprint: raise it when the same input gives another image
     makes_image: ClassVar[bool] = False  # True: needs no image before it (generate, load)
-    keeps_image: ClassVar[bool] = False  # True: hands every image on as it came, and is there for its facts alone
+    keeps_image: ClassVar[bool] = False  # True: passes every image on unchanged, and exists for its facts alone
     own_facts: ClassVar[Mapping[str, str]] = {}  # fact name -> description, beside those measured on every image
 
     def model_refs(self) -> tuple[ModelRef, ...]:
-        """The models that `run` will ask the context for."""
+        """Return the models that `run` will request from the context."""
         return ()
 
     def measured_facts(self) -> Mapping[str, str]:
-        """The facts that this step may give with its parameters, name -> description: some or all of `own_facts`.
+        """Return the facts that this step can give with its parameters, name -> description, from `own_facts`.
 
-        A result may lack one of them where the item gives nothing to measure; conditions on it are then false.
+        A result may lack one of them where there is nothing to measure; conditions on it are then false.
         """
         return self.own_facts
 
     def item_files(self, item: Item) -> tuple[ItemFile, ...]:  # noqa: ARG002
-        """Which of the item's own input files the step reads."""
+        """Return which of the item's own input files the step reads."""
         return ()
 
     def item_problems(self, item: Item) -> list[str]:  # noqa: ARG002
-        """What makes this item impossible for this step, in words that say what to change. Checked before any work."""
+        """Return what makes this item impossible for this step, and what to change. Checked before any work."""
         return []
 
     def identity(self, item: Item) -> dict[str, Any]:  # noqa: ARG002
-        """All that decides the image besides the input image, files and model weights: JSON values.
+        """Return all that decides the image besides the input image, files and model weights: JSON values.
 
         The default is the step's parameters. Steps that read the item's prompt or seed add those.
         """
@@ -119,22 +119,22 @@ class Step(BaseModel):
 
     @classmethod
     def split_identity(cls, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The way back from `identity`: parameters of a step and fields of an item that have this identity.
+        """Return parameters of a step and fields of an item that have this identity: the inverse of `identity`.
 
-        An image is made again from them. The default, like that of `identity`, takes everything for parameters.
+        Images are reproduced from them. The default, like that of `identity`, takes everything for parameters.
         """
         return dict(identity), {}
 
     def batch_key(self, frame: Frame) -> Hashable:
-        """Frames with equal keys may share a micro-batch. The default lets each frame run alone."""
+        """Return a key: frames with equal keys may share a micro-batch. The default lets each frame run alone."""
         return frame.item.index
 
     def reliefs(self, context: StepContext) -> Collection[MemoryFallback]:  # noqa: ARG002
-        """What `run` can do where a frame alone does not fit the device's memory. The default is nothing."""
+        """Return what `run` can do when a single frame does not fit the device's memory; nothing by default."""
         return ()
 
     def memory_key(self, frame: Frame) -> Any:
-        """What decides, besides the models, how much memory the frame takes: JSON values.
+        """Return what decides, besides the models, how much memory the frame takes: JSON values.
 
         Frames of equal keys are taken to need the same. The default is the step's parameters and the images' sizes.
         """
@@ -145,7 +145,7 @@ class Step(BaseModel):
         ]
 
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        """Computes one result per frame, in order. Raising fails the whole micro-batch, which is then halved."""
+        """Compute one result per frame, in order. Raising fails the whole micro-batch, which is then halved."""
         raise NotImplementedError
 
 

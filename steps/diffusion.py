@@ -1,4 +1,4 @@
-"""What `generate` and `inpaint` share: the fields of a diffusion step, and what they ask of the loaded model."""
+"""The common part of `generate` and `inpaint`: the fields of a diffusion step, and the loaded model's protocol."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ SCHEDULERS: Mapping[SchedulerName, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What a micro-batch shares. `width` and `height` in pixels, multiples of the model's `size_multiple`."""
+    """Settings of a micro-batch. `width` and `height` in pixels, multiples of the model's `size_multiple`."""
 
     steps: int
     guidance: float
@@ -53,7 +53,7 @@ class ImageRequest:
 
 
 class DiffusionModel(Protocol):
-    """What the diffusers engine returns. One set of weights for all tasks."""
+    """The result of the diffusers engine. One set of weights for all tasks."""
 
     @property
     def size_multiple(self) -> int:
@@ -72,7 +72,7 @@ class DiffusionModel(Protocol):
 
     @property
     def reliefs(self) -> Collection[MemoryFallback]:
-        """What `paint` can do against a lack of memory."""
+        """The measures of `paint` against a lack of memory."""
         ...
 
     def paint(
@@ -136,7 +136,7 @@ class DiffusionStep(Step):
             problems.append("has no prompt: give it one, or a prompt template without {prompt} to the step")
         for field, template in (("prompt", self.prompt), ("negative_prompt", self._negative_template(item))):
             problems += [
-                f"has no variable {name!r}, which the step's {field} asks for: add it to vars"
+                f"has no variable {name!r}, which the step's {field} names: add it to vars"
                 for name in unknown_placeholders(template, item)
             ]
         if not problems:
@@ -166,7 +166,7 @@ class DiffusionStep(Step):
         return parameters, {name: identity[name] for name in fields if name in identity}
 
     def request(self, item: Item, image: Image.Image | None = None, mask: Image.Image | None = None) -> ImageRequest:
-        """What to compute for the item."""
+        """Return what to compute for the item."""
         return ImageRequest(self._prompt(item), self._negative_prompt(item), self._seed(item), image, mask)
 
     def _prompt(self, item: Item) -> str:
@@ -187,5 +187,5 @@ class DiffusionStep(Step):
 
 
 def painted_steps(steps: int, strength: float) -> int:
-    """How many of the denoising steps a start from an image goes through; diffusers rounds down."""
+    """Return how many of the denoising steps a start from an image goes through; diffusers rounds down."""
     return min(int(steps * strength), steps)

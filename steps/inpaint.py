@@ -1,4 +1,4 @@
-"""inpaint: paint by a prompt where a mask says so, and leave every other pixel exactly as it is."""
+"""inpaint: paint by a prompt inside a mask, and leave every other pixel exactly as it is."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from steps.pixels import masks
 from steps.pixels.colors import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
 from steps.pixels.sizes import crop, pad_to_multiple, padded_size
 
-NEUTRAL = (127, 127, 127)  # what the model sees behind transparent pixels: no color that it could carry over
+NEUTRAL = (127, 127, 127)  # behind transparent pixels, for the model: not a color that it could carry over
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Work:
 
 
 class Inpaint(DiffusionStep):
-    """Paints the masked part anew. Painted pixels become opaque; pixels of weight 0 keep color and alpha bit by bit.
+    """Paints the masked part again. Painted pixels become opaque; pixels of weight 0 keep color and alpha bit by bit.
 
     `background` paints behind the subject and gives an opaque RGB image; the other kinds keep the image's mode. An
     empty mask gives the image back without running the model.
@@ -134,15 +134,17 @@ class Inpaint(DiffusionStep):
         return self.request(frame.item, image, Image.fromarray(mask.astype(np.uint8) * np.uint8(OPAQUE)))
 
     def _start(self, work: _Work) -> Image.Image:
-        """RGB for the model: transparent pixels neutral, but those to be filled in the colors around them, which is
-        what a strength below 1 starts from."""
+        """Return RGB for the model: transparent pixels neutral, but in the mask in the colors around them.
+
+        A strength below 1 starts from those colors.
+        """
         flat = flatten(work.image, NEUTRAL)
         if work.image.mode != "RGBA" or self.mask == "background":
             return flat
         return Image.composite(bleed(work.image, OPAQUE), flat, Image.fromarray(work.mask))
 
     def _put_back(self, painted: Image.Image, work: _Work) -> Image.Image:
-        """Joins painting and original by Porter and Duff's `over`, which copies pixels of weight 0 as they are."""
+        """Join painting and original by Porter and Duff's `over`, which copies pixels of weight 0 as they are."""
         layer = crop(painted, work.image.size)
         if self.mask == "background":
             subject = with_alpha(work.image, OPAQUE - work.weight)

@@ -1,4 +1,4 @@
-"""judge: measures what only a model can, and hands its image on."""
+"""judge: measures that need a model, and the distance to a palette; passes its image on."""
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -27,7 +27,7 @@ MAX_TEXT = 500  # characters of a fact
 
 
 class Match(NamedTuple):
-    """What a classifier sees (`red key`), and the shares, 0 … 1, of what the prompt names; None: it names nothing."""
+    """The object that a classifier sees (`red key`), and the shares, 0 … 1, of the prompt's, or None if it has none."""
 
     seen: str
     object: float | None
@@ -42,47 +42,47 @@ class RecognizedLine(NamedTuple):
 
 
 class ClassifierModel(Protocol):
-    """What engines of the role `classifier` return."""
+    """The result of engines of the role `classifier`."""
 
     def match(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Match]:
-        """One for each RGB or RGBA image, in order, each the same whatever its neighbors are."""
+        """Return one for each RGB or RGBA image, in order, each the same whatever its neighbors are."""
         ...
 
 
 class ClipModel(Protocol):
-    """What engines of the role `clip` return. Images are RGB."""
+    """The result of engines of the role `clip`. Images are RGB."""
 
     def image_vectors(self, images: Sequence[Image.Image]) -> list[Vector]: ...
     def text_vectors(self, texts: Sequence[str]) -> list[Vector]: ...
 
 
 class AestheticModel(Protocol):
-    """What engines of the role `aesthetic` return."""
+    """The result of engines of the role `aesthetic`."""
 
     def scores(self, vectors: Sequence[Vector]) -> list[float]:
-        """A rating for each image vector of the same model's clip part."""
+        """Return a rating for each image vector of the same model's clip part."""
         ...
 
 
 class NsfwModel(Protocol):
-    """What engines of the role `nsfw` return."""
+    """The result of engines of the role `nsfw`."""
 
     def shares(self, images: Sequence[Image.Image]) -> list[float]:
-        """0 … 1 for each RGB image."""
+        """Return 0 … 1 for each RGB image."""
         ...
 
 
 class TextModel(Protocol):
-    """What engines of the role `text` return."""
+    """The result of engines of the role `text`."""
 
     def read(self, images: Sequence[Image.Image]) -> list[list[RecognizedLine]]:
-        """The lines of each RGB image, in reading order."""
+        """Return the lines of each RGB image, in reading order."""
         ...
 
 
 @dataclass
 class Batch:
-    """Images (RGB or RGBA) that are judged together, and what of them several measures may need."""
+    """Images (RGB or RGBA) that are judged together, and what several measures may need of them."""
 
     images: Sequence[Image.Image]
     opaque: Sequence[Image.Image]  # RGB: laid over the step's background
@@ -150,7 +150,7 @@ MEASURES: Mapping[MeasureName, JudgeMeasure] = {
         ("classifier",),
         {
             "object_match": "Share that the classifier gives to the object that the prompt names, 0 … 1; left out "
-            "where it names none that the classifier knows.",
+            "where it names none of the classifier's words.",
             "color_match": "Share that it gives to the color that the prompt names, 0 … 1; left out like object_match.",
             "prompt_match": "object_match times color_match, or the one that there is; left out with both.",
             "seen": "What the classifier sees, such as `red key`; `nothing` for an image without a subject.",
@@ -201,7 +201,7 @@ def _each_once(names: tuple[MeasureName, ...]) -> tuple[MeasureName, ...]:
 
 
 class Judge(Step):
-    """Measures what only a model can tell, and how close the colors are to a palette. The image stays as it is."""
+    """Measures what needs a model, and how close the colors are to a palette. The image stays as it is."""
 
     keeps_image: ClassVar[bool] = True
     own_facts: ClassVar[Mapping[str, str]] = {
@@ -229,7 +229,7 @@ class Judge(Step):
         description="Color behind transparent pixels, as models see them; classifier always sees them over white.",
     )
     text_confidence: float = Field(
-        default=0.5, ge=0, le=1, description="text: lines of which the model is less sure are left out."
+        default=0.5, ge=0, le=1, description="text: lines with less confidence of the model are left out."
     )
 
     @model_validator(mode="after")
@@ -237,7 +237,7 @@ class Judge(Step):
         if self.measure and self.model is None:
             raise ValueError(f"needs a model to measure {', '.join(self.measure)}: name one")
         if self.model is not None and not self.measure:
-            raise ValueError(f"say what to measure with {self.model}: some of {', '.join(MEASURES)}")
+            raise ValueError(f"`measure` is empty for {self.model}: list some of {', '.join(MEASURES)}")
         if not self.measure and not self.palette:
             raise ValueError("give it something to measure: a model with `measure`, a `palette`, or both")
         return self
@@ -260,7 +260,7 @@ class Judge(Step):
             return []
         unknown = unknown_placeholders(self.prompt, item)
         if unknown:
-            return [f"has no variable {name!r}, which the step's prompt asks for: add it to vars" for name in unknown]
+            return [f"has no variable {name!r}, which the step's prompt names: add it to vars" for name in unknown]
         length = filled_length(self.prompt, item)
         if length > MAX_PROMPT:
             return [f"has a prompt of {length:,} characters: shorten it to {MAX_PROMPT:,}"]
@@ -270,7 +270,7 @@ class Judge(Step):
 
     @override
     def identity(self, item: Item) -> dict[str, Any]:
-        """Whatever changes no fact is left out: the order of a list, other names of a color, a prompt nobody reads."""
+        """Leave out what changes no fact: the order of a list, other names of a color, an unused prompt."""
         parameters = super().identity(item)
         parameters["measure"] = sorted(self.measure)
         parameters["palette"] = [list(color) for color in sorted({rgb(color) for color in self.palette})]
@@ -322,7 +322,7 @@ def _image_of(frame: Frame) -> Image.Image:
 
 
 def _finite(frame: Frame, facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
-    """A number that is none would pass or fail a gate by accident."""
+    """Return the facts. Raises ValueError for NaN and infinity, which would pass or fail a gate by accident."""
     wrong = [name for name, fact in facts.items() if isinstance(fact, float) and not math.isfinite(fact)]
     if wrong:
         raise ValueError(f"{frame.item.name}: the model gave no number for {', '.join(wrong)}: check its weights")

@@ -16,7 +16,7 @@ Out = TypeVar("Out")
 
 
 def side_by_side(function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-    """The function's result for each item, in order; as many at once as torch may use threads.
+    """Return the function's result for each item, in order; as many at once as torch may use threads.
 
     `function` must not share state that it changes between threads. The first exception is raised once all have ended.
     """
@@ -27,7 +27,7 @@ def side_by_side(function: Callable[[In], Out], items: Sequence[In]) -> list[Out
 
 
 def on_device(function: Callable[[Sequence[In]], list[Out]], items: Sequence[In], device: str) -> list[Out]:
-    """The results of a function that computes batches: of all items at once, but on a CPU of each alone."""
+    """Return the results of a function that computes batches: all items at once, but each alone on a CPU."""
     return side_by_side(lambda item: function([item])[0], items) if device == "cpu" else function(items)
 
 

@@ -13,7 +13,7 @@ MAX_PROMPT = 10_000  # characters
 
 
 def placeholders(template: str) -> tuple[str, ...]:
-    """The names between braces, in order; `{{` and `}}` are plain braces.
+    """Return the names between braces, in order; `{{` and `}}` are plain braces.
 
     Raises ValueError where a placeholder is more than a name: attributes, indices, conversions and formats would let
     a recipe reach into Python objects.
@@ -22,7 +22,7 @@ def placeholders(template: str) -> tuple[str, ...]:
 
 
 def fill(template: str, item: Item) -> str:
-    """The template with the item's values, filled in once: braces in a value stay as they are.
+    """Return the template with the item's values, filled in once: braces in a value stay as they are.
 
     Raises KeyError for a placeholder that the item has no value for.
     """
@@ -30,7 +30,7 @@ def fill(template: str, item: Item) -> str:
 
 
 def filled_length(template: str, item: Item) -> int:
-    """How many characters `fill` would give, without doing it: a short template can name a long value often."""
+    """Return how many characters `fill` would give, without doing it: a short template can name a long value often."""
     return sum(map(len, _pieces(template, item)))
 
 
@@ -44,20 +44,20 @@ def _pieces(template: str, item: Item) -> Iterator[str]:
 
 @lru_cache(maxsize=256)
 def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
-    """Literal texts, each with the name that follows it."""
+    """Return literal texts, each with the name that follows it."""
     parts = []
     for literal, name, spec, conversion in string.Formatter().parse(template):
         if name is not None and (not name.isidentifier() or spec or conversion):
             written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
             raise ValueError(
-                f"{{{written}}} is no placeholder: write a plain name such as {{prompt}}; for a brace write it twice"
+                f"{{{written}}} is not a placeholder: write a plain name such as {{prompt}}; for a brace write it twice"
             )
         parts.append((literal, name))
     return tuple(parts)
 
 
 def unknown_placeholders(template: str, item: Item) -> list[str]:
-    """Placeholders that the item has no value for, each once, in order. `{prompt}` always counts as known."""
+    """Return placeholders that the item has no value for, each once, in order. `{prompt}` always counts as known."""
     known = {"prompt", *_values(item)}
     return [name for name in dict.fromkeys(placeholders(template)) if name not in known]
 

@@ -25,8 +25,8 @@ def _backdrop(color: str) -> str:
 class Resize(Transform):
     """Scales to a width, a height or both. Alpha is taken into account: transparent pixels lend no color to edges."""
 
-    width: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Pixels; default: as the height asks.")
-    height: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Pixels; default: as the width asks.")
+    width: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Pixels; default: follows from the height.")
+    height: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Pixels; default: follows from the width.")
     fit: Literal["contain", "cover", "stretch"] = Field(
         default="contain",
         description="With both: contain fits inside and keeps the proportions, cover fills and crops the middle, "

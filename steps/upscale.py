@@ -15,7 +15,7 @@ from steps.pixels.colors import bleed
 from steps.pixels.sizes import checked_size, crop, pad_to
 from steps.side_by_side import side_by_side
 
-# Tiles against a lack of memory: small ones, as nobody knows how much is lacking. A multiple of 4 pixels, as networks
+# Tiles against a lack of memory: small ones, as the missing amount is unknown. A multiple of 4 pixels, as networks
 # that fold the image need.
 RELIEF_TILE = 256
 RELIEF_PAD = 64
@@ -111,7 +111,7 @@ def _enhanced(image: Image.Image, upscaler: Any) -> Image.Image:
 
 
 def _multiple(number: int, of: int) -> int:
-    """The next multiple, at least one."""
+    """Return the next multiple, at least one."""
     return max(1, -(-number // of)) * of
 
 

@@ -40,7 +40,7 @@ class Catalogue:
         self._lock = threading.Lock()
 
     def add(self, path: Path) -> None:
-        """Adds a catalogue file; a file that was added before is not read again.
+        """Add a catalogue file, unless it was added before.
 
         Raises InvalidInput for a name that another file has, or any other mistake; then nothing was added.
         """
@@ -61,11 +61,11 @@ class Catalogue:
             self._files.add(path)
 
     def names(self, kind: Kind) -> tuple[str, ...]:
-        """In the order of the files."""
+        """Return the names of a kind, in the order of the files."""
         return tuple(self._targets[kind])
 
     def load(self, kind: Kind, name: str) -> Any:
-        """Imports the entry. Raises UnknownName or BrokenEntry."""
+        """Import the entry. Raises UnknownName or BrokenEntry."""
         if name not in self._targets[kind]:
             raise UnknownName(f"unknown {kind[:-1]} `{name}`{did_you_mean(name, self._targets[kind])}")
         target, file = self._targets[kind][name]
@@ -108,7 +108,7 @@ def _entries(document: Document) -> tuple[list[tuple[Kind, str, str]], list[Prob
 
 @cache
 def current() -> Catalogue:
-    """The process's catalogue: the built-in names and those of the setting `catalogue_path`."""
+    """Return the process's catalogue: the built-in names and those of the setting `catalogue_path`."""
     catalogue = Catalogue()
     catalogue.add(BUILT_IN)
     for path in load_settings().catalogue_path:
@@ -117,23 +117,23 @@ def current() -> Catalogue:
 
 
 def extend(paths: Iterable[Path]) -> None:
-    """Adds files to the process's catalogue (see Catalogue.add)."""
+    """Add files to the process's catalogue (see Catalogue.add)."""
     for path in paths:
         current().add(path)
 
 
 def load_step(name: str) -> type:
-    """The class of a step. Raises UnknownName or BrokenEntry."""
+    """Return the class of a step. Raises UnknownName or BrokenEntry."""
     return _as_type(name, current().load("steps", name))
 
 
 def load_engine(name: str) -> Any:
-    """The loader of an engine (see steps.contract.Engine). Raises UnknownName or BrokenEntry."""
+    """Return the loader of an engine (see steps.contract.Engine). Raises UnknownName or BrokenEntry."""
     return current().load("engines", name)
 
 
 def names(kind: Kind) -> tuple[str, ...]:
-    """Names of a kind, built-in first."""
+    """Return the names of a kind, built-in first."""
     return current().names(kind)
 
 

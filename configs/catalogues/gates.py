@@ -30,7 +30,7 @@ class NamedGate:
 
     name: str
     require: str  # a condition (configs.conditions), already parsed once without a mistake
-    because: str  # what is said of an image for which it is false, in a few words
+    because: str  # a few words for an image that fails it
     description: str
 
 
@@ -54,7 +54,7 @@ def _named(name: str) -> str:
 
 
 class _Entry(BaseModel):
-    """A gate as it stands in a file."""
+    """A gate as written in a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,17 +75,17 @@ class _GateFile(BaseModel):
 
 def read_gates(settings: Settings) -> Mapping[str, NamedGate]:
     """Return all gates by name. Raises InvalidInput with every mistake of every file of gates."""
-    places = (*(path.expanduser().absolute() for path in settings.gates_path), BUILT_IN)
-    return _read_all(tuple(tuple((path, *_stamp(path)) for path in _files(place)) for place in places))
+    sources = (*(path.expanduser().absolute() for path in settings.gates_path), BUILT_IN)
+    return _read_all(tuple(tuple((path, *_stamp(path)) for path in _files(source)) for source in sources))
 
 
-def _files(place: Path) -> list[Path]:
-    """A folder's files of gates, or the file itself, also one that is not there: reading it says so."""
-    return sorted(place.glob("*.yaml")) if place.is_dir() else [place]
+def _files(source: Path) -> list[Path]:
+    """Return a folder's files of gates, or the path itself, also of a missing file: reading it reports that."""
+    return sorted(source.glob("*.yaml")) if source.is_dir() else [source]
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when the file does: zeros for one that is not there."""
+    """Return modification time and size, or zeros for a missing file."""
     try:
         status = path.stat()
     except OSError:
@@ -94,13 +94,13 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @cache
-def _read_all(places: tuple[tuple[tuple[Path, int, int], ...], ...]) -> Mapping[str, NamedGate]:
-    """Of two places with a gate of one name the first counts; in one place no name may stand twice."""
+def _read_all(sources: tuple[tuple[tuple[Path, int, int], ...], ...]) -> Mapping[str, NamedGate]:
+    """Return gates by name: the first source with a name wins; within one source a name may occur only once."""
     gates: dict[str, NamedGate] = {}
     problems: list[Problem] = []
-    for place in places:
+    for source in sources:
         found: dict[str, tuple[NamedGate, Path]] = {}
-        for path, _, _ in place:
+        for path, _, _ in source:
             try:
                 document = parse_yaml(path.read_bytes(), str(path))
             except InvalidInput as error:
@@ -137,24 +137,25 @@ _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def write_out_gates(recipe: Any, find: Callable[[str], NamedGate]) -> list[Problem]:
-    """Puts condition and reason in place of each name in the `require` of a recipe as read from its file.
+    """Replace each name in the `require` lists of a recipe as read from its file by the gate's condition and reason.
 
-    `find` raises UnknownGate, or InvalidInput where a file of gates has mistakes. Returns what is wrong.
+    A job's outcome must not change with a file of gates. `find` raises UnknownGate, or InvalidInput where a file of
+    gates has mistakes. Returns the problems found.
     """
     problems: list[Problem] = []
     for path, checks in _requirements(recipe, ""):
-        for place, one in enumerate(checks):
+        for index, one in enumerate(checks):
             if not isinstance(one, str) or not _WORD.fullmatch(one):
                 continue
             try:
                 gate = find(one)
             except UnknownGate as error:
-                problems.append(Problem(f"{path}[{place}]", str(error.args[0])))
-                checks[place] = {"that": "true", "gate": one}
+                problems.append(Problem(f"{path}[{index}]", str(error.args[0])))
+                checks[index] = {"that": "true", "gate": one}
             except InvalidInput as error:
                 return list(error.problems)
             else:
-                checks[place] = {"that": gate.require, "because": gate.because, "gate": gate.name}
+                checks[index] = {"that": gate.require, "because": gate.because, "gate": gate.name}
     return problems
 
 
@@ -166,5 +167,5 @@ def _requirements(value: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
             else:
                 yield from _requirements(inner, child(path, name))
     elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from _requirements(inner, child(path, place))
+        for index, inner in enumerate(value):
+            yield from _requirements(inner, child(path, index))

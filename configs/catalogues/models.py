@@ -28,7 +28,7 @@ class DigestCache:
         self._known: dict[str, list[object]] | None = None
 
     def digest(self, source: Path) -> str:
-        """Of a file: its SHA-256. Of a folder: SHA-256 over the sorted relative paths and digests of its files.
+        """Return the SHA-256 of a file, or of the sorted relative paths and digests of a folder's files.
 
         Names that begin with a dot are left out. Raises OSError, also for a folder without files.
         """
@@ -68,7 +68,7 @@ class DigestCache:
         return self._known
 
     def _write(self) -> None:
-        """Replaces the file in one step. A home that cannot be written costs time later, not the answer now."""
+        """Replace the file in one step. Ignores a home that cannot be written, which only costs time later."""
         temporary = None
         try:
             private_folder(self._path.parent)
@@ -98,8 +98,8 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 # What a part of a model does. diffusion paints, cutout finds the subject, upscaler enlarges; the others judge:
-# classifier names what it sees, clip compares an image with words, aesthetic rates what clip saw, nsfw tells what is
-# not safe for work, text reads.
+# classifier names what it sees, clip compares an image with words, aesthetic rates what clip saw, nsfw finds what
+# is not safe for work, text reads.
 Role = Literal["diffusion", "cutout", "upscaler", "classifier", "clip", "aesthetic", "nsfw", "text"]
 
 
@@ -119,7 +119,7 @@ class ModelPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: str = Field(description="An engine of the catalogue.")
-    source: str = Field(description="File, folder, or the name that the engine's library knows the weights by.")
+    source: str = Field(description="File, folder, or a name of weights in the engine's library.")
     revision: str | None = Field(default=None, description="Pins a source that is not on disk.")
     options: dict[str, Any] = Field(default_factory=dict, description="Checked by the engine.")
     memory_mb: int = Field(default=0, ge=0, description="Estimated device memory once loaded, MB; 0: measure.")
@@ -152,11 +152,11 @@ class ModelCatalogue:
         self._specs: dict[str, ModelSpec] = {}
 
     def names(self) -> tuple[str, ...]:
-        """Sorted."""
+        """Return all names, sorted."""
         return tuple(sorted({path.stem for folder in self._folders for path in folder.glob("*.yaml")}))
 
     def get(self, name: str) -> ModelSpec:
-        """The model; local sources are absolute paths. Raises UnknownModel, or InvalidInput when its file is wrong."""
+        """Return the model; local sources are absolute paths. Raises UnknownModel, or InvalidInput for a bad file."""
         if name not in self._specs:
             known = self.names()
             if name not in known:
@@ -166,7 +166,7 @@ class ModelCatalogue:
         return self._specs[name]
 
     def part(self, ref: ModelRef) -> ModelPart:
-        """The part of a model that serves a role. Raises like get, and UnknownModel when no part serves it."""
+        """Return the part of a model for a role. Raises like get, and UnknownModel when it has no such part."""
         spec = self.get(ref.name)
         if ref.role not in spec.parts:
             has = ", ".join(spec.parts)
@@ -174,7 +174,7 @@ class ModelCatalogue:
         return spec.parts[ref.role]
 
     def digest(self, ref: ModelRef) -> str:
-        """SHA-256 over all of the part that decides an image: files (or name and revision), engine and options.
+        """Return the SHA-256 over what decides an image: files (or name and revision), engine and options.
 
         Raises like part, and OSError when a local source cannot be read.
         """
@@ -185,7 +185,7 @@ class ModelCatalogue:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def available(self, ref: ModelRef) -> str | None:
-        """Why the part cannot be used on this machine, or None. Does not touch the network."""
+        """Return why the part cannot be used on this machine, or None. Does not touch the network."""
         try:
             part = self.part(ref)
         except (UnknownModel, InvalidInput) as error:
@@ -199,7 +199,7 @@ class ModelCatalogue:
 
 
 def local_source(part: ModelPart) -> Path | None:
-    """The path of a source on disk; None for a name that the engine's library knows."""
+    """Return the path of a source on disk, or None if it is a name in the engine's library."""
     path = Path(part.source)
     return path if path.is_absolute() else None
 
@@ -220,7 +220,7 @@ def _read(path: Path) -> ModelSpec:
 
 
 def _resolve(part: ModelPart, file: Path) -> str:
-    """A source is a path when it begins like one (`.`, `/`, `~`) or names something beside its file."""
+    """Return an absolute path for a source that begins like one (`.`, `/`, `~`) or exists beside its file."""
     path = file.absolute().parent / Path(part.source).expanduser()
     if part.source.startswith((".", "/", "~")) or path.exists():
         return str(path.resolve())

@@ -22,7 +22,7 @@ _JOINERS = frozenset("\u200c\u200d")  # Persian, Indian scripts and emoji are wr
 
 
 def check_text(text: str) -> str:
-    """The text with lines ended by \\n. Raises ValueError for characters that UTF-8 or databases cannot hold."""
+    """Return the text with line feeds only. Raises ValueError for characters that UTF-8 or databases cannot hold."""
     text = text.replace("\r\n", "\n")
     if text.isprintable():
         return text
@@ -32,7 +32,7 @@ def check_text(text: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """The name in Unicode form NFC. Raises ValueError with what to change when it cannot name a file everywhere."""
+    """Return the name in Unicode form NFC. Raises ValueError when it cannot name a file on every system."""
     name = unicodedata.normalize("NFC", name) if not name.isascii() else name
     if not name:
         raise ValueError("must not be empty")
@@ -57,18 +57,18 @@ def check_name(name: str) -> str:
 
 
 def collision_key(name: str) -> str:
-    """Equal for names that a case-insensitive or normalizing file system takes for one file."""
+    """Return a key that is equal for names that a case-insensitive or normalizing file system takes for one."""
     return unicodedata.normalize("NFC", name.casefold()) if not name.isascii() else name.lower()
 
 
 def slug(text: str) -> str:
-    """Words of any script in lower case, joined by hyphens, cut at 60 characters; empty if there are none."""
+    """Return words of any script in lower case, joined by hyphens, cut at 60 characters; empty if there are none."""
     words = _NOT_SLUG.sub("-", unicodedata.normalize("NFKC", text).lower()).strip("-.")[:_SLUG_LENGTH]
     return cut(words, _SLUG_BYTES).strip("-.")
 
 
 def cut(text: str, size: int) -> str:
-    """The longest beginning of at most `size` bytes in UTF-8."""
+    """Return the longest beginning of at most `size` bytes in UTF-8."""
     return text.encode()[:size].decode(errors="ignore")
 
 
@@ -83,7 +83,7 @@ class Item(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: int = Field(ge=0, description="Place in the job, from 0.")
+    index: int = Field(ge=0, description="Position in the job, from 0.")
     name: str = Field(description="Unique in the job; names the final image.")
     prompt: str | None = None
     negative_prompt: str | None = None
@@ -105,17 +105,17 @@ def not_blank(text: str) -> str:
 
 
 def check_variable_name(name: str) -> str:
-    """The name itself. Raises ValueError when conditions could not say `vars.<name>`."""
+    """Return the name. Raises ValueError when `vars.<name>` would not be an expression."""
     if not (name.isascii() and name.isidentifier() and len(name) <= 64) or keyword.iskeyword(name):
         raise ValueError(
             "the name of a variable must be letters, digits and _, begin with a letter, "
-            "be no word of Python and have at most 64 characters"
+            "be no keyword of Python and have at most 64 characters"
         )
     return name
 
 
 def check_value(value: Any) -> Scalar:
-    """The value of a variable itself. Raises ValueError unless it is a text, number, boolean or nothing."""
+    """Return the value of a variable. Raises ValueError unless it is a text, number, boolean or nothing."""
     if isinstance(value, str):
         if len(value) > MAX_TEXT:
             raise ValueError(f"must have at most {MAX_TEXT} characters")

@@ -22,8 +22,8 @@ _MAX_NAMES = 1_000  # that a misspelled one is compared with
 class Problem:
     """One mistake.
 
-    `path` says where in the document it is, dotted with list positions (`items[3].seed`); `file` and `line` (from 1)
-    say where in the file, when the input came from one.
+    `path` is its path in the document, dotted with list positions (`items[3].seed`); `file` and `line` (from 1) are
+    set when the input came from a file.
     """
 
     path: str
@@ -39,8 +39,7 @@ class Problem:
 class InvalidInput(PixelmillError):
     """The input was refused and nothing was written. Carries every problem found, not only the first.
 
-    Of more than MAX_PROBLEMS it carries the first, and how many there are: nobody reads a million lines, and every one
-    of them would be logged, stored and sent around.
+    Beyond MAX_PROBLEMS it carries their number: every one of a million lines would be logged, stored and sent around.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -73,14 +72,14 @@ def did_you_mean(word: str, known: Collection[str], limit: int = 12) -> str:
 
 
 def child(path: str, key: str | int) -> str:
-    """Dotted path of a value inside the one at `path`."""
+    """Return the dotted path of a value inside the one at `path`."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if path else key
 
 
 def describe(value: Any) -> str:
-    """A value in the words of an error message."""
+    """Return a value in the words of an error message."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -111,7 +110,7 @@ _WANTED = {
     "model_attributes_type": "must be fields (`name: value`)",
     "none_required": "must be left empty",
 }
-_MAX_DETAILS = 2 * MAX_PROBLEMS  # a place may have more than one
+_MAX_DETAILS = 2 * MAX_PROBLEMS  # a path may have more than one
 _BOUNDS = {
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",
@@ -130,10 +129,10 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Salvaged(Generic[M]):
-    """What of a document could be read, for further checks: bad fields hold their defaults, bad entries are left out.
+    """The readable part of a document, for further checks: bad fields hold their defaults, bad entries are left out.
 
-    `kept` are the positions of the good entries; `bad` the top-level fields with mistakes. `value` is None only if
-    nothing could be made of it.
+    `kept` are the positions of the good entries, `bad` the top-level fields with mistakes. `value` is None where
+    nothing could be read.
     """
 
     value: M | None
@@ -145,9 +144,9 @@ class Salvaged(Generic[M]):
 def check(
     model: type[M], data: Mapping[str, Any], path: str = "", *, also_known: Sequence[str] = ()
 ) -> tuple[M | None, list[Problem]]:
-    """The validated model, or None and every mistake. Types are strict: no number is read from a text.
+    """Return the validated model, or None and every mistake. Types are strict: no number is read from a text.
 
-    `also_known` are names beside the model's own that a misspelled field may have meant.
+    `also_known` are further names that a misspelled field may have meant.
     """
     try:
         return model.model_validate_json(json.dumps(data), strict=True), []
@@ -182,7 +181,7 @@ def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mappi
 def problems_of(
     error: ValidationError, model: type[BaseModel], data: Any, path: str = "", also_known: Sequence[str] = ()
 ) -> list[Problem]:
-    """One problem per place: the alternatives of a union are joined. Of very many, the first."""
+    """Return one problem per path, with the alternatives of a union joined; at most the first thousand mistakes."""
     return _problems(error.errors(include_url=False), model, data, path, also_known)
 
 
@@ -205,7 +204,7 @@ def _problems(
 
 
 def _is_echo(details: Mapping[str, Any]) -> bool:
-    """A list that is too short only because pydantic has left out its bad entries, which it tells of as well."""
+    """Return whether a list is too short only because pydantic has left out bad entries, which it also reports."""
     if details["type"] != "too_short" or not isinstance(details["input"], list):
         return False
     return len(details["input"]) >= int(details["ctx"]["min_length"])
@@ -220,7 +219,7 @@ def _join(messages: list[str]) -> str:
 
 
 def _real_path(data: Any, details: Mapping[str, Any]) -> tuple[str | int, ...]:
-    """pydantic's location without the names of union members and validators, which are not in the document."""
+    """Return pydantic's location without the names of union members and validators, which no document has."""
     place: list[str | int] = []
     parts = details["loc"]
     for position, part in enumerate(parts):
@@ -257,7 +256,7 @@ def _message(
 
 
 def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
-    """Names of the fields that may stand at a place of a model's document."""
+    """Return the names of the fields that a model's document may have at a path."""
     models: list[type[BaseModel]] = [model]
     for part in place:
         annotations = [

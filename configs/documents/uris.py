@@ -20,7 +20,10 @@ _LOWEST_FREE_PORT = 1024
 
 @dataclass(frozen=True, slots=True)
 class WebAddress:
-    """Whom to ask for what. `host` is a name in lower case without a dot at its end, or the shortest form of an IP."""
+    """A server and what to request from it.
+
+    `host` is a name in lower case without a dot at its end, or the shortest form of an IP address.
+    """
 
     scheme: Scheme
     host: str
@@ -29,7 +32,7 @@ class WebAddress:
 
     @classmethod
     def parse(cls, text: str) -> "WebAddress":
-        """Raises ValueError, which says what to change and repeats nothing of the text, for it may hold a secret."""
+        """Parse an address. Raises ValueError, whose message repeats nothing of the text, for it may hold a secret."""
         form = _FORM.fullmatch(text)
         if form is None:
             raise ValueError("must have the form https://host/path")
@@ -110,7 +113,7 @@ _IN_PATHS = "/%:@!$&'()*+,;=~"  # what a URL's path may hold beside letters, dig
 
 
 def check_uri(text: str) -> str:
-    """The text itself. Raises ValueError unless it is a path, an s3:// URI with a bucket, or an https:// URI."""
+    """Return the text. Raises ValueError unless it is a path, an s3:// URI with a bucket, or an https:// URI."""
     if text.startswith(WEB):
         WebAddress.parse(text)
         return text
@@ -118,7 +121,7 @@ def check_uri(text: str) -> str:
 
 
 def check_place(text: str, wanted: str = "a path or an s3:// URI") -> str:
-    """The text itself. Raises ValueError unless it is a path or an s3:// URI: a place that can be written to."""
+    """Return the text. Raises ValueError unless it is a path or an s3:// URI, which can be written to."""
     if not text.strip():
         raise ValueError("must not be empty")
     if text.startswith(S3):
@@ -137,17 +140,17 @@ def is_web(uri: str) -> bool:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether it is no path on this machine."""
+    """Return whether it lies outside this machine's file system."""
     return uri.startswith((S3, *WEB))
 
 
 def shown(uri: str) -> str:
-    """The URI as people may see it: the query of a web address, which may be a signature, is left out."""
+    """Return the URI without the query of a web address, which may be a signature."""
     return re.split(r"[?#]", uri, maxsplit=1)[0] if is_web(uri) else uri
 
 
 def resolve(text: str, folder: str) -> str:
-    """An absolute path, or an s3:// or web URI; relative paths start at `folder`, itself one of these."""
+    """Return an absolute path, or an s3:// or web URI; relative paths start at `folder`, itself one of these."""
     if is_remote(text):
         return text
     path = _with_home(text)
@@ -162,17 +165,17 @@ def resolve(text: str, folder: str) -> str:
 
 
 def folder_of(uri: str) -> str:
-    """The folder that holds a file, as `resolve` takes it."""
+    """Return the folder that holds a file, as `resolve` takes it."""
     return shown(uri).rsplit("/", 1)[0] if is_remote(uri) else str(Path(uri).absolute().parent)
 
 
 def stem_of(uri: str) -> str:
-    """The file's name without its ending; never a part of a web address's query."""
+    """Return the file's name without its ending; never a part of a web address's query."""
     return Path(shown(uri)).stem
 
 
 def _joined(folder: str, path: str) -> str:
-    """The path below a remote folder; it does not leave the bucket or the host."""
+    """Return the path below a remote folder; it does not leave the bucket or the host."""
     scheme, _, rest = folder.partition("://")
     root, _, prefix = rest.partition("/")
     return f"{scheme}://{root}{posixpath.normpath(posixpath.join('/', prefix, path))}"
@@ -181,5 +184,5 @@ def _joined(folder: str, path: str) -> str:
 def _with_home(text: str) -> Path:
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # `~somebody` whom this machine does not know: a file of that name, then
+    except RuntimeError:  # `~name` of no user of this machine: a file of that name, then
         return Path(text)

@@ -1,4 +1,4 @@
-"""YAML as plain data in which every value knows its line.
+"""YAML as plain data, with the line of every value.
 
 Reads YAML 1.2 from parser events, so neither deep nesting nor aliases that multiply can exhaust the machine. Values
 that YAML versions read differently (`no`, `012`, `2024-01-01`) are problems, not guesses.
@@ -41,7 +41,7 @@ class Document:
     """A mapping read from YAML: dicts, lists, text, numbers, booleans and None.
 
     `problems` are mistakes that left the rest readable (duplicate keys, ambiguous scalars). `guessed` are the paths
-    of the scalars among them: what `data` holds there is not worth a second complaint.
+    of the scalars among them: a second problem about them would only confuse.
     """
 
     data: dict[str, Any]
@@ -51,7 +51,7 @@ class Document:
     guessed: frozenset[str] = frozenset()
 
     def line(self, path: str) -> int:
-        """Line (from 1) of the value at a dotted path, or of its nearest ancestor that is in the file."""
+        """Return the line (from 1) of the value at a dotted path, or of its nearest ancestor that is in the file."""
         while path:
             if path in self.lines:
                 return self.lines[path]
@@ -59,7 +59,10 @@ class Document:
         return self.lines.get("", 1)
 
     def locate(self, problems: Iterable[Problem]) -> Iterator[Problem]:
-        """The problems with this document's file and line, where they name no file yet; none of a guessed value."""
+        """Yield the problems with this document's file and line, without those of guessed values.
+
+        A problem that names a file already stays as it is.
+        """
         for problem in problems:
             if problem.file is not None:
                 yield problem
@@ -68,7 +71,7 @@ class Document:
 
 
 def parse_yaml(data: bytes, file: str) -> Document:
-    """The mapping that the file holds. Raises InvalidInput when it holds none, cannot be read or is too large."""
+    """Return the mapping in the file. Raises InvalidInput when there is none, or it cannot be read or is too large."""
     if len(data) > MAX_BYTES:
         message = f"the file has {len(data):,} bytes, more than {MAX_BYTES:,}: put the items into a table"
         raise InvalidInput([Problem("", message, file)])
@@ -250,7 +253,7 @@ def _tag(event: Any) -> str | None:
 
 
 def _resolve(text: str) -> tuple[Any, str | None]:
-    """Value of an unquoted scalar, and what is wrong with it."""
+    """Return the value of an unquoted scalar, and what is wrong with it, if anything."""
     if text in _NULLS:
         return None, None
     if text in _BOOLS:

@@ -35,7 +35,7 @@ class _DeploymentPart(BaseModel):
 
 
 class Option(_DeploymentPart):
-    """What one option of a choice does to the job."""
+    """The effect of one option of a choice on the job."""
 
     prompt: Annotated[Text, AfterValidator(_check_template)] = Field(
         default=PROMPT, description=f"Template of each prompt; {PROMPT} is what the user wrote."
@@ -65,7 +65,7 @@ class Schedule(_DeploymentPart):
 
     cron: str = Field(description="Five fields: minute, hour, day of month, month, day of week.")
     timezone: str = Field(default="UTC", description="Of the IANA database, as Europe/Berlin.")
-    active: bool = Field(default=True, description="Whether it counts until somebody switches it.")
+    active: bool = Field(default=True, description="Whether it is active until it is switched in the UI.")
     parameters: dict[str, Any] = Field(default_factory=dict, description="Other than the deployment's.")
 
 
@@ -74,7 +74,7 @@ class Deployment(_DeploymentPart):
 
     name: Name
     flow: str | None = Field(default=None, description="Dotted path of a flow: package.module.name.")
-    recipe: Name | None = Field(default=None, description="A recipe whose images the form asks for.")
+    recipe: Name | None = Field(default=None, description="A recipe whose images the form requests.")
     description: Text = ""
     pool: Literal["bursts", "gpu"] = Field(
         default="bursts", description="gpu: needs a device, and runs where the shards do."
@@ -98,12 +98,12 @@ class Deployment(_DeploymentPart):
 
     @property
     def identifier(self) -> str:
-        """The name as Python can say it."""
+        """The name as an identifier of Python."""
         return "".join(letter if letter.isalnum() else "_" for letter in self.name)
 
 
 def deployments(settings: Settings) -> tuple[Deployment, ...]:
-    """All deployments, by name: files in `deployments_path` and `configs/data/deployments/`, and the other recipes.
+    """Return all deployments by name: files in `deployments_path` and `configs/data/deployments/`, and other recipes.
 
     Of two files with one name, the first folder's counts. Raises InvalidInput with every mistake in any of them.
     """

@@ -26,7 +26,7 @@ class Template:
 
     @classmethod
     def parse(cls, text: str) -> "Template":
-        """Raises ValueError for anything in braces but a name."""
+        """Parse a template. Raises ValueError for anything in braces but a name."""
         parts = []
         try:
             for literal, name, form, conversion in string.Formatter().parse(text):
@@ -45,31 +45,31 @@ class Template:
         return [name for _, name in self.parts if name is not None]
 
     def fill(self, values: Mapping[str, Scalar]) -> str:
-        """The text with each name replaced by its value; cut where it is too long for any field."""
+        """Return the text with each name replaced by its value; cut where it is too long for any field."""
         pieces, length = list[str](), 0
         for literal, name in self.parts:
             pieces.append(literal + (in_text(values[name]) if name is not None else ""))
             length += len(pieces[-1])
-            if length > MAX_TEXT:  # whoever checks the field says so; a name can stand a thousand times for a long text
+            if length > MAX_TEXT:  # the field's own check reports it; a name can stand a thousand times for a long text
                 break
         return "".join(pieces)
 
 
 def in_text(value: Scalar) -> str:
-    """A value inside a prompt or a name: `true` and `false` in lower case, nothing for None."""
+    """Return a value as in a prompt or a name: `true` and `false` in lower case, an empty text for None."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
 
 
 def grid_size(grid: Grid, kind: Kind) -> int:
-    """How many items it makes, without making them."""
+    """Return the number of items it makes, without making them."""
     lengths = [len(values) for values in grid.axes.values()]
     return math.prod(lengths) if kind == "matrix" else max(lengths, default=0)
 
 
 def grid_problems(grid: Grid, kind: Kind, job_vars: Mapping[str, Any]) -> list[Problem]:
-    """What makes the grid impossible to expand."""
+    """Return what makes the grid impossible to expand."""
     problems = []
     if not grid.axes:
         problems.append(Problem(kind, "needs at least one list of values, such as `color: [red, blue]`"))
@@ -109,20 +109,20 @@ def _template_problems(grid: Grid, kind: Kind, job_vars: Mapping[str, Any]) -> l
 
 
 def expand_grid(grid: Grid, kind: Kind, job_vars: Mapping[str, Scalar]) -> Iterator[ItemEntry | list[Problem]]:
-    """An entry, or its problems, for each combination; the last list changes fastest. Call grid_problems first."""
+    """Yield an entry, or its problems, for each combination, last list fastest. Call grid_problems first."""
     axes = grid.axes
     templates = {field: Template.parse(text) for field, text in grid.templates.items()}
-    slugs = {axis: [_value_slug(value, place) for place, value in enumerate(values)] for axis, values in axes.items()}
-    places = [range(len(values)) for values in axes.values()]
-    combine = itertools.product(*places) if kind == "matrix" else zip(*places, strict=True)
+    slugs = {axis: [_value_slug(value, index) for index, value in enumerate(values)] for axis, values in axes.items()}
+    indices = [range(len(values)) for values in axes.values()]
+    combine = itertools.product(*indices) if kind == "matrix" else zip(*indices, strict=True)
     for combination in combine:
-        values = {axis: axes[axis][place] for axis, place in zip(axes, combination, strict=True)}
+        values = {axis: axes[axis][index] for axis, index in zip(axes, combination, strict=True)}
         fields: dict[str, Any] = {
             field: template.fill({**job_vars, **values} if job_vars else values)
             for field, template in templates.items()
         }
         if "name" not in fields:
-            fields["name"] = _default_name([slugs[axis][place] for axis, place in zip(axes, combination, strict=True)])
+            fields["name"] = _default_name([slugs[axis][index] for axis, index in zip(axes, combination, strict=True)])
         fields["vars"] = values
         try:
             yield ItemEntry.model_validate(fields, strict=True)
@@ -134,10 +134,10 @@ def expand_grid(grid: Grid, kind: Kind, job_vars: Mapping[str, Scalar]) -> Itera
             ]
 
 
-def _value_slug(value: Scalar, place: int) -> str:
+def _value_slug(value: Scalar, index: int) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
         return f"minus-{slug(in_text(-value))}"
-    return slug(in_text(value)) or str(place + 1)
+    return slug(in_text(value)) or str(index + 1)
 
 
 def _default_name(parts: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""From entries to items: names, seeds, variables and input files."""
+"""The items of a job: entries from every source of the job, their names, seeds, variables and input files."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,15 +16,15 @@ from configs.job.tables import read_table
 from configs.settings.access import Access
 
 
-class Place(NamedTuple):
-    """Where an item was written."""
+class Origin(NamedTuple):
+    """Position of an item in its source."""
 
     path: str
     file: str
     line: int | None
 
     def problem(self, field: str, message: str) -> Problem:
-        """A problem of one field of the item."""
+        """Return a problem of one field of the item."""
         return Problem(child(self.path, field) if field else self.path, message, self.file, self.line)
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class ItemDraft(NamedTuple):
     """An entry, where it was written, and the folders that its files may be relative to, best first."""
 
     entry: ItemEntry
-    place: Place
+    origin: Origin
     folders: tuple[str, ...]
 
 
@@ -54,9 +54,9 @@ class Files:
         self._found: dict[tuple[str, tuple[str, ...]], Found] = {}
 
     def find(self, text: str, folders: tuple[str, ...]) -> Found:
-        """The file in the first folder that has it. Those on disk must exist; others are not looked for.
+        """Return the file in the first folder that has it. Files on disk must exist; remote ones are not looked up.
 
-        What a job may not read is not looked for either: it must not learn whether that exists.
+        What a job may not read is not looked up either: a job must not learn whether it exists.
         """
         key = (text, folders)
         if key not in self._found:
@@ -74,31 +74,30 @@ class Files:
 
 
 def derive_seed(base: int, name: str, number: int) -> int:
-    """A seed of 63 bits that depends on nothing but its arguments: the first bits of a SHA-256."""
+    """Return a seed of 63 bits from its arguments alone: the first bits of a SHA-256."""
     digest = hashlib.sha256(f"{base}\0{name}\0{number}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def name_drafts(drafts: Sequence[ItemDraft]) -> tuple[list[str], list[Problem]]:
-    """A name for each draft, and the names that collide.
+    """Return a name for each draft, and the collisions.
 
-    Without a name of its own, a draft is called by the words of its prompt, or its image's file name, or its number;
-    a number is added if that is taken. Names that differ only in case collide: folders on many machines cannot hold
-    both.
+    A draft without a name gets the words of its prompt, or its image's file name, or its number; a number is added if
+    that is taken. Names that differ only in case collide: folders on many machines cannot hold both.
     """
     problems = []
-    taken: dict[str, Place] = {}
+    taken: dict[str, Origin] = {}
     for draft in drafts:
         name = draft.entry.name
         if name is None:
             continue
         first = taken.get(collision_key(name))
         if first is None:
-            taken[collision_key(name)] = draft.place
+            taken[collision_key(name)] = draft.origin
         else:
-            hint = "; give the templates a `name`" if draft.place.path in ("matrix", "zip") else ""
+            hint = "; give the templates a `name`" if draft.origin.path in ("matrix", "zip") else ""
             message = f"the name `{name}` is taken (upper and lower case count as equal) by an item in {first}{hint}"
-            problems.append(draft.place.problem("name", message))
+            problems.append(draft.origin.problem("name", message))
     counters: dict[str, int] = {}
     names = [
         draft.entry.name if draft.entry.name is not None else _free_name(draft, number, taken, counters)
@@ -107,7 +106,7 @@ def name_drafts(drafts: Sequence[ItemDraft]) -> tuple[list[str], list[Problem]]:
     return names, problems
 
 
-def _free_name(draft: ItemDraft, number: int, taken: dict[str, Place], counters: dict[str, int]) -> str:
+def _free_name(draft: ItemDraft, number: int, taken: dict[str, Origin], counters: dict[str, int]) -> str:
     entry = draft.entry
     stem = slug(entry.prompt) if entry.prompt else slug(uris.stem_of(entry.image)) if entry.image else ""
     stem = stem or f"item-{number:06d}"
@@ -115,7 +114,7 @@ def _free_name(draft: ItemDraft, number: int, taken: dict[str, Place], counters:
     while collision_key(name) in taken:
         counters[stem] = counters.get(stem, 1) + 1
         name = f"{stem}-{counters[stem]}"
-    taken[collision_key(name)] = draft.place
+    taken[collision_key(name)] = draft.origin
     return name
 
 
@@ -128,7 +127,7 @@ def make_items(
     job_vars: Mapping[str, Scalar],
     access: Access,
 ) -> tuple[list[Item], list[Problem]]:
-    """`seeds_per_item` items of each draft, in order, and the input files that are missing or may not be read.
+    """Return `seeds_per_item` items of each draft, in order, and problems of input files.
 
     More than one image of a draft are named `<name>-1`, `<name>-2` … An entry's own seed is its first image's; all
     other seeds are derived from it, or from the job's, so that no item's image depends on another item.
@@ -166,12 +165,12 @@ def _find_files(draft: ItemDraft, files: Files) -> tuple[dict[str, str | None], 
         # With an objection too: later checks should see an item with a file.
         found[kind], objection = files.find(text, draft.folders)
         if objection is not None:
-            problems.append(draft.place.problem(kind, objection))
+            problems.append(draft.origin.problem(kind, objection))
     return found, problems
 
 
 def variables_of(items: Sequence[Item]) -> Iterator[str]:
-    """Names of variables that any item has, in order of appearance."""
+    """Yield the names of variables that any item has, in order of appearance."""
     yield from dict.fromkeys(name for item in items for name in item.vars)
 
 
@@ -181,10 +180,10 @@ ReadBytes = Callable[[str], bytes]  # of a path or a URI; raises OSError
 
 @dataclass(frozen=True, slots=True)
 class JobItems:
-    """`places` tells where each item was written. `complete`: nothing was left out because of a mistake."""
+    """The items of a job, and where each was written. `complete`: nothing was left out because of a mistake."""
 
     items: tuple[Item, ...]
-    places: tuple[Place, ...]
+    origins: tuple[Origin, ...]
     problems: list[Problem]
     complete: bool
 
@@ -200,7 +199,7 @@ class _Source:
     access: Access
     problems: list[Problem] = field(default_factory=list)
 
-    def complain(self, path: str, message: str) -> None:
+    def report(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message, self.document.file, self.document.line(path)))
 
 
@@ -214,7 +213,7 @@ def job_items(
     access: Access,
     defaults: Mapping[str, Scalar],
 ) -> JobItems:
-    """Expands the job: listed items, then the table's or the matrix's, then zip's; each with all its seeds.
+    """Expand the job: listed items, then the table's or the matrix's, then zip's; each with all its seeds.
 
     Relative paths start at `folder`, the job file's. A job of more than `max_items` is refused before it is expanded.
     `defaults` are the recipe's variables; the job's own win, and an item's win over both.
@@ -234,9 +233,9 @@ def job_items(
         access=access,
     )
     problems = list(dict.fromkeys([*source.problems, *collisions, *missing]))
-    places = tuple(draft.place for draft in drafts for _ in range(job.seeds_per_item))
+    origins = tuple(draft.origin for draft in drafts for _ in range(job.seeds_per_item))
     complete = not source.problems and read.bad.isdisjoint(("items", "matrix", "zip", "vars", "seeds_per_item"))
-    return JobItems(tuple(items), places, problems, complete)
+    return JobItems(tuple(items), origins, problems, complete)
 
 
 def _drafts(source: _Source) -> Iterator[ItemDraft]:
@@ -248,7 +247,7 @@ def _drafts(source: _Source) -> Iterator[ItemDraft]:
     if room < 0:
         total = (source.max_items // job.seeds_per_item - room) * job.seeds_per_item
         path = max(grids, key=lambda pair: grid_size(pair[1], pair[0]))[0] if grids else "items"
-        source.complain(path, f"the job has {total:,} items, more than {source.max_items:,}: {_LIMIT}")
+        source.report(path, f"the job has {total:,} items, more than {source.max_items:,}: {_LIMIT}")
         return
     if isinstance(job.items, str):
         yield from _table_drafts(source, job.items, room)
@@ -259,13 +258,13 @@ def _drafts(source: _Source) -> Iterator[ItemDraft]:
 
 
 def _within_memory(drafts: Iterator[ItemDraft], source: _Source) -> Iterator[ItemDraft]:
-    """Up to the draft that makes too much text: a few lines of templates, or of a table, can stand for gigabytes."""
+    """Yield up to the draft with too much text in all: a few lines of templates, or of a table, can hold gigabytes."""
     characters = 0
     for draft in drafts:
         characters += _characters(draft.entry) * source.job.seeds_per_item
         if characters > MAX_CHARACTERS:
             text = f"the items up to here have more than {MAX_CHARACTERS:,} characters of text"
-            source.problems.append(draft.place.problem("", f"{text}: shorten it, or split the job"))
+            source.problems.append(draft.origin.problem("", f"{text}: shorten it, or split the job"))
             return
         yield draft
 
@@ -282,26 +281,26 @@ def _listed_drafts(source: _Source) -> Iterator[ItemDraft]:
     assert isinstance(source.job.items, tuple)
     for position, entry in zip(source.read.kept, source.job.items, strict=True):
         path = f"items[{position}]"
-        place = Place(path, source.document.file, source.document.line(path))
-        yield ItemDraft(entry, place, (source.folder,))
+        origin = Origin(path, source.document.file, source.document.line(path))
+        yield ItemDraft(entry, origin, (source.folder,))
 
 
 def _table_drafts(source: _Source, text: str, room: int) -> Iterator[ItemDraft]:
     uri = uris.resolve(text, source.folder)
     if (objection := source.access.objection_to_reading(uri)) is not None:
-        source.complain("items", objection)
+        source.report("items", objection)
         return
     try:
         data = source.read_bytes(uri)
     except OSError as error:
-        source.complain("items", f"cannot be read: {error}")
+        source.report("items", f"cannot be read: {error}")
         return
     name = uris.shown(uri)
     rows, problems = read_table(data, name, room)
     source.problems += problems
     folders = tuple(dict.fromkeys((source.folder, uris.folder_of(uri))))
     for row in rows:
-        yield ItemDraft(row.entry, Place("", name, row.line), folders)
+        yield ItemDraft(row.entry, Origin("", name, row.line), folders)
 
 
 def _grid_drafts(source: _Source, kind: Kind, grid: Grid) -> Iterator[ItemDraft]:
@@ -311,9 +310,9 @@ def _grid_drafts(source: _Source, kind: Kind, grid: Grid) -> Iterator[ItemDraft]
     source.problems += source.document.locate(problems)
     if problems or "vars" in source.read.bad:
         return
-    place = Place(kind, source.document.file, source.document.line(kind))
+    origin = Origin(kind, source.document.file, source.document.line(kind))
     for made in expand_grid(grid, kind, source.job.vars):
         if isinstance(made, list):
             source.problems += source.document.locate(made)
         else:
-            yield ItemDraft(made, place, (source.folder,))
+            yield ItemDraft(made, origin, (source.folder,))

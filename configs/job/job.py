@@ -1,4 +1,4 @@
-"""A job: a recipe and a list of items, as the YAML file says it."""
+"""A job: a recipe and a list of items, as its YAML file has it."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from configs.recipe.recipe import Distinction
 
 
 class AtReview(StrEnum):
-    """What a burst does once nothing is left to compute and a person may still accept or reject images."""
+    """The action of a burst once nothing is left to compute but quarantined images can still be accepted."""
 
     END = "end"
     WAIT = "wait"
@@ -83,7 +83,7 @@ class Job(BaseModel):
         default_factory=dict, description="Step id -> parameters that this job sets otherwise than the recipe."
     )
     distinct: Distinction | None = Field(
-        default=None, description="Whether no image may repeat another one; default: as the recipe says."
+        default=None, description="Whether no image may repeat another one; default: the recipe's setting."
     )
     budget: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="What a run may cost; it stops when that is spent."
@@ -108,7 +108,7 @@ _STAND_INS = {"name": "job", "recipe": "recipe", "output": "."}
 
 
 def read_job(document: Document) -> Salvaged[Job]:
-    """The job, or what of it can be checked further, with every mistake of its form."""
+    """Return the job, or the part that can be checked further, with every mistake of its form."""
     read = salvage(Job, document.data, "items", _STAND_INS)
     problems = [*document.problems, *map(_hint_at_template, read.problems)]
     if all(document.data.get(source) is None for source in SOURCES):
@@ -119,7 +119,7 @@ def read_job(document: Document) -> Salvaged[Job]:
 
 
 def _hint_at_template(problem: Problem) -> Problem:
-    """A misspelled template is taken for a list of values: say so."""
+    """Add a hint to a misspelled template, which is taken for a list of values."""
     parent, _, key = problem.path.partition(".")
     if parent in ("matrix", "zip") and problem.message.startswith("must be a list") and key:
         hint = did_you_mean(key, Grid.model_fields)

@@ -1,4 +1,7 @@
-"""Item tables: CSV, JSONL and Parquet from bytes, a row an item, every mistake with the row's line."""
+"""Item tables: CSV, JSONL and Parquet from bytes, a row an item, every mistake with the row's line.
+
+A small file of an untrusted user can hold gigabytes, by repetition or by false sizes: everything is bounded.
+"""
 
 import csv
 import io
@@ -16,7 +19,7 @@ from configs.documents.problems import MAX_PROBLEMS, Problem, describe, nearest,
 from configs.job.job import ItemEntry
 from configs.reporting import PixelmillError
 
-MAX_GROUP_BYTES = 512_000_000  # of one row group, unpacked, as the file itself tells it
+MAX_GROUP_BYTES = 512_000_000  # of one row group, unpacked, as declared in the file
 MAX_DICTIONARY_BYTES = 512_000_000  # of the different texts of one column, as they turn out to be
 MAX_CELL_BYTES = 4 * MAX_TEXT  # UTF-8 takes at most 4 bytes a character
 _BATCH_ROWS = 1_000
@@ -24,7 +27,7 @@ _THRIFT_BYTES, _THRIFT_ENTRIES = 16_000_000, 1_000_000  # of the file's descript
 
 
 class UnreadableTable(PixelmillError):
-    """The message says why; `row` is the last that could be read, or 1."""
+    """The table cannot be read. `row` is the last that could be, or 1."""
 
     def __init__(self, message: str, column: str = "", row: int = 1) -> None:
         super().__init__(message)
@@ -33,14 +36,14 @@ class UnreadableTable(PixelmillError):
 
 @dataclass(frozen=True, slots=True)
 class ParquetTable:
-    """An open file: its columns, and how many rows it says to have."""
+    """An open file: its columns, and its declared number of rows."""
 
     columns: Sequence[str]
     count: int
     _file: Any
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The cells of each row that are not null, by column. Equal texts of a batch are one object.
+        """Yield the cells of each row that are not null, by column. Equal texts of a batch are one object.
 
         Raises UnreadableTable.
         """
@@ -48,17 +51,17 @@ class ParquetTable:
         try:
             for batch in self._file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
                 columns = [
-                    (name, _values(batch.column(place), name, row)) for place, name in enumerate(batch.schema.names)
+                    (name, _values(batch.column(index), name, row)) for index, name in enumerate(batch.schema.names)
                 ]
-                for place in range(batch.num_rows):
-                    yield {name: values[place] for name, values in columns if values[place] is not None}
+                for index in range(batch.num_rows):
+                    yield {name: values[index] for name, values in columns if values[index] is not None}
                 row += batch.num_rows
         except _arrow_errors() as error:
             raise UnreadableTable(f"not a readable Parquet file: {error}", row=row) from None
 
 
 def open_parquet(data: bytes) -> ParquetTable:
-    """Opens the file. Raises UnreadableTable for what is none, has columns of other than plain values, or is too large.
+    """Open the file. Raises UnreadableTable if it is damaged, nested or too large.
 
     Texts are read as dictionaries, so that a text that a million rows share is in memory once.
     """
@@ -93,7 +96,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _check_sizes(metadata: Any) -> None:
-    """Asks the row groups and not their columns: pyarrow ends the process where a damaged file describes a column."""
+    """Check row groups, not their columns: pyarrow ends the process on a damaged description of a column."""
     for group in range(metadata.num_row_groups):
         size = metadata.row_group(group).total_byte_size
         if size > MAX_GROUP_BYTES:
@@ -102,7 +105,7 @@ def _check_sizes(metadata: Any) -> None:
 
 
 def _values(column: Any, name: str, row: int) -> list[Any]:
-    """The column's values as Python has them, in order; those of a dictionary are made once."""
+    """Return the column's values as objects of Python, in order; those of a dictionary are made once."""
     import pyarrow
     from pyarrow import compute
 
@@ -115,10 +118,9 @@ def _values(column: Any, name: str, row: int) -> list[Any]:
     longest = compute.max(compute.binary_length(dictionary)).as_py() or 0
     if longest > MAX_CELL_BYTES:
         raise UnreadableTable(f"a text of {longest:,} bytes: at most {MAX_TEXT:,} characters are read", name, row)
-    places = column.indices.to_pylist()
-    used = {place for place in places if place is not None}
-    made = {place: dictionary[place].as_py() for place in used}
-    return [None if place is None else made[place] for place in places]
+    indices = column.indices.to_pylist()
+    made = {index: dictionary[index].as_py() for index in set(indices) if index is not None}
+    return [None if index is None else made[index] for index in indices]
 
 
 MAX_COLUMNS = 256  # more than an item has fields and variables
@@ -137,7 +139,7 @@ class TableRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Mistake(Exception):
-    """What makes the rest of a table, or one row of it, unreadable."""
+    """A mistake that makes the rest of a table, or one row of it, unreadable."""
 
     line: int
     message: str
@@ -148,10 +150,10 @@ _Raw = tuple[int, dict[str, Any] | _Mistake]
 
 
 def read_table(data: bytes, file: str, limit: int) -> tuple[list[TableRow], list[Problem]]:
-    """The rows of a table, whose format its name tells (.csv, .jsonl, .ndjson, .parquet), and every mistake.
+    """Return the rows of a table (.csv, .jsonl, .ndjson or .parquet by its name), and every mistake.
 
     Fields of an item have their names; all other columns become variables. Reading stops after `limit` rows, and after
-    so many mistakes that nobody reads on.
+    MAX_PROBLEMS mistakes.
     """
     suffix = file[file.rfind(".") :].lower() if "." in file else ""
     reader = _READERS.get(suffix)
@@ -189,7 +191,7 @@ def _take(line: int, raw: dict[str, Any] | _Mistake, file: str, rows: list[Table
 
 
 def _check_columns(columns: list[str], line: int) -> None:
-    """Refuses columns that are misspelled fields, doubled or nameless."""
+    """Refuse columns that are misspelled fields, doubled or nameless."""
     if len(columns) > MAX_COLUMNS:
         raise _Mistake(line, f"{len(columns):,} columns, more than {MAX_COLUMNS}")
     for number, column in enumerate(columns, 1):
@@ -208,7 +210,7 @@ def _check_columns(columns: list[str], line: int) -> None:
 
 
 def _is_misspelled(column: str, field: str) -> bool:
-    """Whether a letter is added, missing or wrong, or two are swapped: nearer than `nearest` asks for."""
+    """Return whether a letter is added, missing or wrong, or two are swapped: nearer than `nearest` requires."""
     return abs(len(column) - len(field)) <= 1 and Levenshtein.distance(column, field) <= 2
 
 
@@ -263,7 +265,7 @@ def _csv_item(columns: list[str], cells: list[str]) -> dict[str, Any]:
 
 
 def typed(text: str) -> bool | int | float | str:
-    """The value of a CSV cell: true and false in any case, numbers without leading zeros, else the text."""
+    """Return the value of a CSV cell: true and false in any case, numbers without leading zeros, else the text."""
     if text.lower() in _BOOLS:
         return _BOOLS[text.lower()]
     if _INT.fullmatch(text) and -(2**63) <= int(text) < 2**63:
@@ -293,7 +295,7 @@ def _json_item(line: int, text: str) -> dict[str, Any] | _Mistake:
 
 
 def _split_vars(line: int, value: Mapping[str, Any]) -> dict[str, Any] | _Mistake:
-    """Gathers what is no field of an item into its variables."""
+    """Move everything but an item's own fields into its variables."""
     if len(value) > MAX_COLUMNS:
         return _Mistake(line, f"{len(value):,} fields, more than {MAX_COLUMNS}")
     own = value.get("vars")

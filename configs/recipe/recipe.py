@@ -23,14 +23,14 @@ class RequirementSpec(_Form):
     """One condition that an image has to meet."""
 
     that: Expression
-    because: Text | None = Field(default=None, description="What an item's report says when it is false.")
+    because: Text | None = Field(default=None, description="The reason in an item's report when it is false.")
     gate: str | None = Field(default=None, description="Name of the gate that it was written out from.")
 
 
 class OnFail(_Form):
-    """What happens to an image that does not meet a gate: first `retry`, then `repair`, then the verdict."""
+    """The treatment of an image that does not meet a gate: first `retry`, then `repair`, then the verdict."""
 
-    retry: int = Field(default=0, ge=0, le=MAX_TIMES, description="How often it is made anew at most.")
+    retry: int = Field(default=0, ge=0, le=MAX_TIMES, description="How often it is made again at most.")
     start: str | None = Field(
         default=None, alias="from", description="Id of the step of this list that a retry begins with; default: this."
     )
@@ -63,14 +63,14 @@ Failing = Annotated[
 class Gate(_Form):
     """`- require: […]`: conditions on the image that the item has now."""
 
-    id: str | None = Field(default=None, description="Names it in reports; default: made of its place.")
+    id: str | None = Field(default=None, description="Names it in reports; default: made of its position.")
     when: Expression | None = None
     require: Checks = Field(min_length=1, description="Names of gates, conditions, or conditions with a reason.")
     on_fail: Failing = "quarantine"
 
 
 class RecipeStep(BaseModel):
-    """A step of the catalogue. Whatever is not one of these fields is a parameter of the step's own class."""
+    """A step of the catalogue. Every other field is a parameter of the step's own class."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
@@ -144,12 +144,12 @@ _BY_FIELD: Mapping[str, type[BaseModel]] = {  # in this order
 
 
 def _kind_of_entry(value: Any) -> str:
-    """By the field that only this kind has. What is none of them is taken for a step, which most entries are."""
+    """Return the kind whose own field the entry has; without one it counts as a step, which most entries are."""
     keys = value if isinstance(value, dict) else type(value).model_fields if isinstance(value, BaseModel) else {}
     return next((kind.__name__ for field, kind in _BY_FIELD.items() if field in keys), RecipeStep.__name__)
 
 
-# The tags are no names of fields: pydantic puts them into the places of mistakes.
+# The tags differ from all fields: pydantic puts them into the locations of mistakes.
 RecipeNode = Annotated[
     Annotated[RecipeStep, Tag("RecipeStep")]
     | Annotated[Group, Tag("Group")]
@@ -162,7 +162,7 @@ RecipeNode = Annotated[
 
 
 class Distinct(_Form):
-    """What a job does with images that repeat an earlier one of it."""
+    """The treatment of images that repeat an earlier one of the job."""
 
     distance: float = Field(
         default=12.0,
@@ -181,7 +181,7 @@ def _kind_of_distinct(value: Any) -> str:
 Distinction = Annotated[
     Annotated[bool, Tag("switch")] | Annotated[Distinct, Tag("rule")], Discriminator(_kind_of_distinct)
 ]
-DISTINCT = "distinct"  # what items name as the step that they stopped at; no step of such a recipe has this id
+DISTINCT = "distinct"  # recorded as the step that an item stopped at; no step of such a recipe may have this id
 
 
 class Recipe(BaseModel):
@@ -201,7 +201,7 @@ class Recipe(BaseModel):
 
     @property
     def distinction(self) -> Distinct | None:
-        """What a job does with repeated images; None: it does not look for them."""
+        """The treatment of repeated images, or None if the job does not look for them."""
         if isinstance(self.distinct, Distinct):
             return self.distinct
         return Distinct() if self.distinct else None
@@ -213,7 +213,7 @@ class Recipe(BaseModel):
 
 
 def leaves_of(entries: Iterable[RecipeNode]) -> Iterator[RecipeStep]:
-    """The steps in these entries, those in branches included."""
+    """Yield the steps in these entries, those in branches included."""
     for entry in entries:
         if isinstance(entry, RecipeStep):
             yield entry
@@ -222,7 +222,7 @@ def leaves_of(entries: Iterable[RecipeNode]) -> Iterator[RecipeStep]:
 
 
 def _lists(entry: RecipeNode) -> Iterator[tuple[RecipeNode, ...]]:
-    """The lists within an entry, in the order an item comes to them."""
+    """Yield the lists within an entry, in the order an item reaches them."""
     if isinstance(entry, Group | Repeat | BestOf):
         yield entry.steps
     if isinstance(entry, Switch):

@@ -1,4 +1,4 @@
-"""Finds recipes: by name in the folders of `recipes_path` and in `configs/data/recipes/`, or by path."""
+"""Recipe files: found by name in `recipes_path` and `configs/data/recipes/`, or by path; and a job's overrides."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,44 +16,44 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 def recipe_folders(settings: Settings) -> tuple[Path, ...]:
-    """In the order they are searched."""
+    """Return the folders of recipes, in the order they are searched."""
     return (*(path.expanduser() for path in settings.recipes_path), BUILT_IN)
 
 
 def recipe_names(settings: Settings) -> tuple[str, ...]:
-    """Sorted names of the recipes that a job can use without a path."""
+    """Return the sorted names of the recipes that a job can use without a path."""
     return tuple(sorted({path.stem for folder in recipe_folders(settings) for path in folder.glob("*.yaml")}))
 
 
 def find_recipe(name: str, settings: Settings) -> Path | None:
-    """The file of a recipe's name; None if there is none."""
+    """Return the file of the recipe with a name, or None if there is none."""
     paths = (folder / f"{name}.yaml" for folder in recipe_folders(settings))
     return next((path for path in paths if path.is_file()), None)
 
 
 def is_recipe_path(text: str) -> bool:
-    """Whether a job's `recipe` is a path or a URI rather than a name."""
+    """Return whether a job's `recipe` is a path or a URI rather than a name."""
     return "/" in text or "\\" in text or text.endswith(_SUFFIXES)
 
 
 def misnamed(path: str) -> str | None:
-    """Why the file of this name is not read as a recipe; None if it is.
+    """Return why the file of this name is not read as a recipe, or None if it is.
 
-    What is said about a file that holds something else may repeat parts of it: only what calls itself YAML is opened.
+    Only files named as YAML are opened, for a message about any other file may repeat parts of it.
     """
     return None if path.endswith(_SUFFIXES) else f"the name of a recipe's file must end in {' or '.join(_SUFFIXES)}"
 
 
 class Overrides(BaseModel):
-    """What a job sets otherwise than its recipe."""
+    """Settings of a job that differ from its recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     parameters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="By step id.")
-    distinct: Distinction | None = Field(default=None, description="None: as the recipe says.")
+    distinct: Distinction | None = Field(default=None, description="Default: the recipe's setting.")
 
     def __or__(self, other: "Overrides") -> "Overrides":
-        """Both; where both set something, `other` counts."""
+        """Return both; where both set something, `other` wins."""
         steps = dict.fromkeys([*self.parameters, *other.parameters])
         return Overrides(
             parameters={step: {**self.parameters.get(step, {}), **other.parameters.get(step, {})} for step in steps},
@@ -61,34 +61,34 @@ class Overrides(BaseModel):
         )
 
 
-class Told(NamedTuple):
-    """What a recipe as read says that a job had set in it: None where nobody knew that."""
+class RecordedOverrides(NamedTuple):
+    """The overrides that a kept recipe records; None where they were unknown when it was kept."""
 
     overrides: Overrides | None
 
 
-def take_overrides(document: Document) -> tuple[Told | None, list[Problem]]:
-    """Takes `overrides` out of a recipe as read, which is whole without it; None: it says nothing of that.
+def take_overrides(document: Document) -> tuple[RecordedOverrides | None, list[Problem]]:
+    """Take `overrides` out of a recipe as read; None if it has no such field.
 
-    Recipes say it that were kept when a job got another one.
+    Recipes have it that were kept when a job got another one.
     """
     if "overrides" not in document.data:
         return None, []
     written = document.data.pop("overrides")
     if written is None:
-        return Told(None), []
+        return RecordedOverrides(None), []
     if not isinstance(written, dict):
         return None, [Problem("overrides", "must be `parameters` and `distinct` that a job has set in this recipe")]
     overrides, problems = check(Overrides, written, "overrides")
-    return Told(overrides), problems
+    return RecordedOverrides(overrides), problems
 
 
-# What a step is and when it runs: another one would be another recipe.
+# Fields that make a step what it is and decide when it runs: a change would make another recipe.
 _FIXED = frozenset(RecipeStep.model_fields) | {field.alias for field in RecipeStep.model_fields.values()}
 
 
 def override_distinct(recipe: dict[str, Any], job: Mapping[str, Any]) -> dict[str, str]:
-    """Sets the job's `distinct` in the recipe as read from its file. Returns what was set, as override_parameters."""
+    """Set the job's `distinct` in the recipe as read from its file. Returns what was set, as override_parameters."""
     if job.get("distinct") is None:
         return {}
     recipe["distinct"] = job["distinct"]
@@ -98,10 +98,10 @@ def override_distinct(recipe: dict[str, Any], job: Mapping[str, Any]) -> dict[st
 def override_parameters(
     recipe: dict[str, Any], parameters: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, str], list[Problem]]:
-    """Sets the parameters in the recipe as read from its file.
+    """Set the parameters in the recipe as read from its file.
 
-    Returns the path of each that was set, in the recipe -> in the job, and what the job has wrong. Values are not
-    checked: that is for the steps.
+    Returns the path of each that was set, in the recipe -> in the job, and the job's mistakes. Values are
+    checked later, by the steps.
     """
     listed = recipe.get("steps")
     steps = {
@@ -109,7 +109,7 @@ def override_parameters(
         for position, entry in enumerate(listed if isinstance(listed, list) else ())
         if isinstance(entry, dict) and isinstance(entry.get("id"), str)
     }
-    places: dict[str, str] = {}
+    sources: dict[str, str] = {}
     problems = []
     for step_id, values in parameters.items():
         if step_id not in steps:
@@ -123,5 +123,5 @@ def override_parameters(
                 problems.append(Problem(f"parameters.{step_id}.{name}", message))
                 continue
             entry[name] = value
-            places[f"steps[{position}].{name}"] = f"parameters.{step_id}.{name}"
-    return places, problems
+            sources[f"steps[{position}].{name}"] = f"parameters.{step_id}.{name}"
+    return sources, problems

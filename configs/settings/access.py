@@ -14,7 +14,7 @@ IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 # RFC 6052, RFC 8215: a gateway sends what goes there to the IPv4 address in the last 32 bits.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
-# Where clouds tell any process of a machine its credentials, at addresses that look like others.
+# Where clouds give their credentials to any process of a machine, at addresses that look like others.
 _METADATA = {
     ipaddress.ip_address(address): cloud
     for address, cloud in {
@@ -27,10 +27,10 @@ _METADATA = {
 
 
 def objection_to(address: IP, *, private: bool) -> str | None:
-    """Why no request may go to the address, or None. `private`: to this machine and the local network it may.
+    """Return why no request may go to the address, or None. `private` allows this machine and the local network.
 
-    Link-local, multicast, reserved and clouds' metadata addresses are always refused. Of an address that stands for
-    another one (IPv4 in IPv6, tunnels, NAT64) the other one counts as well.
+    Link-local, multicast, reserved and clouds' metadata addresses are always refused. An address that stands for
+    another one (IPv4 in IPv6, tunnels, NAT64) is refused if either is.
     """
     for each in _meant(address):
         if (kind := _forbidden(each)) is not None:
@@ -59,7 +59,7 @@ def _forbidden(address: IP) -> str | None:
     if address in _METADATA:
         return f"where {_METADATA[address]} keeps credentials"
     if address.is_unspecified:
-        return "no address of a server"
+        return "not an address of a server"
     if address.is_link_local:
         return "link-local, where clouds keep credentials"
     if address.is_multicast:
@@ -72,7 +72,7 @@ def _forbidden(address: IP) -> str | None:
 def _is_public(address: IP) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None or address.sixtofour is not None or address.teredo is not None:
-            return True  # what is meant by it is looked at
+            return True  # the inner address is checked itself
         if address.is_site_local or address.is_reserved:
             return address in _NAT64
     return address.is_global
@@ -86,9 +86,9 @@ class Access:
         self._folders = [_real(folder) for folder in settings.input_folders]
 
     def objection_to_reading(self, uri: str) -> str | None:
-        """Why a job may not read what is at an absolute path or a URI; None if it may.
+        """Return why a job may not read an absolute path or a URI, or None if it may.
 
-        The names of hosts are not looked up: whoever sends a request checks the address that it goes to.
+        The names of hosts are not looked up: the sender of a request checks its address.
         """
         if uris.is_web(uri):
             try:
@@ -100,7 +100,7 @@ class Access:
         return self._scheme("file") or self._path(uri)
 
     def objection_to_asking(self, address: WebAddress) -> str | None:
-        """Likewise for a request to a web address, such as one that a redirect leads to."""
+        """Return why a job may not send a request to a web address, such as one from a redirect, or None."""
         if (objection := self._scheme(address.scheme)) is not None:
             return objection
         allowed = self._settings.input_hosts
@@ -110,7 +110,7 @@ class Access:
         return None if ip is None else objection_to(ip, private=self._settings.input_private_hosts)
 
     def objection_to_writing(self, place: str) -> str | None:
-        """Why a job may not write below an absolute path or s3://bucket/prefix; None if it may."""
+        """Return why a job may not write below an absolute path or s3://bucket/prefix, or None if it may."""
         allowed = self._settings.output_roots
         if not allowed or any(_is_below(place, root) for root in allowed):
             return None
@@ -122,7 +122,7 @@ class Access:
         return bool(self._folders)
 
     def is_inside(self, path: str) -> bool:
-        """Whether a real path, without symbolic links, lies in a folder that jobs may read."""
+        """Return whether a real path, without symbolic links, lies in a folder that jobs may read."""
         return not self._folders or any(Path(path).is_relative_to(folder) for folder in self._folders)
 
     def _scheme(self, scheme: str) -> str | None:
@@ -159,8 +159,8 @@ def _is_below(place: str, root: str) -> bool:
 
 
 def _real(path: str | Path) -> str:
-    """The path without symbolic links, as far as it exists; one that no file can have leads nowhere."""
+    """Return the path without symbolic links, as far as it exists; the null device for an impossible path."""
     try:
         return os.path.realpath(Path(path).expanduser())
-    except (ValueError, RuntimeError):  # NUL in it, or the home of somebody unknown
+    except (ValueError, RuntimeError):  # NUL in it, or the home of an unknown user
         return os.devnull

@@ -1,4 +1,4 @@
-"""State for its owner alone: ledger, logs and the local server's database tell prompts and signed addresses."""
+"""Files for their owner alone, and texts without secrets: ledger and logs hold prompts and signed addresses."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from configs.settings.settings import Settings
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
-_making = threading.Lock()  # no thread connects to a new file before the one that made it has closed it
+_making = threading.Lock()  # a new file is closed by its maker before any thread connects to it
 
 
 def private_folder(path: Path) -> Path:
-    """The folder itself, which exists then. What is made of it, parents included, is for this user alone.
+    """Make the folder and its parents, for this user alone, and return it.
 
-    A folder that was there keeps its rights: somebody may have meant to share it. Raises OSError.
+    An existing folder keeps its rights: it may be shared on purpose. Raises OSError.
     """
     if not path.is_dir():
         private_folder(path.parent)
@@ -31,20 +31,20 @@ def private_folder(path: Path) -> Path:
 
 
 def own_folder(path: Path) -> Path:
-    """As `private_folder`, of one that nobody but Pixelmill uses: others lose the rights that they had to it."""
+    """Make a folder of Pixelmill's own like `private_folder`; other users lose their rights to an existing one."""
     private_folder(path)
     mode = path.stat().st_mode
     if mode & _OTHERS:
-        with suppress(OSError):  # another user's, or a file system without rights
+        with suppress(OSError):  # the folder of another user, or a file system without rights
             path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
     return path
 
 
 def private_file(path: Path) -> None:
-    """Makes an empty file for this user alone, if there is none. Raises OSError.
+    """Make an empty file for this user alone, if there is none. Raises OSError.
 
-    A file that is there is not opened: to close it again would drop all locks that this process has on it, as POSIX
-    wants it, and a database that is in use would be harmed (https://sqlite.org/howtocorrupt.html, section 2.2).
+    An existing file is not opened: by POSIX, closing it would drop all locks of this process on it, which would harm
+    a database in use (https://sqlite.org/howtocorrupt.html, section 2.2).
     """
     with _making, suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -53,8 +53,8 @@ def private_file(path: Path) -> None:
 MASK = "***"
 # As passwords these protect nothing, and masked they would make every other line unreadable.
 COMMON = {"pixelmill", "prefect", "postgres"}
-SHORTEST_PATH = 20  # characters: `/hooks/pixelmill` is no secret
-SHORTEST = 6  # characters: a shorter value, such as `true`, would be masked where it is no secret
+SHORTEST_PATH = 20  # characters: a shorter path, such as `/hooks/pixelmill`, is not a secret
+SHORTEST = 6  # characters: a shorter value, such as `true`, would be masked everywhere
 
 # All of them bounded, so that no text of many beginnings takes the square of its length.
 _WEB_QUERY = re.compile(r"(https?://[^\s?#'\"<>`]{1,2048}[?#])[^\s'\"<>`]+", re.IGNORECASE)
@@ -73,7 +73,7 @@ _PASSWORD = re.compile(r"://[^/\s:@]*:(?P<password>\S{1,1024})@")
 
 
 def without_secrets(text: str) -> str:
-    """The text for people to read: without the secrets of this process's environment, and without what looks like one.
+    """Return the text without the secrets of this process's environment, and without what looks like one.
 
     The latter are passwords in URLs, queries of web addresses, authorization headers and access key ids.
     """
@@ -89,13 +89,12 @@ def _by_looks(text: str) -> str:
 
 
 def known_secrets(settings: Settings, environment: Mapping[str, str]) -> frozenset[str]:
-    """The secret settings, a long path of the webhook's URL, the variables whose names say that they are secret, and
-    passwords in the URLs of all others."""
+    """Return secret settings, a long path of the webhook's URL, variables with secret names, and passwords in URLs."""
     secrets: set[str] = set()
     fields = (getattr(settings, name) for name in Settings.model_fields)
     for value in (field.get_secret_value() for field in fields if isinstance(field, SecretStr)):
         secrets.update(_passwords(value) or {value})
-    # Of an address that is told to nobody, what stands behind the host: services keep their tokens there.
+    # The path of an address that stays private: services keep their tokens there.
     path = urlsplit(settings.webhook_url or "").path.strip("/")
     if len(path) >= SHORTEST_PATH:
         secrets.add(path)
@@ -107,7 +106,7 @@ def _secrets_in(environment: Mapping[str, str]) -> frozenset[str]:
     for name, value in environment.items():
         secrets.update(_passwords(value))
         if _SECRET_NAME.search(name):
-            # Of `user:password` the password alone is one as well.
+            # The password of `user:password` is a secret as well.
             secrets.update({value, value.partition(":")[2]})
     return _worth_masking(secrets)
 

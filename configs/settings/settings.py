@@ -17,7 +17,7 @@ PREFIX = "PIXELMILL_"
 
 
 def _split(separator: str) -> BeforeValidator:
-    """Lists in the environment are texts with separators; in code they are tuples."""
+    """Return a validator that splits texts from the environment at a separator."""
 
     def split(value: Any) -> Any:
         return [part.strip() for part in value.split(separator) if part.strip()] if isinstance(value, str) else value
@@ -40,7 +40,7 @@ Schemes = Annotated[tuple[Literal["file", "s3", "https", "http"], ...], NoDecode
 
 
 class Settings(BaseSettings):
-    """Everything an operator can turn. Read once per process, at its edge, and handed down."""
+    """Everything an operator can set. Read once per process, at its edge, and handed down."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
         default=0, ge=0, le=65535, description="Port of a worker's Prometheus metrics, one for each worker; 0: none."
     )
     metrics_host: str = Field(
-        default="127.0.0.1", description="Address to serve them at; default: only this machine can ask."
+        default="127.0.0.1", description="Address to serve them at; default: for this machine only."
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="How processes log: lines for people, or a JSON object a line."
@@ -126,12 +126,12 @@ class Settings(BaseSettings):
     catalogue_path: Paths = Field(default=(), description="More catalogue files: steps and engines of your own.")
     gates_path: Paths = Field(default=(), description="More files of gates, or folders of them, searched first.")
     work_pool: str = Field(default="gpu", description="Prefect work pool of the GPU workers.")
-    output: str = Field(default="./out", description="Where forms of the Prefect UI put their images, unless told.")
+    output: str = Field(default="./out", description="Where forms of the Prefect UI put their images by default.")
     gallery_url: str | None = Field(
         default=None, description="Address at which `pixelmill serve` is reached, for links in the Prefect UI."
     )
-    webhook_url: str | None = Field(default=None, description="Told when a job finishes or fails.")
-    webhook_secret: SecretStr | None = Field(default=None, description="Signs what the webhook is told.")
+    webhook_url: str | None = Field(default=None, description="Receives a message when a job finishes or fails.")
+    webhook_secret: SecretStr | None = Field(default=None, description="Signs the messages to the webhook.")
     working_folder: Path | None = Field(
         default=None,
         description="Where relative paths given to the burst deployment start; default: its process's own.",
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.home.expanduser().resolve() / 'ledger.db'}"
 
     def as_environment(self) -> dict[str, str]:
-        """The variables from which another process reads these settings. Holds secrets: never log it."""
+        """Return the variables from which another process reads these settings. They hold secrets: never log them."""
         return {variable_of(name): _as_text(getattr(self, name)) for name in sorted(self.model_fields_set)}
 
 
@@ -189,10 +189,9 @@ def _as_text(value: Any) -> str:
 
 
 def load_settings() -> Settings:
-    """The settings of this process's environment. Raises InvalidInput that names every variable with a mistake.
+    """Return the settings of this process's environment. Raises InvalidInput with the mistakes of all variables.
 
-    A `PIXELMILL_` variable that is no setting but nearly spells one is a mistake too; others are left alone, as they
-    may belong to containers or scripts.
+    A `PIXELMILL_` variable that nearly spells a setting is a mistake too; others may belong to containers or scripts.
     """
     problems = [*_misspelled()]
     try:
@@ -200,7 +199,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         given = {str(details["loc"][0]): details.get("input") for details in error.errors()}
         for each in problems_of(error, Settings, given):
-            # Every variable is a text: that goes without saying.
+            # Every variable is a text.
             problems.append(Problem(variable_of(each.path), each.message.replace(", not the text ", ", not ")))
         raise InvalidInput(problems) from None
     if problems:
@@ -209,7 +208,7 @@ def load_settings() -> Settings:
 
 
 def variable_of(field: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return field if field.isupper() else PREFIX + field.upper()
 
 

@@ -27,7 +27,7 @@ class Window:
     end: int  # 1 … 1440, never equal to `start`
 
     def contains(self, day: int, minute: int) -> bool:
-        """Whether it is open on a day of the week at a minute of that day."""
+        """Return whether it is open on a day of the week at a minute of that day."""
         if self.start < self.end:
             return day in self.days and self.start <= minute < self.end
         begun_today = day in self.days and minute >= self.start
@@ -47,7 +47,7 @@ class WarmWindows:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads what `str` writes. Raises ValueError that names every mistake and says how it is written."""
+        """Parse what `str` writes. Raises ValueError with every mistake and an example."""
         mistakes: list[str] = []
         parts = [" ".join(part.split()) for part in text.split(",")]
         parts[-1], zone_name = _split_zone(parts[-1])
@@ -58,7 +58,7 @@ class WarmWindows:
         return cls(windows, zone)
 
     def contains(self, moment: datetime) -> bool:
-        """Whether any window is open at an aware time."""
+        """Return whether any window is open at an aware time."""
         local = moment.astimezone(self.zone)
         minute = local.hour * 60 + local.minute
         return any(window.contains(local.weekday(), minute) for window in self.windows)
@@ -68,14 +68,14 @@ class WarmWindows:
 
 
 def check_warm_windows(text: str | None) -> str | None:
-    """The text itself. Raises ValueError as `WarmWindows.parse` does."""
+    """Return the text. Raises ValueError as `WarmWindows.parse` does."""
     if text is not None:
         WarmWindows.parse(text)
     return text
 
 
 def _split_zone(last: str) -> tuple[str, str]:
-    """The last window, and the zone behind it; empty where there is none."""
+    """Return the last window, and the zone that follows it, or an empty text."""
     window, _, name = last.rpartition(" ")
     return (last, "") if not window or ":" in name or name.lower() in DAYS else (window, name)
 
@@ -95,7 +95,7 @@ def _read_zone(name: str, mistakes: list[str]) -> ZoneInfo | None:
 def _read_window(part: str, mistakes: list[str]) -> Window | None:
     match = _WINDOW.fullmatch(part)
     if match is None:
-        mistakes.append(f"`{part}` is no window: hours are written as `07:00-20:00`, days before them as `mon-fri`")
+        mistakes.append(f"`{part}` is not a window: hours are written as `07:00-20:00`, days before them as `mon-fri`")
         return None
     days = _read_days(match["days"] or "", mistakes)
     start, end = (_read_time(match[name], mistakes) for name in ("start", "end"))
@@ -117,7 +117,7 @@ def _read_days(text: str, mistakes: list[str]) -> tuple[int, ...] | None:
     names = text.lower().split("-")
     unknown = [name for name in names if name not in DAYS]
     if unknown or len(names) > 2:
-        what = f"`{unknown[0]}` is no day" if unknown else f"`{text}` are no days"
+        what = f"`{unknown[0]}` is not a day" if unknown else f"`{text}` are not days"
         mistakes.append(f"{what}: days are {', '.join(DAYS)}, or two of them as `mon-fri`")
         return None
     first, last = DAYS.index(names[0]), DAYS.index(names[-1])
@@ -129,13 +129,13 @@ def _read_time(text: str, mistakes: list[str]) -> int | None:
     assert match is not None
     hour, minute = int(match[1]), int(match[2])
     if minute > 59 or hour > 24 or (hour == 24 and minute):
-        mistakes.append(f"`{text}` is no time of day: they go from 00:00 to 24:00")
+        mistakes.append(f"`{text}` is not a time of day: they go from 00:00 to 24:00")
         return None
     return hour * 60 + minute
 
 
 def _days_as_text(days: tuple[int, ...]) -> str:
-    """Days that were read together lie side by side in the week, which may begin anew between them."""
+    """Return a range of days; they are adjacent in the week, maybe across its end."""
     first = next(day for day in days if (day - 1) % 7 not in days or len(days) == 7)
     last = (first + len(days) - 1) % 7
     return DAYS[first] if first == last else f"{DAYS[first]}-{DAYS[last]}"

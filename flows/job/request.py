@@ -17,7 +17,7 @@ from configs.documents.fields import Item, ItemFile
 from configs.documents.problems import InvalidInput, Problem, did_you_mean, salvage
 from configs.documents.uris import WebAddress
 from configs.documents.yaml_source import Document, parse_yaml
-from configs.job.items import JobItems, Place, ReadBytes, job_items, variables_of
+from configs.job.items import JobItems, Origin, ReadBytes, job_items, variables_of
 from configs.job.job import Job, read_job
 from configs.recipe.recipe import Recipe
 from configs.recipe.source import (
@@ -170,8 +170,8 @@ def check_other_recipe(
     read = _check_recipe(document, overridden, settings)
     defaults = read.recipe.vars if read.recipe is not None else {}
     seen = [item.model_copy(update={"vars": {**defaults, **item.vars}}) for item in items]
-    places = tuple(Place(f"items[{item.index}]", owner, None) for item in items)
-    known = JobItems(tuple(seen), places, [], complete=True)
+    origins = tuple(Origin(f"items[{item.index}]", owner, None) for item in items)
+    known = JobItems(tuple(seen), origins, [], complete=True)
     digests, wrong_models = _model_digests(read, ModelCatalogue(settings), model_digests)
     problems = [*unknown]
     for problem in (*read.problems, *wrong_models, *_unknown_variables(read, known)):
@@ -314,22 +314,22 @@ def _unknown_variables(recipe: _RecipeRead, items: JobItems) -> Iterator[Problem
 
 def _host_problems(items: JobItems, settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each forbidden host of an input file, where it is named first."""
-    first: dict[str, tuple[Place, ItemFile]] = {}
-    for item, place in zip(items.items, items.places, strict=True):
+    first: dict[str, tuple[Origin, ItemFile]] = {}
+    for item, origin in zip(items.items, items.origins, strict=True):
         for field in _ITEM_FILES:
             uri = getattr(item, field)
             if uri is not None and uris.is_web(uri):
                 with suppress(ValueError):  # reported before
                     address = WebAddress.parse(uri)
                     if address.ip is None:
-                        first.setdefault(address.host, (place, field))
+                        first.setdefault(address.host, (origin, field))
     if not first:
         return
     from storage.inputs.web_hosts import host_objections  # only for those who read from the web
 
     for host, objection in host_objections(first, private=settings.input_private_hosts).items():
-        place, field = first[host]
-        yield place.problem(field, objection)
+        origin, field = first[host]
+        yield origin.problem(field, objection)
 
 
 _ITEM_FILES: tuple[ItemFile, ...] = ("image", "mask")
@@ -341,8 +341,8 @@ def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
     if recipe.program is None:
         return []
     prospect = Prospect(recipe.program)
-    checked: dict[str, Place] = {}  # by step
-    for item, place in zip(items.items, items.places, strict=True):
+    checked: dict[str, Origin] = {}  # by step
+    for item, origin in zip(items.items, items.origins, strict=True):
         visits = prospect.of(item)
         for mistake in visits.mistakes:
             for problem in recipe.document.locate([mistake]):
@@ -355,14 +355,14 @@ def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
                 message = (
                     f"the step `{visit.step_id}` needs an image, but the item visits no step that makes one before"
                 )
-                problems.setdefault(place.problem("", message))
-            if checked.get(visit.step_id) is not place:
-                checked[visit.step_id] = place
+                problems.setdefault(origin.problem("", message))
+            if checked.get(visit.step_id) is not origin:
+                checked[visit.step_id] = origin
                 for message in visit.step.item_problems(item):
-                    problems.setdefault(place.problem("", f"{message} (step `{visit.step_id}`, item `{item.name}`)"))
+                    problems.setdefault(origin.problem("", f"{message} (step `{visit.step_id}`, item `{item.name}`)"))
         if not visits.visits and not visits.mistakes:
             message = f"the item `{item.name}` visits no step: every `when` of the recipe is false for it"
-            problems.setdefault(place.problem("", message))
+            problems.setdefault(origin.problem("", message))
     return list(problems)
 
 

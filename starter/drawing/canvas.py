@@ -110,7 +110,7 @@ class Canvas:
             draw.ellipse((x - thickness / 2, y - thickness / 2, x + thickness / 2, y + thickness / 2), fill=255)
 
     def _rim(self, body: Image.Image, offset: float) -> Image.Image:
-        """The part of `body` that its copy, shifted by `offset` to the lower right, leaves bare.
+        """Return the part of `body` that its copy, shifted by `offset` to the lower right, leaves bare.
 
         The light comes from the upper left of the picture however the object is turned.
         """

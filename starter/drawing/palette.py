@@ -25,22 +25,22 @@ def mix(first: Color, second: Color, share: float) -> Color:
 
 
 def darker(color: Color, share: float = 0.3) -> Color:
-    """A shade of `color`, leaning to blue as shadows do."""
+    """Return a shade of `color`, leaning to blue as shadows do."""
     return mix(color, (18, 8, 42), share)
 
 
 def lighter(color: Color, share: float = 0.35) -> Color:
-    """A tint of `color`."""
+    """Return a tint of `color`."""
     return mix(color, WHITE, share)
 
 
 def outline_of(color: Color) -> Color:
-    """The dark line around a part: dark enough to be bold on white, light enough to be seen on black."""
+    """Return the dark line around a part: dark enough to be bold on white, light enough to be seen on black."""
     return mix(mix(color, (20, 8, 44), 0.72), (96, 80, 110), 0.12)
 
 
 def tinted(color: Color, rng: np.random.Generator, hue: float = 0.012, light: float = 0.06) -> Color:
-    """A small variation of `color` that keeps its name: hue by +-`hue` of a turn, lightness by +-`light`."""
+    """Return a small variation of `color` that keeps its name: hue by +-`hue` of a turn, lightness by +-`light`."""
     h, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in color))
     h = (h + rng.uniform(-hue, hue)) % 1.0
     lightness = min(1.0, max(0.0, lightness * (1 + rng.uniform(-light, light))))

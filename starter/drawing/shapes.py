@@ -10,7 +10,7 @@ Path = list[Point]
 
 
 def ellipse(x: float, y: float, rx: float, ry: float | None = None, *, points: int = 48) -> Path:
-    """An ellipse around (x, y); a circle when `ry` is left out."""
+    """Return an ellipse around (x, y); a circle when `ry` is left out."""
     return arc(x, y, rx, ry, 0.0, 360.0 * (points - 1) / points, points=points)
 
 
@@ -24,7 +24,7 @@ def arc(
 
 
 def box(left: float, top: float, right: float, bottom: float, radius: float = 0.0) -> Path:
-    """A rectangle, its corners rounded by `radius`."""
+    """Return a rectangle, its corners rounded by `radius`."""
     if radius <= 0:
         return [(left, top), (right, top), (right, bottom), (left, bottom)]
     path: Path = []
@@ -37,7 +37,7 @@ def box(left: float, top: float, right: float, bottom: float, radius: float = 0.
 
 
 def curve(a: Point, b: Point, c: Point, d: Point, *, points: int = 16) -> Path:
-    """A cubic Bezier curve from `a` to `d` with the control points `b` and `c`."""
+    """Return a cubic Bezier curve from `a` to `d` with the control points `b` and `c`."""
     path: Path = []
     for i in range(points):
         t = i / (points - 1)
@@ -58,7 +58,7 @@ def mirrored(half: Sequence[Point]) -> Path:
 
 
 def star(x: float, y: float, outer: float, inner: float, spikes: int = 5) -> Path:
-    """A star with its first spike up."""
+    """Return a star with its first spike up."""
     path: Path = []
     for i in range(2 * spikes):
         radius = outer if i % 2 == 0 else inner
@@ -74,7 +74,7 @@ def turned(path: Sequence[Point], degrees: float) -> Path:
 
 
 def ribbon(path: Sequence[Point], width: float) -> Path:
-    """A band of `width` along `path`, as a closed outline."""
+    """Return a band of `width` along `path`, as a closed outline."""
     left: Path = []
     right: Path = []
     for i, (x, y) in enumerate(path):

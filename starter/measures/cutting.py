@@ -20,7 +20,7 @@ CUTOUT_FILE = Path(__file__).parent.parent / "models" / "cutout.onnx"
 
 
 def load_remover(path: Path = CUTOUT_FILE) -> Callable[[Image.Image], Image.Image]:
-    """rembg with the starter's network: a picture to its mask (L, 0..255).
+    """Return rembg with the starter's network: a picture to its mask (L, 0..255).
 
     rembg takes model files from its home folder only, so the home is set to where the file lies.
     """
@@ -39,9 +39,9 @@ def load_remover(path: Path = CUTOUT_FILE) -> Callable[[Image.Image], Image.Imag
 
 
 def on_sprites(mask_of: Callable[[Image.Image], Image.Image], each: int = 2) -> dict[str, float]:
-    """Overlap with the exact masks, on `each` x 192 sprites of seeds never trained on.
+    """Return the overlap with the exact masks, on `each` x 192 sprites of seeds never trained on.
 
-    The same sprites tell how far `subject_mask` may be trusted as the judge of generated pictures.
+    The same sprites show how far `subject_mask` can be trusted as the judge of generated pictures.
     """
     overlaps, estimates = [], []
     colors = tuple(COLORS)

@@ -43,7 +43,7 @@ def paint_everything(pipeline: StableDiffusionPipeline, backgrounds_each: int = 
 
 
 def named_rightly(painted: Sequence[Painted]) -> dict[str, float]:
-    """The shares of pictures whose object and whose color the classifier names as they were asked for."""
+    """Return the shares of pictures whose object and whose color the classifier names as requested."""
     verdicts = judge(painted)
     return {
         "generated_object_share": _share(v.object == p.object for p, v in zip(painted, verdicts, strict=True)),
@@ -53,7 +53,7 @@ def named_rightly(painted: Sequence[Painted]) -> dict[str, float]:
 
 
 def judge(painted: Sequence[Painted]) -> list[Verdict]:
-    """The classifier's verdict on each picture."""
+    """Return the classifier's verdict on each picture."""
     return classify(load_classifier(), [one.picture for one in painted])
 
 
@@ -86,10 +86,10 @@ def variety(pipeline: StableDiffusionPipeline, seeds: int = 6) -> dict[str, floa
 
 
 def speed(pipeline: StableDiffusionPipeline) -> dict[str, float]:
-    """Seconds for one picture, alone and in batches of 8: the quickest of some rounds, after one to warm up.
+    """Return the seconds for one picture, alone and in batches of 8: the quickest of some rounds, after one to warm up.
 
-    Of many rounds the quickest is the one that other programs disturbed least; on a busy machine even that one is slow.
-    `core_seconds_alone`, the processor time of a picture, tells the two apart: on two free cores it is twice as much.
+    The quickest of many rounds is the one that other programs disturbed least; on a busy machine even that one is slow.
+    `core_seconds_alone`, the processor time of a picture, separates these cases: on two free cores it is twice as much.
     """
     prompts = [prompt_for(*_combination(i)) for i in range(8)]
     paint(pipeline, prompts[:1], [0])
@@ -103,7 +103,7 @@ def speed(pipeline: StableDiffusionPipeline) -> dict[str, float]:
 
 
 def _combination(index: int) -> tuple[str, str, str]:
-    """Runs through all objects, with colors and backgrounds in changing company."""
+    """Run through all objects, with colors and backgrounds in changing company."""
     turn = index // len(OBJECTS)
     return OBJECTS[index % 24], _COLORS[(index + turn) % 8], BACKGROUNDS[(index + 3 * turn + turn // 8) % 8]
 

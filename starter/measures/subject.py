@@ -1,6 +1,6 @@
 """Where the subject of a generated picture is, judged against the picture's own clean background.
 
-A generated picture has no drawn mask. Its prompt says what kind of background it has, and all kinds are simple: a
+A generated picture has no drawn mask. Its prompt names the kind of background, and all kinds are simple: a
 vertical gradient, or something that repeats every 16 pixels of 64. So the clean background is estimated from the
 margin of the picture alone, and the subject is where the picture differs from it. No trained network takes part.
 `evaluate` also judges the estimate itself, on sprites whose masks are known.
@@ -23,7 +23,7 @@ OPEN_OBJECTS = frozenset({"key", "cup"})  # through these one sees the backgroun
 
 
 def clean_background(picture: NDArray[np.uint8], background: str) -> NDArray[np.float64]:
-    """The (64, 64, 3) background of a picture whose prompt asked for the kind `background`."""
+    """Return the (64, 64, 3) background of a picture whose prompt names the kind `background`."""
     side = picture.shape[0]
     rows, columns = np.indices((side, side))
     margin = (rows < MARGIN) | (rows >= side - MARGIN) | (columns < MARGIN) | (columns >= side - MARGIN)
@@ -42,7 +42,7 @@ def clean_background(picture: NDArray[np.uint8], background: str) -> NDArray[np.
 
 
 def subject_mask(picture: NDArray[np.uint8], background: str, object: str, color: str) -> NDArray[np.bool_]:
-    """The (64, 64) subject: pixels that differ from the clean background by half an outline's contrast or more.
+    """Return the (64, 64) subject: pixels that differ from the clean background by half an outline's contrast or more.
 
     Every subject ends in an outline of a known dark color, so half of its contrast is where a mask of antialiased edges
     is cut too. What the outline encloses is subject (a white label on white), but for the holes of objects that one

@@ -73,7 +73,7 @@ def run() -> None:
 
 
 def trained_autoencoder() -> AutoencoderKL:
-    """The trained autoencoder; its latents have mean 0 and standard deviation 1, so their scaling factor is 1."""
+    """Return the trained autoencoder; its latents have mean 0 and deviation 1, so their scaling factor is 1."""
     autoencoder = new_autoencoder()
     autoencoder.load_state_dict(torch.load(FINISHED, weights_only=True))
     return autoencoder.eval()

@@ -45,7 +45,7 @@ class ClassifierLearner(Learner):
 
 
 def run() -> None:
-    """Train, write the weights, and say how many held-out sprites are named rightly."""
+    """Train, write the weights, and print how many held-out sprites are named rightly."""
     train(ClassifierLearner, BUDGET)
     learner = restore(ClassifierLearner())
     assert isinstance(learner, ClassifierLearner)

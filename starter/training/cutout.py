@@ -47,7 +47,7 @@ class CutoutNetwork(nn.Module):
         self.head = nn.Conv2d(_WIDTHS[0], 1, 3, padding=1)
 
     def logits(self, pictures: Tensor) -> Tensor:
-        """The output before the sigmoid."""
+        """Return the output before the sigmoid."""
         features = self.stem(pictures)
         levels = [features]
         for down in self.down:
@@ -128,7 +128,7 @@ def _resized(picture: Tensor) -> Tensor:
 def _on_strange_background(
     image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A sprite on white, put on a background of two random colors: plain, a gradient any way, or soft blots."""
+    """Return a sprite on white, put on a background of two random colors: plain, a gradient any way, or soft blots."""
     side = image.shape[0]
     first, second = rng.integers(0, 256, 3), rng.integers(0, 256, 3)
     kind = rng.integers(3)

@@ -103,7 +103,7 @@ def export() -> None:
     ).to(dtype=torch.float16)
     shutil.rmtree(MODEL_FOLDER, ignore_errors=True)
     pipeline.save_pretrained(MODEL_FOLDER)
-    # transformers loads in the precision that the configuration names, diffusers in single precision unless told:
+    # transformers loads in the precision that the configuration names, diffusers in single precision by default:
     # a pipeline loaded without a word about precision would mix the two and fail.
     config_file = MODEL_FOLDER / "text_encoder" / "config.json"
     config = json.loads(config_file.read_text()) | {"dtype": "float32"}

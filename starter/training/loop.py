@@ -44,7 +44,7 @@ class Budget:
     compiled: bool = True
 
     def rate(self, progress: float) -> float:
-        """The learning rate at `progress` (0 at the start, 1 at the end of the budget)."""
+        """Return the learning rate at `progress` (0 at the start, 1 at the end of the budget)."""
         if progress < self.warmup:
             return self.learning_rate * (progress / self.warmup + 0.01)
         falling = 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - self.warmup) / (1 - self.warmup))))
@@ -52,17 +52,17 @@ class Budget:
 
 
 class Learner(nn.Module):
-    """What a stage trains: its networks, its batches and its loss. Parameters without gradient stay as they are."""
+    """A stage of training: its networks, its batches and its loss. Parameters without gradient stay as they are."""
 
     name: str
 
     @abstractmethod
     def draw_batch(self, rng: np.random.Generator, size: int) -> tuple[Tensor, ...]:
-        """A random batch for `forward`."""
+        """Return a random batch for `forward`."""
 
     @abstractmethod
     def forward(self, *batch: Tensor) -> Tensor:
-        """The loss of a batch, a scalar."""
+        """Return the loss of a batch, a scalar."""
 
     def folder(self) -> Path:
         """Where this stage keeps its checkpoint and pictures."""
@@ -170,7 +170,7 @@ def _loop(rank: int, learner: Learner, module: nn.Module, budget: Budget) -> Non
 
 
 def _agreed(progress: float, budget: Budget) -> float:
-    """The first process's clock rules, so that all processes use one learning rate and stop at one step."""
+    """Return the first process's decision, so that all processes use one learning rate and stop at one step."""
     if budget.processes == 1:
         return progress
     value = torch.tensor([progress], dtype=torch.float64)

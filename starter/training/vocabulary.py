@@ -23,7 +23,7 @@ _STRANGE_SHARE = 0.12
 
 
 def new_tokenizer() -> CLIPTokenizer:
-    """A CLIP tokenizer of bytes, bytes that end a word, the merges that build our words, and two special tokens."""
+    """Return a CLIP tokenizer: bytes, bytes that end a word, the merges of our words, and two special tokens."""
     words = sorted({*OBJECTS, *COLORS, *BACKGROUNDS, *_OTHER_WORDS})
     merges = _merges(words)
     byte_letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -63,7 +63,7 @@ def _merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def caption_for(labels: tuple[int, int, int], rng: Generator) -> str:
-    """A training prompt for (object, color, background) indices: mostly the full one, at times less or more."""
+    """Return a training prompt for (object, color, background) indices: mostly the full one, at times less or more."""
     caption = captions_of(*labels)[int(rng.choice(len(_SHARES), p=_SHARES))]
     if caption and rng.random() < _STRANGE_SHARE:
         words = caption.split(" ")

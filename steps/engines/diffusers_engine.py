@@ -36,7 +36,7 @@ class DiffusersOptions(BaseModel):
 
 
 def load(source: str, options: Mapping[str, Any], device: str) -> "Diffusion":
-    """The weights in a diffusers folder (`model_index.json` and safetensors), moved to `device`.
+    """Return the weights in a diffusers folder (`model_index.json` and safetensors), moved to `device`.
 
     No file of the folder is run: weights are tensors only, classes are those of the installed libraries. Raises
     FileNotFoundError where there is no such folder and nothing may be downloaded, and pydantic's
@@ -57,22 +57,24 @@ def _read_pipeline(source: str, checked: DiffusersOptions, device: str) -> Any:
 
     where: dict[str, Any] = {"local_files_only": not checked.allow_download, "revision": checked.revision}
     if not checked.allow_download and Path(source).is_absolute() and not Path(source).is_dir():
-        raise FileNotFoundError(f"{source} is no folder: put the model's diffusers folder there, or correct `source`")
+        raise FileNotFoundError(
+            f"{source} is not a folder: put the model's diffusers folder there, or correct `source`"
+        )
     try:
         index = DiffusionPipeline.load_config(source, **where)
     except OSError as error:
         raise FileNotFoundError(
-            f"{source} is no diffusers folder and not in the local cache: correct `source`, or set the option "
+            f"{source} is not a diffusers folder and not in the local cache: correct `source`, or set the option "
             f"allow_download: true to fetch it"
         ) from error
-    # A safety checker would blacken images without a word to the job; most folders have none anyway.
+    # A safety checker would blacken images without any report; most folders have none anyway.
     unwanted = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
     return DiffusionPipeline.from_pretrained(
         source,
         dtype=getattr(torch, checked.dtype or ("float16" if device.startswith("cuda") else "float32")),
         variant=checked.variant,
         use_safetensors=True,  # never pickles, which run code
-        trust_remote_code=False,  # neither code that a model's folder brings along
+        trust_remote_code=False,  # nor code from a model's folder
         **where,
         **unwanted,
     )
@@ -105,7 +107,7 @@ class Diffusion:
 
     @property
     def size_multiple(self) -> int:
-        return lcm(8, self.latent_block)  # diffusers asks for multiples of 8 whatever the autoencoder
+        return lcm(8, self.latent_block)  # diffusers needs multiples of 8 with any autoencoder
 
     @property
     def default_size(self) -> tuple[int, int]:
@@ -118,10 +120,10 @@ class Diffusion:
         return reliefs_of(self._base.vae, self._device)
 
     def pipeline(self, task: Task, scheduler: SchedulerName | None = None, *, in_tiles: bool = False) -> Any:
-        """The diffusers pipeline of a task, over the same weights as the others, with a scheduler of its own.
+        """Return the diffusers pipeline of a task, over the same weights as the others, with a scheduler of its own.
 
-        Each thread has its own: a pipeline and its scheduler remember what they are in the middle of. `in_tiles`: its
-        autoencoder works in tiles.
+        Each thread has its own: a pipeline and its scheduler keep the state of a run. With `in_tiles` its autoencoder
+        works in tiles.
         """
         pipelines = self._of_thread.__dict__
         key = f"{task} {scheduler} {in_tiles}"
@@ -247,36 +249,38 @@ def _silence_libraries() -> None:
 
 logger = logging.getLogger(__name__)
 
+# Attention slicing is not among the measures against a lack of memory: torch's fused attention needs no more memory
+# than slices, and is faster by far. Neither is sequential offloading, which moves every layer at every denoising step.
 _TILE = 64  # latents a side at most: 512 pixels for most autoencoders
 _TILE_MULTIPLE = 4  # latents: diffusers lets tiles overlap by a quarter, which has to be a whole number
 
 
 def reliefs_of(vae: Any, device: str) -> tuple[MemoryFallback, ...]:
-    """What can be done for a model of this autoencoder on this device."""
+    """Return the measures against a lack of memory for a model of this autoencoder on this device."""
     tile = (MemoryFallback.TILE,) if hasattr(vae, "use_tiling") and hasattr(vae, "tile_latent_min_size") else ()
     offload = (MemoryFallback.OFFLOAD,) if device != "cpu" and _has_accelerate() else ()
     return (*tile, *offload)
 
 
 def tiled(vae: Any) -> Any:
-    """The same weights, to be run in tiles; the autoencoder given is not changed."""
+    """Return the same weights, to be run in tiles; the autoencoder given is not changed."""
     other = copy(vae)
     other.enable_tiling()
     return other
 
 
 def set_tile(vae: Any, width: int, height: int, latent_block: int) -> None:
-    """Has a tiled autoencoder work in at least two tiles along the longer side of an image of so many pixels."""
+    """Set a tiled autoencoder to work in at least two tiles along the longer side of an image of so many pixels."""
     half = max(width, height) // latent_block // 2
     latents = -(-min(_TILE, half) // _TILE_MULTIPLE) * _TILE_MULTIPLE
     vae.tile_latent_min_size, vae.tile_sample_min_size = latents, latents * latent_block
 
 
 class Placement:
-    """Where the weights that all pipelines of a model share are, and that one pipeline at a time uses them."""
+    """The location of the weights that all pipelines of a model share; one pipeline at a time uses them."""
 
     def __init__(self, base: Any, device: str) -> None:
-        """`base`: the pipeline whose components are those of all others, on `device`."""
+        """Take `base`, the pipeline whose components all others share, on `device`."""
         self._base, self._device = base, device
         self._vae_dtype = base.vae.dtype
         self._using = threading.Lock()
@@ -285,10 +289,10 @@ class Placement:
 
     @contextmanager
     def use(self, pipeline: Any, *, offload: bool) -> Iterator[None]:
-        """The block may run the pipeline. `offload`: a component is on the device only while it computes.
+        """Let the block run the pipeline; with `offload` a component is on the device only while it computes.
 
-        Components stay where the block has left them until another one wants them elsewhere: moving them to and fro
-        for each image would take longer than some images do. Raises torch.OutOfMemoryError if they do not fit there.
+        Components stay where the block leaves them until another block needs them elsewhere: moving them for each
+        image would take longer than some images do. Raises torch.OutOfMemoryError if they do not fit there.
         """
         with self._using:
             self._settle(pipeline if offload else None)

@@ -1,4 +1,4 @@
-"""What engines share that read models from folders and from the local cache of the Hugging Face Hub."""
+"""The common part of engines that read models from folders and from the local cache of the Hugging Face Hub."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,13 +18,13 @@ class PretrainedOptions(BaseModel):
 
 
 def pretrained(source: str, options: PretrainedOptions, *readers: Callable[..., Any]) -> list[Any]:
-    """What each reader (a `from_pretrained`) makes of the source: a folder, or a repository's name.
+    """Return the result of each reader (a `from_pretrained`) for the source: a folder, or a repository's name.
 
     No code of the source is run, and `with_safetensors` reads no pickle. Raises FileNotFoundError where the source is
-    not to be had or not whole.
+    missing or incomplete.
     """
     if not options.allow_download and Path(source).is_absolute() and not Path(source).is_dir():
-        raise FileNotFoundError(f"{source} is no folder: put the model's folder there, or correct `source`")
+        raise FileNotFoundError(f"{source} is not a folder: put the model's folder there, or correct `source`")
     silence_transformers()
     where = {"revision": options.revision} if options.revision else {}
     try:
@@ -33,16 +33,16 @@ def pretrained(source: str, options: PretrainedOptions, *readers: Callable[..., 
                 reader(source, local_files_only=not options.allow_download, trust_remote_code=False, **where)
                 for reader in readers
             ]
-    except (OSError, ValueError) as error:  # ValueError: settings of no model that transformers knows
+    except (OSError, ValueError) as error:  # ValueError: settings of a model that transformers lacks
         reason = str(error).strip().partition("\n")[0]
         raise FileNotFoundError(
-            f"{source} is no whole model folder and not in the local cache ({reason}): correct `source`, or set the "
+            f"{source} is not a whole model folder and not in the local cache ({reason}): correct `source`, or set the "
             "option allow_download: true to fetch it"
         ) from error
 
 
 def with_safetensors(reader: Callable[..., Any]) -> Callable[..., Any]:
-    """The reader of a network, which takes its weights from safetensors and from nothing else, as float32."""
+    """Return the reader of a network, which takes its weights from safetensors and from nothing else, as float32."""
     import torch
 
     def read(source: str, **where: Any) -> Any:
@@ -53,8 +53,7 @@ def with_safetensors(reader: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Within it no library asks the Hugging Face Hub for anything: not for files, which local_files_only sees to, and
-    not for the news that it asks for beside them."""
+    """Keep libraries from requests to the Hugging Face Hub: `local_files_only` stops those for files only."""
     from huggingface_hub import constants
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
@@ -65,7 +64,7 @@ def offline() -> Iterator[None]:
 
 
 def silence_transformers() -> None:
-    """No progress bars, advice or telemetry. Errors are raised, so nothing of use is lost."""
+    """Turn off progress bars, advice and telemetry. Errors are raised, so nothing of use is lost."""
     import transformers.utils.logging as transformers_logging
     from huggingface_hub import constants
 

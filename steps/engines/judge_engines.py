@@ -1,6 +1,7 @@
-"""CLIP: images and words as directions in one space, so that their angle says how well they agree.
+"""Engines of judges: CLIP, aesthetic predictors on its vectors, and image classifiers of transformers.
 
-Radford et al. 2021, Learning Transferable Visual Models From Natural Language Supervision.
+CLIP has images and words as directions in one space; their angle measures how well they agree: Radford et al. 2021,
+Learning Transferable Visual Models From Natural Language Supervision.
 """
 
 import re
@@ -23,7 +24,7 @@ class ClipOptions(PretrainedOptions):
 
 
 def load_clip(source: str, options: Mapping[str, Any], device: str) -> "Clip":
-    """A CLIP model in the layout of transformers (`config.json`, safetensors, tokenizer, image settings).
+    """Return a CLIP model in the layout of transformers (`config.json`, safetensors, tokenizer, image settings).
 
     Raises FileNotFoundError where there is none, and pydantic's ValidationError for unknown options.
     """
@@ -48,11 +49,11 @@ class Clip:
         self._tokenizing = threading.Lock()  # a tokenizer remembers the padding that it was last asked for
 
     def image_vectors(self, images: Sequence[Image.Image]) -> list[Vector]:
-        """Unit vectors of RGB images. The model sees the largest square in the middle."""
+        """Return unit vectors of RGB images. The model sees the largest square in the middle."""
         return on_device(self._see, images, self._device)
 
     def text_vectors(self, texts: Sequence[str]) -> list[Vector]:
-        """Unit vectors of texts, of which the model reads the first 75 or so words and parts of words."""
+        """Return unit vectors of texts; the model reads the first 75 or so words and parts of words."""
         return on_device(self._read, texts, self._device)
 
     def _see(self, images: Sequence[Image.Image]) -> list[Vector]:
@@ -93,7 +94,7 @@ class AestheticOptions(BaseModel):
 
 
 def load_aesthetic(source: str, options: Mapping[str, Any], device: str) -> "AestheticHead":
-    """The linear layers of a `.safetensors` or a `.pth` file, in the order of their numbers.
+    """Return the linear layers of a `.safetensors` or a `.pth` file, in the order of their numbers.
 
     Raises FileNotFoundError, pydantic's ValidationError for options, ValueError for anything but layers that fit
     each other and end in one number, and pickle.UnpicklingError for a file that holds more than tensors.
@@ -101,7 +102,7 @@ def load_aesthetic(source: str, options: Mapping[str, Any], device: str) -> "Aes
     checked = AestheticOptions.model_validate(dict(options))
     path = Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"{source} is no file: put the predictor's weights there, or correct `source`")
+        raise FileNotFoundError(f"{source} is not a file: put the predictor's weights there, or correct `source`")
     return AestheticHead(_network(source, _read(path), checked).to(device).eval(), device)
 
 
@@ -112,9 +113,9 @@ class AestheticHead:
         self._network, self._device = network, device
 
     def scores(self, vectors: Sequence[Vector]) -> list[float]:
-        """The rating that each of CLIP's unit vectors is predicted to get. Raises ValueError for those of another CLIP.
+        """Return the predicted rating for each of CLIP's unit vectors. Raises ValueError for those of another CLIP.
 
-        Each is computed alone, which is no loss at this size.
+        Each is computed alone, which costs nothing at this size.
         """
         import torch
 
@@ -181,7 +182,7 @@ class ImageClassifierOptions(PretrainedOptions):
 
 
 def load_image_classifier(source: str, options: Mapping[str, Any], device: str) -> "ImageClassifier":
-    """A classifier in the layout of transformers (`config.json` with its labels, safetensors, image settings).
+    """Return a classifier in the layout of transformers (`config.json` with its labels, safetensors, image settings).
 
     Raises FileNotFoundError where there is none, ValueError for a label that it does not have, and pydantic's
     ValidationError for unknown options.
@@ -195,12 +196,12 @@ def load_image_classifier(source: str, options: Mapping[str, Any], device: str) 
         with_safetensors(AutoModelForImageClassification.from_pretrained),
         AutoImageProcessor.from_pretrained,
     )
-    places = {name.casefold(): place for place, name in network.config.id2label.items()}
-    missing = [label for label in checked.labels if label.casefold() not in places]
+    indices = {name.casefold(): index for index, name in network.config.id2label.items()}
+    missing = [label for label in checked.labels if label.casefold() not in indices]
     if missing:
         has = ", ".join(network.config.id2label.values())
         raise ValueError(f"{source} has no label {', '.join(missing)}: choose `labels` among {has}")
-    chosen = sorted({places[label.casefold()] for label in checked.labels})
+    chosen = sorted({indices[label.casefold()] for label in checked.labels})
     return ImageClassifier(network.to(device), processor, chosen, device)
 
 
@@ -211,7 +212,7 @@ class ImageClassifier:
         self._network, self._processor, self._labels, self._device = network, processor, list(labels), device
 
     def shares(self, images: Sequence[Image.Image]) -> list[float]:
-        """What the chosen labels get together of each RGB image, 0 … 1."""
+        """Return the summed share of the chosen labels for each RGB image, 0 … 1."""
         return on_device(self._judge, images, self._device)
 
     def _judge(self, images: Sequence[Image.Image]) -> list[float]:

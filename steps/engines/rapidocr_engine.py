@@ -25,7 +25,7 @@ class RapidOcrOptions(BaseModel):
 
 
 def load(source: str, options: Mapping[str, Any], device: str) -> "TextReader":
-    """The weights that the package rapidocr brings along, by name, or those of a folder with find.onnx and read.onnx.
+    """Load the weights in the package rapidocr, by name, or those of a folder with find.onnx and read.onnx.
 
     The reading network's characters lie in its own metadata, as RapidOCR's files have them. Nothing is fetched.
     Raises ImportError where the package is missing, FileNotFoundError, ValueError for a network without characters,
@@ -41,7 +41,7 @@ def load(source: str, options: Mapping[str, Any], device: str) -> "TextReader":
     find, read = _files(source, Path(rapidocr.__file__).parent / "models")
     reads = onnxruntime.InferenceSession(str(read), providers=["CPUExecutionProvider"])
     if "character" not in reads.get_modelmeta().custom_metadata_map:
-        raise ValueError(f"{read} does not say which characters it reads: take a file as RapidOCR publishes them")
+        raise ValueError(f"{read} does not list the characters that it reads: take a file as RapidOCR publishes them")
     on_cpu = device == "cpu" or "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
     engine = rapidocr.RapidOCR(
         params={
@@ -65,7 +65,7 @@ class TextReader:
         self._engine = engine
 
     def read(self, images: Sequence[Image.Image]) -> list[list[RecognizedLine]]:
-        """The lines of text in each RGB image, from top to bottom. Each image is computed alone."""
+        """Return the lines of text in each RGB image, from top to bottom. Each image is computed alone."""
         return on_device(lambda few: [self._lines(image) for image in few], images, "cpu")
 
     def _lines(self, image: Image.Image) -> list[RecognizedLine]:

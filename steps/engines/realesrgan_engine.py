@@ -1,4 +1,13 @@
-"""realesrgan: upscaling networks in the files that Real-ESRGAN publishes."""
+"""realesrgan: upscaling networks in the files that Real-ESRGAN publishes.
+
+Real-ESRGAN 0.3.0 needs some help to run with today's torch and torchvision:
+
+* Its dependency basicsr imports `torchvision.transforms.functional_tensor`, gone since torchvision 0.17, for one
+  function that moved to `torchvision.transforms.functional`.
+* `RealESRGANer` reads `gpu_id=0` as "no GPU chosen" and takes any GPU it sees; it opens weights without limiting them
+  to tensors; it pads at most one side by reflection, which fails for images smaller than the padding.
+* Its tiling prints a line a tile, and when a tile fails it prints the error and writes the previous tile again.
+"""
 
 import pickle
 import sys
@@ -79,15 +88,15 @@ RealesrganOptions = Annotated[CompactOptions | ResidualOptions, Field(discrimina
 
 
 def load(source: str, options: Mapping[str, Any], device: str) -> Any:
-    """A RealESRGANer over the weights of a `.pth` file.
+    """Return a RealESRGANer over the weights of a `.pth` file.
 
-    Raises FileNotFoundError, pydantic's ValidationError for options, ValueError for weights of another shape than the
-    options say, and pickle.UnpicklingError for a file that is damaged, or holds more than tensors.
+    Raises FileNotFoundError, pydantic's ValidationError for options, ValueError for weights of another shape than in
+    the options, and pickle.UnpicklingError for a file that is damaged, or holds more than tensors.
     """
     checked: CompactOptions | ResidualOptions = TypeAdapter(RealesrganOptions).validate_python(dict(options))
     path = Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"{source} is no file: put the upscaler's .pth there, or correct `source`")
+        raise FileNotFoundError(f"{source} is not a file: put the upscaler's .pth there, or correct `source`")
     network = checked.network()
     try:
         weights = read_weights(path)
@@ -99,7 +108,7 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"{source} holds another network than the options say ({checked}): {error}") from error
+        raise ValueError(f"{source} holds another network than the options describe ({checked}): {error}") from error
     half = checked.half and device.startswith("cuda")
     return new_upscaler(network, checked.scale, device, half=half, reach=checked.reach)
 
@@ -109,7 +118,7 @@ _importing = threading.Lock()
 
 
 def realesrgan() -> Any:
-    """The package `realesrgan`, importable again."""
+    """Import the package `realesrgan` with today's torchvision."""
     with _importing, _functional_tensor():
         import realesrgan as package
     return package
@@ -117,7 +126,7 @@ def realesrgan() -> Any:
 
 @contextmanager
 def _functional_tensor() -> Iterator[None]:
-    """Stands in for the module that basicsr asks for, only while it is imported."""
+    """Provide the module that basicsr needs, only while it is imported."""
     from torchvision.transforms.functional import rgb_to_grayscale
 
     stand_in = ModuleType(_MISSING)
@@ -131,7 +140,7 @@ def _functional_tensor() -> Iterator[None]:
 
 
 def read_weights(path: Path) -> Mapping[str, Any]:
-    """The state dictionary in a Real-ESRGAN checkpoint, on the CPU. Never runs code from the file."""
+    """Return the state dictionary in a Real-ESRGAN checkpoint, on the CPU. Never runs code from the file."""
     import torch
 
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -143,9 +152,9 @@ def read_weights(path: Path) -> Mapping[str, Any]:
 
 
 def new_upscaler(network: Any, scale: int, device: str, *, half: bool, reach: int) -> Any:
-    """A RealESRGANer over a network whose weights are loaded in float32 on the CPU, computing on `device`.
+    """Return a RealESRGANer over a network whose weights are loaded in float32 on the CPU, computing on `device`.
 
-    `reach`: how far away, in pixels of the input, a pixel may still have a say in the result.
+    `reach`: how far away, in pixels of the input, a pixel may still influence the result.
     """
     import torch
 
@@ -167,7 +176,7 @@ def new_upscaler(network: Any, scale: int, device: str, *, half: bool, reach: in
             )
 
         def on_cpu(self) -> Any:
-            """The same, but computing on the CPU, in float32."""
+            """Return a copy that computes on the CPU, in float32."""
             other = copy(self)
             other.device, other.half, other.model = torch.device("cpu"), False, self._on_cpu
             return other

@@ -1,4 +1,9 @@
-"""rembg: cut-out networks in ONNX, from a file or by the name that rembg knows them by."""
+"""rembg: cut-out networks in ONNX, from a file or by rembg's name.
+
+rembg imports pymatting, whose functions numba compiles at that import and keeps per machine: the first start on a
+machine takes most of a minute longer, for soft edges (`alpha_matting`, `clean_edges`) that few recipes use. So
+pymatting is imported by the first call instead.
+"""
 
 import logging
 import sys
@@ -22,7 +27,7 @@ class RembgOptions(BaseModel):
 
     network: str = Field(
         default="u2net_custom",
-        description="For a source that is a file: whose input size and colors it expects, by rembg's name, such as "
+        description="For a source that is a file: the network whose input it expects, by rembg's name, such as "
         "isnet-general-use or birefnet-general. u2net_custom: 320 x 320, as U2-Net.",
     )
     revision: str | None = Field(default=None, description="Free text: part of the model's digest, nothing else.")
@@ -30,10 +35,10 @@ class RembgOptions(BaseModel):
 
 
 def load(source: str, options: Mapping[str, Any], device: str) -> Any:
-    """A rembg session, for `rembg.remove(session=…)`. It computes with as many threads as torch.
+    """Return a rembg session, for `rembg.remove(session=…)`. It computes with as many threads as torch.
 
     Raises FileNotFoundError where neither the file nor rembg's own copy of the name exists, ValueError for a name
-    that rembg does not know or that sends images to a remote service, and pydantic's ValidationError for options.
+    that rembg lacks or that sends images to a remote service, and pydantic's ValidationError for options.
     """
     import onnxruntime
     import torch
@@ -49,7 +54,7 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
         raise ValueError(f"rembg runs no network named {name!r} on this machine: choose one of {', '.join(local)}")
     path = Path(source) if is_file else _existing(kind, name)
     if path is not None and not path.is_file():
-        raise FileNotFoundError(f"{path} is no file: put the ONNX file there, or correct `source`")
+        raise FileNotFoundError(f"{path} is not a file: put the ONNX file there, or correct `source`")
     if path is None and not checked.allow_download:
         raise FileNotFoundError(
             f"rembg has no copy of {name!r} on this machine: run `rembg d {name}`, give `source` an ONNX file, "
@@ -64,7 +69,7 @@ def load(source: str, options: Mapping[str, Any], device: str) -> Any:
 
 
 def _reading(kind: Any, path: Path) -> Any:
-    """The session class, reading this file: rembg itself reads only below a folder that the environment names."""
+    """Return the session class for this file: rembg itself reads only below a folder from the environment."""
 
     class FileSession(kind):  # type: ignore[misc]
         @classmethod
@@ -75,7 +80,7 @@ def _reading(kind: Any, path: Path) -> Any:
 
 
 def _existing(kind: Any, name: str) -> Path | None:
-    """rembg's own copy of a network; its file names are the network's name, or anything in the network's folder."""
+    """Return rembg's own copy of a network, a file of its name or any file in its folder, or None."""
     found = sorted(Path(kind.model_dir()).glob("*.onnx")) or sorted(Path(kind.legacy_home()).glob(f"{name}.onnx"))
     return found[0] if found else None
 
@@ -93,7 +98,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def late_pymatting() -> Iterator[None]:
-    """Whatever is imported from pymatting within it is a function that imports the real one when it is called."""
+    """Replace what is imported from pymatting within the block by functions that import the real one when called."""
     if PACKAGE in sys.modules:
         yield
         return
@@ -112,7 +117,7 @@ def _is_of_package(name: str) -> bool:
 
 
 class _StandIns(MetaPathFinder, Loader):
-    """Finds a stand-in for every module of the package."""
+    """Finder of a stand-in for every module of the package."""
 
     @override
     def find_spec(

@@ -22,7 +22,7 @@ IMAGE_FACTS: Mapping[str, str] = {name: spec.description for name, spec in FACTS
 def measure(
     image: Image.Image, names: Collection[str] = ALWAYS, *, source: Image.Image | None = None
 ) -> dict[str, Fact]:
-    """The facts of these names about an RGB or RGBA image, in the catalogue's order.
+    """Return the facts of these names about an RGB or RGBA image, in the catalogue's order.
 
     `source` is the image that the step was given; without one, facts that read it are left out. The same pixels give
     the same facts on every machine, and every value lies inside its bounds. What lies under wholly transparent pixels

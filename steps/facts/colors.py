@@ -1,4 +1,4 @@
-"""Facts about the subject's colors."""
+"""Facts about light, dark and colors in the subject."""
 
 from collections.abc import Mapping
 

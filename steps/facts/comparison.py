@@ -35,14 +35,14 @@ def _similarity(view: View) -> Mapping[str, Fact]:
     return {"similarity": float(structural_similarity(ours, theirs, win_size=WINDOW, data_range=OPAQUE))}
 
 
-BITS = 5  # levels of a channel that are told apart: 32
+BITS = 5  # levels of a channel that are distinguished: 32
 RIM = 2  # pixels beside the subject's edge that are a mixture, and frame pixels taken where nothing else is seen
 RARE = 0.002  # of the background: a rarer color is a stray
-LEAST = 0.02  # of the image: a smaller background says nothing
+LEAST = 0.02  # of the image: a smaller background is not judged
 
 
 def left_and_lost(view: View) -> Mapping[str, Fact]:
-    """The facts `background_left` and `subject_lost`."""
+    """Return the facts `background_left` and `subject_lost`."""
     assert view.source is not None
     nothing = {"background_left": 0.0, "subject_lost": 0.0}
     source = view.source
@@ -92,7 +92,7 @@ def _looks_like(colors: NDArray[np.uint8], where: Mask) -> Mask:
 
 
 def _from_outside(mask: Mask, outside: Mask) -> Mask:
-    """The mask's 4-connected regions that touch the outside or the frame."""
+    """Return the mask's 4-connected regions that touch the outside or the frame."""
     import cv2
 
     _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
@@ -153,7 +153,7 @@ MEASURES = (
                 1,
                 "Area that the subject encloses, that was made transparent and does not look like the background of "
                 "the image that the step was given, as a share of the subject with it, 0 … 1: what remove_background "
-                "took away. The eye of a key is no loss, as one sees the background through it.",
+                "took away. The eye of a key does not count, as the background shows through it.",
                 always=False,
                 reads_source=True,
             ),

@@ -1,4 +1,4 @@
-"""Facts about what processing leaves behind: noise and JPEG's blocks."""
+"""Facts about what processing leaves behind: noise, JPEG's blocks and borders of tiles; and about tileable images."""
 
 from collections.abc import Mapping
 
@@ -91,7 +91,7 @@ def _seam(view: View) -> Mapping[str, Fact]:
 
 
 def _greatest_mark(change: NDArray[np.float32], shown: NDArray[np.float32], inside: Mask) -> float:
-    """Of all lines between two columns: the greatest mark that the change leaves along ALONG of it, levels of 255.
+    """Return the greatest mark, levels of 255, that the change leaves along ALONG of any line between two columns.
 
     A mark is a step from one side to the other, or a streak: both pixels at the line against those beside them.
     """
@@ -114,7 +114,7 @@ def _greatest_mark(change: NDArray[np.float32], shown: NDArray[np.float32], insi
 
 
 def _span(shown: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The contrast among the six pixels around each line."""
+    """Return the contrast among the six pixels around each line."""
     import cv2
 
     window = np.ones((1, 6), np.uint8)
@@ -129,7 +129,7 @@ def _wrap_seam(view: View) -> Mapping[str, Fact]:
 
 
 def _across_edges(pixels: NDArray[np.int16]) -> float:
-    """The step from the last column to the first, over the ordinary step between columns."""
+    """Return the step from the last column to the first, over the ordinary step between columns."""
     if pixels.shape[1] < 2:
         return 0.0
     across = np.abs(pixels[:, 0] - pixels[:, -1]).mean()

@@ -1,7 +1,7 @@
-"""Facts that tell which images look alike, and the search for near-duplicates among many.
+"""Facts about which images look alike, and the search for near-duplicates among many.
 
-Two texts. `perceptual_hash` is the one that other tools know: the 64-bit difference hash. For sprites it is far too
-coarse: of 2,000 different ones every second has another within 6 bits, about where re-encoded copies lie as well.
+Two texts. `perceptual_hash` is the one of other tools: the 64-bit difference hash. For sprites it is far too coarse:
+among 2,000 different ones every second has another within 6 bits, about where re-encoded copies lie as well.
 `likeness` is a small picture instead, in the manner of MPEG-7's color layout: it keeps colors and the outline.
 """
 
@@ -50,17 +50,17 @@ def _small(plane: Image.Image, side: int) -> bytes:
 def near_duplicates(
     likenesses: Sequence[str | None], distance: float = DISTANCE, *, kept: Collection[int] = ()
 ) -> list[int | None]:
-    """For each picture the first earlier one that it repeats, or None.
+    """Return for each picture the first earlier one that it repeats, or None.
 
     `likenesses` are values of the fact `likeness`; None stands for a picture that repeats nothing and is not repeated.
-    `kept` are places of pictures that count as no repetition whatever they look like.
+    `kept` are positions of pictures that never count as repetitions.
     A picture repeats another when their likenesses differ by at most `distance`: the root of the mean square
-    differences of luma, of color and of alpha, levels of 255. What is repeated is itself no repetition, so all that is
-    left when the repetitions are taken away differs by more than `distance`, but for `kept`; and one picture decides by
-    its place alone, so the same list gives the same answer anywhere. Takes about a second for 10,000, and time grows
+    differences of luma, of color and of alpha, levels of 255. A repeated picture is not itself a repetition, so all
+    that is left without the repetitions differs by more than `distance`, but for `kept`; and only positions decide, so
+    the same list gives the same result anywhere. Takes about a second for 10,000, and time grows
     with the square of their number.
 
-    Raises ValueError for a text that is no likeness, with its index.
+    Raises ValueError for a text that is not a likeness, with its index.
     """
     given = [index for index, text in enumerate(likenesses) if text is not None]
     vectors = _vectors(likenesses, given)
@@ -103,7 +103,7 @@ def _near(
     columns: NDArray[np.int64],
     limit: float,
 ) -> NDArray[np.bool_]:
-    """Which of the rows are near which of the columns."""
+    """Return which of the rows are near which of the columns."""
     # Whole numbers below 2^24: float32 holds them exactly, in whatever order a machine sums.
     products = vectors[rows] @ vectors[columns].T
     return np.asarray(squares[rows, None] + squares[None, columns] - 2 * products <= limit)
@@ -121,11 +121,11 @@ def _vectors(likenesses: Sequence[str | None], given: Sequence[int]) -> NDArray[
     for row, index in enumerate(given):
         text = str(likenesses[index])
         if len(text) != LENGTH or not text.isascii():
-            raise ValueError(f"number {index} is no likeness: it must have {LENGTH} characters of 0 … 9, a … v")
+            raise ValueError(f"number {index} is not a likeness: it must have {LENGTH} characters of 0 … 9, a … v")
         rows[row] = codes[np.frombuffer(text.encode(), dtype=np.uint8)]
     wrong = np.flatnonzero((rows == OPAQUE).any(axis=1))
     if wrong.size:
-        raise ValueError(f"number {given[int(wrong[0])]} is no likeness: it must have characters of 0 … 9, a … v")
+        raise ValueError(f"number {given[int(wrong[0])]} is not a likeness: it must have characters of 0 … 9, a … v")
     vectors = rows.astype(np.float32)
     vectors[:, _LUMA : _LUMA + _DIFFERENCES] *= FINE // COARSE  # fewer values, the same weight
     return vectors

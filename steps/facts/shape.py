@@ -1,4 +1,4 @@
-"""Facts about the subject's shape, read from alpha."""
+"""Facts about the frame, and about the subject's shape, read from alpha."""
 
 from collections.abc import Mapping
 
@@ -44,7 +44,7 @@ def _shape(view: View) -> Mapping[str, Fact]:
 
 
 def _border(subject: Mask) -> Mask:
-    """The frame's outermost pixels, each once."""
+    """Return the frame's outermost pixels, each once."""
     rows = (subject[0],) if len(subject) == 1 else (subject[0], subject[-1])
     inner = subject[1:-1]
     columns = (inner[:, 0],) if subject.shape[1] == 1 else (inner[:, 0], inner[:, -1])

@@ -1,4 +1,4 @@
-"""What a fact is: its name, its kind, its bounds, and the words that explain it."""
+"""The definition of a fact: its name, its kind, its bounds and its description."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Kind = type[bool] | type[int] | type[float] | type[str]
 class FactSpec:
     """A fact of the catalogue.
 
-    `low` and `high` are bounds that every value keeps; None where there is none, or where the value is no number.
+    `low` and `high` are bounds that every value keeps; None where there is none, or where the value is not a number.
     """
 
     name: str
@@ -27,7 +27,7 @@ class FactSpec:
     reads_source: bool = False  # needs the image that the step was given as well
 
     def value(self, measured: Fact) -> Fact:
-        """The value as it is stored: of this kind, inside the bounds, a float rounded to DIGITS digits."""
+        """Return the value as it is stored: of this kind, inside the bounds, a float rounded to DIGITS digits."""
         if self.kind in (bool, str):
             return self.kind(measured)
         number = float(measured) if self.kind is float else int(measured)

@@ -55,7 +55,7 @@ class View:
 
     @cached_property
     def corners(self) -> Box:
-        """Of the close-up: left, top, right, bottom in pixels of the image. Never empty."""
+        """Corners of the close-up: left, top, right, bottom in pixels of the image. Never empty."""
         left, top, width, height = self.box
         right, bottom = min(self.image.width, left + width + 1), min(self.image.height, top + height + 1)
         return max(0, left - 1), max(0, top - 1), right, bottom

@@ -1,4 +1,4 @@
-"""Colors as a recipe writes them: a name or hexadecimal digits."""
+"""Colors of recipes, alpha, and the distance of an image's colors from a palette."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,11 +12,13 @@ RGB = tuple[int, int, int]
 
 
 def rgb(color: str) -> RGB:
-    """Red, green and blue, 0 … 255. Raises ValueError for anything but an opaque CSS color name or `#rrggbb`."""
+    """Return red, green and blue, 0 … 255. Raises ValueError for anything but an opaque CSS color name or `#rrggbb`."""
     try:
         channels = ImageColor.getrgb(color)
     except ValueError:
-        raise ValueError(f"{color!r} is no color: write a name such as 'white' or digits such as '#ff8800'") from None
+        raise ValueError(
+            f"{color!r} is not a color: write a name such as 'white' or digits such as '#ff8800'"
+        ) from None
     if len(channels) == 4 and channels[3] != 255:
         raise ValueError(f"{color!r} is not opaque: leave its alpha digits out")
     return channels[0], channels[1], channels[2]
@@ -37,21 +39,21 @@ Plane = NDArray[np.uint8]
 
 
 def alpha_of(image: Image.Image) -> Plane:
-    """Alpha, shape (height, width), 0 … 255; all 255 for an image without alpha."""
+    """Return alpha, shape (height, width), 0 … 255; all 255 for an image without alpha."""
     if image.mode == "RGBA":
         return np.asarray(image.getchannel("A"))
     return np.full((image.height, image.width), OPAQUE, dtype=np.uint8)
 
 
 def with_alpha(image: Image.Image, alpha: Plane) -> Image.Image:
-    """RGBA with the image's colors as they are, also under transparent pixels."""
+    """Return RGBA with the image's colors as they are, also under transparent pixels."""
     result = image.convert("RGB")
     result.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
     return result
 
 
 def flatten(image: Image.Image, color: RGB) -> Image.Image:
-    """RGB: the image laid over a color. An RGB image comes back as it is."""
+    """Return RGB: the image laid over a color. An RGB image comes back as it is."""
     if image.mode != "RGBA":
         return image
     backdrop = Image.new("RGBA", image.size, (*color, OPAQUE))
@@ -59,7 +61,7 @@ def flatten(image: Image.Image, color: RGB) -> Image.Image:
 
 
 def bleed(image: Image.Image, from_alpha: int = SUBJECT) -> Image.Image:
-    """RGB in which every pixel of an alpha below `from_alpha` takes the color of the nearest one that has it.
+    """Return RGB in which every pixel of an alpha below `from_alpha` takes the color of the nearest one that has it.
 
     What a network or a filter then mixes into the subject's edge is the subject's own color, not whatever lies under
     transparent pixels. Nearest by the chamfer distance transform with labels (Borgefors 1986), as OpenCV has it.
@@ -82,10 +84,10 @@ BITS = 5  # of each channel: colors that agree in them are taken as one, which s
 
 
 def palette_distance(image: Image.Image, palette: Sequence[RGB]) -> float | None:
-    """Mean CIEDE2000 distance of the pixels to the nearest color of the palette, weighed by alpha.
+    """Return the mean CIEDE2000 distance of the pixels to the nearest color of the palette, weighed by alpha.
 
-    0: all pixels have a color of the palette; 1 is about what an eye can just tell apart, black and white are 100
-    apart. None for an image without any visible pixel. Sharma, Wu, Dalal 2005; sRGB under D65.
+    0: all pixels have a color of the palette; 1 is about the least difference that an eye sees, black and white are 100
+    apart. Returns None for an image without any visible pixel. Sharma, Wu, Dalal 2005; sRGB under D65.
     """
     from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -100,7 +102,7 @@ def palette_distance(image: Image.Image, palette: Sequence[RGB]) -> float | None
 
 
 def _colors(image: Image.Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The image's distinct colors (n, 3), 0 … 255, and the alpha that each has in total, always more than 0.
+    """Return the image's distinct colors (n, 3), 0 … 255, and the alpha that each has in total, always more than 0.
 
     A photograph has hundreds of thousands of colors, and a distance to each color of a palette costs half a
     microsecond; grouped they are at most 32,768.

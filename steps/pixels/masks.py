@@ -19,9 +19,9 @@ RIM = 2  # pixels: how far the soft edge of a cut-out reaches around a hole
 
 
 def from_image(mask: Image.Image, size: tuple[int, int], threshold: float) -> Mask:
-    """The item's own mask: light pixels are painted. Scaled to `size` (width, height) where it has another.
+    """Return the item's own mask: light pixels are painted. Scaled to `size` (width, height) where it has another.
 
-    A mask with alpha that is not all opaque speaks by its alpha, as painting programs save them.
+    If a mask has alpha that is not all opaque, its alpha counts, as painting programs save masks.
     """
     alpha = alpha_of(mask)
     plane = mask.getchannel("A") if alpha.min() < OPAQUE else mask.convert("L")
@@ -58,7 +58,7 @@ FROM_ALPHA: Mapping[str, Callable[[Plane, float, int], Mask]] = {
 
 
 def regions(mask: Mask, min_area: int) -> Mask:
-    """The mask's 4-connected regions of at least `min_area` pixels."""
+    """Return the mask's 4-connected regions of at least `min_area` pixels."""
     import cv2
 
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
@@ -68,7 +68,7 @@ def regions(mask: Mask, min_area: int) -> Mask:
 
 
 def enclosed(mask: Mask, min_area: int = 1) -> Mask:
-    """Those of `regions` that reach no side of the frame."""
+    """Return the `regions` that reach no side of the frame."""
     labels, kept, _ = _enclosed(mask, min_area)
     return np.asarray(kept[labels], dtype=np.bool_)
 
@@ -95,7 +95,7 @@ def _enclosed(mask: Mask, min_area: int) -> tuple[NDArray[np.int32], NDArray[np.
 
 
 def dilate(mask: Mask, pixels: int) -> Mask:
-    """The mask and all within `pixels` (Euclidean) of it."""
+    """Return the mask and all within `pixels` (Euclidean) of it."""
     if not pixels:
         return mask
     return _distance(mask) <= pixels

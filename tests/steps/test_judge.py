@@ -170,12 +170,12 @@ def test_facts_stay_within_their_bounds(context: Context) -> None:
     [
         ({}, "give it something to measure"),
         ({"measure": ["clip"]}, "needs a model to measure clip"),
-        ({"model": "starter"}, "say what to measure with starter"),
-        ({"model": "starter", "palette": ["red"]}, "say what to measure with starter"),
+        ({"model": "starter"}, "`measure` is empty for starter"),
+        ({"model": "starter", "palette": ["red"]}, "`measure` is empty for starter"),
         ({"model": "starter", "measure": ["clip", "clip"]}, "names one measure twice"),
         ({"model": "starter", "measure": ["beauty"]}, "measure.0"),
-        ({"palette": ["no such color"]}, "is no color"),
-        ({"palette": ["red"], "prompt": "{a.b}"}, "is no placeholder"),
+        ({"palette": ["no such color"]}, "is not a color"),
+        ({"palette": ["red"], "prompt": "{a.b}"}, "is not a placeholder"),
     ],
 )
 def test_mistakes_are_refused_with_what_to_change(fields: dict[str, Any], message: str) -> None:

@@ -143,7 +143,7 @@ def test_a_file_that_is_no_weights_is_called_that(
 @pytest.mark.parts
 def test_other_weights_than_the_options_say_are_refused(upscaler_file: Path) -> None:
     options = {**tiny_models.UPSCALER_OPTIONS, "num_conv": 3}
-    with pytest.raises(ValueError, match="another network than the options say"):
+    with pytest.raises(ValueError, match="another network than the options describe"):
         realesrgan_engine.load(str(upscaler_file), options, "cpu")
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.documents.fields import MAX_SEED, Item, check_name, collision_key
-from configs.job.items import ItemDraft, Place, derive_seed, make_items, name_drafts
+from configs.job.items import ItemDraft, Origin, derive_seed, make_items, name_drafts
 from configs.job.job import ItemEntry
 from configs.settings.access import Access
 from configs.settings.settings import Settings
@@ -13,7 +13,7 @@ ANYWHERE = Access(Settings())
 
 
 def drafts(*entries: ItemEntry, folder: str = "/") -> list[ItemDraft]:
-    return [ItemDraft(entry, Place(f"items[{i}]", "job.yaml", i + 1), (folder,)) for i, entry in enumerate(entries)]
+    return [ItemDraft(entry, Origin(f"items[{i}]", "job.yaml", i + 1), (folder,)) for i, entry in enumerate(entries)]
 
 
 def made(*entries: ItemEntry, seed: int = 7, seeds_per_item: int = 1, job_vars=None) -> list[Item]:
@@ -121,7 +121,7 @@ def test_files_are_looked_for_in_each_folder(tmp_path):
         ItemEntry(image=str(tmp_path / "job/a.png"), mask="s3://bucket/b.png"),
         ItemEntry(image="../job/c.png", mask="../tables"),
     ]
-    listed = [ItemDraft(entry, Place("", "t.csv", line), folders) for line, entry in enumerate(entries, 2)]
+    listed = [ItemDraft(entry, Origin("", "t.csv", line), folders) for line, entry in enumerate(entries, 2)]
     items, problems = make_items(listed, ["x", "y", "z"], seed=0, seeds_per_item=1, job_vars={}, access=ANYWHERE)
     assert items[0].image == str(tmp_path / "job/a.png") and items[0].mask == str(tmp_path / "tables/b.png")
     assert items[1].image == str(tmp_path / "job/a.png") and items[1].mask == "s3://bucket/b.png"

@@ -87,7 +87,7 @@ def test_warm_windows_are_checked_at_the_start(monkeypatch):
     monkeypatch.setenv("PIXELMILL_WARM_WINDOWS", "mon-fri 07:00-20:00 Europe/Berlin")
     assert load_settings().as_environment()["PIXELMILL_WARM_WINDOWS"] == "mon-fri 07:00-20:00 Europe/Berlin"
     monkeypatch.setenv("PIXELMILL_WARM_WINDOWS", "workdays")
-    assert "`workdays` is no window" in refused()["PIXELMILL_WARM_WINDOWS"]
+    assert "`workdays` is not a window" in refused()["PIXELMILL_WARM_WINDOWS"]
 
 
 def test_every_setting_has_a_description():

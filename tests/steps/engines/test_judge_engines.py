@@ -87,7 +87,7 @@ def test_an_image_without_a_subject_shows_nothing(sprites: Any) -> None:
 def test_weights_of_another_network_are_refused(tmp_path: Path, aesthetic_file: Path) -> None:
     with pytest.raises(ValueError, match="another network"):
         load_sprite_classifier(str(aesthetic_file), {}, "cpu")
-    with pytest.raises(FileNotFoundError, match="is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         load_sprite_classifier(str(tmp_path / "none"), {}, "cpu")
 
 

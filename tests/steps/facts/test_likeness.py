@@ -72,7 +72,7 @@ def test_what_has_no_likeness_repeats_nothing() -> None:
 
 @pytest.mark.parametrize("text", ["", "0" * 16, "z" * LENGTH, "g" * (LENGTH - 1) + "é"])
 def test_another_text_is_refused_by_its_number(text: str) -> None:
-    with pytest.raises(ValueError, match="number 1 is no likeness"):
+    with pytest.raises(ValueError, match="number 1 is not a likeness"):
         near_duplicates([FLAT, text])
 
 
