@@ -22,7 +22,6 @@ from flows.burst.review import has_expired, suspend_for_review
 from flows.burst.shard_watch import Ending, ProgressReport, ShardWatch
 from flows.burst.supervisor import REVIVED
 from flows.burst.webhook import WebhookError, event_of, send_webhook
-from flows.job.job_named import job_named
 from flows.job.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.pages.finish import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
@@ -114,7 +113,7 @@ def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
 
 
 def _continue(wanted: str, ledger: Ledger, settings: Settings) -> Summary:
-    job_id = job_named(wanted, ledger, field="job_id").id
+    job_id = ledger.jobs.find(wanted, field="job_id").id
     with job_lease(job_id, ledger, log=get_run_logger().info) as held:
         return run_burst(ledger.jobs.get(job_id), ledger, settings, held)
 

@@ -13,7 +13,6 @@ from flows.cli.session import (
     JobId,
     current_settings,
     errors_reported,
-    find_job,
     finish,
     open_console,
     output_reported,
@@ -74,7 +73,7 @@ def resume(job_id: JobId, json: AsJson = False) -> None:
     from flows.burst.run_job import resume_job
 
     with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
-        summary = resume_job(find_job(ledger, job_id).id, ledger, settings, log=log, on_start=on_start)
+        summary = resume_job(ledger.jobs.find(job_id, field="id").id, ledger, settings, log=log, on_start=on_start)
     finish(summary, json)
 
 
@@ -91,7 +90,8 @@ def retry(
 
     which = _retried(only)
     with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
-        summary = retry_job(find_job(ledger, job_id).id, which, ledger, settings, log=log, on_start=on_start)
+        job = ledger.jobs.find(job_id, field="id")
+        summary = retry_job(job.id, which, ledger, settings, log=log, on_start=on_start)
     finish(summary, json)
 
 
@@ -110,7 +110,7 @@ def status(
         if job_id is None:
             _list_jobs(ledger, json)
             return
-        job = find_job(ledger, job_id)
+        job = ledger.jobs.find(job_id, field="id")
         summary = build_summary(ledger, job, open_store(job.output, settings), run=None)
         if is_interrupted(job, ledger):
             hint = f"it was interrupted and does not run: `pixelmill resume {job.id}` continues it"
@@ -131,7 +131,7 @@ def cancel(job_id: JobId, json: AsJson = False) -> None:
     from storage.ledger.records import JobStatus
 
     with session(json) as (_, ledger, console):
-        job = find_job(ledger, job_id)
+        job = ledger.jobs.find(job_id, field="id")
         running = job.status is JobStatus.RUNNING
         if running:
             ledger.jobs.set_status(job.id, JobStatus.CANCELLED, "cancelled")
@@ -191,7 +191,7 @@ def verify(
     from flows.cli.verify import find_job_id, verify_command
 
     with session(json) as (settings, ledger, console):
-        job_id = find_job_id(job, ledger, settings) or find_job(ledger, job).id
+        job_id = find_job_id(job, ledger, settings)
         answer = verify_command(job_id, job, ledger, settings, repair=repair, console=console)
     show(answer, json)
 
@@ -206,7 +206,7 @@ def explain(
     from flows.cli.explain import explain_command
 
     with session(json) as (_, ledger, _):
-        answer = explain_command(find_job(ledger, job_id), item, ledger)
+        answer = explain_command(ledger.jobs.find(job_id, field="id"), item, ledger)
     show(answer, json)
 
 
@@ -233,7 +233,7 @@ def regate(
 
     with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
         answer = regate_command(
-            find_job(ledger, job_id).id,
+            ledger.jobs.find(job_id, field="id").id,
             recipe,
             set or [],
             ledger,
@@ -281,7 +281,7 @@ def _decide(
     from storage.ledger.records import ReviewVerdict
 
     with session(json) as (settings, ledger, _):
-        job = find_job(ledger, wanted)
+        job = ledger.jobs.find(wanted, field="id")
         answer = decide_command(
             job,
             items or [],

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from flows.report.render import Answer
     from flows.report.report import Summary
     from storage.ledger.ledger import Ledger
-    from storage.ledger.records import JobRecord
 
 EXIT_ERROR, EXIT_INVALID = 1, 2
 
@@ -150,12 +149,6 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     open_console(stderr=False).print(table)
-
-
-def find_job(ledger: "Ledger", wanted: str) -> "JobRecord":
-    from flows.job.job_named import job_named
-
-    return job_named(wanted, ledger, field="id")
 
 
 def show(answer: "Answer", json: bool) -> None:

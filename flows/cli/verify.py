@@ -11,7 +11,7 @@ from rich.text import Text
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings
 from flows.cli.progress import counted
-from flows.job.plan import job_identity, read_plan_request
+from flows.job.plan import job_identity, known_job, read_plan_request
 from flows.report.render import Answer
 from flows.report.report import EXIT_DONE, EXIT_INCOMPLETE
 from flows.verify.adopt import adopt_artefacts
@@ -23,12 +23,13 @@ from storage.ledger.ledger import Ledger
 from storage.objects.open_store import open_store
 
 
-def find_job_id(wanted: str, ledger: Ledger, settings: Settings) -> str | None:
-    """Return the id of the job that a job file describes, in the ledger or not, or None if `wanted` is not a file."""
-    if any(wanted in (job.id, job.name) for job in ledger.jobs.all()):
-        return None
-    if not wanted.startswith("s3://") and not Path(wanted).is_file():
-        return None
+def find_job_id(wanted: str, ledger: Ledger, settings: Settings) -> str:
+    """Return the id of a job in the ledger, or else of the job that a job file describes. Raises InvalidInput."""
+    try:
+        return ledger.jobs.find(wanted, field="id").id
+    except InvalidInput:
+        if not wanted.startswith("s3://") and not Path(wanted).is_file():
+            raise
     return job_identity(read_plan_request(wanted, settings), settings)
 
 
@@ -40,7 +41,7 @@ def verify_command(
     A job file whose job is not in the ledger is refused, but with `repair`, as after the loss of the ledger, the images
     in its output are adopted into the ledger.
     """
-    known = next((job for job in ledger.jobs.all() if job.id == job_id), None)
+    known = known_job(ledger, job_id)
     if known is None:
         return _adopt_only(job_id, wanted, ledger, settings, repair, console)
     store = open_store(known.output, settings)

@@ -18,7 +18,6 @@ from flows.burst.artifacts import publish_text
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow, with_ledger
 from flows.cli.verify import verify_command
-from flows.job.job_named import job_named
 from flows.job.plan import Retried, continue_job, retry_items
 from flows.report.report import EXIT_DONE, Summary
 from gpu_worker.device.runtime import get_runtime
@@ -34,7 +33,7 @@ class JobForm(BaseModel):
 
     def find_job(self, ledger: Ledger) -> JobRecord:
         """Return the form's job. Raises InvalidInput."""
-        return job_named(self.job.strip(), ledger, field="job")
+        return ledger.jobs.find(self.job.strip(), field="job")
 
 
 def named_by_job(verb: str) -> Callable[[], str]:

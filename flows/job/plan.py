@@ -56,7 +56,7 @@ def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
     """Compare the request with the ledger and the store."""
     store = open_store(request.output, settings)
     identifier = job_id(request.job.name, store.root)
-    former = _known_job(ledger, identifier)
+    former = known_job(ledger, identifier)
     lost = _lost(former, ledger, store) if former is not None else _Lost()
     done: set[int] = set()
     if former is not None and former.revision == request.revision:
@@ -86,7 +86,7 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
     """
     store = open_store(request.output, settings)
     identifier = job_id(request.job.name, store.root)
-    former = _known_job(ledger, identifier)
+    former = known_job(ledger, identifier)
     if former is not None and former.revision != request.revision:
         _remove_finals(ledger, store, identifier)
     job = ledger.runs.start(
@@ -175,7 +175,8 @@ def _with_shards(items: Iterable[Item], settings: Settings) -> list[tuple[Item, 
     return [(item, shard_of(item.index, settings)) for item in items]
 
 
-def _known_job(ledger: Ledger, identifier: str) -> JobRecord | None:
+def known_job(ledger: Ledger, identifier: str) -> JobRecord | None:
+    """Return the job with this id, or None if the ledger has none."""
     try:
         return ledger.jobs.get(identifier)
     except LookupError:

@@ -49,7 +49,7 @@ def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False
 
     def health(_: Request) -> Response:
         try:
-            ledger.jobs.all()
+            ledger.jobs.count()
         except LedgerError as error:
             return PlainTextResponse(f"{error}\n", status_code=503)
         return PlainTextResponse("ok\n")

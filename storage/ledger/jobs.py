@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from configs.documents.problems import nearest
+from configs.documents.problems import InvalidInput, Problem, nearest
 from configs.job.job import AtReview
 from configs.recipe.recipe import Recipe
 from configs.recipe.source import Overrides
@@ -26,6 +26,17 @@ class JobRepository(Repository):
         return job_record(get_row(job_id, session))
 
     @query
+    def find(self, session: Session, wanted: str, *, field: str) -> JobRecord:
+        """Return the job with this id, or with this name if no other job has it. Raises InvalidInput at `field`."""
+        named = session.scalars(select(JobRow).where(col(JobRow.name) == wanted).limit(2)).all()
+        if len(named) == 1:
+            return job_record(named[0])
+        try:
+            return job_record(get_row(wanted, session))
+        except LookupError as unknown:
+            raise InvalidInput([Problem(field, str(unknown.args[0]))]) from None
+
+    @query
     def run_and_status(self, session: Session, job_id: str) -> tuple[int, JobStatus]:
         """Return the job's newest run and its status: cheap enough for a query each second. Raises LookupError."""
         columns = select(col(JobRow.run), col(JobRow.status)).where(col(JobRow.id) == job_id)
@@ -33,6 +44,11 @@ class JobRepository(Repository):
         if found is None:
             raise _unknown(job_id, session)
         return found[0], JobStatus(found[1])
+
+    @query
+    def count(self, session: Session) -> int:
+        """Return the number of jobs."""
+        return session.scalar(select(func.count()).select_from(JobRow)) or 0
 
     @query
     def all(self, session: Session) -> list[JobRecord]:

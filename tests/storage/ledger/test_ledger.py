@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from configs.documents.problems import InvalidInput
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ItemResult,
@@ -56,6 +57,17 @@ def test_a_name_that_several_jobs_have_is_refused_with_their_ids(ledger: Ledger)
     start(ledger, job_id="job-2", output="file:///elsewhere")
     with pytest.raises(LookupError, match=r"More than one.*job-2 \(file:///elsewhere\), job-1 \(file:///out\)"):
         ledger.jobs.get("foxes")
+
+
+def test_a_job_is_found_by_its_id_or_by_a_name_of_its_own(ledger: Ledger) -> None:
+    assert ledger.jobs.count() == 0
+    first = start(ledger)
+    assert [ledger.jobs.find(wanted, field="id") for wanted in ("job-1", "foxes")] == [first, first]
+    start(ledger, job_id="job-2", output="file:///elsewhere")
+    assert (ledger.jobs.find("job-1", field="id"), ledger.jobs.count()) == (first, 2)
+    for wanted, problem in (("foxes", "id: More than one job"), ("foxxes", "id: The ledger has no job")):
+        with pytest.raises(InvalidInput, match=problem):
+            ledger.jobs.find(wanted, field="id")
 
 
 def test_jobs_come_newest_start_first(ledger: Ledger) -> None:
