@@ -24,6 +24,9 @@ from gpu_worker.walk.item_path import ItemPath
 from steps.contract import Frame, MemoryFallback, Step, StepContext
 from steps.facts import measure
 from steps.recipe.program import Program, Visit
+from storage.images.png_recipe import Provenance
+
+NO_PROVENANCE = Provenance(step="", version=0, identity={}, models={}, inputs=(), fingerprint="")  # none is asked for
 
 
 class BareContext:
@@ -61,9 +64,8 @@ def take_through(
         for frame, result in zip(batch, visit.step.run(batch, context), strict=True):
             traveler = visitors[frame.item.index]
             traveler.image = result.image
-            traveler.path.visited[visit.step_id] = visit  # nobody asks for fingerprints here
-            if measured:
-                traveler.path.facts[visit.id] = {**measure(result.image), **result.facts}
+            facts = {**measure(result.image), **result.facts} if measured else None
+            traveler.path.visit(visit, NO_PROVENANCE, facts)
 
 
 def steps_read(program: Program) -> set[str]:

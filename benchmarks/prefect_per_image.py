@@ -25,8 +25,8 @@ from benchmarks.plain_bucket import PlainBucket
 from benchmarks.resident import Message, serve
 from configs.settings.settings import load_settings
 from flows.job.plan import read_plan_request
-from flows.job.prospect import Prospect
 from gpu_worker.walk.item_path import ItemPath
+from gpu_worker.walk.prediction import ReachableVisits
 
 PATIENCE = 60.0  # seconds for the server to catch up
 THREADS = 2
@@ -42,7 +42,7 @@ def prepare() -> Callable[[Message], Message]:
         bucket = PlainBucket(request["output"])
         read = steps_read(job.program)
         visits = job.program.visits
-        prospect = Prospect(job.program)
+        prospect = ReachableVisits(job.program)
 
         @task(cache_policy=NO_CACHE, persist_result=False)
         def run_step(number: int, traveler: Traveler) -> Traveler:

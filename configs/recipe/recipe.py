@@ -1,7 +1,7 @@
 """A recipe: steps with their parameters, branches, loops and gates, and which artefacts are final."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -210,6 +210,21 @@ class Recipe(BaseModel):
     def leaves(self) -> tuple[RecipeStep, ...]:
         """All its steps, those in branches included, in the order they are written."""
         return tuple(leaves_of(self.steps))
+
+
+class VisitId(NamedTuple):
+    """The `number`th visit of a step, from 1: `base` in ledgers and reports, `base~2` for the second."""
+
+    step: str
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> "VisitId":
+        step, _, number = text.partition("~")
+        return cls(step, int(number or 1))
+
+    def __str__(self) -> str:
+        return self.step if self.number == 1 else f"{self.step}~{self.number}"
 
 
 def leaves_of(entries: Iterable[RecipeNode]) -> Iterator[RecipeStep]:

@@ -9,8 +9,7 @@ from rich.text import Text
 
 from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from flows.explain.document import explanation_document
-from flows.explain.explain import Explainer
-from flows.explain.explained import Explanation
+from flows.explain.explain import Explainer, Explanation
 from flows.explain.lines import ExplanationLine, Tone, lines_of
 from flows.report.render import Answer, format_cost, format_seconds
 from flows.report.report import EXIT_DONE

@@ -4,11 +4,15 @@ Bounded, however many items there are: counts by gate and step, and the first fe
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flows.explain.explained import Explanation, Gated, RequirementResult
-from flows.explain.outline import outline
+from configs.documents.problems import InvalidInput
+from flows.explain.explain import Explanation
 from flows.report.report import MAX_WARNINGS, GateStats, GateSummary, ItemWarning, WhyNot
+from gpu_worker.walk.trace import Gated, RequirementResult
+from steps.recipe import resolve_program
+from steps.recipe.program import Block, GateNode, StepNode, blocks_in
 from storage.ledger.records import JobRecord
 
 MAX_GATES = 100
@@ -34,7 +38,7 @@ class WayCounts:
     """Counts explanations, one after the other."""
 
     def __init__(self, job: JobRecord) -> None:
-        self._order = {place: number for number, place in enumerate(outline(job.recipe))}
+        self._order = {path: number for number, path in enumerate(_gates_of(job))}
         self._gates: dict[str, _GateTally] = {}
         self._attempts: dict[str, Counter[int]] = {}  # step id -> attempts -> items
         self._warned: list[ItemWarning] = []
@@ -42,8 +46,8 @@ class WayCounts:
 
     def add(self, explanation: Explanation) -> None:
         for gate in explanation.gates:
-            self._gates.setdefault(gate.place, _GateTally(gate.name, gate.of)).add(gate)
-        made = Counter(visit.step for visit in explanation.visits if visit.standing in ("computed", "reused"))
+            self._gates.setdefault(gate.path, _GateTally(gate.name, gate.of)).add(gate)
+        made = Counter(visit.step for visit in explanation.visits if visit.state in ("computed", "reused"))
         for step, attempts in made.items():
             self._attempts.setdefault(step, Counter())[attempts] += 1
         record = explanation.report.record
@@ -67,6 +71,23 @@ class WayCounts:
             warnings=self._warnings,
             warned=tuple(self._warned),
         )
+
+
+def _gates_of(job: JobRecord) -> Iterator[str]:
+    """Yield the paths of the recipe's gates in order; none of a recipe that cannot be compiled here."""
+    try:
+        yield from _gates_in(resolve_program(job.recipe).root)
+    except InvalidInput:
+        return
+
+
+def _gates_in(block: Block) -> Iterator[str]:
+    for node in block.nodes:
+        gate = node.gate if isinstance(node, StepNode) else node
+        if isinstance(gate, GateNode):
+            yield gate.path
+        for inner in blocks_in(node):
+            yield from _gates_in(inner)
 
 
 def _outcome(gate: Gated) -> str:

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.documents.uris import shown
-from flows.explain.explained import (
+from flows.explain.explain import Explanation
+from gpu_worker.walk.trace import (
     Branched,
     Chosen,
-    Explanation,
     Gated,
     Looped,
-    Node,
     RequirementResult,
     Switched,
+    TraceNode,
     Visited,
 )
 from storage.ledger.records import ArtefactRecord, Review, StepOutcome
@@ -59,18 +59,18 @@ def _review(review: Review) -> dict[str, Any]:
     }
 
 
-def _way(way: Sequence[Node]) -> list[dict[str, Any]]:
+def _way(way: Sequence[TraceNode]) -> list[dict[str, Any]]:
     return [_node(node) for node in way]
 
 
-def _node(node: Node) -> dict[str, Any]:
+def _node(node: TraceNode) -> dict[str, Any]:
     match node:
         case Visited():
             return _visited(node)
         case Branched():
             return {
                 "kind": "branch",
-                "place": node.place,
+                "place": node.path,
                 "step": node.of,
                 "condition": node.text,
                 "seen": dict(node.seen),
@@ -80,7 +80,7 @@ def _node(node: Node) -> dict[str, Any]:
         case Switched():
             return {
                 "kind": "switch",
-                "place": node.place,
+                "place": node.path,
                 "value": node.text,
                 "seen": dict(node.seen),
                 "case": node.case,
@@ -93,7 +93,7 @@ def _node(node: Node) -> dict[str, Any]:
                 {"number": turn.number, "way": _way(turn.way), "seen": dict(turn.seen), "met": turn.met}
                 for turn in node.turns
             ]
-            return {"kind": "repeat", "place": node.place, "until": node.text, "most": node.most, "turns": turns}
+            return {"kind": "repeat", "place": node.path, "until": node.text, "most": node.most, "turns": turns}
         case Chosen():
             return _chosen(node)
 
@@ -102,12 +102,12 @@ def _visited(node: Visited) -> dict[str, Any]:
     entry = node.entry
     return {
         "kind": "step",
-        "place": node.place,
+        "place": node.by.path,
         "visit": node.visit,
         "step": node.step,
         "attempt": node.attempt,
-        "name": node.name,
-        "standing": node.standing,
+        "name": node.by.name,
+        "standing": node.state,
         "counts": node.counts,
         "source": node.source,
         "seed": node.seed,
@@ -149,7 +149,7 @@ def _gated(node: Gated) -> dict[str, Any]:
     }
     return {
         "kind": "gate",
-        "place": node.place,
+        "place": node.path,
         "name": node.name,
         "step": node.of,
         "requirements": _checks(node.checks),
@@ -181,7 +181,7 @@ def _chosen(node: Chosen) -> dict[str, Any]:
     ]
     return {
         "kind": "best_of",
-        "place": node.place,
+        "place": node.path,
         "by": node.text,
         "most": node.most,
         "candidates": candidates,

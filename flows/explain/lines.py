@@ -4,20 +4,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from flows.explain.explained import (
+from flows.explain.explain import Explanation
+from flows.report.render import format_seconds
+from gpu_worker.walk.trace import (
     Attempt,
     Branched,
     Chosen,
-    Explanation,
     Gated,
     Looped,
-    Node,
     Repaired,
     RequirementResult,
     Switched,
+    TraceNode,
     Visited,
 )
-from flows.report.render import format_seconds
 from storage.ledger.records import ItemState, Review, StepOutcome
 
 
@@ -67,7 +67,7 @@ def shown_value(value: Any) -> str:
     return repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _way(way: Iterable[Node], depth: int, explanation: Explanation) -> Iterator[ExplanationLine]:
+def _way(way: Iterable[TraceNode], depth: int, explanation: Explanation) -> Iterator[ExplanationLine]:
     for node in way:
         match node:
             case Visited():
@@ -93,30 +93,28 @@ def _case(node: Switched) -> str:
 
 
 def _visited(node: Visited, depth: int, explanation: Explanation) -> ExplanationLine:
-    words = [node.name] if node.name != node.step else []
+    words = [node.by.name] if node.by.name != node.step else []
     words.append(_standing(node, explanation))
     if node.new_seed:
         words.append(f"seed {node.seed}")
     words += [f"{name} {shown_value(value)}" for name, value in node.changed.items()]
-    made = node.standing in ("computed", "reused")
+    made = node.state in ("computed", "reused")
     if made and not node.counts:
         words.append("set aside")
-    tone = Tone.BAD if node.standing == "failed" else Tone.STEP if node.counts or not made else Tone.ASIDE
+    tone = Tone.BAD if node.state == "failed" else Tone.STEP if node.counts or not made else Tone.ASIDE
     return ExplanationLine(depth, tone, node.label, " · ".join(words), node.visit if made else None)
 
 
 def _standing(node: Visited, explanation: Explanation) -> str:
     entry = node.entry
-    if node.standing == "computed" and entry is not None:
+    if node.state == "computed" and entry is not None:
         return f"computed in {format_seconds(entry.seconds)}"
-    if node.standing == "failed" and entry is not None:
+    if node.state == "failed" and entry is not None:
         return f"failed: {entry.error}"
-    if node.standing == "waiting":
+    if node.state == "waiting":
         pending = explanation.report.record.state is ItemState.PENDING
         return "not made yet" if pending else "the ledger has no image of it"
-    return {"lost": "made, but the ledger has lost the image: what follows cannot be told"}.get(
-        node.standing, node.standing
-    )
+    return {"lost": "made, but the ledger has lost the image: what follows cannot be told"}.get(node.state, node.state)
 
 
 def _branched(node: Branched, depth: int) -> ExplanationLine:

@@ -11,7 +11,7 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
 from flows.job.request import JobRequest, read_request
-from gpu_worker.walk.foresight import Forecast, forecast
+from gpu_worker.walk.prediction import Forecast, forecast
 from storage.inputs.sources import read_item_file, read_uri
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemState, JobRecord

@@ -32,9 +32,10 @@ from configs.recipe.source import (
 )
 from configs.settings.access import Access
 from configs.settings.settings import Settings
-from flows.job.prospect import Prospect
+from gpu_worker.walk.prediction import ReachableVisits
 from steps.recipe import compile_recipe
-from steps.recipe.program import Program, ResolvedStep, describe_operation
+from steps.recipe.program import Program, ResolvedStep
+from steps.recipe.revision import describe_program
 from storage.objects.artefacts import StoreError
 
 
@@ -340,10 +341,10 @@ def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
     problems: dict[Problem, None] = {}
     if recipe.program is None:
         return []
-    prospect = Prospect(recipe.program)
+    reachable = ReachableVisits(recipe.program)
     checked: dict[str, Origin] = {}  # by step
     for item, origin in zip(items.items, items.origins, strict=True):
-        visits = prospect.of(item)
+        visits = reachable.of(item)
         for mistake in visits.mistakes:
             for problem in recipe.document.locate([mistake]):
                 problems.setdefault(problem)
@@ -373,7 +374,7 @@ def revision_of(recipe: Recipe, program: Program, items: Sequence[Item], digests
     artefacts' fingerprints then decide whether its content changed. Missing files do not count.
     """
     plan = {
-        "program": [describe_operation(each) for each in program.operations],
+        "program": describe_program(program),
         "keep": recipe.keep,
         "models": digests,
     }

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from configs.documents.problems import InvalidInput
 from configs.documents.uris import shown
-from configs.recipe.recipe import RecipeStep
-from flows.explain.explain import Explainer
-from flows.explain.explained import Explanation, Visited
+from configs.recipe.recipe import RecipeStep, VisitId
+from flows.explain.explain import Explainer, Explanation
 from flows.explain.lines import ExplanationLine, lines_of
 from flows.pages.page_parts import PageFile, batches, data_file, relative_link, render_page, write_files
 from flows.report.contact_sheet import last_final
 from flows.report.report import GALLERY_NAME, Summary
+from gpu_worker.walk.trace import Visited
 from steps.recipe import resolve_program
 from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
@@ -276,7 +276,7 @@ def _detail_row(explanation: Explanation) -> _DetailRow:
 
 def _number(visit: str, visited: Mapping[str, Visited]) -> int:
     """Return which attempt of the item a visit is; the recipe's own number where the path is not known."""
-    return visited[visit].attempt if visit in visited else int(visit.partition("~")[2])
+    return visited[visit].attempt if visit in visited else VisitId.parse(visit).number
 
 
 def _line_row(line: ExplanationLine) -> list[Any]:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from configs.documents.uris import shown
 from configs.recipe.recipe import DISTINCT
 from configs.settings.settings import Settings
-from flows.explain.explained import visit_label
 from flows.pages.page_parts import PageFile, batches, data_file, relative_link, render_page, write_files
 from flows.report.report import GALLERY_NAME, REVIEW_NAME
 from gpu_worker.walk.distinct import repeated_in
+from gpu_worker.walk.trace import visit_label
 from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus, Outcome, RefusedItem, Review

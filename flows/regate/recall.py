@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from configs.documents.fields import Item
-from flows.explain.replay import replay
 from gpu_worker.walk.item_path import ItemPath
+from gpu_worker.walk.prediction import replay
 from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import Provenance
 from storage.ledger.records import ItemReport, JobRecord

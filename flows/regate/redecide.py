@@ -11,9 +11,10 @@ from flows.regate.recall import ProvenanceCache
 from flows.regate.redecision import Change, Reevaluation, final_images, images_of
 from gpu_worker.monitor.failures import describe
 from gpu_worker.walk.distinct import Finished, Repetition, repetitions
-from gpu_worker.walk.foresight import FindArtefacts, PredictedStep, Prediction, Recall, foresee
-from gpu_worker.walk.item_path import NO_IMAGE, ItemError, ItemPath
-from gpu_worker.walk.step_mark import DigestFile
+from gpu_worker.walk.item_context import NO_IMAGE, ItemError
+from gpu_worker.walk.item_path import ItemPath
+from gpu_worker.walk.prediction import FindArtefacts, PredictedStep, Prediction, Recall, predict
+from gpu_worker.walk.provenance import DigestFile
 from steps.recipe.program import Program, Visit
 from storage.ledger.finals import final_keys
 from storage.ledger.records import ArtefactRecord, ItemReport, ItemResult, ItemState, JobRecord, Outcome, StepOutcome
@@ -45,7 +46,7 @@ class _Trace:
     certain: int | None = None  # how many of its ways do not depend on what is missing; None: nothing is
 
     def add(self, visit: Visit, seen: PredictedStep) -> None:
-        match seen.foresight:
+        match seen.prediction:
             case Prediction.COMPUTE:
                 self._miss()
                 self.computes[visit.id] = self.path.made[visit.id]
@@ -131,7 +132,7 @@ class _Walk:
     ) -> list[_Trace]:
         traces = [_Trace(path) for path in paths]
         by_path = {id(trace.path): trace for trace in traces}
-        walk = foresee(
+        walk = predict(
             paths,
             program.visits,
             model_digests=model_digests,
@@ -139,8 +140,8 @@ class _Walk:
             digest_file=self.digest_file,
             recall=recall,
         )
-        for visit, foreseen in walk:
-            for seen in foreseen:
+        for visit, predicted in walk:
+            for seen in predicted:
                 by_path[id(seen.path)].add(visit, seen)
         for trace in traces:
             if trace.failed is None:
@@ -224,7 +225,7 @@ def _ending(trace: _Trace, job: JobRecord) -> ItemResult:
         return ItemResult(ItemState.FAILED, NO_IMAGE)
     artefacts = {visit_id: artefact for visit_id in images if (artefact := trace.ways.get(visit_id)) is not None}
     finals = final_keys(job, path.item.name, ((visit_id, artefact.key) for visit_id, artefact in artefacts.items()))
-    return ItemResult(ItemState.DONE, finals=finals, warnings=tuple(path.warnings))
+    return ItemResult(ItemState.DONE, finals=finals, warnings=path.state.warnings)
 
 
 def _told_apart(redecisions: Sequence[Reevaluation], rule: Distinct, reviews: Reviews) -> list[Reevaluation]:

@@ -13,7 +13,7 @@ from flows.job.request import OtherRecipe, revision_of
 from flows.regate.recipe import NewRecipe, Own, read_new_recipe
 from flows.regate.redecide import Reviews, regate
 from flows.regate.redecision import Change, Reevaluation
-from gpu_worker.walk.foresight import FindArtefacts
+from gpu_worker.walk.prediction import FindArtefacts
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
 from storage.inputs.sources import read_item_file

@@ -16,10 +16,9 @@ from configs.catalogues.models import ModelCatalogue, ModelRef, UnknownModel
 from configs.documents.fields import Item, ItemFile
 from configs.documents.problems import InvalidInput, Problem, check
 from gpu_worker.monitor.failures import describe
-from gpu_worker.walk.item_path import ItemPath
-from gpu_worker.walk.step_mark import provenance_of
+from gpu_worker.walk.provenance import provenance_of
 from steps.contract import Step
-from steps.recipe.program import Program, Visit
+from steps.recipe.program import Visit
 from storage.images.png_recipe import ImageRecipe, Provenance
 from storage.objects.keys import fingerprint
 
@@ -154,8 +153,8 @@ class _Planner:
         if not self._find_models(step, origin, label) or self.problems:
             return
         visit = Visit(id=label, step_id=label, name=origin.step, step=step)
-        path = ItemPath(item, Program(()), marks=tuple(planned.here for planned in self.steps))
-        here = provenance_of(path, visit, self.digests, lambda digest: digest)
+        source = self.steps[-1].here.fingerprint if self.steps else None
+        here = provenance_of(visit, item, source, self.digests, lambda digest: digest)
         if origin.version != step.version:
             self._differ("version", label, str(origin.version), str(step.version))
         self.steps.append(PlannedStep(visit, item, origin, here, files))

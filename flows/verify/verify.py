@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any
 
 from configs.documents.problems import InvalidInput
-from flows.explain.replay import replay
 from flows.pages.gallery import DATA_FOLDER
 from flows.report.report import GALLERY_NAME, REPORT_NAME, Summary, build_summary
 from flows.verify.findings import Fault, Finding, Findings, Kind, LostArtefact, ReadBack
 from flows.verify.manifest import ManifestCheck
+from gpu_worker.walk.prediction import replay
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
 from storage.ledger.finals import final_keys

@@ -16,8 +16,8 @@ from gpu_worker.shard.new_artefact import NewArtefact
 from gpu_worker.shard.shard_state import Chunk, RunningItem, ShardWork, SharedImage
 from gpu_worker.shard.step_images import StepFacts, StepFrames, known_facts
 from gpu_worker.shard.writer import PendingOutcome, PendingResult, RecordBatch, Written, known, pixel_bytes
-from gpu_worker.walk.item_path import ItemError, Rejection
-from gpu_worker.walk.step_mark import JobMismatch, provenance_of
+from gpu_worker.walk.item_context import ItemError, Rejection
+from gpu_worker.walk.provenance import JobMismatch, provenance_of
 from steps.contract import Fact, Frame, StepResult
 from steps.recipe.program import Visit
 from storage.images.png_recipe import ImageRecipe, Provenance
@@ -127,13 +127,13 @@ class ChunkStep:
         self._batch.add(PendingOutcome(running.path.item.index, None, artefact=last, end=running.refused(rejection)))
 
     def _identify(self, items: Iterable[RunningItem]) -> list[_PendingItem]:
-        items = list(items)
+        items, digests = list(items), self._work.job.model_digests
         self._frames.fetch_files(items)
         pending_items = []
         for running in items:
             try:
                 provenance = provenance_of(
-                    running.path, self._visit, self._work.job.model_digests, self._work.inputs.digest
+                    self._visit, running.path.item, running.path.fingerprint, digests, self._work.inputs.digest
                 )
                 pending_items.append(_PendingItem(running, provenance))
             except JobMismatch:
@@ -228,7 +228,7 @@ class ChunkStep:
             image=result.image,
             encoding=result.encoding,
             recipe=ImageRecipe(
-                (*pending.running.path.marks, pending.provenance), self._work.runtime.made_with(self._visit.step)
+                (*pending.running.path.state.chain, pending.provenance), self._work.runtime.made_with(self._visit.step)
             ),
             facts=facts,
         )

@@ -21,8 +21,8 @@ from gpu_worker.shard.run_chunk import ChunkStep
 from gpu_worker.shard.shard_state import Chunk, RunningItem, ShardWork
 from gpu_worker.shard.step_images import item_locations
 from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
-from gpu_worker.walk.foresight import Prediction, foresee
 from gpu_worker.walk.item_path import ItemPath
+from gpu_worker.walk.prediction import Prediction, predict
 from steps.recipe.program import Program, Visit
 from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger
@@ -200,7 +200,7 @@ class ShardRun:
         """Fetch the chunk's inputs while another one computes. A failure shows again when an input is used."""
         visits = self._program.visits
         try:
-            self._fetch_inputs(chunk, visits[visits.index(visit) :] if self._streams else [visit])
+            self._fetch_inputs(chunk, visits[visit.at :] if self._streams else [visit])
         except Exception as error:
             logger.info("could not fetch ahead for %s: %s", chunk.label, describe(error))
 
@@ -210,19 +210,19 @@ class ShardRun:
                 self._work.inputs.fetch_file(location)
         newest = {running.path.item.index: _written(running) for running in chunk.alive}
         computing: set[int] = set()
-        walk = foresee(
+        walk = predict(
             [running.path.copy() for running in chunk.alive],
             visits,
             model_digests=self._work.job.model_digests,
             find_artefacts=self._known,
             digest_file=self._work.inputs.digest,
         )
-        for _, foreseen in walk:
-            for one in foreseen:
+        for _, predicted in walk:
+            for one in predicted:
                 index = one.path.item.index
-                if one.foresight is Prediction.REUSE:
+                if one.prediction is Prediction.REUSE:
                     newest[index] = one.artefact
-                elif one.foresight is Prediction.COMPUTE and index not in computing:
+                elif one.prediction is Prediction.COMPUTE and index not in computing:
                     computing.add(index)
                     if (artefact := newest[index]) is not None:
                         self._work.inputs.fetch_image(artefact)

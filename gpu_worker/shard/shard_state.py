@@ -12,7 +12,8 @@ from gpu_worker.device.batch_sizes import BatchSizeCache
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.shard.inputs import Inputs, Losses
 from gpu_worker.shard.writer import PendingResult, Writer, Written
-from gpu_worker.walk.item_path import NO_IMAGE, ItemPath, Rejection
+from gpu_worker.walk.item_context import NO_IMAGE, Rejection
+from gpu_worker.walk.item_path import ItemPath
 from steps.contract import Fact
 from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import Provenance
@@ -76,7 +77,7 @@ class RunningItem:
         images = {visit_id: self.written[fingerprint] for visit_id, fingerprint in self.path.images()}
         if not images:
             return PendingResult(self.path.item.name, ItemResult(ItemState.FAILED, NO_IMAGE))
-        result = ItemResult(ItemState.DONE, warnings=tuple(self.path.warnings))
+        result = ItemResult(ItemState.DONE, warnings=self.path.state.warnings)
         return PendingResult(self.path.item.name, result, images)
 
     def refused(self, rejection: Rejection) -> PendingResult:

@@ -13,8 +13,8 @@ from configs.documents.fields import Item
 from gpu_worker.monitor.failures import describe
 from gpu_worker.shard.shard_state import Facts, RunningItem, ShardWork, SharedImage
 from gpu_worker.shard.writer import Written, pixel_bytes
-from gpu_worker.walk.foresight import unmeasured
-from gpu_worker.walk.item_path import ItemError
+from gpu_worker.walk.item_context import ItemError
+from gpu_worker.walk.prediction import unmeasured
 from steps.contract import Fact, Frame, StepResult
 from steps.facts import ALWAYS, measure
 from steps.recipe.program import Visit
@@ -45,9 +45,7 @@ class StepFrames:
         """Release the inputs of these items."""
         # The newest image of an item that goes on may have been fetched for a later step.
         used = {
-            mark.fingerprint
-            for running in items
-            for mark in (running.path.marks[:-1] if running.alive else running.path.marks)
+            mark.fingerprint for running in items for mark in running.path.state.chain[: -1 if running.alive else None]
         }
         locations = {location for running in items for location in item_locations(running, self._visit)}
         self._work.inputs.release(locations=locations, fingerprints=used)
@@ -127,7 +125,7 @@ class StepFacts:
     def of_new(self, frame: Frame, result: StepResult) -> Facts:
         """Return the facts of the image made of this frame; measure at once if a later decision may need them."""
         measured = partial(_facts_of, result, ALWAYS | self._visit.facts, frame.image)
-        if self._visit.id in self._work.program.awaited:
+        if self._work.program.awaits(self._visit):
             return self._work.measurers.submit(measured)
         return OnDemand(measured)
 

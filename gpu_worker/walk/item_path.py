@@ -1,411 +1,409 @@
-"""The way of an item through a recipe, and the decisions on it. Pure; loads no torch.
+"""The walk of an item through a program: it interprets the recipe's tree, decides, and records a trace.
 
-The worker walks it with the images, `foresight` without, and `replay` once more from what the ledger knows.
+Drivers go through `program.visits` in order, ask at each whether the item wants it, and give the image's provenance and
+facts: a worker with images, `prediction` without, `replay` from what the ledger has. Pure; loads neither torch nor
+Prefect.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
+from copy import copy
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
-from configs.conditions import THIS, Condition, ConditionError, Scope, StepStanding
+from configs.conditions import Condition
 from configs.documents.fields import Item
-from configs.reporting import PixelmillError
+from gpu_worker.walk.item_context import ItemContext, ItemError, MistakenCondition, PathState, Rejection
+from gpu_worker.walk.trace import (
+    Attempt,
+    Branched,
+    Candidate,
+    Chosen,
+    Gated,
+    Looped,
+    Repaired,
+    RequirementResult,
+    Switched,
+    TraceNode,
+    Turn,
+    Visited,
+)
 from steps.contract import Fact
 from steps.recipe.program import (
-    DEFAULT,
-    Check,
-    Decide,
-    Guards,
-    Operation,
-    Pick,
+    BestOfNode,
+    Block,
+    Decision,
+    GateNode,
+    GroupNode,
     Program,
-    Reject,
-    Return,
-    Save,
-    Score,
-    Select,
+    RepeatNode,
+    StepNode,
+    SwitchNode,
     Visit,
-    Warn,
 )
 from storage.images.png_recipe import Provenance
 
-Decision = bool | str | None  # None: depends on facts that are not known yet
-NO_IMAGE = "no step made an image: every condition was false for this item; change a `when`"
+
+class _Rejected(Exception):
+    """Leaves the nodes around a gate up to the innermost candidate."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        self.rejection = rejection
 
 
-class ItemError(PixelmillError):
-    """The item cannot take this step. The message says what to change."""
+class _Pause(NamedTuple):
+    """The walk has come past `at` visits, to the next one or to a decision. `maybe`: whether it goes there is open."""
+
+    at: int
+    visit: Visit | None = None
+    maybe: bool = False
 
 
-class MistakenCondition(ItemError):
-    """A condition of the recipe cannot be evaluated for this item. `place`: where the recipe has it."""
-
-    def __init__(self, place: str, message: str) -> None:
-        super().__init__(f"{place}: {message}")
-        self.place, self.message = place, message
+T = TypeVar("T")
+Walk = Generator[_Pause, None, T]
+Way = list[TraceNode]
 
 
-class Rejection(NamedTuple):
-    """Why an item may not go on: the gate (or step) and what it found."""
-
-    gate: str
-    step_id: str | None  # of the image
-    reason: str
-
-
-class Noted(NamedTuple):
-    """One operation that concerned the item, for those who want to know its way.
-
-    `met`: of a test, whether each requirement is. `image`: fingerprint of the image that the item had before it.
-    """
-
-    operation: Operation
-    outcome: Decision
-    seen: Mapping[str, Any]  # names in its conditions -> values
-    reasons: tuple[str, ...] = ()
-    met: tuple[bool | None, ...] = ()
-    image: str | None = None
-
-
-class _State(NamedTuple):
-    """How far an item is, apart from what is known of it."""
-
-    marks: tuple[Provenance, ...]
-    visited: Mapping[str, Visit]
-    passed: Mapping[str, bool]
-    warnings: tuple[str, ...]
-
-
-class _Candidate(NamedTuple):
-    value: float
-    number: int
-    state: _State
-
-
-@dataclass(slots=True)
-class ItemPath:
+class ItemPath(ItemContext):
     """How far an item has come in a program.
 
-    `accepted` are fingerprints of images that a person has accepted: no gate rejects them. `notes`, if it is a list,
-    takes down every decision.
+    `accepted` are fingerprints of images that a person has accepted: no gate rejects them. `trace`, if given, records
+    every decision.
     """
 
-    item: Item
-    program: Program
-    accepted: frozenset[str] = frozenset()
-    notes: list[Noted] | None = None
-    marks: tuple[Provenance, ...] = ()  # of the steps that made the image that the item has now, in order
-    visited: dict[str, Visit] = field(default_factory=dict)  # step id -> its visit that counts, in order
-    made: dict[str, str] = field(default_factory=dict)  # visit id -> fingerprint, of all visits, in order
-    facts: dict[str, Mapping[str, Fact]] = field(default_factory=dict)  # visit id -> facts, as far as they are known
-    decisions: dict[str, Decision] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    rejected: Rejection | None = None
-    undecided: bool = False  # from here on it depends on facts that are not known
-    _position: int = 0
-    _findings: dict[str, Rejection] = field(default_factory=dict)  # by test
-    _passed: dict[str, bool] = field(default_factory=dict)  # by step id
-    _unsure: set[str] = field(default_factory=set)  # step ids of which conditions cannot know how the item stands
-    _saved: dict[str, _State] = field(default_factory=dict)
-    _candidates: dict[str, list[_Candidate]] = field(default_factory=dict)
-    _out: tuple[str, Rejection] | None = None  # the group of candidates of which this one has dropped out, and why
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Of the image that the item has now; None before the first."""
-        return self.marks[-1].fingerprint if self.marks else None
+    def __init__(
+        self, item: Item, program: Program, accepted: frozenset[str] = frozenset(), trace: Way | None = None
+    ) -> None:
+        super().__init__(item)
+        self.program, self.accepted = program, accepted
+        self.rejected: Rejection | None = None
+        self._provenances: dict[str, Provenance] = {}  # of all visits
+        self._trace, self._way = trace, trace
+        self._candidates = 0  # how many `best_of` are around
+        self._walk = self._run()
+        self._pause: _Pause | None = _Pause(0)
+        self._asked = -1  # index of the last visit asked for
+        self._error: ItemError | None = None
 
     def wants(self, visit: Visit) -> bool | None:
-        """Takes all decisions up to the visit. Returns whether the item goes through it.
+        """Take all decisions up to the visit. Return whether the item goes through it.
 
         None if that depends on facts that are not known yet. Never true once the item is rejected. Raises ItemError.
         """
-        self._advance(self.program.positions[visit.id])
-        if self.rejected or self._out:
+        self._advance(visit.at)
+        if self._pause is None or self._pause.visit is None or self._pause.visit.id != visit.id:
             return False
-        return False if (met := self._met(visit.guards)) is False else None if self.undecided else met
+        return None if self._pause.maybe or self.undecided else True
 
     def finish(self) -> None:
-        """Takes the decisions behind the last visit. Raises ItemError."""
-        self._advance(len(self.program.operations))
+        """Take the decisions behind the last visit. Raises ItemError."""
+        self._advance(len(self.program.visits))
 
-    def visit(self, visit: Visit, mark: Provenance, facts: Mapping[str, Fact] | None, *, certain: bool = True) -> None:
-        """Goes through the step, or is taken to if that is not certain. `facts` None: not known (yet)."""
-        if self.notes is not None:
-            self.notes.append(Noted(visit, True, {}, image=self.fingerprint))
+    def visit(
+        self, visit: Visit, provenance: Provenance, facts: Mapping[str, Fact] | None, *, certain: bool = True
+    ) -> None:
+        """Go through the visit that the item wants; `facts` None if they are not known (yet).
+
+        `certain=False` takes the item there although that is not certain.
+        """
         if not certain:
             self._unsure.add(visit.step_id)
-        if not visit.step.keeps_image:
-            self.marks = (*self.marks, mark)
-        self.visited.pop(visit.step_id, None)
-        self.visited[visit.step_id] = visit
-        self.made[visit.id] = mark.fingerprint
+        self._asked = max(self._asked, visit.at)
+        self._record_visit(visit, provenance.fingerprint)
+        self._attempts[visit.step_id] += 1
+        self._provenances[visit.id], self.made[visit.id] = provenance, provenance.fingerprint
         if facts is not None:
             self.facts[visit.id] = facts
+        visited = {step: one for step, one in self.state.visited.items() if step != visit.step_id}
+        chain = self.state.chain if visit.step.keeps_image else (*self.state.chain, provenance)
+        self.state = replace(self.state, chain=chain, visited=visited | {visit.step_id: visit})
 
-    def images(self) -> Iterator[tuple[str, str]]:
-        """(visit id, fingerprint) of the images that the item has been made of, the newest last."""
-        for visit in self.visited.values():
-            if not visit.step.keeps_image:
-                yield visit.id, self.made[visit.id]
+    def stop(self, visit: Visit) -> None:
+        """Record that the walk ends at this visit, of which there is no image."""
+        self._record_visit(visit, None)
 
-    def copy(self) -> Self:
-        """A path that can be walked on without moving this one."""
-        return type(self)(
-            self.item,
-            self.program,
-            self.accepted,
-            None if self.notes is None else list(self.notes),
-            self.marks,
-            dict(self.visited),
-            dict(self.made),
-            dict(self.facts),
-            dict(self.decisions),
-            list(self.warnings),
-            self.rejected,
-            self.undecided,
-            self._position,
-            dict(self._findings),
-            dict(self._passed),
-            set(self._unsure),
-            dict(self._saved),
-            {key: list(candidates) for key, candidates in self._candidates.items()},
-            self._out,
-        )
+    def copy(self) -> "ItemPath":
+        """Return a path that can be walked on without moving this one."""
+        return copy(self)
 
-    # -- decisions ---------------------------------------------------------------------------------------------------
-    def _advance(self, position: int) -> None:
-        operations = self.program.operations
-        while self._position < position and self.rejected is None:
-            operation = operations[self._position]
-            if not isinstance(operation, Visit) and self._concerns(operation):
-                _TAKE[type(operation)](self, operation)
-            self._position += 1
+    def __reduce__(self) -> Any:  # a generator can be neither copied nor pickled: the copy walks once more
+        known = self._asked, dict(self._provenances), dict(self.facts), set(self._unsure), self.undecided
+        return _rewalk, (self.item, self.program, self.accepted, *known)
 
-    def _concerns(self, operation: Operation) -> bool:
-        if self._out is not None:
-            if not isinstance(operation, Return | Pick) or operation.key != self._out[0]:
-                return False
-            if isinstance(operation, Return):
-                self._out = None
-        met = self._met(operation.guards)
-        if met is None and not isinstance(operation, Decide | Select | Check | Warn):
-            self.undecided = True  # who knows what it would have changed
-        return met is not False
-
-    def _met(self, guards: Guards) -> bool | None:
-        met: bool | None = True
-        for guard in guards:
-            if guard.decision not in self.decisions:
-                return False
-            decision = self.decisions[guard.decision]
-            if decision is None:
-                met = None
-            elif decision != guard.value:
-                return False
-        return met
-
-    def _decide(self, operation: Decide) -> None:
-        decision = self._holds(operation.condition, operation.place)
-        self.decisions[operation.key] = decision
-        self._note(operation, decision, (operation.condition,))
-
-    def _select(self, operation: Select) -> None:
-        if self._is_open(operation.value):
-            self.decisions[operation.key] = None
-            return
+    # -- nodes: each decides, and records what it decided on the way that it is on -------------------------------------
+    def _run(self) -> Walk[None]:
         try:
-            value = operation.value.value(self._scope(operation.value))
-        except ConditionError as error:
-            raise MistakenCondition(operation.place, str(error)) from error
-        text = _as_case(value)
-        self.decisions[operation.key] = text if text in operation.cases else DEFAULT
-        self._note(operation, self.decisions[operation.key], (operation.value,))
+            yield from self._block(self.program.root, self._trace if self._trace is not None else [], False)
+        except _Rejected as rejected:
+            self.rejected = rejected.rejection
 
-    def _test(self, operation: Check) -> None:
-        verdict: bool | None = True
-        found: list[bool | None] = []
-        reasons = []
-        for place, one in enumerate(operation.requirements):
-            met = self._holds(one.condition, f"{operation.place}[{place}]")
-            found.append(met)
-            if met is False:
-                reasons.append(self._reason(one.condition, one.because))
-            verdict = False if met is False or verdict is False else None if met is None else verdict
-        self.decisions[operation.key] = verdict
-        if operation.of is not None:
-            self._judge(operation.of, verdict)
-        step = operation.of or next(reversed(self.visited), None)
-        self._findings[operation.key] = Rejection(operation.name, step, "; ".join(reasons))
-        conditions = tuple(one.condition for one in operation.requirements)
-        self._note(operation, verdict, conditions, tuple(reasons), tuple(found))
+    def _block(self, block: Block, way: Way, maybe: bool) -> Walk[None]:
+        """`maybe`: a decision around is open."""
+        before: list[PathState] = []
+        for index, node in enumerate(block.nodes):
+            if maybe and index in block.starts:
+                self.undecided = True
+            before.append(self.state)
+            match node:
+                case StepNode():
+                    yield from self._step(node, way, maybe, before)
+                case GateNode():
+                    yield from self._lone_gate(node, way, maybe, before)
+                case GroupNode():
+                    yield from self._group(node, way, maybe)
+                case SwitchNode():
+                    yield from self._switch(node, way, maybe)
+                case RepeatNode():
+                    yield from self._repeat(node, way, maybe)
+                case BestOfNode():
+                    yield from self._best_of(node, way, maybe)
 
-    def _judge(self, step_id: str, verdict: bool | None) -> None:
-        if verdict is None:
-            self._unsure.add(step_id)
+    def _step(self, node: StepNode, way: Way, maybe: bool, before: Sequence[PathState]) -> Walk[None]:
+        met, way = yield from self._go_through(node, way, maybe)
+        if node.gate is not None and met is not False:
+            yield from self._gate(node.gate, way, maybe or met is None, before)
+
+    def _go_through(self, node: StepNode, way: Way, maybe: bool) -> Walk[tuple[bool | None, Way]]:
+        """Go through a step or its `else`. Returns whether it was the step, and the way that its gate is on."""
+        met: bool | None = True
+        if node.when is not None:
+            met, way = yield from self._branch(node.when, node.visit.step_id, way)
+        if met is not False:
+            self._way = way
+            yield _Pause(node.visit.at, node.visit, maybe or met is None)
+        if met is not True:
+            yield from self._block(node.otherwise, way, maybe or met is None)
+        return met, way
+
+    def _branch(self, decision: Decision, of: str | None, way: Way) -> Walk[tuple[bool | None, Way]]:
+        yield _Pause(decision.at)
+        met = self.holds(decision.condition, decision.path)
+        path, seen = decision.path.rpartition(".")[0], self._seen([decision.condition])
+        branched = Branched(path, of, decision.condition.text, seen, met)
+        self._record(way, branched)
+        return met, branched.way
+
+    def _group(self, node: GroupNode, way: Way, maybe: bool) -> Walk[None]:
+        met, way = yield from self._branch(node.when, None, way)
+        if met is not False:
+            yield from self._block(node.steps, way, maybe or met is None)
+        if met is not True:
+            yield from self._block(node.otherwise, way, maybe or met is None)
+
+    def _switch(self, node: SwitchNode, way: Way, maybe: bool) -> Walk[None]:
+        yield _Pause(node.value.at)
+        condition = node.value.condition
+        if self.is_open(condition):
+            for steps in (*node.cases.values(), node.default):
+                yield from self._block(steps, [], True)
+            return
+        text = _as_case(self.value(node.value))
+        case = text if text in node.cases else None
+        switched = Switched(node.path, condition.text, self._seen([condition]), case)
+        self._record(way, switched)
+        yield from self._block(node.default if case is None else node.cases[case], switched.way, maybe)
+
+    def _lone_gate(self, gate: GateNode, way: Way, maybe: bool, before: Sequence[PathState]) -> Walk[None]:
+        met: bool | None = True
+        if gate.when is not None:
+            met, way = yield from self._branch(gate.when, None, way)
+        if met is not False:
+            yield from self._gate(gate, way, maybe or met is None, before)
+
+    def _gate(self, gate: GateNode, way: Way, maybe: bool, before: Sequence[PathState]) -> Walk[None]:
+        """Test, retry, repair and judge. `before`: the states before each node of the block."""
+        gated = Gated(gate.path, gate.title, gate.of, gate.tries)
+        gated.checks, met, reasons = yield from self._test(gate, gate.at)
+        gated.met = met
+        self._record(way, gated)
+        for number, retry in enumerate(gate.retries, 2):
+            if met:
+                break
+            maybe = maybe or met is None
+            self._go_back(before[gate.begin], maybe)
+            attempt = Attempt(number, gate.start)
+            gated.attempts.append(attempt)
+            yield from self._block(retry.again, attempt.way, maybe)
+            if retry.step is not None:
+                visited, _ = yield from self._go_through(retry.step, attempt.way, maybe)
+                if visited is False:
+                    return
+                maybe = maybe or visited is None
+            attempt.checks, met, reasons = yield from self._test(gate, retry.at)
+            attempt.met = met
+        if gate.repair.nodes and not met:
+            maybe = maybe or met is None
+            gated.repair = Repaired()
+            yield from self._block(gate.repair, gated.repair.way, maybe)
+            gated.repair.checks, met, reasons = yield from self._test(gate, gate.repaired_at)
+            gated.repair.met = met
+        if met:
+            gated.verdict = "passed"
         else:
-            self._passed[step_id] = verdict
+            self._judge(gate, gated, "; ".join(reasons), maybe or met is None)
 
-    def _reason(self, condition: Condition, because: str | None) -> str:
-        seen = ", ".join(f"{name} is {_shown(value)}" for name, value in condition.seen(self._scope(condition)).items())
-        return f"{because}: " * bool(because) + f"{condition.text} is not met" + f" ({seen})" * bool(seen)
+    def _test(self, gate: GateNode, at: int) -> Walk[tuple[tuple[RequirementResult, ...], bool | None, list[str]]]:
+        """Returns the results, whether all are met, and the reasons of those that are not."""
+        yield _Pause(at)
+        results: list[bool | None] = []
+        reasons: list[str] = []
+        for index, one in enumerate(gate.requirements):
+            results.append(self.holds(one.condition, f"{gate.path}.require[{index}]"))
+            if results[-1] is False:
+                reasons.append(self.reason(one.condition, one.because))
+        met = False if False in results else None if None in results else True
+        if gate.of is not None and met is None:
+            self._unsure.add(gate.of)
+        elif gate.of is not None and met is not None:
+            self.state = replace(self.state, passed={**self.state.passed, gate.of: met})
+        seen = self._seen([one.condition for one in gate.requirements])
+        checks = [
+            RequirementResult(one.condition.text, one.gate, one.because, result, _of(seen, one.condition))
+            for one, result in zip(gate.requirements, results, strict=True)
+            if self._trace is not None
+        ]
+        return tuple(checks), met, reasons
 
-    def _reject(self, operation: Reject) -> None:
-        finding = self._findings[operation.test]
-        if self.undecided or self.decisions[operation.test] is None:
+    def _judge(self, gate: GateNode, gated: Gated, reason: str, maybe: bool) -> None:
+        if gate.verdict == "warn":
+            if not maybe:
+                self._warn(reason)
+                gated.verdict = "warned"
+        elif maybe or self.undecided:
             self.undecided = True
         elif self.fingerprint in self.accepted:
-            self.warnings.append(f"{finding.reason}; accepted in review")
-            self._note(operation, None, (), (finding.reason, "accepted in review"))
+            self._warn(f"{reason}; accepted in review")
+            gated.verdict = "accepted"
         else:
-            self._note(operation, True, (), (finding.reason,))
-            self._drop_out(operation.candidate_of, finding)
+            gated.verdict = "dropped" if self._candidates else "quarantined"
+            step = gate.of or next(reversed([*self.state.visited]), None)
+            raise _Rejected(Rejection(gate.title, step, reason))
 
-    def _drop_out(self, candidate_of: str | None, finding: Rejection) -> None:
-        if candidate_of is None:
-            self.rejected = finding
+    def _warn(self, text: str) -> None:
+        self.state = replace(self.state, warnings=(*self.state.warnings, text))
+
+    def _repeat(self, node: RepeatNode, way: Way, maybe: bool) -> Walk[None]:
+        looped = Looped(node.path, node.passes[0].end.condition.text, len(node.passes))
+        self._record(way, looped)
+        before = self.state
+        self.undecided |= maybe and node.from_start
+        for number, each in enumerate(node.passes, 1):
+            if number > 1 and node.from_start:
+                self._go_back(before, maybe)
+            turn = Turn(number)
+            looped.turns.append(turn)
+            yield from self._block(each.steps, turn.way, maybe)
+            yield _Pause(each.end.at)
+            turn.met = self.holds(each.end.condition, each.end.path)
+            turn.seen = self._seen([each.end.condition])
+            if turn.met:
+                return
+            maybe = maybe or turn.met is None
+
+    def _best_of(self, node: BestOfNode, way: Way, maybe: bool) -> Walk[None]:
+        chosen = Chosen(node.path, node.candidates[0].end.condition.text, len(node.candidates))
+        self._record(way, chosen)
+        before = self.state
+        best: tuple[float, int, PathState] | None = None
+        last: Rejection | None = None
+        for number, each in enumerate(node.candidates, 1):
+            self._go_back(before, maybe)
+            candidate = Candidate(number)
+            chosen.candidates.append(candidate)
+            self._candidates += 1
+            try:
+                yield from self._block(each.steps, candidate.way, maybe)
+            except _Rejected as rejected:
+                last, candidate.dropped = rejected.rejection, rejected.rejection.reason
+            finally:
+                self._candidates -= 1
+            yield _Pause(each.end.at)
+            rank = self._rate(each.end, candidate) if candidate.dropped is None else None
+            if rank is not None and (best is None or rank > best[0]):
+                best = rank, number, self.state
+        if self.undecided:
+            return
+        if best is not None:
+            _, chosen.picked, self.state = best
         else:
-            self._out = (candidate_of, finding)
+            assert last is not None, "a candidate without a value has dropped out"
+            raise _Rejected(last._replace(reason=f"no candidate was left, the last one for this: {last.reason}"))
 
-    def _warn(self, operation: Warn) -> None:
-        if self._met(operation.guards):
-            reason = self._findings[operation.test].reason
-            self.warnings.append(reason)
-            self._note(operation, True, (), (reason,))
-
-    def _save(self, operation: Save) -> None:
-        self._saved[operation.key] = self._state()
-
-    def _return(self, operation: Return) -> None:
-        if not self.undecided:
-            self._go_to(self._saved[operation.key])
-            self._note(operation, True, ())
-
-    def _state(self) -> _State:
-        return _State(self.marks, dict(self.visited), dict(self._passed), tuple(self.warnings))
-
-    def _go_to(self, state: _State) -> None:
-        self.marks, self.visited = state.marks, dict(state.visited)
-        self._passed, self.warnings = dict(state.passed), list(state.warnings)
-
-    def _score(self, operation: Score) -> None:
-        if self.undecided or self._is_open(operation.by):
+    def _rate(self, by: Decision, candidate: Candidate) -> float | None:
+        """Return the candidate's value, -inf for one without, or None if it is not known yet."""
+        if self.undecided or self.is_open(by.condition):
             self.undecided = True
-            return
-        try:
-            value = operation.by.value(self._scope(operation.by))
-        except ConditionError as error:
-            raise MistakenCondition(operation.place, str(error)) from error
+            return None
+        value = self.value(by)
         if value is not None and not isinstance(value, int | float):
-            raise MistakenCondition(
-                operation.place, f"`{operation.by.text}` is {value!r}, and candidates need a number"
-            )
-        rank = float("-inf") if value is None else float(value)
-        candidate = _Candidate(rank, operation.candidate, self._state())
-        self._candidates.setdefault(operation.key, []).append(candidate)
-        self._note(operation, str(value), (operation.by,))
+            message = f"`{by.condition.text}` is {value!r}, and candidates need a number"
+            raise MistakenCondition(by.path, message)
+        candidate.scored, candidate.value = True, None if value is None else float(value)
+        candidate.seen = self._seen([by.condition])
+        return float("-inf") if value is None else float(value)
 
-    def _pick(self, operation: Pick) -> None:
-        out, self._out = self._out, None
-        if self.undecided:
-            return
-        candidates = self._candidates.pop(operation.key, [])
-        if candidates:
-            best = max(candidates, key=lambda each: (each.value, -each.number))
-            self._go_to(best.state)
-            self._note(operation, str(best.number), ())
-        else:
-            assert out is not None, "a candidate that ends without a value has dropped out"
-            reason = f"no candidate was left, the last one for this: {out[1].reason}"
-            self._note(operation, False, (), (reason,))
-            self._drop_out(operation.candidate_of, out[1]._replace(reason=reason))
+    def _go_back(self, state: PathState, maybe: bool) -> None:
+        self.undecided |= maybe
+        if not self.undecided:
+            self.state = state
 
-    def _holds(self, condition: Condition, place: str) -> bool | None:
-        try:
-            if self._is_open(condition):
-                return condition.foresee(self.item)
-            return condition.holds(self._scope(condition))
-        except ConditionError as error:
-            raise MistakenCondition(place, str(error)) from error
+    # -- the driver's side ---------------------------------------------------------------------------------------------
+    def _advance(self, at: int) -> None:
+        """Walk to the visit of this index, or past it if the item does not come there."""
+        self._asked = at
+        if self._error is not None:
+            raise self._error
+        while self._pause is not None and (self._pause.at < at or (self._pause.at == at and not self._pause.visit)):
+            try:
+                self._pause = next(self._walk, None)
+            except ItemError as error:
+                self._error = error
+                raise
 
-    def _is_open(self, condition: Condition) -> bool:
-        """Whether it reads what is not known yet."""
-        if condition.is_static:
-            return False
-        if self.undecided:
-            return True
-        for name in condition.names:
-            if name[0] == "facts":
-                visits = self._newest() if name[1] == THIS else [self.visited.get(name[1])]
-                if any(visit is not None and visit.id not in self.facts for visit in visits):
-                    return True
-            elif name[0] == "steps" and name[1] in self._unsure:
-                return True
-        return False
+    def _record(self, way: Way, node: TraceNode) -> None:
+        if self._trace is not None:
+            way.append(node)
 
-    def _scope(self, condition: Condition) -> Scope:
-        """As much of it as the condition reads."""
-        facts: dict[str, Mapping[str, Fact]] = {}
-        steps: dict[str, StepStanding] = {}
-        for name in condition.names:
-            if name[0] == "facts" and name[1] == THIS:
-                newest = [self.facts.get(visit.id, {}) for visit in self._newest()]
-                facts[THIS] = {fact: value for measured in newest for fact, value in measured.items()}
-            elif name[0] in ("facts", "steps") and name[1] in self.visited:
-                facts[name[1]] = self.facts.get(self.visited[name[1]].id, {})
-                steps[name[1]] = self._standing(name[1])
-        return Scope(self.item, facts, steps)
+    def _seen(self, conditions: Sequence[Condition]) -> dict[str, Any]:
+        return self.seen(conditions) if self._trace is not None else {}
 
-    def _newest(self) -> list[Visit]:
-        """The visit that made the image, and those that only measured it since."""
-        found: list[Visit] = []
-        for visit in reversed(self.visited.values()):
-            found.insert(0, visit)
-            if not visit.step.keeps_image:
-                break
-        return found
-
-    def _standing(self, step_id: str) -> StepStanding:
-        attempts = sum(visit_id.partition("~")[0] == step_id for visit_id in self.made)
-        return StepStanding(True, attempts, self._passed.get(step_id, True))
-
-    def _note(
-        self,
-        operation: Operation,
-        outcome: Decision,
-        conditions: Sequence[Condition],
-        reasons: tuple[str, ...] = (),
-        met: tuple[bool | None, ...] = (),
-    ) -> None:
-        if self.notes is not None:
-            seen: dict[str, Any] = {}
-            for condition in conditions:
-                seen |= condition.seen(self._scope(condition))
-            self.notes.append(Noted(operation, outcome, seen, reasons, met, self.fingerprint))
+    def _record_visit(self, visit: Visit, made: str | None) -> None:
+        if self._trace is not None and self._way is not None:
+            seed = visit.item(self.item).seed
+            self._way.append(Visited(visit, self._attempts[visit.step_id] + 1, seed, self.fingerprint, made))
 
 
-_TAKE: Mapping[type, Callable[[ItemPath, Any], None]] = {
-    Decide: ItemPath._decide,
-    Select: ItemPath._select,
-    Check: ItemPath._test,
-    Reject: ItemPath._reject,
-    Warn: ItemPath._warn,
-    Save: ItemPath._save,
-    Return: ItemPath._return,
-    Score: ItemPath._score,
-    Pick: ItemPath._pick,
-}
+def _rewalk(
+    item: Item,
+    program: Program,
+    accepted: frozenset[str],
+    asked: int,
+    provenances: Mapping[str, Provenance],
+    facts: Mapping[str, Mapping[str, Fact]],
+    unsure: set[str],
+    undecided: bool,
+) -> ItemPath:
+    """Return a path that has come as far as another one, without its trace."""
+    path = ItemPath(item, program, accepted)
+    with suppress(ItemError):
+        for visit in program.visits[: asked + 1]:
+            path.wants(visit)
+            if visit.id in provenances:
+                path.visit(visit, provenances[visit.id], facts.get(visit.id))
+        if asked == len(program.visits):
+            path.finish()
+    path._unsure, path.undecided = unsure, undecided
+    return path
 
 
 def _as_case(value: Any) -> str:
-    """As the recipe writes it: `true`, `null`, numbers without quotes."""
+    """Return a value as the recipe writes it: `true`, `null`, numbers without quotes."""
     words = {True: "true", False: "false", None: "null"}
     if value is None or isinstance(value, bool):
         return words[value]
     return str(value)
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "not known"
-    return repr(value) if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+def _of(seen: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
+    names = {".".join(name) for name in condition.names}
+    return {name: value for name, value in seen.items() if name in names}

@@ -1,7 +1,7 @@
 """From a recipe's text to a program: classes found, parameters checked, conditions parsed, loops written out.
 
-`lists` goes through the entries and hands each to the module of its kind: `visits` (steps), `gates` with their
-`retries`, `branches`, `loops`. They write operations into a `draft`, and know from their `scope` who comes there.
+`compiler` goes through the entries, knows from its `scope` what comes to them, and adds visits and decisions to a
+`draft`; the `program` is the tree of nodes that it returns, and `revision` describes it for the ledger.
 """
 
 from steps.recipe.compiler import Compiled, compile_recipe, resolve_program

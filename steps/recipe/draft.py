@@ -1,58 +1,166 @@
-"""The program as it is written down: operations, the names they go by, and the mistakes of the recipe."""
+"""A program as it grows: its visits and decisions in order, the facts they want measured, and the recipe's mistakes."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from configs.conditions import Condition
-from configs.documents.problems import Problem
+from configs.conditions import THIS, Condition, ConditionError
+from configs.documents.problems import Problem, did_you_mean
+from configs.recipe.recipe import Gate, Recipe, RecipeStep, RequirementSpec, VisitId
+from steps.contract import Step
 from steps.facts import FACTS
-from steps.recipe.program import Decide, Operation, ResolvedStep, Visit
+from steps.recipe.program import Decision, Requirement, ResolvedStep, Visit
 from steps.recipe.scope import CompileScope
+
+MAX_VISITS = 256  # with all loops written out
 
 
 class ProgramDraft:
-    """A program of which more and more is known.
+    """Collects what the compiler finds.
 
     `steps` and `conditions` come with their paths in the document, each once, however often loops write them out.
+    `first` maps ids of steps to the paths at which they were first met. `unread` are the ids of entries that could not
+    be read, None for an entry without one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recipe: Recipe, unread: Collection[str | None]) -> None:
         self.steps: list[tuple[str, ResolvedStep]] = []
         self.conditions: list[tuple[str, Condition]] = []
         self.problems: list[Problem] = []
-        self._operations: list[Operation] = []
-        self._taken: dict[str, int] = {}  # name -> how often
-        self._wanted: dict[str, set[str]] = {}  # visit id -> facts that conditions name
+        self.visits: list[Visit] = []
+        self.decisions: list[Decision] = []
+        self.first: dict[str, str] = {}
+        self._facts = FACTS.keys() & {*recipe.facts, *(("likeness",) if recipe.distinction else ())}
+        self._ids = {step.id for step in recipe.leaves}
+        self._knows_all_ids = None not in unread
+        self._numbers: dict[str, int] = {}  # step id -> visits so far
+        self._wanted: dict[VisitId, set[str]] = {}
+        # Facts by step id; None for a step that could not be read or found.
+        self._measured: dict[str, Collection[str] | None] = {name: None for name in unread if name is not None}
+        self._parsed: dict[str, Condition] = {}  # by text: loops come to the same ones again
 
-    def name(self, wished: str) -> str:
-        """A name for a decision or a visit: with a number where loops wrote it before."""
-        number = self._taken[wished] = self._taken.get(wished, 0) + 1
-        return wished if number == 1 else f"{wished}~{number}"
-
-    def add(self, operation: Operation) -> None:
-        """The next one."""
-        self._operations.append(operation)
-
-    def decide(self, wished: str, condition: Condition, scope: CompileScope, place: str) -> str:
-        """Adds the decision whether a condition holds. Returns its name."""
-        key = self.name(wished)
-        self.add(Decide(key=key, condition=condition, guards=scope.guards, place=place))
-        return key
-
-    def want(self, visits: Iterable[str], fact: str) -> None:
-        """Has the fact measured on the images of these visits."""
-        for visit in visits:
-            self._wanted.setdefault(visit, set()).add(fact)
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the recipe has been refused for its number of visits."""
+        return sum(self._numbers.values()) > MAX_VISITS
 
     def complain(self, scope: CompileScope, path: str, message: str) -> None:
-        """Of a mistake at this place: once, however often loops come there."""
+        """Add a mistake at this path: once, however often loops come there."""
         if not scope.is_again:
             self.problems.append(Problem(path, message))
 
-    def operations(self) -> Iterator[Operation]:
-        """All, in order; each visit knows by now which facts are asked for."""
-        for each in self._operations:
-            if isinstance(each, Visit) and not each.step.keeps_image:
-                yield replace(each, facts=each.facts | (self._wanted.get(each.id, set()) & FACTS.keys()))
-            else:
-                yield each
+    # -- visits --------------------------------------------------------------------------------------------------------
+    def visit(
+        self, entry: RecipeStep, step: Step | None, path: str, scope: CompileScope
+    ) -> tuple[VisitId, Visit | None]:
+        """Add the next visit of a step, or count it if `step` is None because it has mistakes."""
+        number = self._numbers[entry.id] = self._numbers.get(entry.id, 0) + 1
+        visit = VisitId(entry.id, number)
+        if sum(self._numbers.values()) == MAX_VISITS + 1:
+            message = f"with all loops written out the recipe has more than {MAX_VISITS} steps: let them run less often"
+            self.problems.append(Problem("steps", message))
+        if step is None:
+            self._measured[entry.id] = None
+            return visit, None
+        self._measured[entry.id] = {*step.measured_facts(), *(() if step.keeps_image else FACTS)}
+        if not step.keeps_image:
+            self._wanted[visit] = {*self._facts, *(FACTS.keys() & entry.facts)}
+        made = Visit(
+            id=str(visit),
+            step_id=entry.id,
+            name=entry.step,
+            step=step,
+            seeds=scope.loops.label,
+            facts=self._wanted.get(visit, frozenset()),
+            path=path,
+            at=len(self.visits),
+        )
+        self.visits.append(made)
+        return visit, made
+
+    def _want(self, visits: Iterable[VisitId], fact: str) -> None:
+        """Have the fact measured on the images of these visits."""
+        for visit in visits:
+            if visit in self._wanted and fact in FACTS:
+                self._wanted[visit].add(fact)
+
+    # -- conditions ----------------------------------------------------------------------------------------------------
+    def decision(self, text: str, path: str, scope: CompileScope) -> Decision | None:
+        """Add the decision that comes next, or return None after reporting a mistake in it."""
+        condition = self._read(text, path, scope)
+        return None if condition is None else self._decide(condition, path)
+
+    def requirements(self, entry: Gate | RecipeStep, path: str, scope: CompileScope) -> tuple[Requirement, ...]:
+        """Add the decisions of the gate at this path."""
+        found = []
+        for index, one in enumerate(entry.require):
+            form = RequirementSpec(that=one) if isinstance(one, str) else one
+            where = f"{path}.require[{index}]"
+            condition = self._read(form.that, where if isinstance(one, str) else f"{where}.that", scope)
+            if condition is not None:
+                self._decide(condition, where)
+                found.append(Requirement(condition, form.because, form.gate))
+        return tuple(found)
+
+    def _decide(self, condition: Condition, path: str) -> Decision:
+        decision = Decision(condition, path, len(self.visits))
+        self.decisions.append(decision)
+        return decision
+
+    def _read(self, text: str, path: str, scope: CompileScope) -> Condition | None:
+        """Parse a condition. Unknown names are reported but kept; a syntax error is reported and gives None."""
+        try:
+            condition = self._parsed[text] = self._parsed.get(text) or Condition.parse(text)
+        except ConditionError as error:
+            self.complain(scope, path, str(error))
+            return None
+        if not scope.is_again:
+            self.conditions.append((path, condition))
+        if self._knows_all_ids:
+            for name in sorted(condition.names):
+                if name[0] == "facts" and name[1] == THIS:
+                    self._want_of_image(name, path, scope)
+                elif name[0] in ("facts", "steps"):
+                    self._want_of_step(name, path, scope)
+        return condition
+
+    def _want_of_step(self, name: tuple[str, ...], path: str, scope: CompileScope) -> None:
+        step, fact = name[1], name[2]
+        text = f"`{'.'.join(name)}`"
+        if step not in self._measured:
+            later = "comes later: only facts of earlier steps are known"
+            known = step in self._ids
+            why = f"the step `{step}` {later}" if known else f"no step has the id `{step}`"
+            hint = "" if known else did_you_mean(step, self._measured)
+            self.complain(scope, path, f"{text}: {why}{hint}")
+            return
+        measured = self._measured[step]
+        if name[0] == "steps" or measured is None:
+            return
+        if fact not in measured:
+            hint = did_you_mean(fact, measured, limit=20)
+            self.complain(scope, path, f"{text}: the step `{step}` measures no `{fact}`{hint}")
+        self._want((VisitId(step, number + 1) for number in range(self._numbers.get(step, 0))), fact)
+
+    def _want_of_image(self, name: tuple[str, ...], path: str, scope: CompileScope) -> None:
+        """Check a fact of the image that the item has then, whichever step made it."""
+        fact, origin = name[2], scope.origin
+        if not origin.makers:
+            if not origin.has_image:
+                self.complain(scope, path, f"`{'.'.join(name)}`: no step before makes an image")
+            return
+        self._want(origin.visits, fact)
+        known = set(FACTS)
+        for visit in origin.visits:
+            measured = self._measured.get(visit.step)
+            if measured is None:
+                return
+            known.update(measured)
+        if fact not in known:
+            hint = did_you_mean(fact, known, limit=20)
+            self.complain(scope, path, f"`{'.'.join(name)}`: no step here measures `{fact}`{hint}")
+
+
+def unknown_facts(facts: Sequence[str], path: str) -> Iterator[Problem]:
+    """Yield a problem for each fact to measure that the catalogue lacks."""
+    for index, fact in enumerate(facts):
+        if fact not in FACTS:
+            yield Problem(f"{path}[{index}]", f"unknown fact `{fact}`{did_you_mean(fact, FACTS)}")

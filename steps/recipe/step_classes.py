@@ -14,7 +14,7 @@ from steps.recipe.scope import CompileScope
 
 
 def make_step(entry: RecipeStep, path: str, scope: CompileScope, draft: ProgramDraft) -> Step | None:
-    """With the parameters that the loops around give it. None: it has mistakes, of which the draft knows now."""
+    """Make the step with the parameters that the loops around give it, or report its mistakes and return None."""
     try:
         kind = _class_of(entry)
     except (UnknownName, BrokenEntry) as error:
@@ -31,7 +31,7 @@ def make_step(entry: RecipeStep, path: str, scope: CompileScope, draft: ProgramD
 
 
 def reads_seed(entry: RecipeStep) -> bool:
-    """Whether another seed makes another image. A step that cannot be made gets the benefit of the doubt."""
+    """Return whether another seed makes another image; true for a step that cannot be made."""
     try:
         step, _ = check(_class_of(entry), entry.parameters)
     except (UnknownName, BrokenEntry):

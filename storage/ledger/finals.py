@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from configs.recipe.recipe import VisitId
 from storage.ledger.records import JobRecord
 from storage.objects.keys import final_key
 
@@ -22,10 +23,10 @@ def final_keys(job: JobRecord, item: str, images: Iterable[tuple[str, str]]) -> 
 
 def step_of(visit: str) -> str:
     """The id of the step that a visit is one of: `base` of `base~2`."""
-    return visit.partition("~")[0]
+    return VisitId.parse(visit).step
 
 
 def in_order(visit: str, order: Mapping[str, int]) -> tuple[int, int]:
     """Sorts visits by the place of their step, and those of one step by their number."""
-    step, _, number = visit.partition("~")
-    return order.get(step, len(order)), int(number or 1)
+    step, number = VisitId.parse(visit)
+    return order.get(step, len(order)), number

@@ -13,8 +13,9 @@ from benchmarks.resident import BenchmarkFailed
 from configs.conditions import Condition
 from configs.settings.settings import Settings
 from flows.job.plan import read_plan_request
-from steps.recipe.program import ResolvedStep, straight
+from steps.recipe.program import ResolvedStep
 from tests.support.fake_steps import items
+from tests.support.mill import straight
 from tests.support.null.steps import NullGenerate, NullPass
 
 

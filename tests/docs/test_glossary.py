@@ -18,11 +18,11 @@ STANDARD = set(
     re.findall(
         r"\w+",
         """
-        access address answer api back backend background builder cache change check choice classifier clip clock
+        access address answer api back backend background block builder cache change check choice classifier clip clock
         compiler configuration console context count damage data database difference diffusion document draft
-        encoding end entry failure fault field file fleet forecast form format frame grid group handler head host
+        encoding end entry failure fault field file fleet forecast form format frame grid group handler head host id
         image input key kind label line list load loader location log loop loss match measure metric name node
-        object operation option origin override part phase pick place placement plan preloader problem progress
+        object operation option origin override part pass phase pick place placement plan preloader problem progress
         reader redactor ref reference rejection repetition reply reporter repository request requirement result
         return row rule run runtime sample sampling schedule schema scope score server session size source spec
         stage stamp start state stats status stream summary supervisor switch table tally template text time tone
@@ -32,7 +32,7 @@ STANDARD = set(
 )
 # Operations, recipe fields and formats, which read as verbs or phrases.
 PHRASES = {"BestOf", "OnDemand", "OnFail", "WhyNot", "OnlyForThisMachine"}
-PHRASES |= {"Decide", "Distinct", "Reject", "Repeat", "Retries", "Save", "Select", "Warn"}
+PHRASES |= {"Distinct", "Repeat"}
 # Names to be replaced by words of the glossary.
 OLD = {"ChildKeeper", "Compiling", "Ending", "Explainer", "FleetLook", "Inside", "ItemStanding", "Outlook", "Own"}
 OLD |= {"PatientSqlite", "Prospect", "Rerecord", "Spot", "StepStanding", "Told"}

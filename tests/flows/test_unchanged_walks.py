@@ -14,9 +14,10 @@ from configs.recipe.recipe import Recipe
 from flows.explain.document import explanation_document
 from flows.explain.explain import Explainer
 from flows.explain.lines import lines_of
-from flows.job.prospect import Prospect
+from gpu_worker.walk.prediction import ReachableVisits
 from steps.recipe import compile_recipe
-from steps.recipe.program import Program, describe_operation
+from steps.recipe.program import Program
+from steps.recipe.revision import describe_program
 from tests.support.null.jobs import job_of, reported
 from tests.support.null.recipes import null_steps_known, some_items
 from tests.support.null.recipes_at_random import recipe_at_random
@@ -42,10 +43,6 @@ def digest(values: Any) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-def description(program: Program) -> list[Any]:
-    return [describe_operation(each) for each in program.operations]
-
-
 def test_a_program_is_described_as_a_line_of_guarded_operations() -> None:
     base = {"id": "base", "step": "null_draw", "size": 1, "when": "item.seed > 0"}
     base |= {"require": ["facts.this.score > 0.5"], "on_fail": {"retry": 1, "then": "warn"}}
@@ -60,7 +57,7 @@ def test_a_program_is_described_as_a_line_of_guarded_operations() -> None:
     posed = {"step_id": "pose", "step": "null_draw", "version": 1, "parameters": parameters}
     test = {"requirements": ["facts.this.score > 0.5"]}
     score = {"key": "best of pose", "by": "facts.this.score"}
-    assert json.loads(json.dumps(description(program))) == [
+    assert json.loads(json.dumps(describe_program(program))) == [
         ["Save", [], {"key": "before base"}],
         ["Decide", [], {"key": "base.when", "condition": "item.seed > 0"}],
         ["Visit", [first], {"id": "base", "seeds": "", "parameters": parameters, **drawn}],
@@ -82,7 +79,7 @@ def test_a_program_is_described_as_a_line_of_guarded_operations() -> None:
 
 @pytest.mark.parts
 def test_programs_have_the_revisions_that_they_had() -> None:
-    assert digest([description(program) for _, program in programs()]) == (
+    assert digest([describe_program(program) for _, program in programs()]) == (
         "a1630d4f748ffec094930c5fc204874299e885c71b45989c622f5d8d8097e3d2"
     )
 
@@ -91,7 +88,7 @@ def test_programs_have_the_revisions_that_they_had() -> None:
 def test_planning_expects_the_visits_that_it_expected() -> None:
     found = []
     for _, program in programs():
-        prospect = Prospect(program)
+        prospect = ReachableVisits(program)
         found.append([[(visit.id, sure) for visit, sure in prospect.of(item).visits] for item in some_items(ITEMS)])
     assert digest(found) == "7580e2fb506c34a2d5d6c0f925bd3859e6fb97b4acf1f77d7c69d316f2a1a02f"
 

@@ -11,7 +11,7 @@ from configs.settings.settings import Settings
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.shard.shard_run import ShardRun
 from steps.contract import Step
-from steps.recipe.program import Program, ResolvedStep, straight
+from steps.recipe.program import Block, Decision, Program, ResolvedStep, StepNode, Visit
 from storage.ledger.records import ItemReport, ItemState, JobRecord, StepCounts
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.folder_store import FolderStore
@@ -22,6 +22,16 @@ JOB = "job"
 
 def resolved(step_id: str, step: Step, when: str | None = None) -> ResolvedStep:
     return ResolvedStep(step_id, type(step).__name__.lower(), step, Condition.parse(when) if when else None)
+
+
+def straight(steps: Sequence[ResolvedStep]) -> Program:
+    """The program of a recipe without branches and loops but the steps' own conditions."""
+    visits = [
+        Visit(id=step.id, step_id=step.id, name=step.name, step=step.step, at=at) for at, step in enumerate(steps)
+    ]
+    decisions = [step.when and Decision(step.when, f"steps[{at}].when", at) for at, step in enumerate(steps)]
+    nodes = [StepNode(visit.id, visit, when) for visit, when in zip(visits, decisions, strict=True)]
+    return Program(Block(tuple(nodes)), tuple(visits), tuple(each for each in decisions if each is not None))
 
 
 def steps_of(program: Program) -> dict[str, str]:

@@ -9,7 +9,7 @@ from flows.burst.artifacts import waiting_markdown
 from flows.burst.review import decide
 from flows.cli.review import decide_command
 from flows.job.plan import retry_items
-from gpu_worker.walk.foresight import forecast
+from gpu_worker.walk.prediction import forecast
 from storage.ledger.records import ItemState, ReviewVerdict
 from storage.objects.keys import sha256_hex
 from tests.support.jobs.refused_job import STEPS, refused_job, states

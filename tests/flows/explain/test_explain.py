@@ -19,9 +19,9 @@ from configs.documents.yaml_source import parse_yaml
 from configs.recipe.recipe import Recipe, RecipeStep
 from flows.cli.explain import describe, explain_command, find_item
 from flows.explain.document import explanation_document
-from flows.explain.explain import Explainer
-from flows.explain.explained import Branched, Chosen, Explanation, Gated, Looped, Switched, nodes_of
+from flows.explain.explain import Explainer, Explanation
 from flows.explain.lines import lines_of
+from gpu_worker.walk.trace import Branched, Chosen, Gated, Looped, Switched, nodes_of
 from steps.recipe import compile_recipe, resolve_program
 from steps.recipe.program import Program
 from storage.ledger.records import ItemState, Outcome, Review, ReviewVerdict
@@ -63,7 +63,7 @@ def random_recipes() -> Iterator[tuple[dict[str, Any], Recipe, Program]]:
 def check_way(explanation: Explanation, document: dict[str, Any]) -> None:
     """It has every image that was made and no other, in order, and ends as the item does."""
     report = explanation.report
-    made = [visit.visit for visit in explanation.visits if visit.standing in ("computed", "reused")]
+    made = [visit.visit for visit in explanation.visits if visit.state in ("computed", "reused")]
     assert sorted(made) == sorted(visit for visit, entry in report.steps.items() if entry.artefact is not None)
     assert explanation.unplaced == {}
     expected = walk(document, report.record.item)
@@ -116,7 +116,7 @@ def test_what_follows_from_a_decision_is_below_it(tmp_path: Path) -> None:
     way = explained(null_job(tmp_path, {"name": "x", "steps": steps}, some_items(1))).way
     branch = way[1]
     assert isinstance(branch, Branched)
-    assert (branch.place, branch.text, branch.met, branch.seen) == (
+    assert (branch.path, branch.text, branch.met, branch.seen) == (
         "steps[1]",
         "vars.size < 2",
         True,
@@ -124,7 +124,7 @@ def test_what_follows_from_a_decision_is_below_it(tmp_path: Path) -> None:
     )
     [switch] = branch.way
     assert isinstance(switch, Switched)
-    assert (switch.case, switch.place) == ("a", "steps[1].steps[0]")
+    assert (switch.case, switch.path) == ("a", "steps[1].steps[0]")
     [when] = switch.way
     assert isinstance(when, Branched)
     assert (when.of, when.met, when.seen, when.way) == ("again", False, {"item.seed": 0}, [])
@@ -262,7 +262,7 @@ def test_an_item_under_way_ends_where_it_has_no_image_yet(tmp_path: Path) -> Non
                 shard.finish()
                 break
         explanation = explained(mill)
-    assert [(visit.visit, visit.standing) for visit in explanation.visits] == [
+    assert [(visit.visit, visit.state) for visit in explanation.visits] == [
         ("base", "computed"),
         ("pass", "computed"),
         ("last", "waiting"),
@@ -280,7 +280,7 @@ def test_a_failed_item_shows_where(tmp_path: Path) -> None:
     record = replace(report.record, state=ItemState.FAILED, error="out of memory", error_step="last", finals={})
     broken = replace(report, record=record, steps={**report.steps, "last": failed})
     explanation = Explainer(mill.ledger.jobs.get("job")).explain(broken)
-    assert [visit.standing for visit in explanation.visits] == ["computed", "computed", "failed"]
+    assert [visit.state for visit in explanation.visits] == ["computed", "computed", "failed"]
     assert "✗ last  null_pass · failed: out of memory" in printed(explanation)
 
 
@@ -301,7 +301,7 @@ def test_nothing_is_told_of_what_followed_a_lost_image(tmp_path: Path) -> None:
     assert artefact is not None
     mill.ledger.steps.forget_artefacts(artefact.root, [artefact.fingerprint])
     explanation = explained(mill)
-    assert [visit.standing for visit in explanation.visits] == ["lost"]
+    assert [visit.state for visit in explanation.visits] == ["lost"]
     assert list(explanation.unplaced) == ["pass", "last"]
     assert "the ledger has lost the image" in printed(explanation)
 
@@ -331,7 +331,7 @@ def test_an_image_that_a_person_accepted_goes_on(tmp_path: Path) -> None:
     explanation = Explainer(mill.ledger.jobs.get("job"), [review]).explain(report)
     [gate] = explanation.gates
     assert gate.verdict == "accepted"
-    assert [visit.standing for visit in explanation.visits] == ["computed", "waiting"]
+    assert [visit.state for visit in explanation.visits] == ["computed", "waiting"]
     assert "accepted  base, by ada on 2026-03-14 09:26: fine for the web" in printed(explanation)
 
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
 
-from flows.explain.explain import Explainer
-from flows.explain.explained import Explanation
+from flows.explain.explain import Explainer, Explanation
 from flows.pages.gallery import GALLERY_NAME, gallery_files, write_gallery
 from flows.pages.page_parts import PageFile, relative_link
 from flows.report.report import Summary

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from configs.documents.fields import Item
-from gpu_worker.walk.foresight import Forecast, forecast
+from gpu_worker.walk.prediction import Forecast, forecast
 from steps.contract import Frame, StepContext, StepResult
 from storage.ledger.records import ItemState
 from storage.objects.artefacts import MissingObject, StoredObject, StoreError

@@ -8,8 +8,8 @@ import pytest
 
 from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
-from flows.job.prospect import Prospect
 from gpu_worker.walk.item_path import ItemPath
+from gpu_worker.walk.prediction import ReachableVisits
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program
 from tests.support.mill import Mill
@@ -54,7 +54,7 @@ FIRST, SECOND = "0 - steps.pose.attempts", "steps.pose.attempts"  # which of two
 def test_warnings_are_of_the_candidate_that_won(by: str, warnings: list[str]) -> None:
     warned = draw("pose", **gate("steps.pose.attempts > 1", then="warn"))
     path = path_of({"best_of": 2, "by": by, "steps": [warned]})
-    assert [reasons(text) for text in path.warnings] == warnings
+    assert [reasons(text) for text in path.state.warnings] == warnings
 
 
 @pytest.mark.parametrize(("by", "has_passed"), [(FIRST, False), (SECOND, True)])
@@ -68,8 +68,8 @@ def test_conditions_see_whether_the_candidate_that_won_has_passed(by: str, has_p
 def test_a_loop_that_begins_anew_takes_back_the_warnings_of_the_time_before() -> None:
     warned = shade("shine", **gate("steps.shine.attempts > 1", then="warn"))
     again = {"repeat": 2, "until": "steps.shine.attempts > 1", "steps": [warned]}
-    assert path_of(draw("base"), again).warnings == []
-    assert len(path_of(draw("base"), again | {"start": "previous"}).warnings) == 1
+    assert path_of(draw("base"), again).state.warnings == ()
+    assert len(path_of(draw("base"), again | {"start": "previous"}).state.warnings) == 1
 
 
 @pytest.mark.parametrize("start", ["same", "previous"])
@@ -144,7 +144,7 @@ def test_planning_does_not_know_whether_a_step_was_visited_that_facts_decide() -
         shade("shine", when="facts.base.score > 0.5"),
         shade("dull", when="steps.shine.visited", **{"else": [shade("sad")]}),
     )
-    visits = Prospect(program).of(ITEM).visits
+    visits = ReachableVisits(program).of(ITEM).visits
     assert [(visit.id, certain) for visit, certain in visits] == [
         ("base", True),
         ("shine", False),
@@ -157,4 +157,4 @@ def test_planning_does_not_know_whether_a_step_has_passed_that_facts_decide() ->
     program = program_of(
         draw("base", **gate("facts.this.score > 0.5", then="warn")), shade("shine", when="steps.base.passed")
     )
-    assert [certain for _, certain in Prospect(program).of(ITEM).visits] == [True, False]
+    assert [certain for _, certain in ReachableVisits(program).of(ITEM).visits] == [True, False]

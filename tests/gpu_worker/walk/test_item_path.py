@@ -7,16 +7,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from gpu_worker.walk.foresight import Forecast, forecast
-from gpu_worker.walk.item_path import ItemError, ItemPath
-from gpu_worker.walk.step_mark import JobMismatch, provenance_of
+from gpu_worker.walk.item_context import ItemError
+from gpu_worker.walk.item_path import ItemPath
+from gpu_worker.walk.prediction import Forecast, forecast
+from gpu_worker.walk.provenance import JobMismatch, provenance_of
 from steps.contract import Step
-from steps.recipe.program import ResolvedStep, Visit, straight
+from steps.recipe.program import ResolvedStep, Visit
 from steps.remove_background import RemoveBackground
+from storage.images.png_recipe import Provenance
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import MissingObject
 from tests.support.fake_steps import Fill, Invert, items
-from tests.support.mill import resolved
+from tests.support.mill import resolved, straight
 
 
 @pytest.mark.parts
@@ -36,6 +38,10 @@ def nothing(fingerprints: Sequence[str]) -> dict[str, ArtefactRecord]:
 
 def visit(name: str, step: Step) -> Visit:
     return straight([ResolvedStep(name, name, step)]).visits[0]
+
+
+def provenance_at(path: ItemPath, visit: Visit) -> Provenance:
+    return provenance_of(visit, path.item, path.fingerprint, {}, lambda _: "")
 
 
 def fresh(seed: int = 0) -> ItemPath:
@@ -84,7 +90,7 @@ def test_an_unknown_fact_decides_nothing_but_its_absence_does() -> None:
     made, asked = program.visits
     assert ItemPath(items(1)[0], program).wants(asked) is False
     path = ItemPath(items(1)[0], program)
-    path.visit(made, provenance_of(path, made, {}, lambda _: ""), None)
+    path.visit(made, provenance_at(path, made), None)
     assert path.copy().wants(asked) is None
     path.facts["a"] = {"brightness": 0.9}
     assert path.wants(asked) is True
@@ -92,23 +98,23 @@ def test_an_unknown_fact_decides_nothing_but_its_absence_does() -> None:
 
 def test_a_step_without_an_image_before_it_is_refused() -> None:
     with pytest.raises(ItemError, match="begin with `generate` or `load`"):
-        provenance_of(fresh(), visit("b", Invert()), {}, lambda _: "")
+        provenance_at(fresh(), visit("b", Invert()))
 
 
 def test_a_model_that_the_job_was_not_planned_with_is_refused() -> None:
     path = fresh()
     made = visit("a", Fill())
-    path.visit(made, provenance_of(path, made, {}, lambda _: ""), {})
+    path.visit(made, provenance_at(path, made), {})
     with pytest.raises(JobMismatch, match="plan it again"):
-        provenance_of(path, visit("cut", RemoveBackground(model="starter")), {}, lambda _: "")
+        provenance_at(path, visit("cut", RemoveBackground(model="starter")))
 
 
 def test_the_fingerprint_changes_with_everything_that_decides_the_image() -> None:
     def marked(step: Fill | Invert, *, seed: int = 0, width: int = 8) -> str:
         path = fresh(seed)
         made = visit("a", Fill(width=width))
-        path.visit(made, provenance_of(path, made, {}, lambda _: ""), {})
-        return provenance_of(path, visit("b", step), {}, lambda _: "").fingerprint
+        path.visit(made, provenance_at(path, made), {})
+        return provenance_at(path, visit("b", step)).fingerprint
 
     class Newer(Invert):
         version = 2

@@ -15,8 +15,7 @@ import pytest
 from PIL import Image
 
 from configs.recipe.recipe import Recipe
-from flows.explain.replay import replay
-from flows.job.prospect import Prospect
+from gpu_worker.walk.prediction import ReachableVisits, replay
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program
 from storage.ledger.records import ItemReport, ItemState
@@ -105,7 +104,7 @@ def test_the_recipes_have_everything_happen() -> None:
 
 def test_what_is_foreseen_of_an_item_comes_so() -> None:
     for document, program in documents(RECIPES):
-        prospect = Prospect(program)
+        prospect = ReachableVisits(program)
         for item in some_items(ITEMS):
             path = Walk(item, program).path
             foreseen = {visit.id: certain for visit, certain in prospect.of(item).visits}
@@ -172,7 +171,7 @@ def from_ledger(report: ItemReport, program: Program, mill: Mill) -> dict[str, A
         "visits": visits,
         "rejected": None,
         "image": colors[last],
-        "steps": {name: (colors[visit.id], passed(path, name)) for name, visit in path.visited.items()},
+        "steps": {name: (colors[visit.id], passed(path, name)) for name, visit in path.state.visited.items()},
         "warnings": [reasons(text) for text in record.warnings],
     }
 

@@ -54,7 +54,7 @@ def reported(item: Item, program: Program) -> ItemReport:
         end = ItemRecord(ItemState.QUARANTINED, path.rejected.reason, path.rejected.step_id, item=item, shard=0)
     else:
         last = list(path.images())[-1][0]
-        end = ItemRecord(ItemState.DONE, finals={last: "f"}, warnings=tuple(path.warnings), item=item, shard=0)
+        end = ItemRecord(ItemState.DONE, finals={last: "f"}, warnings=path.state.warnings, item=item, shard=0)
     return ItemReport(end, entries)
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from configs.documents.fields import Item
 from gpu_worker.walk.item_path import ItemPath
-from gpu_worker.walk.step_mark import provenance_of
+from gpu_worker.walk.provenance import provenance_of
 from steps.contract import Frame
 from steps.recipe.program import Program, Visit
 from tests.support.fake_steps import PlainContext
@@ -30,7 +30,7 @@ class Walk:
         item, before = visit.item(self.path.item), self.path.fingerprint
         image = None if before is None else Image.new("RGB", (1, 1), self.colors[before])
         (result,) = visit.step.run([Frame(item, image)], PlainContext())
-        mark = provenance_of(self.path, visit, {}, lambda _: "")
+        mark = provenance_of(visit, self.path.item, before, {}, lambda _: "")
         self.colors[mark.fingerprint] = color_of(result.image)
         measured = {} if visit.step.keeps_image else {"brightness": brightness(color_of(result.image))}
         self.facts[visit.id] = {**measured, **result.facts}
@@ -48,15 +48,16 @@ class Walk:
             "rejected": None,
             "image": self.colors[path.fingerprint],
             "steps": {
-                name: (self.colors[path.made[visit.id]], passed(path, name)) for name, visit in path.visited.items()
+                name: (self.colors[path.made[visit.id]], passed(path, name))
+                for name, visit in path.state.visited.items()
             },
-            "warnings": [reasons(text) for text in path.warnings],
+            "warnings": [reasons(text) for text in path.state.warnings],
         }
 
 
 def passed(path: ItemPath, step_id: str) -> bool:
     """As conditions see it."""
-    return path._standing(step_id).passed
+    return path.standing(step_id).passed
 
 
 def reasons(text: str) -> str:

@@ -1,9 +1,10 @@
-"""What decides the image that a step makes of an item: the identity of the step, its models and its inputs."""
+"""The provenance of the image that a step makes of an item: the identity of the step, its models and its inputs."""
 
 from collections.abc import Callable, Mapping
 
+from configs.documents.fields import Item
 from configs.reporting import PixelmillError
-from gpu_worker.walk.item_path import ItemError, ItemPath
+from gpu_worker.walk.item_context import ItemError
 from steps.recipe.program import Visit
 from storage.images.png_recipe import Provenance
 from storage.objects.keys import fingerprint
@@ -16,19 +17,20 @@ class JobMismatch(PixelmillError):
 
 
 def provenance_of(
-    path: ItemPath, visit: Visit, model_digests: Mapping[str, str], digest_file: DigestFile
+    visit: Visit, item: Item, source: str | None, model_digests: Mapping[str, str], digest_file: DigestFile
 ) -> Provenance:
-    """What decides the image that this visit makes of this item, with its fingerprint.
+    """Return what decides the image that this visit makes of the item, with its fingerprint.
 
-    Raises ItemError, JobMismatch, and whatever `digest_file` and the step raise.
+    `source` is the fingerprint of the image that the item has, None before the first. Raises ItemError, JobMismatch,
+    and whatever `digest_file` and the step raise.
     """
-    item, step = visit.item(path.item), visit.step
-    if path.fingerprint is None and not step.makes_image:
+    item, step = visit.item(item), visit.step
+    if source is None and not step.makes_image:
         raise ItemError(
             f"step {visit.step_id!r} needs an image, and no step before it made one: begin with `generate` or `load`, "
             "or change the conditions"
         )
-    inputs = [] if path.fingerprint is None else [path.fingerprint]
+    inputs = [] if source is None else [source]
     for file in step.item_files(item):
         location = getattr(item, file)
         if location is None:

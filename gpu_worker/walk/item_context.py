@@ -1,0 +1,145 @@
+"""What is known of an item at one point of its walk, and what conditions come to for it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from configs.conditions import THIS, Condition, ConditionError, Scope, StepStanding
+from configs.documents.fields import Item
+from configs.reporting import PixelmillError
+from steps.contract import Fact
+from steps.recipe.program import Decision, Visit
+from storage.images.png_recipe import Provenance
+
+NO_IMAGE = "no step made an image: every condition was false for this item; change a `when`"
+
+
+class ItemError(PixelmillError):
+    """The item cannot take this step. The message names what to change."""
+
+
+class MistakenCondition(ItemError):
+    """A condition of the recipe cannot be evaluated for this item. `path`: where the recipe has it."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path, self.message = path, message
+
+
+class Rejection(NamedTuple):
+    """Why an item may not go on: the gate (or step) and what it found."""
+
+    gate: str
+    step_id: str | None  # of the image
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathState:
+    """How far an item is, apart from what is known of it: retries and candidates go back to such a state."""
+
+    chain: tuple[Provenance, ...] = ()  # of the steps that made the image that the item has, in order
+    visited: Mapping[str, Visit] = field(default_factory=dict)  # step id -> its visit that counts, in order
+    passed: Mapping[str, bool] = field(default_factory=dict)  # step id -> whether its gate was met
+    warnings: tuple[str, ...] = ()
+
+
+class ItemContext:
+    """An item with its images, its facts, and its standing at each step.
+
+    `state` is immutable: walks go back to an earlier one. The rest only grows.
+    """
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.state = PathState()
+        self.made: dict[str, str] = {}  # visit id -> fingerprint, of all visits, in order
+        self.facts: dict[str, Mapping[str, Fact]] = {}  # visit id -> facts, as far as they are known
+        self.undecided = False  # from here on it depends on facts that are not known
+        self._attempts = Counter[str]()  # step id -> visits
+        self._unsure: set[str] = set()  # ids of steps whose standing conditions cannot know
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the image that the item has now; None before the first."""
+        return self.state.chain[-1].fingerprint if self.state.chain else None
+
+    def images(self) -> Iterator[tuple[str, str]]:
+        """Yield (visit id, fingerprint) of the images that the item has been made of, the newest last."""
+        for visit in self.state.visited.values():
+            if not visit.step.keeps_image:
+                yield visit.id, self.made[visit.id]
+
+    def standing(self, step_id: str) -> StepStanding:
+        """Return what became of the item at a step that it visited, as conditions see it."""
+        return StepStanding(True, self._attempts[step_id], self.state.passed.get(step_id, True))
+
+    def holds(self, condition: Condition, path: str) -> bool | None:
+        """Return whether a condition is true, or None if that is not known yet. Raises MistakenCondition."""
+        try:
+            if self.is_open(condition):
+                return condition.foresee(self.item)
+            return condition.holds(self._scope(condition))
+        except ConditionError as error:
+            raise MistakenCondition(path, str(error)) from error
+
+    def value(self, decision: Decision) -> Any:
+        """Return what a condition comes to. Raises MistakenCondition."""
+        try:
+            return decision.condition.value(self._scope(decision.condition))
+        except ConditionError as error:
+            raise MistakenCondition(decision.path, str(error)) from error
+
+    def is_open(self, condition: Condition) -> bool:
+        """Return whether it reads what is not known yet."""
+        if condition.is_static:
+            return False
+        if self.undecided:
+            return True
+        for name in condition.names:
+            if name[0] == "facts":
+                visits = self._newest() if name[1] == THIS else [self.state.visited.get(name[1])]
+                if any(visit is not None and visit.id not in self.facts for visit in visits):
+                    return True
+            elif name[0] == "steps" and name[1] in self._unsure:
+                return True
+        return False
+
+    def _scope(self, condition: Condition) -> Scope:
+        """Return as much of the scope as the condition reads."""
+        facts: dict[str, Mapping[str, Fact]] = {}
+        steps: dict[str, StepStanding] = {}
+        for name in condition.names:
+            if name[0] == "facts" and name[1] == THIS:
+                newest = [self.facts.get(visit.id, {}) for visit in self._newest()]
+                facts[THIS] = {fact: value for measured in newest for fact, value in measured.items()}
+            elif name[0] in ("facts", "steps") and name[1] in self.state.visited:
+                facts[name[1]] = self.facts.get(self.state.visited[name[1]].id, {})
+                steps[name[1]] = self.standing(name[1])
+        return Scope(self.item, facts, steps)
+
+    def _newest(self) -> list[Visit]:
+        """Return the visit that made the image, and those that only measured it since."""
+        visits = list(self.state.visited.values())
+        made = [index for index, visit in enumerate(visits) if not visit.step.keeps_image]
+        return visits[made[-1] if made else 0 :]
+
+    def seen(self, conditions: Sequence[Condition]) -> dict[str, Any]:
+        """Return the names in these conditions with their values."""
+        seen: dict[str, Any] = {}
+        for condition in conditions:
+            seen |= condition.seen(self._scope(condition))
+        return seen
+
+    def reason(self, condition: Condition, because: str | None) -> str:
+        """Return why the image fails a requirement, for people."""
+        values = condition.seen(self._scope(condition)).items()
+        seen = ", ".join(f"{name} is {_shown(value)}" for name, value in values)
+        return f"{because}: " * bool(because) + f"{condition.text} is not met" + f" ({seen})" * bool(seen)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not known"
+    return repr(value) if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
