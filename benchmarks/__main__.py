@@ -1,7 +1,7 @@
 """Measure the pipeline against its bars: `python -m benchmarks [--only B2,B4] [--scale 0.1]`.
 
 Prints a table, writes `out/bench/<name>.json`, and prints as its last line one JSON object of measure -> value. Exit
-status 1 says that a bar is missed; at another scale than 1 the bars are shown but do not decide.
+status 1 means that a bar is missed; at another scale than 1 the bars are shown but do not decide.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """B9: a recipe of eight steps in all kinds of branches, loops and gates, over 10,000 items through the real system.
 
-What the ledger and the finals say of each item afterwards is held against `plain_ways`, where the same recipe is
+The content of the ledger and the finals is then compared with `plain_ways`, where the same recipe is
 written out by hand. A path is the same if the item visited the same steps as often, each with the same fingerprint, was
 skipped by the others, ended in the same state at the same gate with the same warnings, and its final is the image of
 that fingerprint. Seeds and prompts decide the way, so hardly two items take it with the same images; some items repeat
@@ -25,7 +25,7 @@ ITEMS = 10_000
 STEPS = ("base", "mend", "pose", "grain", "frame", "flat", "sheen", "seen")
 KINDS = ("icon", "icon", "photo", "icon", "photo", "sticker", None, "photo", 3, "sticker")
 TWIN_EVERY = 97
-SHOWN = 20  # differences that are told
+SHOWN = 20  # differences that are listed
 
 BARS = {"paths_compared": Bar(least=ITEMS), "differences": Bar(most=0), "ways": Bar(least=150)}
 
@@ -87,14 +87,14 @@ def counts(ways: Mapping[str, Way]) -> Measures:
 
 
 def differences(report: ItemReport, way: Way, store: ArtefactStore) -> Iterator[str]:
-    """What the ledger and the store say otherwise than `way`."""
+    """Return where the ledger and the store differ from `way`."""
     record = report.record
     made = {visit: entry.artefact.fingerprint for visit, entry in report.steps.items() if entry.artefact is not None}
     if made != way.visits:
         yield f"visits {_told(made)}, expected {_told(way.visits)}"
     skipped = {visit for visit, entry in report.steps.items() if entry.outcome is Outcome.SKIPPED}
     turned_away = set(STEPS) - way.visits.keys()
-    # Of an item in quarantine nothing is said behind the gate.
+    # A quarantined item has no record after its gate.
     if skipped != turned_away if way.final is not None else skipped > turned_away:
         yield f"skipped {sorted(skipped)}, expected {sorted(turned_away)}"
     if failed := [visit for visit, entry in report.steps.items() if entry.outcome is Outcome.FAILED]:
@@ -127,7 +127,7 @@ def _reasons(text: str) -> tuple[str, ...]:
 
 
 def _fingerprint_of(store: ArtefactStore, key: str) -> str | None:
-    """What the image at this key says of itself."""
+    """Return the provenance in the image at this key."""
     try:
         recipe = read_recipe(store.get(key))
     except MissingObject:

@@ -14,12 +14,12 @@ Measures = dict[str, float]
 
 
 class Skipped(Exception):
-    """This machine lacks what the benchmark needs; the message says what."""
+    """This machine lacks what the benchmark needs; the message names it."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What a benchmark is given: how much to do, and a scratch folder of its own."""
+    """Input of a benchmark: how much to do, and a scratch folder of its own."""
 
     folder: Path
     scale: float = 1.0  # 1: the figures that count; less: a quick look

@@ -2,7 +2,7 @@
 
 One process takes the same job through a shard with facts, without, without, with … so that a machine that grows
 slower meanwhile slows both alike; the turns are short, as the speed of a shared machine changes within minutes. Each
-turn has a ledger and a folder of its own, so that it makes everything anew. Without Prefect, S3 and a finish beside
+turn has a ledger and a folder of its own, so that nothing is reused. Without Prefect, S3 and a finish beside
 them the facts weigh more than in a whole run. The images of all turns must be the same.
 
 The bar holds for the median of the pairs' ratios. `fastest` compares the fastest turn of each kind, which is the one

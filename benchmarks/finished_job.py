@@ -51,7 +51,7 @@ def _commands(bench: Bench, place: Rig, job: Path, store: str, count: int) -> It
             taken, document = _run(place, command, job)
             done = document["items"]["done"]
             if done != count:
-                raise BenchmarkFailed(f"{command} says that {done} of {count} items are done")
+                raise BenchmarkFailed(f"{command} reports {done} of {count} items as done")
             seconds[command].append(taken)
             loaded += sum(document.get("model_loads", {}).values())
     bench.details[store] = seconds
@@ -73,7 +73,7 @@ def _imports(place: Rig, job: Path, command: str) -> int:
     report = _command(place, command, job, "-X", "importtime").stderr
     imported = {line.rpartition("|")[2].strip() for line in report.splitlines() if line.startswith("import time:")}
     if "configs.settings.settings" not in imported:
-        raise BenchmarkFailed("Python did not say what it imported")
+        raise BenchmarkFailed("Python did not list its imports")
     return len(HEAVY & imported)
 
 

@@ -1,4 +1,4 @@
-"""How busy an NVIDIA device is while something runs, as its driver says."""
+"""Load of an NVIDIA device while something runs, reported by its driver."""
 
 import subprocess
 import tempfile

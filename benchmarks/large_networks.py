@@ -25,7 +25,7 @@ BARS = {"ours_over_bare": Bar(least=0.97), "device_busy": Bar(least=0.95)}
 
 @dataclass(frozen=True)
 class Setting:
-    """What is computed where. The defaults are the benchmark's; a test computes less, on a CPU."""
+    """Work and device. The defaults are the benchmark's; a test computes less, on a CPU."""
 
     sizes: Sizes = SDXL
     device: str = "cuda"

@@ -47,7 +47,7 @@ def _job(place: Rig, name: str, count: int) -> Path:
 
 def _other(place: Rig, module: str, count: int, *, warm_up: bool) -> Message:
     name = module.rpartition(".")[2].replace("_", "-")
-    environment = {**place.environment, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}  # nobody else's
+    environment = {**place.environment, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}  # of its own
     process = Resident([module], environment, place.folder / f"{name}.log")
     try:
         if warm_up:

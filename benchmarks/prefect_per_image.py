@@ -3,7 +3,7 @@
 In its best form: images go from task to task in memory, the models are loaded once, a task that an item surely skips
 is not submitted, and a second thread encodes and stores while the first one computes. The diffusion pipeline cannot be
 shared by threads that run at once, hence the lock. A request is `{"job": path, "output": uri}`, a reply
-`{"seconds": …, "images": …, "task_runs": …, "recorded": …}`: `recorded` is how many of the task runs the server knows
+`{"seconds": …, "images": …, "task_runs": …, "recorded": …}`: `recorded` is how many of the task runs the server has
 as completed once it has had time to catch up.
 """
 

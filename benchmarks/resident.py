@@ -17,7 +17,7 @@ Message = dict[str, Any]
 
 
 class BenchmarkFailed(Exception):
-    """What was to be measured did not work: there are no figures."""
+    """The measured work failed: there are no figures."""
 
 
 class Resident:
@@ -68,9 +68,9 @@ class Resident:
 
 
 def serve(prepare: Callable[[], Callable[[Message], Message]]) -> None:
-    """In the process: prepares, and answers each request by what `prepare` returned, until standard input ends.
+    """Prepare, and answer each request by what `prepare` returned, until standard input ends.
 
-    What anybody prints goes to standard error.
+    Prints go to standard error.
     """
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""What a benchmark came to, as a JSON file that says where and of which code it was taken."""
+"""Result of a benchmark as a JSON file, with its machine and commit."""
 
 import json
 import os

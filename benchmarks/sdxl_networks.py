@@ -1,7 +1,7 @@
 """Networks of SDXL's architecture with random weights, in the folder layout that diffusers reads.
 
-The images are noise; what a GPU has to compute for them is what it would be for the real weights, which are 7 GB that
-nobody needs to fetch for this. The tokenizer is the starter's: its words are few, its output as long.
+The images are noise; what a GPU has to compute for them is what it would be for the real weights, which are 7 GB and
+not needed here. The tokenizer is the starter's: its words are few, its output as long.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PROMPT_TOKENS = 77
 
 @dataclass(frozen=True)
 class Sizes:
-    """What differs between the real architecture and one for tests. Pixels of an image: `latents` times a block's."""
+    """Differences between the real architecture and one for tests. Pixels of an image: `latents` times a block's."""
 
     latents: int
     unet: tuple[int, ...]

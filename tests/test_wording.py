@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
-from tests.wording import Tally, count_page, count_python, files
+from tests.wording import Tally, count_messages, count_page, count_python, files
 
 BAR = 0.3  # phrases per 1,000 words
 PAGES = ("docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "starter/README.md")
@@ -28,6 +28,15 @@ def test_pages_keep_the_bar():
     for name in PAGES:
         for path in files(ROOT / name, ".md"):
             tally.add(count_page(path))
+    assert tally.rate < BAR, "\n".join(hits(tally))
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "starter", "docker"])
+def test_code_beside_the_core_keeps_the_bar(folder):
+    tally = Tally()
+    for path in files(ROOT / folder, ".py"):
+        tally.add(count_python(path))
+        tally.add(count_messages(path))
     assert tally.rate < BAR, "\n".join(hits(tally))
 
 

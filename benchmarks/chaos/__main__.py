@@ -1,6 +1,6 @@
 """Run the fault tests: `python -m benchmarks.chaos` prints counts, and last one line of JSON.
 
-Exit status 1 says that something was not as it must be; the folder of such a test is kept. The seed decides which
+Exit status 1 means that something was wrong; the folder of such a test is kept. The seed decides which
 faults come in which order and after which delays; how far the job is at that moment is up to the machine.
 """
 

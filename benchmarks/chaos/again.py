@@ -12,7 +12,7 @@ Stop = threading.Event
 def again_and_again(disturb: Callable[[Stop], object], random: Random, pause: tuple[float, float]) -> Iterator[None]:
     """Calls `disturb` beside the block, with pauses of `pause` seconds (least, most).
 
-    A disturbance that takes a while ends early when it is told to stop.
+    A long disturbance ends early when it is stopped.
     """
     stop = Stop()
 

@@ -26,7 +26,7 @@ VERIFY_SECONDS = 300.0
 
 
 def check(scene: Scene, *, none_twice: bool = False) -> Findings:
-    """Everything that is wrong with a job that says it is done, and counts of what was looked at.
+    """Everything wrong with a job whose status is done, and counts of what was checked.
 
     An image may be computed again if a fault took it before it was recorded; with `none_twice` that is wrong too.
     """
@@ -38,7 +38,7 @@ def check(scene: Scene, *, none_twice: bool = False) -> Findings:
 
 
 def look(scene: Scene, *, none_twice: bool = False) -> Findings:
-    """What `check` finds without starting anything."""
+    """Return the findings of `check` without starting anything."""
     findings = Findings()
     findings.count("jobs")
     rows = _manifest_rows(scene.objects, findings)
@@ -102,7 +102,7 @@ def _object_problem(objects: Objects, key: str | None, digest: str | None, item:
     if data is None:
         return "is missing"
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
-        return "is not what the manifest says"
+        return "differs from the manifest"
     color = _color(data)
     return None if color == item.color_after(step) else f"holds another image: {color}"
 
@@ -121,7 +121,7 @@ def _color(data: bytes) -> object:
 
 
 def _check_strangers(objects: Objects, rows: list[dict[str, Any]], findings: Findings) -> None:
-    """Objects that nobody refers to: none may lie among the final images, none among the artefacts may be broken."""
+    """Check unreferenced objects: none may be among the final images, and none among the artefacts may be broken."""
     finals = {final["key"] for row in rows for final in row["finals"]}
     known = {step["key"] for row in rows for step in row["steps"]}
     for key in objects.keys():  # noqa: SIM118 - not a mapping
@@ -131,7 +131,7 @@ def _check_strangers(objects: Objects, rows: list[dict[str, Any]], findings: Fin
             findings.expect(key in finals, f"{key} is a final image of no item")
         elif key.startswith("artefacts/") and key not in known:
             findings.count("artefacts_of_nobody")
-            findings.expect(isinstance(_color(objects.read(key) or b""), tuple), f"{key} is of nobody, and broken")
+            findings.expect(isinstance(_color(objects.read(key) or b""), tuple), f"{key} is unreferenced and broken")
 
 
 def _check_ledger(scene: Scene, findings: Findings) -> None:
@@ -167,7 +167,7 @@ def _check_computed(
     findings.count("computed_again_unrecorded", twice - len(after))
     findings.count("computed_again_recorded", len(after))
     findings.expect(not after, f"{len(after)} images were computed again after they were recorded: {after[:3]}")
-    findings.expect(not (none_twice and twice), f"{twice} images were computed twice, though nobody was killed")
+    findings.expect(not (none_twice and twice), f"{twice} images were computed twice although nothing was killed")
     wanted = {(item.name, step) for item in scene.items for step in (BASE, FINAL)}
     findings.expect(times.keys() == wanted, f"{len(wanted - times.keys())} images were never computed")
 

@@ -11,7 +11,7 @@ from benchmarks.chaos.scene import Scene
 
 @dataclass
 class Findings:
-    """What a fault test counted, and everything that was not as it must be."""
+    """Counts of a fault test, and everything that was wrong."""
 
     counts: dict[str, float] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)

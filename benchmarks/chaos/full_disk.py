@@ -1,4 +1,4 @@
-"""A disk that is full at a random moment: the store's, or the ledger's. The job says so; with space it is resumed."""
+"""A full disk at a random moment: the store's or the ledger's. The job ends with a message; with space it resumes."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +19,9 @@ class FullDisk:
 
     def __init__(self, what: str) -> None:
         self.name = f"full-disk-{what}"
-        self.about = f"the disk of the {what} is full at a random moment: the job says so; with space it is resumed"
+        self.about = (
+            f"the disk of the {what} is full at a random moment: the job ends with a message; with space it is resumed"
+        )
         self._what = what
 
     def obstacle(self) -> str | None:
@@ -62,4 +64,4 @@ class FullDisk:
             "full" in ended.err + ended.out,
             f"the job ended with status {ended.status} and other words: {ended.last_words}",
         )
-        findings.expect("Traceback" not in ended.err, f"a traceback is no message: {ended.last_words}")
+        findings.expect("Traceback" not in ended.err, f"a traceback instead of a message: {ended.last_words}")

@@ -26,7 +26,7 @@ class LedgerView:
         self._url = url
 
     def recorded(self) -> set[Pair]:
-        """What the ledger holds an image for. Raises Unreadable."""
+        """Return the images that the ledger has recorded. Raises Unreadable."""
         return {(name, step) for name, step in self._rows(_RECORDED)}
 
     def item_states(self) -> Counter[str]:

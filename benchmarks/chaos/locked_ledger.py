@@ -82,7 +82,7 @@ def _end_connections(connection: Any) -> int:
 
 
 def _run_under(disturb: Callable[[Stop], None], scene: Scene, random: Random, findings: Findings) -> None:
-    """Runs the job in one go, disturbed all the while. Nobody is killed, so nothing may be computed twice."""
+    """Runs the job in one go, disturbed all the while. Nothing is killed, so nothing may be computed twice."""
 
     def try_to_disturb(stop: Stop) -> None:
         try:

@@ -27,7 +27,7 @@ class NullItem:
 
     @property
     def color(self) -> Color:
-        """Of the base image."""
+        """Color of the base image."""
         red, green, blue = Random(self.seed).randbytes(3)
         return red, green, blue
 

@@ -10,7 +10,7 @@ LOOK_SECONDS = 0.05
 
 
 class Part(StrEnum):
-    """What a process is to the job."""
+    """Role of a process in the job."""
 
     COMMAND = "command"  # `pixelmill run` or `resume`: it runs the burst
     WORKER = "worker"
@@ -32,7 +32,7 @@ def parts(home: Path) -> dict[Part, list[psutil.Process]]:
 
 
 def members(home: Path) -> list[psutil.Process]:
-    """All living processes whose PIXELMILL_HOME is `home`, those that nobody is the parent of any more too."""
+    """All living processes whose PIXELMILL_HOME is `home`, including orphans."""
     return [process for process in psutil.process_iter() if _belongs(process, home)]
 
 

@@ -17,12 +17,12 @@ _HOP_BY_HOP = {"connection", "expect", "keep-alive", "transfer-encoding", "date"
 
 
 class Trouble(StrEnum):
-    """What can befall a request."""
+    """Faults of a request."""
 
     THROTTLED = "throttled"  # 503 SlowDown
     FAILED = "failed"  # 500 InternalError
     RESET = "reset"  # before anything is done
-    ANSWER_LOST = "answer_lost"  # it was done, and nobody hears of it
+    ANSWER_LOST = "answer_lost"  # it was done, without an answer
     STALLED = "stalled"  # answered, but seconds later
     TRUNCATED = "truncated"  # half the body of an answer
     BROKEN_OFF = "broken_off"  # half the body of a request
@@ -50,7 +50,7 @@ class S3Proxy:
         self._lock = threading.Lock()
 
     def draw(self, method: str, has_body: bool) -> tuple[Trouble | None, float]:
-        """What befalls the next request, and the seconds it takes if it stalls."""
+        """Return the fault of the next request, and its seconds if it stalls."""
         with self._lock:
             self.requests[method] += 1
             struck, stall = self._random.random() < self._share, self._random.uniform(*self.stall_seconds)
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: the counts do."""
+        """Log nothing: the counts are enough."""
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -140,12 +140,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _headers(self, length: int) -> dict[str, str]:
-        """As they came, Host included: the client has signed them."""
+        """Headers unchanged, Host included: the client has signed them."""
         kept = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP - {"date"}}
         return {**kept, "Content-Length": str(length)} if length or self.command in ("PUT", "POST") else kept
 
     def _send_half(self, body: bytes) -> None:
-        """The server sees a request that says how long it is, and ends too soon."""
+        """The server receives a request that is shorter than its length header."""
         with socket.create_connection(("127.0.0.1", self.rules.upstream), timeout=UPSTREAM_SECONDS) as upstream:
             head = [f"{self.command} {self.path} HTTP/1.1"]
             head += [f"{name}: {value}" for name, value in self._headers(len(body)).items()]
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _reset(self) -> None:
-        """Ends the connection with RST, as a machine does that knows of none."""
+        """End the connection with RST, like a machine without it."""
         self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True

@@ -33,7 +33,7 @@ class Ended:
 
     @property
     def last_words(self) -> str:
-        """For a report: the end of what it said."""
+        """The end of its output, for a report."""
         return " | ".join((self.err.strip() or self.out.strip()).splitlines()[-3:])[-600:]
 
 
@@ -120,7 +120,7 @@ class Scene:
         return self.start("resume", JOB, "--json")
 
     def has_begun(self) -> bool:
-        """Whether the ledger knows the job, as far as can be seen now."""
+        """Return whether the job is in the ledger, as far as it can be read now."""
         try:
             return bool(self.ledger.jobs())
         except Unreadable:

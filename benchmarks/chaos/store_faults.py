@@ -66,7 +66,7 @@ class FlakyStore:
 
 class RefusingStore:
     name = "refusing-store"
-    about = "S3 answers 403 from a random moment on: the job ends at once and says why; mended, it is resumed"
+    about = "S3 answers 403 from a random moment on: the job ends at once with a reason; after the fix it is resumed"
 
     def obstacle(self) -> str | None:
         return None
@@ -100,7 +100,7 @@ class RefusingStore:
             ended.status == 1 and REFUSAL in ended.err + ended.out,
             f"the refused job ended with status {ended.status}: {ended.last_words}",
         )
-        findings.expect("Traceback" not in ended.err, f"a traceback is no message: {ended.last_words}")
+        findings.expect("Traceback" not in ended.err, f"a traceback instead of a message: {ended.last_words}")
 
 
 def _see_through(scene: Scene, findings: Findings, *, resume: bool = False) -> None:

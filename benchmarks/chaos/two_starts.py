@@ -1,4 +1,4 @@
-"""The same job started twice at the same moment: one start runs it, the other says so and ends."""
+"""The same job started twice at the same moment: one start runs it, the other reports that and ends."""
 
 import time
 from collections.abc import Sequence

@@ -8,11 +8,11 @@ from typing import Self
 
 from benchmarks.chaos.ledger_view import LedgerView, Pair, Unreadable
 
-LOOK_SECONDS = 0.2  # far less than any process takes to start anew
+LOOK_SECONDS = 0.2  # far less than any process takes to restart
 
 
 class Witness:
-    """What is in `seen` was recorded at the time given there, or before: nobody may compute it after that."""
+    """Images in `seen` were recorded at the given time or before: they may not be computed after that."""
 
     def __init__(self, ledger: LedgerView) -> None:
         self.seen: dict[Pair, float] = {}  # wall clock, seconds

@@ -1,6 +1,6 @@
 """Plant defects and ask the gates: `python -m benchmarks.gates` prints a table, and last one line of JSON.
 
-Exit status 1 says that a kind's recall is below 95 %, or that more than 1 % of the sound pictures are flagged by any
+Exit status 1 means that a kind's recall is below 95 %, or that more than 1 % of the sound pictures are flagged by any
 gate. At another scale than 1 the bars are shown but do not decide.
 """
 

@@ -1,6 +1,6 @@
 """Ten kinds of defects, drawn by code into sound pictures. How strong they are: visible, not caricatures.
 
-Every planter is a function of the picture, a random generator and a Bench, which enlarges, cuts out and knows other
+Every planter is a function of the picture, a random generator and a Bench, which enlarges, cuts out and has other
 pictures. Lengths are pixels of the small picture; in `large` they are four times as many.
 """
 
@@ -21,10 +21,10 @@ Pixels = NDArray[np.float64]
 
 
 class Bench(Protocol):
-    """What planters need besides the picture."""
+    """Tools of planters."""
 
     def enlarged(self, picture: Picture) -> Picture:
-        """With `large`, made by the upscaler from its cut-out."""
+        """The picture with `large`, made by the upscaler from its cut-out."""
         ...
 
     def other(self, picture: Picture, rng: Rng, *, object: bool) -> Picture:
@@ -37,7 +37,7 @@ class Bench(Protocol):
 
 @dataclass(frozen=True)
 class Defect:
-    """`about` says how strong. `only_large`: exists only after enlarging."""
+    """`about` describes its strength. `only_large`: exists only after enlarging."""
 
     plant: Callable[[Picture, Rng, Bench], Picture]
     about: str
@@ -100,7 +100,7 @@ def _holes(picture: Picture, rng: Rng, bench: Bench) -> Picture:
         row, column = inside[rng.integers(len(inside))]
         axes = (max(1, round(radius * rng.uniform(0.8, 1.3))), max(1, round(radius * rng.uniform(0.8, 1.3))))
         cv2.ellipse(opened, (int(column), int(row)), axes, float(rng.uniform(0, 180)), 0, 360, 255, -1)
-        opened[depth < 2] = 0  # a rim stays: what is open to the outside is no hole
+        opened[depth < 2] = 0  # a rim stays: an opening to the outside is not a hole
         if (opened > 0).sum() >= wanted:
             break
     soft = cv2.GaussianBlur(opened, (3, 3), 0.6).astype(float) / 255
@@ -217,7 +217,7 @@ def _delivered_instead(picture: Picture, other: Picture, bench: Bench) -> Pictur
 
 
 def _recut(picture: Picture, base: Image.Image, alpha: NDArray[np.uint8], bench: Bench) -> Picture:
-    """The picture from another base and alpha, enlarged anew if it was."""
+    """Return the picture with another base and alpha, enlarged again if it was."""
     cutout = base.copy()
     cutout.putalpha(Image.fromarray(alpha))
     small = replace(picture, stages=(Stage("cutout", cutout, base),))

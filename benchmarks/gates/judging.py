@@ -22,7 +22,7 @@ class Judging:
         self._context = BareContext(settings)
 
     def facts(self, images: Sequence[Image.Image], wanted: Sequence[Asked]) -> list[dict[str, Fact]]:
-        """What the step finds on each image, by the prompt of what was asked for."""
+        """Return the step's facts of each image, judged by its original prompt."""
         frames = [Frame(item_of(asked), image) for asked, image in zip(wanted, images, strict=True)]
         alike: dict[Hashable, list[int]] = {}
         for place, frame in enumerate(frames):

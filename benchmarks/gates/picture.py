@@ -13,7 +13,7 @@ SMALL, SCALE = 64, 4  # the starter recipe's: side of a base in pixels, and how 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the item's prompt asks for."""
+    """Object, color and background in the item's prompt."""
 
     object: str
     color: str

@@ -16,7 +16,7 @@ VERSION = 1  # raise it when the same request gives another picture
 
 
 def default_folder() -> Path:
-    """Of the user's caches."""
+    """The folder in the user's cache."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return caches / "pixelmill" / "gates-bench"
 
@@ -33,7 +33,7 @@ class Store:
         origin: Origin,
         make: Callable[[Sequence[Asked]], list[Picture]],
     ) -> list[Picture]:
-        """Cut-outs, of which those that are missing are made, in parts, and kept."""
+        """Return cut-outs; missing ones are made, in parts, and kept."""
         found = [self._read(asked, origin) for asked in wanted]
         missing = [asked for asked, picture in zip(wanted, found, strict=True) if picture is None]
         made: dict[Asked, Picture] = {}

@@ -1,4 +1,4 @@
-"""One trial: sound pictures, and as many with each defect, all made anew from a seed."""
+"""One trial: sound pictures, and as many with each defect, all made from a seed."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ class Trial:
 
 
 def run_trial(seed: int, *, sound: int, of_each: int, folder: Path, settings: Settings) -> Trial:
-    """Makes the pictures, or reads them from `folder`, plants, measures, and asks the gates."""
+    """Makes the pictures, or reads them from `folder`, plants, measures, and evaluates the gates."""
     makers = _Makers(Store(folder), Workshop(settings))
     rng = np.random.default_rng([seed, 1])
     generated = round(sound * GENERATED_SHARE)
@@ -97,7 +97,7 @@ class _Makers:
         self.generated = self.unsound = 0
 
     def sound(self, drawn: int, generated: int, first_seed: int, rng: Rng) -> list[Picture]:
-        """In a random order, so that any part of them is a mixture."""
+        """Return them in a random order, so that any part of them is a mixture."""
         asked = asked_for(drawn, rng, first_seed)
         small = self._store.pictures(asked, "drawn", lambda part: [self._workshop.drawn(each) for each in part])
         small += self._generated(generated, first_seed, rng)
@@ -108,7 +108,7 @@ class _Makers:
         return self._store.pictures([asked], "drawn", lambda part: [self._workshop.drawn(each) for each in part])[0]
 
     def generated_one(self, asked: Asked) -> Picture:
-        """Of what is asked for, with the first seed from its own on that gives a sound picture."""
+        """Return the picture of a subject by the first seed, from its own on, that gives a sound one."""
         while True:
             (picture,) = self._store.pictures([asked], "generated", self._workshop.generated)
             if is_sound(picture):
@@ -133,7 +133,7 @@ class _Makers:
 
 
 class _Supplies:
-    """What planters ask for."""
+    """Subjects for the planters."""
 
     def __init__(self, makers: _Makers) -> None:
         self._makers = makers

@@ -29,7 +29,7 @@ class Gates:
         self._judging = Judging(settings)
 
     def facts(self, pictures: Sequence[Picture]) -> list[dict[StepId, dict[str, Fact]]]:
-        """What is measured on each picture's stages: the facts that the stage's gates read, and the likeness."""
+        """Facts of each picture's stages: those that the stage's gates read, and the likeness."""
         measured: list[dict[StepId, dict[str, Fact]]] = []
         for start in range(0, len(pictures), _BATCH):
             part = pictures[start : start + _BATCH]

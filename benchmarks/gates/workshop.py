@@ -46,7 +46,7 @@ class Workshop:
         return pictures
 
     def enlarged(self, picture: Picture) -> Picture:
-        """With `large`, made from its cut-out."""
+        """Return the picture with `large`, made from its cut-out."""
         (large,) = self._run(ENLARGE, [picture.asked], [picture.cutout])
         return Picture(picture.asked, picture.origin, (picture.stages[0], Stage("large", large, picture.cutout)))
 
@@ -70,6 +70,6 @@ def asked_for(count: int, rng: np.random.Generator, first_seed: int) -> list[Ask
 
 
 def item_of(asked: Asked) -> Item:
-    """The item whose prompt asks for it."""
+    """Return the item with its prompt."""
     prompt = prompt_for(asked.object, asked.color, asked.background)
     return Item(index=0, name="picture", prompt=prompt, seed=asked.seed)

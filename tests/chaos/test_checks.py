@@ -93,7 +93,7 @@ def forget_an_item(scene: Scene) -> None:
 BREAKAGES: dict[Callable[[Scene], None], str] = {
     lose_a_final: "is missing",
     cut_an_artefact: "OSError",
-    alter_a_final: "is not what the manifest says",
+    alter_a_final: "differs from the manifest",
     swap_an_artefact: "holds another image",
     leave_a_stray_final: "is a final image of no item",
     list_an_item_twice: "more than once",
