@@ -1,6 +1,6 @@
 """The bare loop: a recipe's steps, one micro-batch after another, in one process: `python -m benchmarks.bare_process`.
 
-What somebody would write without Pixelmill: the same models from the same engines, the same micro-batches, images in
+A loop as written without Pixelmill: the same models from the same engines, the same micro-batches, images in
 memory; no Prefect, no ledger, no store, no encoding. Facts are measured only where a later condition reads them.
 A request is `{"job": path}`, a reply `{"seconds": …, "images": …}`; models are loaded when first used.
 """

@@ -75,7 +75,7 @@ def last_noun(name: str) -> str | None:
 
 
 def names() -> Iterator[str]:
-    """Yield the names of the core's folders, modules, classes and functions."""
+    """Yield the names of the core's folders, modules, classes, functions and fields."""
     for layer in CORE:
         for path in (ROOT / layer).rglob("*"):
             yield path.stem
@@ -83,6 +83,8 @@ def names() -> Iterator[str]:
                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                     if isinstance(node, ast.ClassDef | ast.FunctionDef):
                         yield node.name
+                    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                        yield node.target.id
 
 
 def test_every_class_is_named_by_a_word_of_the_glossary_or_a_standard_one():
