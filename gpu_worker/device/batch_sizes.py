@@ -12,10 +12,10 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from steps.contract import Frame, MemoryFallback, Step
-from storage.ledger.records import BatchSize
+from storage.ledger.fleet import FleetRepository
 
 PATIENCE = 64  # micro-batches: a failed try costs about one, so that tries stay below 2 % of the work
 STALE = timedelta(days=1)
@@ -46,16 +46,6 @@ class MemoryKey(NamedTuple):
     on_device: bool  # False for steps without models, whose memory is not the device's
 
 
-class SizeLedger(Protocol):
-    """The part of the ledger that keeps sizes beyond the process."""
-
-    def batch_sizes(self, device: str) -> Mapping[str, BatchSize]: ...
-
-    def record_batch_size(self, device: str, key: str, size: int, fallback: int) -> None: ...
-
-    def forget_batch_size(self, device: str, key: str) -> None: ...
-
-
 def memory_key(step: Step, frame: Frame, model_digests: Mapping[str, str]) -> MemoryKey:
     """Return the key of the step's class, its models and its own memory key for this frame."""
     refs = [str(ref) for ref in step.model_refs()]
@@ -81,7 +71,7 @@ class BatchSizeCache:
     Safe to share between threads. Its methods raise the ledger's errors.
     """
 
-    def __init__(self, ledger: SizeLedger | None = None, device: Callable[[], str] = lambda: "cpu") -> None:
+    def __init__(self, ledger: FleetRepository | None = None, device: Callable[[], str] = lambda: "cpu") -> None:
         """`device` returns the kind of device, such as `NVIDIA H100 80GB HBM3`; it is called once, when needed."""
         self._ledger, self._device_name = ledger, device
         self._device: str | None = None  # None until the ledger has been read

@@ -19,12 +19,10 @@ class DeviceUnavailable(PixelmillError):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device as it was when the worker started. Memory in MB (2**20 bytes)."""
+    """The device of a process. Memory in MB (2**20 bytes)."""
 
     kind: DeviceKind
-    index: int
     name: str
-    free_mb: int
     total_mb: int
 
     @property
@@ -102,9 +100,8 @@ def _open_cuda() -> Device:
             "PIXELMILL_DEVICE is 'cuda', but torch finds no CUDA device. Install a CUDA build of torch and its driver, "
             "check CUDA_VISIBLE_DEVICES (and `--gpus` of the container), or set PIXELMILL_DEVICE to 'auto' or 'cpu'."
         )
-    index = torch.cuda.current_device()
-    free, total = torch.cuda.mem_get_info(index)
-    return Device("cuda", index, torch.cuda.get_device_name(index), free // MEGABYTE, total // MEGABYTE)
+    _, total = torch.cuda.mem_get_info()
+    return Device("cuda", torch.cuda.get_device_name(), total // MEGABYTE)
 
 
 def _open_mps() -> Device:
@@ -115,8 +112,7 @@ def _open_mps() -> Device:
             "PIXELMILL_DEVICE is 'mps', but torch finds no MPS on this machine. "
             "Set PIXELMILL_DEVICE to 'auto' or 'cpu'."
         )
-    total = int(torch.mps.recommended_max_memory()) // MEGABYTE
-    return Device("mps", 0, "Apple GPU", total - int(torch.mps.driver_allocated_memory()) // MEGABYTE, total)
+    return Device("mps", "Apple GPU", int(torch.mps.recommended_max_memory()) // MEGABYTE)
 
 
 def _open_cpu() -> Device:
@@ -128,10 +124,7 @@ def _open_cpu() -> Device:
             torch.set_num_threads(cores)
         else:
             os.environ["OMP_NUM_THREADS"] = str(cores)
-    page = os.sysconf("SC_PAGE_SIZE")
-    total = os.sysconf("SC_PHYS_PAGES") * page // MEGABYTE
-    free = os.sysconf("SC_AVPHYS_PAGES") * page // MEGABYTE if "SC_AVPHYS_PAGES" in os.sysconf_names else total
-    return Device("cpu", 0, f"CPU, {cores} cores", free, total)
+    return Device("cpu", f"CPU, {cores} cores", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEGABYTE)
 
 
 _OPENERS: dict[DeviceKind, Callable[[], Device]] = {"cuda": _open_cuda, "mps": _open_mps, "cpu": _open_cpu}

@@ -114,26 +114,22 @@ def run_in_batches(
             yield outcome
 
 
+@dataclass(slots=True)
 class _MicroBatches:
-    def __init__(
-        self,
-        step: Step,
-        context: StepContext,
-        limit: int,
-        label: str,
-        free_memory: Callable[[], bool],
-        sizes: BatchSizeCache,
-    ) -> None:
-        self._step, self._context, self._limit, self._label = step, context, limit, label
-        self._free_memory, self._sizes = free_memory, sizes
-        self._has_freed = False
+    step: Step
+    context: StepContext
+    limit: int
+    label: str
+    free_memory: Callable[[], bool]
+    sizes: BatchSizeCache
+    has_freed: bool = False
 
     def start(self, key: MemoryKey) -> BatchPlan:
         """Return the plan to begin with, under the strongest fallback that the step has here up to the known one."""
-        plan = self._sizes.start(key, self._limit)
+        plan = self.sizes.start(key, self.limit)
         if plan.fallback is MemoryFallback.NONE:
             return plan
-        offered = (fallback for fallback in self._step.reliefs(self._context) if fallback <= plan.fallback)
+        offered = (fallback for fallback in self.step.reliefs(self.context) if fallback <= plan.fallback)
         return plan._replace(fallback=max(offered, default=MemoryFallback.NONE))
 
     def compute(self, batch: tuple[Frame, ...], key: MemoryKey, fallback: MemoryFallback) -> BatchOutcome | None:
@@ -142,40 +138,40 @@ class _MicroBatches:
         outcome = self._attempt(batch, key, plan)
         if isinstance(outcome, BatchOutcome):
             return outcome
-        tried_above = outcome.out_of_memory and self._sizes.did_not_fit(key, plan)
+        tried_above = outcome.out_of_memory and self.sizes.did_not_fit(key, plan)
         if len(batch) == 1:
             if outcome.out_of_memory:
                 return self._fall_back(batch, key, fallback, outcome, free=not tried_above)
             return _failed(batch, outcome)
-        telemetry.batch_halved(self._label, out_of_memory=outcome.out_of_memory)
+        telemetry.batch_halved(self.label, out_of_memory=outcome.out_of_memory)
         why = "does not fit the memory" if outcome.out_of_memory else "holds an item that fails"
-        logger.info("%s: a micro-batch of %d %s: trying its halves", self._label, len(batch), why)
+        logger.info("%s: a micro-batch of %d %s: trying its halves", self.label, len(batch), why)
         return None
 
     def _fall_back(
         self, batch: tuple[Frame, ...], key: MemoryKey, tried: MemoryFallback, failure: _Failure, *, free: bool
     ) -> BatchOutcome:
         """Try the one frame under stronger and stronger fallbacks. `free`: unload other models first."""
-        stronger = sorted(fallback for fallback in set(self._step.reliefs(self._context)) if fallback > tried)
+        stronger = sorted(fallback for fallback in set(self.step.reliefs(self.context)) if fallback > tried)
         freed = free and self._free_once()
         if freed:
-            telemetry.fallback_tried(self._label, "free")
+            telemetry.fallback_tried(self.label, "free")
         for fallback in ([tried] if freed else []) + stronger:
             if fallback > tried:
-                telemetry.fallback_tried(self._label, fallback.name.lower())
+                telemetry.fallback_tried(self.label, fallback.name.lower())
             outcome = self._attempt(batch, key, BatchPlan(1, fallback))
             if isinstance(outcome, BatchOutcome):
                 if freed:
-                    self._sizes.try_next_up(key)  # there is more room now than before
+                    self.sizes.try_next_up(key)  # there is more room now than before
                 return outcome
             failure = outcome
             if not failure.out_of_memory:
                 return _failed(batch, failure)
-        self._sizes.try_next_up(key)  # its neighbors may fit together
+        self.sizes.try_next_up(key)  # its neighbors may fit together
         measures = ["alone", *(_MEASURES[each] for each in sorted({tried, *stronger}) if each in _MEASURES)]
-        device = self._sizes.device if self._step.model_refs() else "this machine"
+        device = self.sizes.device if self.step.model_refs() else "this machine"
         message = (
-            f"{self._label}: the image does not fit in the memory of {device}, even {' and '.join(measures)}. Make it "
+            f"{self.label}: the image does not fit in the memory of {device}, even {' and '.join(measures)}. Make it "
             "smaller (width and height of the step that makes it, or a resize before this step), choose a smaller "
             f"model, or bring a worker with a larger device; then retry the quarantined items. ({failure.error})"
         )
@@ -183,15 +179,15 @@ class _MicroBatches:
 
     def _free_once(self) -> bool:
         """Free memory, but only once: models unloaded in vain would have to be loaded again and again."""
-        if self._has_freed:
+        if self.has_freed:
             return False
-        self._has_freed = True
-        return self._free_memory()
+        self.has_freed = True
+        return self.free_memory()
 
     def _attempt(self, batch: tuple[Frame, ...], key: MemoryKey, plan: BatchPlan) -> BatchOutcome | _Failure:
-        outcome = _run(self._step, self._label, batch, _FallbackContext(self._context, plan.fallback))
+        outcome = _run(self.step, self.label, batch, _FallbackContext(self.context, plan.fallback))
         if isinstance(outcome, BatchOutcome):
-            self._sizes.worked(key, plan, self._limit)
+            self.sizes.worked(key, plan, self.limit)
         elif outcome.out_of_memory:
             # A failure in a thread is held by a cycle of exception, traceback and frames, with all their tensors.
             gc.collect()

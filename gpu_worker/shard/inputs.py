@@ -1,7 +1,7 @@
 """The inputs of a chunk: items' own files and stored images, fetched ahead while the device computes; lost images."""
 
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -131,37 +131,28 @@ class Losses:
     """
 
     def __init__(self) -> None:
-        self._items: dict[int, Item] = {}
-        self._of_items: defaultdict[int, set[str]] = defaultdict(set)  # index -> fingerprints
-        self._artefacts: dict[str, ArtefactRecord] = {}
-        self._damaged: set[str] = set()  # keys
+        self._lost: list[tuple[Item, ArtefactRecord, bool]] = []  # the last value is whether it is damaged
         self._times: Counter[str] = Counter()  # by fingerprint
         self._lock = threading.Lock()
 
     def add(self, item: Item, artefact: ArtefactRecord, *, damaged: bool = False) -> None:
         with self._lock:
-            self._items[item.index] = item
-            self._of_items[item.index].add(artefact.fingerprint)
-            self._artefacts[artefact.fingerprint] = artefact
-            if damaged:
-                self._damaged.add(artefact.key)
+            self._lost.append((item, artefact, damaged))
 
-    def take(self, store: ArtefactStore, ledger: Ledger) -> tuple[list[Item], list[Item], list[str]]:
+    def take(self, store: ArtefactStore, ledger: Ledger) -> tuple[list[Item], list[Item], set[str]]:
         """Make ledger and store forget the lost images. Call when nothing waits to be recorded.
 
         Return the items to start again, those that lost an image too often, and the fingerprints.
         """
         with self._lock:
-            items, of_items, artefacts, damaged = self._items, self._of_items, self._artefacts, self._damaged
-            self._items, self._of_items, self._artefacts, self._damaged = {}, defaultdict(set), {}, set()
-        for key in damaged:
+            lost, self._lost = self._lost, []
+        for key in {artefact.key for _, artefact, damaged in lost if damaged}:
             store.delete(key)
-        if artefacts:
-            ledger.steps.forget_artefacts(store.root, list(artefacts))
-        self._times.update(artefacts.keys())
-        again: list[Item] = []
-        given_up: list[Item] = []
-        for index, item in sorted(items.items()):
-            too_often = any(self._times[fingerprint] > MAX_LOSSES for fingerprint in of_items[index])
-            (given_up if too_often else again).append(item)
-        return again, given_up, list(artefacts)
+        fingerprints = {artefact.fingerprint for _, artefact, _ in lost}
+        if fingerprints:
+            ledger.steps.forget_artefacts(store.root, list(fingerprints))
+        self._times.update(fingerprints)
+        items = {item.index: item for item, _, _ in lost}
+        too_often = {item.index for item, artefact, _ in lost if self._times[artefact.fingerprint] > MAX_LOSSES}
+        again = [items[index] for index in sorted(items.keys() - too_often)]
+        return again, [items[index] for index in sorted(too_often)], fingerprints

@@ -14,8 +14,8 @@ from gpu_worker.monitor.failures import describe, full_traceback
 from gpu_worker.monitor.log_lines import log_fields
 from gpu_worker.shard.new_artefact import NewArtefact
 from gpu_worker.shard.shard_state import Chunk, RunningItem, ShardWork, SharedImage
-from gpu_worker.shard.step_images import StepFacts, StepFrames, known_facts
-from gpu_worker.shard.writer import PendingOutcome, PendingResult, RecordBatch, Written, known, pixel_bytes
+from gpu_worker.shard.step_images import StepFacts, StepFrames
+from gpu_worker.shard.writer import PendingOutcome, PendingResult, RecordBatch, Written, completed, pixel_bytes
 from gpu_worker.walk.item_context import ItemError, Rejection
 from gpu_worker.walk.provenance import JobMismatch, provenance_of
 from steps.contract import Fact, Frame, StepResult
@@ -148,7 +148,7 @@ class ChunkStep:
         made = self._work.made
         unknown = list({pending.provenance.fingerprint for pending in pending_items} - made.keys())
         for fingerprint, artefact in self._work.ledger.steps.find_artefacts(self._work.root, unknown).items():
-            made[fingerprint] = SharedImage(known(artefact), known_facts(artefact.facts), None)
+            made[fingerprint] = SharedImage(completed(artefact), completed(artefact.facts), None)
         to_compute: dict[str, list[_PendingItem]] = {}
         for pending in pending_items:
             fingerprint = pending.provenance.fingerprint
@@ -163,8 +163,10 @@ class ChunkStep:
     def _compute(self, waiting: dict[str, list[_PendingItem]]) -> None:
         """Compute one item per fingerprint; the others reuse its image, or try themselves if it failed."""
         while waiting:
-            leaders = {pending_items[0].running.path.item.index: pending_items[0] for pending_items in waiting.values()}
-            made = self._compute_leaders(leaders)
+            leaders = {group[0].running.path.item.index: group[0] for group in waiting.values()}
+            made: dict[str, SharedImage] = {}
+            for frames in self._frames.read([leader.running for leader in leaders.values()]):
+                made |= self._compute_frames(frames, leaders)
             for fingerprint in list(waiting):
                 followers = waiting.pop(fingerprint)[1:]
                 if fingerprint in made:
@@ -172,12 +174,6 @@ class ChunkStep:
                         self._pass_on(follower, made[fingerprint], Outcome.REUSED)
                 elif followers:
                     waiting[fingerprint] = followers
-
-    def _compute_leaders(self, pending_items: dict[int, _PendingItem]) -> dict[str, SharedImage]:
-        made: dict[str, SharedImage] = {}
-        for frames in self._frames.read([pending.running for pending in pending_items.values()]):
-            made.update(self._compute_frames(frames, pending_items))
-        return made
 
     def _compute_frames(self, frames: list[Frame], pending_items: dict[int, _PendingItem]) -> dict[str, SharedImage]:
         made: dict[str, SharedImage] = {}
@@ -220,7 +216,7 @@ class ChunkStep:
         if self._visit.step.keeps_image:
             assert pending.running.last is not None
             judged = _judged(pending.running.last, pending.provenance.fingerprint, self._visit.name, result.facts)
-            return SharedImage(judged, known_facts(result.facts), None)
+            return SharedImage(judged, completed(result.facts), None)
         facts = self._facts.of_new(frame, result)
         artefact = NewArtefact(
             fingerprint=pending.provenance.fingerprint,

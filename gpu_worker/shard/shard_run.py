@@ -63,20 +63,18 @@ class ShardRun:
 
         `accepted` maps an item's name to the fingerprints of its images that a person has accepted.
         """
-        self._program, self._store, self._settings, self._shard = program, store, settings, shard
-        self._accepted = accepted or {}
+        self._store, self._shard, self._accepted = store, shard, accepted or {}
         self._items = {record.item.index: record.item for record in items if record.state is ItemState.PENDING}
-        self._losses = Losses()
         self._fields = ExitStack()
         # Models that fit together stay while chunks stream through all steps; otherwise each is loaded once, for all
         # chunks of its step.
         models = {ref for visit in program.visits for ref in visit.step.model_refs()}
-        streams = runtime.fits(models)
+        self._streams = runtime.fits(models)
         telemetry.work_begins((visit.name for visit in program.visits), models)
         self._ahead_thread = ThreadPoolExecutor(1, thread_name_prefix="pixelmill-ahead")
         self._ahead: Future[None] | None = None
         self._next: Pair | None = None
-        self._streams = streams
+        losses = Losses()
         self._work = ShardWork(
             job=job,
             root=store.root,
@@ -90,12 +88,12 @@ class ShardRun:
                 job=job,
                 threads=settings.writer_threads,
                 queue=settings.writer_queue,
-                on_lost=lambda index, artefact: self._losses.add(self._items[index], artefact),
+                on_lost=lambda index, artefact: losses.add(self._items[index], artefact),
             ),
             inputs=Inputs(store, partial(read_item_file, settings=settings), max_pixels=settings.max_pixels),
-            losses=self._losses,
+            losses=losses,
             measurers=ThreadPoolExecutor(settings.writer_threads, thread_name_prefix="pixelmill-measure"),
-            keep_images=streams,
+            keep_images=self._streams,
         )
 
     def schedule(self) -> Iterator[Pair]:
@@ -107,7 +105,7 @@ class ShardRun:
         yield from self._ordered(self._chunks(list(self._items.values()), f"shard {self._shard} chunk"))
         while True:
             self._work.writer.flush()
-            again, given_up, fingerprints = self._losses.take(self._store, self._work.ledger)
+            again, given_up, fingerprints = self._work.losses.take(self._store, self._work.ledger)
             for fingerprint in fingerprints:
                 self._work.made.pop(fingerprint, None)
             if given_up:
@@ -158,7 +156,7 @@ class ShardRun:
 
     # -- the order ---------------------------------------------------------------------------------------------------
     def _chunks(self, items: Sequence[Item], label: str) -> list[Chunk]:
-        size = self._settings.chunk_size
+        size = self._work.settings.chunk_size
         starts = range(0, len(items), size)
         return [
             Chunk(f"{label} {number}", [RunningItem(self._path(item)) for item in items[start : start + size]])
@@ -166,13 +164,13 @@ class ShardRun:
         ]
 
     def _path(self, item: Item) -> ItemPath:
-        return ItemPath(item, self._program, self._accepted.get(item.name, frozenset()))
+        return ItemPath(item, self._work.program, self._accepted.get(item.name, frozenset()))
 
     def _ordered(self, chunks: Sequence[Chunk]) -> Iterator[Pair]:
         if self._streams:
-            pairs = [(chunk, visit) for chunk in chunks for visit in self._program.visits]
+            pairs = [(chunk, visit) for chunk in chunks for visit in self._work.program.visits]
         else:
-            pairs = [(chunk, visit) for visit in self._program.visits for chunk in chunks]
+            pairs = [(chunk, visit) for visit in self._work.program.visits for chunk in chunks]
         for pair, following in zip_longest(pairs, pairs[1:]):
             if not pair[0].alive:
                 continue
@@ -184,7 +182,7 @@ class ShardRun:
 
     def _give_up(self, items: Sequence[Item]) -> None:
         """Fail items whose images vanish faster than they are made."""
-        last = self._program.visits[-1]
+        last = self._work.program.visits[-1]
         error = (
             "the store keeps losing this item's images while the job runs: check what else deletes objects there, "
             "such as a lifecycle rule"
@@ -198,7 +196,7 @@ class ShardRun:
     # -- fetching ahead ----------------------------------------------------------------------------------------------
     def _fetch_ahead(self, chunk: Chunk, visit: Visit) -> None:
         """Fetch the chunk's inputs while another one computes. A failure shows again when an input is used."""
-        visits = self._program.visits
+        visits = self._work.program.visits
         try:
             self._fetch_inputs(chunk, visits[visit.at :] if self._streams else [visit])
         except Exception as error:

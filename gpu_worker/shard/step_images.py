@@ -170,13 +170,6 @@ def _facts_of(result: StepResult, names: Collection[str], source: Image.Image | 
     return {**measure(result.image, names, source=source), **result.facts}
 
 
-def known_facts(facts: Mapping[str, Fact]) -> Facts:
-    """Return a future of facts that need no measuring."""
-    future: Facts = Future()
-    future.set_result(facts)
-    return future
-
-
 _T = TypeVar("_T")
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from PIL import Image
 
@@ -29,13 +29,15 @@ logger = logging.getLogger(__name__)
 RECORD_SECONDS = 2.0
 MAX_WAITING_BYTES = 2**30  # of decoded pixels: 64 upscaled images of 4096 x 4096 would be 4 GB
 
+_T = TypeVar("_T")
+
 Written = Future[ArtefactRecord]
 
 
-def known(record: ArtefactRecord) -> Written:
-    """Return a future of an artefact that is in the store already."""
-    future: Written = Future()
-    future.set_result(record)
+def completed(value: _T) -> Future[_T]:
+    """Return a future that has its result, such as an artefact that is in the store already."""
+    future: Future[_T] = Future()
+    future.set_result(value)
     return future
 
 

@@ -17,12 +17,12 @@ def test_versions_are_named_and_the_device_only_where_there_is_one() -> None:
     versions = made_with(None)
     assert {"pixelmill", "pillow", "numpy", PLATFORM} <= versions.keys()
     assert DEVICE not in versions
-    gpu = Device("cuda", 0, "NVIDIA H100", 80_000, 81_000)
+    gpu = Device("cuda", "NVIDIA H100", 81_000)
     assert made_with(gpu) == {**versions, DEVICE: "NVIDIA H100"}
 
 
 def test_cores_of_a_cpu_do_not_count() -> None:
-    few, many = (Device("cpu", 0, f"CPU, {cores} cores", 1, 1) for cores in (2, 64))
+    few, many = (Device("cpu", f"CPU, {cores} cores", 1) for cores in (2, 64))
     assert made_with(few) == made_with(many)
     assert "cores" not in made_with(few)[DEVICE]
 

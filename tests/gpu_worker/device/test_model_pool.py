@@ -13,7 +13,7 @@ from gpu_worker.device.device import Device
 from gpu_worker.device.model_pool import ModelLoadError, ModelPool
 from tests.support.waiting import PATIENCE
 
-CPU = Device("cpu", 0, "test", 1000, 1000)
+CPU = Device("cpu", "test", 1000)
 A, B, C = (ModelRef(name, "diffusion") for name in "abc")
 
 
