@@ -19,7 +19,7 @@ from flows.burst.artifacts import progress_artifact, publish_report, publish_wai
 from flows.burst.distinct import settle_repetitions
 from flows.burst.form_flow import form_flow, state_of, with_ledger
 from flows.burst.review import has_expired, suspend_for_review
-from flows.burst.shard_watch import Ending, ProgressReport, ShardWatch
+from flows.burst.shard_watch import FinalStatus, ProgressReport, ShardWatch
 from flows.burst.supervisor import REVIVED
 from flows.burst.webhook import WebhookError, event_of, send_webhook
 from flows.job.plan import continue_job, job_identity, read_plan_request, start_job
@@ -161,7 +161,7 @@ def _introduce(job: JobRecord, client: SyncPrefectClient) -> None:
         end_replaced(client, job, name, own)
 
 
-def _finish(job: JobRecord, ending: Ending, ledger: Ledger, settings: Settings) -> Summary:
+def _finish(job: JobRecord, ending: FinalStatus, ledger: Ledger, settings: Settings) -> Summary:
     logger = get_run_logger()
     if ending.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         summary = finish_job(job, ledger, settings)
@@ -180,21 +180,21 @@ def _finish(job: JobRecord, ending: Ending, ledger: Ledger, settings: Settings) 
 
 def _run_and_settle(
     job: JobRecord, watch: ShardWatch, report: ProgressReport, held: HeldLease, ledger: Ledger, settings: Settings
-) -> Ending:
+) -> FinalStatus:
     """Run the pending items, then apply the recipe's `distinct` to all images of the job."""
     ending = watch.run_to_end(every=PROGRESS_SECONDS, report=report, held=held)
     if ending.error is None and job.recipe.distinction is not None:
         repeated = settle_repetitions(job, ledger, settings)
         get_run_logger().info("%s: %d items repeat an earlier one", job.name, repeated)
-        ending = watch.ending()
+        ending = watch.final_status()
     return ending
 
 
 def _run_shards(
     job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease, client: SyncPrefectClient
-) -> Ending:
+) -> FinalStatus:
     """Run the shards to their end. In every case no shard is left running and the ledger has the job's end."""
-    ending = Ending(JobStatus.FAILED, f"the burst was interrupted: `pixelmill resume {job.id}` goes on with it")
+    ending = FinalStatus(JobStatus.FAILED, f"the burst was interrupted: `pixelmill resume {job.id}` goes on with it")
     burst_run = UUID(str(flow_run.id)) if flow_run.id else None
     logger = get_run_logger()
     logger.info("%s: %d of %d items to do", job.name, ledger.items.progress(job.id).pending, job.total)
@@ -206,13 +206,13 @@ def _run_shards(
             logger.info("%s: continues with images accepted meanwhile", job.name)
             ending = _run_and_settle(job, watch, report, held, ledger, settings)
     except Exception as failure:
-        ending = Ending(JobStatus.FAILED, str(failure) or type(failure).__name__)
+        ending = FinalStatus(JobStatus.FAILED, str(failure) or type(failure).__name__)
         raise
     except BaseException as failure:
         # Ctrl-C, or Prefect's worker stopping this process because its flow run was cancelled.
         if isinstance(failure, KeyboardInterrupt) or (burst_run and is_cancelled(client, burst_run)):
             word = "interrupted" if isinstance(failure, KeyboardInterrupt) else "cancelled in Prefect"
-            ending = Ending(JobStatus.CANCELLED, word)
+            ending = FinalStatus(JobStatus.CANCELLED, word)
         raise
     finally:
         if held.lost is None:

@@ -41,7 +41,7 @@ KILL_SECONDS = 8.0  # for workers to stop those that did not
 ProgressReport = Callable[[float, str], object]
 
 
-class Ending(NamedTuple):
+class FinalStatus(NamedTuple):
     """Status of a job at the end of its burst, and the reason unless all is done."""
 
     status: JobStatus
@@ -83,7 +83,7 @@ class ShardWatch:
         self._submitted_at = time.monotonic()
         self._warned = False
 
-    def run_to_end(self, *, every: float, report: ProgressReport, held: HeldLease) -> Ending:
+    def run_to_end(self, *, every: float, report: ProgressReport, held: HeldLease) -> FinalStatus:
         """Return once no shard is open or the job must end early. Raises JobTakenOver if another burst has the job."""
         for record in self._ledger.runs.shards(self._job.id):
             if record.items:
@@ -105,9 +105,9 @@ class ShardWatch:
             if self._waiting or self._open:
                 time.sleep(min(MAX_POLL_SECONDS, max(POLL_SECONDS, counting / POLL_SHARE)))
         self._report(report, time.monotonic() - started)
-        return self.ending()
+        return self.final_status()
 
-    def ending(self) -> Ending:
+    def final_status(self) -> FinalStatus:
         """Return how the job would end with its items' present states."""
         return self._end_of(self._ledger.items.progress(self._job.id))
 
@@ -142,10 +142,10 @@ class ShardWatch:
         return {record.index: record for record in self._ledger.runs.shards(self._job.id)}
 
     # -- one round -------------------------------------------------------------------------------------------------
-    def _look(self, records: dict[int, ShardRecord]) -> Ending | None:
+    def _look(self, records: dict[int, ShardRecord]) -> FinalStatus | None:
         """Submit, close and resubmit shards. Returns how the job ends if it must end now."""
         if self._ledger.jobs.run_and_status(self._job.id)[1] is JobStatus.CANCELLED:
-            return Ending(JobStatus.CANCELLED, "cancelled")
+            return FinalStatus(JobStatus.CANCELLED, "cancelled")
         refusal = self._refusal(records) or self._too_many_failures()
         if refusal is not None:
             return refusal
@@ -158,7 +158,7 @@ class ShardWatch:
             ending = self._look_at_runs()
             self._asked_at = time.monotonic()
         except ShardRefused as refused:
-            return Ending(JobStatus.FAILED, str(refused))
+            return FinalStatus(JobStatus.FAILED, str(refused))
         except OUTAGE as error:
             if not is_outage(error):
                 raise
@@ -173,15 +173,15 @@ class ShardWatch:
             if record.state is ShardState.DONE and not record.items and record.flow_run_id == str(identifier):
                 del self._open[shard]
 
-    def _look_at_runs(self) -> Ending | None:
+    def _look_at_runs(self) -> FinalStatus | None:
         if (spent := self._over_budget()) is not None:
             return spent
         runs = read_runs(self._client, [*self._open.values(), *([self._burst_run] if self._burst_run else [])])
         burst = runs.get(self._burst_run) if self._burst_run else None
         if burst is not None and burst.state and (burst.state.is_cancelling() or burst.state.is_cancelled()):
-            return Ending(JobStatus.CANCELLED, "cancelled in Prefect")
+            return FinalStatus(JobStatus.CANCELLED, "cancelled in Prefect")
         if burst is not None and burst.state and burst.state.is_paused():
-            return Ending(JobStatus.CANCELLED, "suspended in Prefect: retry the flow run to go on")
+            return FinalStatus(JobStatus.CANCELLED, "suspended in Prefect: retry the flow run to go on")
         # Read after the runs, so that the records include all that an ended run has done.
         records = self._read_shards()
         for shard, identifier in list(self._open.items()):
@@ -189,29 +189,29 @@ class ShardWatch:
         self._warn_if_idle(runs)
         return None
 
-    def _wait_out_outage(self, error: Exception, records: dict[int, ShardRecord]) -> Ending | None:
+    def _wait_out_outage(self, error: Exception, records: dict[int, ShardRecord]) -> FinalStatus | None:
         """Go on without the API for a while: working shards continue, and the ledger shows when they are done."""
         now = time.monotonic()
         if self._outage_since is None:
             self._outage_since = now
             self._logger.warning("the Prefect API does not answer (%s): waiting for it", type(error).__name__)
         if now - self._outage_since > OUTAGE_SECONDS:
-            return Ending(
+            return FinalStatus(
                 JobStatus.FAILED, f"the Prefect API did not answer for {OUTAGE_SECONDS / 60:.0f} min: {error}"
             )
         for shard in [shard for shard in self._open if not records[shard].items]:
             del self._open[shard]
         return None
 
-    def _refusal(self, records: dict[int, ShardRecord]) -> Ending | None:
+    def _refusal(self, records: dict[int, ShardRecord]) -> FinalStatus | None:
         """Return the end of the job if a shard has failed for good."""
         for shard, identifier in self._open.items():
             record = records[shard]
             if record.state is ShardState.FAILED and record.flow_run_id == str(identifier):
-                return Ending(JobStatus.FAILED, record.error)
+                return FinalStatus(JobStatus.FAILED, record.error)
         return None
 
-    def _too_many_failures(self) -> Ending | None:
+    def _too_many_failures(self) -> FinalStatus | None:
         now, limit = self._ledger.items.progress(self._job.id), self._settings.max_failed_share
         failed = now.failed - self._before.failed
         ended = self._before.pending - now.pending
@@ -219,18 +219,18 @@ class ShardWatch:
             return None
         errors = self._ledger.items.common_errors(self._job.id, 1)
         most = f"; most often: {errors[0][0]}" if errors else ""
-        return Ending(
+        return FinalStatus(
             JobStatus.FAILED,
             f"stopped early: {failed} of the first {ended} items failed, more than PIXELMILL_MAX_FAILED_SHARE "
             f"({limit:.0%}) allows{most}",
         )
 
-    def _over_budget(self) -> Ending | None:
+    def _over_budget(self) -> FinalStatus | None:
         budget = self._job.budget
         if budget is None or (cost := self._ledger.runs.cost(self._job.id, self._job.run)) < budget:
             return None
         message = f"stopped early: the budget of {format_cost(budget)} is spent ({format_cost(cost)} so far)"
-        return Ending(JobStatus.FAILED, f"{message}; a run of the job with a larger one goes on")
+        return FinalStatus(JobStatus.FAILED, f"{message}; a run of the job with a larger one goes on")
 
     def _check(self, record: ShardRecord, identifier: UUID, run: FlowRun | None) -> None:
         shard = record.index
@@ -277,12 +277,12 @@ class ShardWatch:
         self._waiting.pop(shard, None)
         self._submitted_at = time.monotonic()
 
-    def _end_of(self, progress: Progress) -> Ending:
+    def _end_of(self, progress: Progress) -> FinalStatus:
         if self._given_up:
-            return Ending(JobStatus.FAILED, "; ".join(self._given_up.values()))
+            return FinalStatus(JobStatus.FAILED, "; ".join(self._given_up.values()))
         if progress.pending:
-            return Ending(JobStatus.FAILED, f"{progress.pending} items were left pending by their shards")
-        return Ending(JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE)
+            return FinalStatus(JobStatus.FAILED, f"{progress.pending} items were left pending by their shards")
+        return FinalStatus(JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE)
 
     # -- progress and warnings -------------------------------------------------------------------------------------
     def _warn_if_idle(self, runs: dict[UUID, FlowRun]) -> None:

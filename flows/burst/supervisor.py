@@ -64,7 +64,7 @@ class BurstSupervisor:
         self._orphaned = OrphanedJobs(clock)
         self._restarts: dict[str, _Restart] = {}
 
-    def look(self) -> list[str]:
+    def restart_orphaned(self) -> list[str]:
         """Start a burst for each job that has none. Returns the jobs' ids. Raises the ledger's errors.
 
         A job whose bursts die again and again without progress is failed; the ledger records the reason.
@@ -152,7 +152,7 @@ def supervise_forever(ledger: Ledger, ending: threading.Event) -> None:
     trouble: str | None = None
     while not ending.wait(LOOK_SECONDS):
         try:
-            supervisor.look()
+            supervisor.restart_orphaned()
             drop_ended_waits(ledger)
             wake_due(ledger)
             trouble = None

@@ -73,61 +73,47 @@ def image_form(deployment: Deployment, settings: Settings) -> ImageForm:
     draws = any(step.makes_image and "image" not in step.item_files(anyone) for step in steps)
     labels = deployment.variables
     variables = tuple(name for name in recipe.vars if labels is None or name in labels)
-    fields: dict[str, Any] = {
-        "name": (
-            str,
-            _field(
-                "", "Name", "Name of the job and of the folder with its images. Empty: the form's name and the time."
-            ),
-        ),
-    }
-    if draws:
-        fields["prompts"] = (str, _field("", "Prompts", "One image, or several with other seeds, for each line."))
-    if reads_images:
-        about = "One per line: a path, an s3:// or an https:// URI."
-        fields["images"] = (str, _field("", "Input images", about))
-    fields["table"] = (
+    fields: dict[str, Any] = {}
+
+    def ask(name: str, kind: Any, default: Any, title: str, description: str, **bounds: Any) -> None:
+        fields[name] = (kind, Field(default=default, title=title, description=description, **bounds))
+
+    ask(
+        "name",
         str,
-        _field("", "Table", "Instead: CSV, JSONL or Parquet, a path, an s3:// or an https:// URI; one image per row."),
+        "",
+        "Name",
+        "Name of the job and its folder. Empty: the form's name and the time.",
     )
+    if draws:
+        ask("prompts", str, "", "Prompts", "One image, or several with other seeds, for each line.")
+    uri = "a path, an s3:// or an https:// URI"
+    if reads_images:
+        ask("images", str, "", "Input images", f"One per line: {uri}.")
+    ask("table", str, "", "Table", f"Instead: CSV, JSONL or Parquet, {uri}; one image per row.")
     for name, choice in deployment.choices.items():
         options = tuple(choice.options)
-        fields[name] = (Literal[options], _field(options[0], choice.title, choice.description))
+        ask(name, Literal[options], options[0], choice.title, choice.description)
     for name in variables:
         label = labels[name] if labels else None
         title = label.title if label else name.replace("_", " ").capitalize()
         about = label.description if label else "A variable of the recipe."
         default = recipe.vars[name]
-        fields[name] = (type(default) if default is not None else str, _field(default, title, about))
-    fields["seeds_per_item"] = (
-        int,
-        _field(1, "Images of each", "Their number, with different seeds.", ge=1, le=MAX_SEEDS),
-    )
-    fields["seed"] = (
-        int,
-        _field(0, "Seed", f"The same seed makes the same images again. {NEW_SEED}: new images each time.", ge=NEW_SEED),
-    )
-    fields["output"] = (str, _field("", "Output folder", f"Folder below {settings.output}. Empty: that folder itself."))
-    fields["budget"] = (
-        float,
-        _field(0, "Budget", "Largest cost of the run, which stops when it is spent. 0: no limit.", ge=0),
-    )
-    fields["review"] = (
-        bool,
-        _field(
-            False, "Wait for decisions", "If gates refuse images, wait until people have accepted or rejected them."
-        ),
-    )
-    fields["dry_run"] = (bool, _field(False, "Dry run", "Only check, and show what would be made."))
+        ask(name, type(default) if default is not None else str, default, title, about)
+    ask("seeds_per_item", int, 1, "Images of each", "Their number, with different seeds.", ge=1, le=MAX_SEEDS)
+    about = f"The same seed makes the same images again. {NEW_SEED}: new images each time."
+    ask("seed", int, 0, "Seed", about, ge=NEW_SEED)
+    ask("output", str, "", "Output folder", f"Folder below {settings.output}. Empty: that folder itself.")
+    about = "Largest cost of the run, which stops when it is spent. 0: no limit."
+    ask("budget", float, 0, "Budget", about, ge=0)
+    about = "If gates refuse images, wait until people have accepted or rejected them."
+    ask("review", bool, False, "Wait for decisions", about)
+    ask("dry_run", bool, False, "Dry run", "Only check, and show what would be made.")
     _check_defaults(deployment, fields)
     model: type[BaseModel] = create_model(
         f"{deployment.identifier}_form", __config__=ConfigDict(frozen=True, extra="forbid"), **fields
     )
     return ImageForm(deployment, model, variables)
-
-
-def _field(default: Any, title: str, description: str, **bounds: Any) -> Any:
-    return Field(default=default, title=title, description=description, **bounds)
 
 
 def _check_defaults(deployment: Deployment, fields: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from typing_extensions import override
 
 
-class PatientSqlite(AioSqliteConfiguration):
+class PatientSqliteConfiguration(AioSqliteConfiguration):
     """SQLite configuration that takes the write lock at the start of every transaction.
 
     Prefect begins most transactions as reads. SQLite cannot turn a read into a write after another write, and fails at
@@ -42,8 +42,8 @@ class PatientSqlite(AioSqliteConfiguration):
 
 @contextmanager
 def patient_database() -> Iterator[None]:
-    """Have the server's code of this process use PatientSqlite."""
+    """Have the server's code of this process use PatientSqliteConfiguration."""
     url = PREFECT_API_DATABASE_CONNECTION_URL.value()
     assert url is not None
-    with temporary_database_config(PatientSqlite(connection_url=url)):
+    with temporary_database_config(PatientSqliteConfiguration(connection_url=url)):
         yield

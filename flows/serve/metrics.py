@@ -58,7 +58,7 @@ def render_fleet_metrics(ledger: Ledger) -> bytes:
     """
     with _lock:
         watch = _watches.setdefault(ledger, FleetWatch())
-    return generate_latest(watch.look(ledger))
+    return generate_latest(watch.read(ledger))
 
 
 @dataclass(slots=True)
@@ -75,14 +75,14 @@ class FleetWatch:
     def __post_init__(self) -> None:
         self._orphaned = OrphanedJobs(self.clock)
 
-    def look(self, ledger: Ledger) -> "FleetLook":
+    def read(self, ledger: Ledger) -> "FleetStats":
         """Read the ledger. Raises its errors."""
         fleet = ledger.fleet.work()
         with self._lock:
             orphaned = len(self._orphaned.look(fleet.running, ledger))
             progress = self._count_items(fleet, ledger)
         waited = 0.0 if fleet.oldest_waiting is None else (self.now() - fleet.oldest_waiting).total_seconds()
-        return FleetLook(fleet, progress, orphaned, max(0.0, waited))
+        return FleetStats(fleet, progress, orphaned, max(0.0, waited))
 
     def _count_items(self, fleet: Fleet, ledger: Ledger) -> Progress:
         began = self.clock()
@@ -97,7 +97,7 @@ class FleetWatch:
 
 
 @dataclass(frozen=True, slots=True)
-class FleetLook(Collector):
+class FleetStats(Collector):
     """A reading of the ledger, as a Prometheus collector."""
 
     fleet: Fleet

@@ -34,8 +34,8 @@ STANDARD = set(
 PHRASES = {"BestOf", "OnDemand", "OnFail", "WhyNot", "OnlyForThisMachine"}
 PHRASES |= {"Distinct", "Repeat"}
 # Names to be replaced by words of the glossary.
-OLD = {"ChildKeeper", "Compiling", "Ending", "Explainer", "FleetLook", "Inside", "ItemStanding", "Outlook", "Own"}
-OLD |= {"PatientSqlite", "Prospect", "Rerecord", "Spot", "StepStanding", "Told"}
+OLD = {"ChildKeeper", "Compiling", "Explainer", "Inside", "ItemStanding", "Outlook", "Own"}
+OLD |= {"Prospect", "Rerecord", "Spot", "StepStanding", "Told"}
 PARTICIPLES = {"chosen", "found", "known", "made", "rebuilt", "unknown"}  # besides those in -ed
 
 

@@ -48,8 +48,8 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def test_a_job_that_nobody_holds_goes_on_at_once_and_once(scene: Scene) -> None:
     supervisor = scene.supervisor()
-    assert supervisor.look() == ["job-1"]
-    assert supervisor.look() == []
+    assert supervisor.restart_orphaned() == ["job-1"]
+    assert supervisor.restart_orphaned() == []
     assert len(scene.keys) == 1
 
 
@@ -57,7 +57,7 @@ def test_a_burst_that_gives_signs_of_life_is_left_alone(scene: Scene) -> None:
     scene.ledger.leases.take(lease_of_job("job-1"), ELSEWHERE)
     supervisor = scene.supervisor()
     for _ in range(5):
-        assert supervisor.look() == []
+        assert supervisor.restart_orphaned() == []
         scene.now += PATIENCE_SECONDS
         assert scene.ledger.leases.confirm(lease_of_job("job-1"), ELSEWHERE)
 
@@ -65,45 +65,45 @@ def test_a_burst_that_gives_signs_of_life_is_left_alone(scene: Scene) -> None:
 def test_a_burst_that_falls_silent_is_replaced(scene: Scene) -> None:
     scene.ledger.leases.take(lease_of_job("job-1"), ELSEWHERE)
     supervisor = scene.supervisor()
-    assert supervisor.look() == []
+    assert supervisor.restart_orphaned() == []
     scene.now += PATIENCE_SECONDS + 1
-    assert supervisor.look() == ["job-1"]
+    assert supervisor.restart_orphaned() == ["job-1"]
 
 
 def test_all_who_look_start_the_same_flow_run(scene: Scene) -> None:
-    scene.supervisor().look()
-    scene.supervisor().look()
+    scene.supervisor().restart_orphaned()
+    scene.supervisor().restart_orphaned()
     assert len(scene.keys) == 2
     assert len(set(scene.keys)) == 1
 
 
 def test_a_burst_that_dies_soon_after_it_was_started_is_replaced_as_soon_as_any_other(scene: Scene) -> None:
     supervisor = scene.supervisor()
-    assert supervisor.look() == ["job-1"]
+    assert supervisor.restart_orphaned() == ["job-1"]
     scene.ledger.leases.take(lease_of_job("job-1"), ELSEWHERE)
-    assert supervisor.look() == []
+    assert supervisor.restart_orphaned() == []
     scene.now += PATIENCE_SECONDS + 1
     assert PATIENCE_SECONDS + 1 < START_SECONDS
-    assert supervisor.look() == ["job-1"]
+    assert supervisor.restart_orphaned() == ["job-1"]
     assert len(set(scene.keys)) == 2, "another flow run"
 
 
 def test_a_burst_that_never_begins_is_started_again(scene: Scene) -> None:
     supervisor = scene.supervisor()
-    supervisor.look()
+    supervisor.restart_orphaned()
     scene.now += START_SECONDS + 1
-    assert supervisor.look() == ["job-1"]
+    assert supervisor.restart_orphaned() == ["job-1"]
     assert len(set(scene.keys)) == 2, "another flow run"
 
 
 def test_a_burst_that_ended_without_its_job_is_replaced_soon_and_then_later_and_later(scene: Scene) -> None:
     supervisor = scene.supervisor()
     pauses = []
-    supervisor.look()
+    supervisor.restart_orphaned()
     for _ in range(3):
         scene.phases[scene.keys[-1]] = FlowRunPhase.ENDED
         begun = scene.now
-        while not supervisor.look():
+        while not supervisor.restart_orphaned():
             scene.now += 1
         pauses.append(scene.now - begun)
     assert pauses == [AGAIN_SECONDS + 1, 2 * AGAIN_SECONDS + 1, 4 * AGAIN_SECONDS + 1]
@@ -112,33 +112,33 @@ def test_a_burst_that_ended_without_its_job_is_replaced_soon_and_then_later_and_
 
 def test_a_burst_that_waits_for_a_worker_is_left_alone_however_long(scene: Scene) -> None:
     supervisor = scene.supervisor()
-    supervisor.look()
+    supervisor.restart_orphaned()
     scene.phases[scene.keys[0]] = FlowRunPhase.WAITING
     for _ in range(3 * MOST_RESTARTS):
         scene.now += START_SECONDS + 1
-        assert supervisor.look() == []
+        assert supervisor.restart_orphaned() == []
     scene.phases[scene.keys[0]] = FlowRunPhase.STARTING
     scene.now += START_SECONDS
-    assert supervisor.look() == [], "a worker has just taken it"
+    assert supervisor.restart_orphaned() == [], "a worker has just taken it"
     scene.now += 1
-    assert supervisor.look() == ["job-1"]
+    assert supervisor.restart_orphaned() == ["job-1"]
 
 
 def test_a_burst_is_replaced_by_another_flow_run_also_where_items_ended_meanwhile(scene: Scene) -> None:
     supervisor = scene.supervisor()
-    supervisor.look()
+    supervisor.restart_orphaned()
     scene.end_item(0)  # its shards go on without it
     scene.now += START_SECONDS + 1
-    assert supervisor.look() == ["job-1"]
+    assert supervisor.restart_orphaned() == ["job-1"]
     assert len(set(scene.keys)) == 2
 
 
 def test_a_job_that_its_bursts_do_not_bring_on_is_ended(scene: Scene) -> None:
     supervisor = scene.supervisor()
     for _ in range(MOST_RESTARTS):
-        assert supervisor.look() == ["job-1"]
+        assert supervisor.restart_orphaned() == ["job-1"]
         scene.now += START_SECONDS + 1
-    assert supervisor.look() == []
+    assert supervisor.restart_orphaned() == []
     job = scene.ledger.jobs.get("job-1")
     assert job.status is JobStatus.FAILED
     assert f"its burst died {MOST_RESTARTS + 1} times in a row" in str(job.error)
@@ -147,13 +147,13 @@ def test_a_job_that_its_bursts_do_not_bring_on_is_ended(scene: Scene) -> None:
 def test_a_job_that_comes_on_is_restarted_however_often(scene: Scene) -> None:
     supervisor = scene.supervisor()
     for index in range(5):
-        assert supervisor.look() == ["job-1"]
+        assert supervisor.restart_orphaned() == ["job-1"]
         scene.end_item(index)
         scene.now += START_SECONDS + 1
-    assert supervisor.look() == ["job-1"]
+    assert supervisor.restart_orphaned() == ["job-1"]
     assert scene.ledger.jobs.get("job-1").status is JobStatus.RUNNING
 
 
 def test_ended_jobs_are_left_alone(scene: Scene) -> None:
     scene.ledger.jobs.set_status("job-1", JobStatus.CANCELLED)
-    assert scene.supervisor().look() == []
+    assert scene.supervisor().restart_orphaned() == []

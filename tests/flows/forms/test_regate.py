@@ -76,7 +76,7 @@ def test_the_page_says_what_changes_and_shows_names_as_they_are(
     applied = Applied(job.decide(recipe("facts.this.brightness < 0.5")))
     page = regate_markdown(applied, served, asked=False)
     said = plain(page)
-    assert "With Apply it is recorded, and nothing has to be computed." in said
+    assert "With Apply it is recorded; nothing has to be computed." in said
     assert "* newly quarantined: 1" in said and "| done | quarantined | base | facts.this.brightness < 0.5 is" in said
     assert 'base.require: ["facts.this.brightness < 0.7"] → ["facts.this.brightness < 0.5"]' in said
     assert "as the job has set it: base.size=8" in said

@@ -63,8 +63,8 @@ def test_what_there_is_to_do(ledger: Ledger) -> None:
 def test_the_longest_wait_is_told_in_seconds_and_never_negative(ledger: Ledger) -> None:
     start(ledger)
     later = FleetWatch(now=lambda: datetime.now(UTC) + timedelta(seconds=90))
-    assert later.look(ledger).waited == pytest.approx(90, abs=5)
-    assert FleetWatch(now=lambda: datetime.now(UTC) - timedelta(days=1)).look(ledger).waited == 0
+    assert later.read(ledger).waited == pytest.approx(90, abs=5)
+    assert FleetWatch(now=lambda: datetime.now(UTC) - timedelta(days=1)).read(ledger).waited == 0
 
 
 def test_a_job_that_a_process_runs_is_not_silent(ledger: Ledger) -> None:
@@ -79,16 +79,16 @@ def test_a_job_elsewhere_is_silent_once_its_beats_stop(ledger: Ledger) -> None:
     ledger.leases.take(lease_of_job("a"), ELSEWHERE)
     time = Time()
     watch = time.watch()
-    assert watch.look(ledger).orphaned == 0
+    assert watch.read(ledger).orphaned == 0
     time.seconds += 15
     ledger.leases.confirm(lease_of_job("a"), ELSEWHERE)
-    assert watch.look(ledger).orphaned == 0
+    assert watch.read(ledger).orphaned == 0
     time.seconds += 15
-    assert watch.look(ledger).orphaned == 0
+    assert watch.read(ledger).orphaned == 0
     time.seconds += 15
-    assert watch.look(ledger).orphaned == 1
+    assert watch.read(ledger).orphaned == 1
     ledger.leases.confirm(lease_of_job("a"), ELSEWHERE)
-    assert watch.look(ledger).orphaned == 0
+    assert watch.read(ledger).orphaned == 0
 
 
 def test_counting_many_items_is_not_repeated_before_it_has_paid_off(
@@ -107,10 +107,10 @@ def test_counting_many_items_is_not_repeated_before_it_has_paid_off(
 
     monkeypatch.setattr(ledger.fleet, "progress", slow_count)
     for _ in range(30):
-        assert watch.look(ledger).progress.pending == 6
+        assert watch.read(ledger).progress.pending == 6
         time.seconds += 1
     assert len(counted) == 2
     ledger.jobs.set_status("job-1", JobStatus.DONE)
-    assert watch.look(ledger).progress.total == 0
+    assert watch.read(ledger).progress.total == 0
     start(ledger, job_id="next")
-    assert watch.look(ledger).progress.pending == 6
+    assert watch.read(ledger).progress.pending == 6
