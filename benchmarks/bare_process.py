@@ -32,7 +32,7 @@ NO_PROVENANCE = Provenance(step="", version=0, identity={}, models={}, inputs=()
 class BareContext:
     """A StepContext that loads a model when it is first asked for, and keeps it."""
 
-    relief = MemoryFallback.NONE
+    fallback = MemoryFallback.NONE
 
     def __init__(self, settings: Settings) -> None:
         self.device = choose_device(settings.device).torch

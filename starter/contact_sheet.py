@@ -21,8 +21,8 @@ def grid(pictures: Sequence[Image.Image], columns: int, zoom: int = 2, gap: int 
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), (128, 128, 132))
     for i, picture in enumerate(pictures):
-        place = (gap + i % columns * (width + gap), gap + i // columns * (height + gap))
-        sheet.paste(picture.convert("RGB").resize((width, height), Image.Resampling.NEAREST), place)
+        corner = (gap + i % columns * (width + gap), gap + i // columns * (height + gap))
+        sheet.paste(picture.convert("RGB").resize((width, height), Image.Resampling.NEAREST), corner)
     return sheet
 
 

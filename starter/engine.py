@@ -59,17 +59,17 @@ class SpriteJudge:
     def _match(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[Match]:
         framed = [_framed(image) for image, _ in pairs]
         matches = [Match("nothing", *(0.0 if name else None for name in named_in(prompt))) for _, prompt in pairs]
-        shown = [place for place, picture in enumerate(framed) if picture is not None]
+        shown = [index for index, picture in enumerate(framed) if picture is not None]
         if not shown:
             return matches
         from starter.classifier import COLOR_NAMES, shares
         from starter.sprites import OBJECTS
 
         objects, colors = shares(self._classifier, [picture for picture in framed if picture is not None])
-        for place, of_objects, of_colors in zip(shown, objects.tolist(), colors.tolist(), strict=True):
-            thing, color = named_in(pairs[place][1])
+        for index, of_objects, of_colors in zip(shown, objects.tolist(), colors.tolist(), strict=True):
+            thing, color = named_in(pairs[index][1])
             seen = f"{COLOR_NAMES[np.argmax(of_colors)]} {OBJECTS[np.argmax(of_objects)]}"
-            matches[place] = Match(
+            matches[index] = Match(
                 seen,
                 None if thing is None else of_objects[OBJECTS.index(thing)],
                 None if color is None else of_colors[COLOR_NAMES.index(color)],
@@ -87,7 +87,7 @@ def named_in(prompt: str) -> tuple[str | None, str | None]:
 
     words = re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", prompt.casefold())
     things = [_singular(word, OBJECTS) for word in words]
-    first = next((place for place, thing in enumerate(things) if thing), None)
+    first = next((index for index, thing in enumerate(things) if thing), None)
     if first is None:
         return None, next((word for word in words if word in COLORS), None)
     thing = list(takewhile(bool, things[first:]))[-1]
@@ -111,6 +111,6 @@ def _framed(image: Image.Image) -> Image.Image | None:
     subject = image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
     side = round(max(subject.size) * FRAME)
     frame = Image.new("RGB", (side, side), BACKDROP)
-    place = ((side - subject.width) // 2, (side - subject.height) // 2)
-    frame.paste(subject.convert("RGB"), place, subject.getchannel("A"))
+    corner = ((side - subject.width) // 2, (side - subject.height) // 2)
+    frame.paste(subject.convert("RGB"), corner, subject.getchannel("A"))
     return frame

@@ -72,8 +72,8 @@ class StepContext(Protocol):
         ...
 
     @property
-    def relief(self) -> MemoryFallback:
-        """The measure against a lack of memory: NONE, or one of the step's own `reliefs`."""
+    def fallback(self) -> MemoryFallback:
+        """The measure against a lack of memory: NONE, or one of the step's own `fallbacks`."""
         ...
 
     def model(self, ref: ModelRef) -> Any:
@@ -129,7 +129,7 @@ class Step(BaseModel):
         """Return a key: frames with equal keys may share a micro-batch. The default lets each frame run alone."""
         return frame.item.index
 
-    def reliefs(self, context: StepContext) -> Collection[MemoryFallback]:  # noqa: ARG002
+    def fallbacks(self, context: StepContext) -> Collection[MemoryFallback]:  # noqa: ARG002
         """Return what `run` can do when a single frame does not fit the device's memory; nothing by default."""
         return ()
 

@@ -71,7 +71,7 @@ class DiffusionModel(Protocol):
         ...
 
     @property
-    def reliefs(self) -> Collection[MemoryFallback]:
+    def fallbacks(self) -> Collection[MemoryFallback]:
         """The measures of `paint` against a lack of memory."""
         ...
 
@@ -80,7 +80,7 @@ class DiffusionModel(Protocol):
         task: Task,
         requests: Sequence[ImageRequest],
         sampling: Sampling,
-        relief: MemoryFallback = MemoryFallback.NONE,
+        fallback: MemoryFallback = MemoryFallback.NONE,
     ) -> list[Image.Image]:
         """One RGB image per request, in order, each the same whatever its neighbors are."""
         ...
@@ -120,9 +120,9 @@ class DiffusionStep(Step):
         return (ModelRef(self.model, "diffusion"),)
 
     @override
-    def reliefs(self, context: StepContext) -> Collection[MemoryFallback]:
+    def fallbacks(self, context: StepContext) -> Collection[MemoryFallback]:
         model: DiffusionModel = context.model(self.model_refs()[0])
-        return model.reliefs
+        return model.fallbacks
 
     @override
     def memory_key(self, frame: Frame) -> Any:

@@ -72,22 +72,26 @@ class Generate(DiffusionStep):
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
         model: DiffusionModel = context.model(self.model_refs()[0])
         paint = self._from_images if self.from_image else self._from_noise
-        images = paint(frames, model, context.relief)
+        images = paint(frames, model, context.fallback)
         return [
             StepResult(image, {"prompt_truncated": model.is_truncated(self._prompt(frame.item))})
             for frame, image in zip(frames, images, strict=True)
         ]
 
-    def _from_noise(self, frames: Sequence[Frame], model: DiffusionModel, relief: MemoryFallback) -> list[Image.Image]:
+    def _from_noise(
+        self, frames: Sequence[Frame], model: DiffusionModel, fallback: MemoryFallback
+    ) -> list[Image.Image]:
         width, height = model.default_size
         sampling = self._sampling(self.width or width, self.height or height)
-        return model.paint("text_to_image", [self.request(frame.item) for frame in frames], sampling, relief)
+        return model.paint("text_to_image", [self.request(frame.item) for frame in frames], sampling, fallback)
 
-    def _from_images(self, frames: Sequence[Frame], model: DiffusionModel, relief: MemoryFallback) -> list[Image.Image]:
+    def _from_images(
+        self, frames: Sequence[Frame], model: DiffusionModel, fallback: MemoryFallback
+    ) -> list[Image.Image]:
         starts = [self._prepared(frame) for frame in frames]
         padded = [pad_to_multiple(start, model.size_multiple) for start in starts]
         requests = [self.request(frame.item, image) for frame, image in zip(frames, padded, strict=True)]
-        images = model.paint("image_to_image", requests, self._sampling(*padded[0].size), relief)
+        images = model.paint("image_to_image", requests, self._sampling(*padded[0].size), fallback)
         return [crop(image, start.size) for image, start in zip(images, starts, strict=True)]
 
     def _sampling(self, width: int, height: int) -> Sampling:

@@ -125,7 +125,7 @@ class Inpaint(DiffusionStep):
         first = painting[0][1].image
         width, height = padded_size(first.size, model.size_multiple)
         sampling = Sampling(self.steps, self.guidance, width, height, self.strength, self.scheduler)
-        return model.paint("inpaint", requests, sampling, context.relief)
+        return model.paint("inpaint", requests, sampling, context.fallback)
 
     def _masked_request(self, frame: Frame, work: _Work, model: DiffusionModel) -> ImageRequest:
         image = pad_to_multiple(self._start(work), model.size_multiple)

@@ -61,26 +61,26 @@ class Upscale(Step):
         return frame.image.size if frame.image else None
 
     @override
-    def reliefs(self, context: StepContext) -> Collection[MemoryFallback]:
-        reliefs: Collection[MemoryFallback] = context.model(self.model_refs()[0]).reliefs
-        return reliefs
+    def fallbacks(self, context: StepContext) -> Collection[MemoryFallback]:
+        fallbacks: Collection[MemoryFallback] = context.model(self.model_refs()[0]).fallbacks
+        return fallbacks
 
     @override
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        shared, relief = context.model(self.model_refs()[0]), context.relief
+        shared, fallback = context.model(self.model_refs()[0]), context.fallback
         if context.device == "cpu":
-            return side_by_side(lambda frame: StepResult(self._upscaled(frame, shared, relief)), frames)
-        return [StepResult(self._upscaled(frame, shared, relief)) for frame in frames]
+            return side_by_side(lambda frame: StepResult(self._upscaled(frame, shared, fallback)), frames)
+        return [StepResult(self._upscaled(frame, shared, fallback)) for frame in frames]
 
-    def _upscaled(self, frame: Frame, shared: Any, relief: MemoryFallback) -> Image.Image:
+    def _upscaled(self, frame: Frame, shared: Any, fallback: MemoryFallback) -> Image.Image:
         image = frame.image
         if image is None:
             raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
         # Over the same weights: it keeps its tiles, and the image that it works on, in itself.
-        upscaler = shared.on_cpu() if relief >= MemoryFallback.OFFLOAD else copy(shared)
+        upscaler = shared.on_cpu() if fallback >= MemoryFallback.OFFLOAD else copy(shared)
         upscaler.tile_size, upscaler.tile_pad = self.tile, self.tile_pad
-        if relief >= MemoryFallback.TILE:
-            upscaler.tile_size, upscaler.tile_pad = self._relief_tiles(image, upscaler)
+        if fallback >= MemoryFallback.TILE:
+            upscaler.tile_size, upscaler.tile_pad = self._fallback_tiles(image, upscaler)
         scale = self.scale or upscaler.scale
         size = checked_size(round(image.width * scale), round(image.height * scale))
         checked_size(image.width * upscaler.scale, image.height * upscaler.scale)  # what the model makes of it
@@ -90,7 +90,7 @@ class Upscale(Step):
         result.putalpha(self._alpha(image.getchannel("A"), size, upscaler))
         return result
 
-    def _relief_tiles(self, image: Image.Image, upscaler: Any) -> tuple[int, int]:
+    def _fallback_tiles(self, image: Image.Image, upscaler: Any) -> tuple[int, int]:
         """Side and pad of tiles that need less memory than the step's own tiles, or than the image, pixels."""
         whole = self.tile or max(image.size)
         pad = max(self.tile_pad, min(upscaler.reach, RELIEF_PAD))

@@ -32,8 +32,8 @@ class Problem:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
-        return ": ".join(part for part in (place, self.path, self.message) if part)
+        source = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return ": ".join(part for part in (source, self.path, self.message) if part)
 
 
 class InvalidInput(PixelmillError):
@@ -165,7 +165,7 @@ def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mappi
         return Salvaged(model.model_validate_json(json.dumps(data), strict=True), [], kept=tuple(positions))
     except ValidationError as error:
         details = error.errors(include_url=False)
-    paths = [path for each in details if (path := _real_path(data, each))]
+    paths = [path for each in details if (path := _location(data, each))]
     bad_entries = {path[1] for path in paths if path[0] == entries and len(path) > 1}
     bad_fields = {str(path[0]) for path in paths if path[0] != entries or len(path) == 1}
     good = {**stand_ins, **{field: value for field, value in data.items() if field not in bad_fields}}
@@ -192,12 +192,12 @@ def _problems(
     for details in errors[:_MAX_DETAILS]:
         if _is_echo(details):
             continue
-        place = _real_path(data, details)
+        location = _location(data, details)
         where = path
-        for part in place:
+        for part in location:
             where = child(where, part)
         messages = found.setdefault(where, [])
-        message = _message(details, model, place, also_known)
+        message = _message(details, model, location, also_known)
         if message not in messages:
             messages.append(message)
     return [Problem(where, _join(messages)) for where, messages in found.items()]
@@ -218,9 +218,9 @@ def _join(messages: list[str]) -> str:
     return "; ".join(messages)
 
 
-def _real_path(data: Any, details: Mapping[str, Any]) -> tuple[str | int, ...]:
+def _location(data: Any, details: Mapping[str, Any]) -> tuple[str | int, ...]:
     """Return pydantic's location without the names of union members and validators, which no document has."""
-    place: list[str | int] = []
+    location: list[str | int] = []
     parts = details["loc"]
     for position, part in enumerate(parts):
         last_missing = details["type"] == "missing" and position == len(parts) - 1
@@ -229,20 +229,20 @@ def _real_path(data: Any, details: Mapping[str, Any]) -> tuple[str | int, ...]:
             or (isinstance(data, dict) and part in data)
             or (isinstance(data, list) and isinstance(part, int))
         ):
-            place.append(part)
+            location.append(part)
             data = None if last_missing else data[part]
-    return tuple(place)
+    return tuple(location)
 
 
 def _message(
-    details: Mapping[str, Any], model: type[BaseModel], place: Sequence[str | int], also_known: Sequence[str]
+    details: Mapping[str, Any], model: type[BaseModel], location: Sequence[str | int], also_known: Sequence[str]
 ) -> str:
     kind, context, value = details["type"], details.get("ctx", {}), details.get("input")
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        known = [*_fields(model, place[:-1]), *also_known]
-        return f"unknown field{did_you_mean(str(place[-1]), known)}"
+        known = [*_fields(model, location[:-1]), *also_known]
+        return f"unknown field{did_you_mean(str(location[-1]), known)}"
     if kind == "string_unicode":
         return "must not hold half a character (a lone surrogate escape)"
     if kind == "value_error":
@@ -255,10 +255,10 @@ def _message(
     return str(details["msg"]).replace("Input should", "must").replace("Value should", "must")
 
 
-def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+def _fields(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
     """Return the names of the fields that a model's document may have at a path."""
     models: list[type[BaseModel]] = [model]
-    for part in place:
+    for part in location:
         annotations = [
             field.annotation
             for inner in models

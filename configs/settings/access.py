@@ -109,10 +109,10 @@ class Access:
         ip = address.ip
         return None if ip is None else objection_to(ip, private=self._settings.input_private_hosts)
 
-    def objection_to_writing(self, place: str) -> str | None:
+    def objection_to_writing(self, target: str) -> str | None:
         """Return why a job may not write below an absolute path or s3://bucket/prefix, or None if it may."""
         allowed = self._settings.output_roots
-        if not allowed or any(_is_below(place, root) for root in allowed):
+        if not allowed or any(_is_below(target, root) for root in allowed):
             return None
         return f"nothing may be written there (PIXELMILL_OUTPUT_ROOTS: {', '.join(allowed)})"
 
@@ -152,10 +152,10 @@ def _matches(host: str, allowed: str) -> bool:
     return host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
 
 
-def _is_below(place: str, root: str) -> bool:
-    if place.startswith(uris.S3) or root.startswith(uris.S3):
-        return f"{place}/".startswith(f"{root.rstrip('/')}/")  # neither holds `..`: see configs.documents.uris
-    return Path(_real(place)).is_relative_to(_real(root))
+def _is_below(target: str, root: str) -> bool:
+    if target.startswith(uris.S3) or root.startswith(uris.S3):
+        return f"{target}/".startswith(f"{root.rstrip('/')}/")  # neither holds `..`: see configs.documents.uris
+    return Path(_real(target)).is_relative_to(_real(root))
 
 
 def _real(path: str | Path) -> str:

@@ -61,7 +61,7 @@ class _FallbackContext:
     """A StepContext with a memory fallback; the original stays unchanged."""
 
     context: StepContext
-    relief: MemoryFallback
+    fallback: MemoryFallback
 
     @property
     def device(self) -> str:
@@ -129,7 +129,7 @@ class _MicroBatches:
         plan = self.sizes.start(key, self.limit)
         if plan.fallback is MemoryFallback.NONE:
             return plan
-        offered = (fallback for fallback in self.step.reliefs(self.context) if fallback <= plan.fallback)
+        offered = (fallback for fallback in self.step.fallbacks(self.context) if fallback <= plan.fallback)
         return plan._replace(fallback=max(offered, default=MemoryFallback.NONE))
 
     def compute(self, batch: tuple[Frame, ...], key: MemoryKey, fallback: MemoryFallback) -> BatchOutcome | None:
@@ -152,7 +152,7 @@ class _MicroBatches:
         self, batch: tuple[Frame, ...], key: MemoryKey, tried: MemoryFallback, failure: _Failure, *, free: bool
     ) -> BatchOutcome:
         """Try the one frame under stronger and stronger fallbacks. `free`: unload other models first."""
-        stronger = sorted(fallback for fallback in set(self.step.reliefs(self.context)) if fallback > tried)
+        stronger = sorted(fallback for fallback in set(self.step.fallbacks(self.context)) if fallback > tried)
         freed = free and self._free_once()
         if freed:
             telemetry.fallback_tried(self.label, "free")

@@ -116,7 +116,7 @@ class _Context:
         return self._runtime.device.torch
 
     @property
-    def relief(self) -> MemoryFallback:
+    def fallback(self) -> MemoryFallback:
         return MemoryFallback.NONE
 
     def model(self, ref: ModelRef) -> Any:

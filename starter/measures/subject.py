@@ -63,11 +63,11 @@ def overlap(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 
 def _robust_line(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    places = np.arange(len(values))
+    positions = np.arange(len(values))
     kept = np.ones(len(values), bool)
     line = values.copy()
     for _ in range(4):
-        line[:] = np.polyval(np.polyfit(places[kept], values[kept], 1), places)
+        line[:] = np.polyval(np.polyfit(positions[kept], values[kept], 1), positions)
         error = np.abs(values - line)
         kept = error <= max(4.0, 1.5 * float(np.median(error)))
     return line

@@ -116,8 +116,8 @@ class Diffusion:
         return width * self.latent_block, height * self.latent_block
 
     @property
-    def reliefs(self) -> Collection[MemoryFallback]:
-        return reliefs_of(self._base.vae, self._device)
+    def fallbacks(self) -> Collection[MemoryFallback]:
+        return fallbacks_of(self._base.vae, self._device)
 
     def pipeline(self, task: Task, scheduler: SchedulerName | None = None, *, in_tiles: bool = False) -> Any:
         """Return the diffusers pipeline of a task, over the same weights as the others, with a scheduler of its own.
@@ -136,7 +136,7 @@ class Diffusion:
         task: Task,
         requests: Sequence[ImageRequest],
         sampling: Sampling,
-        relief: MemoryFallback = MemoryFallback.NONE,
+        fallback: MemoryFallback = MemoryFallback.NONE,
     ) -> list[Image.Image]:
         """One RGB image per request, in order.
 
@@ -148,17 +148,17 @@ class Diffusion:
         text encoder, denoiser and autoencoder take turns on the device, and changes no pixel further.
         """
         if self._device == "cpu":
-            return side_by_side(lambda request: self._paint_batch(task, [request], sampling, relief)[0], requests)
-        pipeline = self._pipeline_for(task, sampling, relief)
-        with self._placement.use(pipeline, offload=relief >= MemoryFallback.OFFLOAD):
-            return self._paint_batch(task, requests, sampling, relief)
+            return side_by_side(lambda request: self._paint_batch(task, [request], sampling, fallback)[0], requests)
+        pipeline = self._pipeline_for(task, sampling, fallback)
+        with self._placement.use(pipeline, offload=fallback >= MemoryFallback.OFFLOAD):
+            return self._paint_batch(task, requests, sampling, fallback)
 
     def is_truncated(self, prompt: str) -> bool:
         tokenizer = self._base.tokenizer
         return bool(len(tokenizer(prompt).input_ids) > tokenizer.model_max_length)
 
-    def _pipeline_for(self, task: Task, sampling: Sampling, relief: MemoryFallback) -> Any:
-        in_tiles = MemoryFallback.TILE in self.reliefs and relief >= MemoryFallback.TILE
+    def _pipeline_for(self, task: Task, sampling: Sampling, fallback: MemoryFallback) -> Any:
+        in_tiles = MemoryFallback.TILE in self.fallbacks and fallback >= MemoryFallback.TILE
         pipeline = self.pipeline(task, sampling.scheduler, in_tiles=in_tiles)
         if in_tiles:
             set_tile(pipeline.vae, sampling.width, sampling.height, self.latent_block)
@@ -187,7 +187,7 @@ class Diffusion:
         return pipeline
 
     def _paint_batch(
-        self, task: Task, requests: Sequence[ImageRequest], sampling: Sampling, relief: MemoryFallback
+        self, task: Task, requests: Sequence[ImageRequest], sampling: Sampling, fallback: MemoryFallback
     ) -> list[Image.Image]:
         import torch
 
@@ -202,7 +202,7 @@ class Diffusion:
             "latents": self._noise(generators, sampling) if "latents" in _INPUTS[task] else None,
         }
         with torch.inference_mode():
-            output = self._pipeline_for(task, sampling, relief)(
+            output = self._pipeline_for(task, sampling, fallback)(
                 prompt=[request.prompt for request in requests],
                 negative_prompt=negative if any(negative) else None,
                 num_inference_steps=sampling.steps,
@@ -255,7 +255,7 @@ _TILE = 64  # latents a side at most: 512 pixels for most autoencoders
 _TILE_MULTIPLE = 4  # latents: diffusers lets tiles overlap by a quarter, which has to be a whole number
 
 
-def reliefs_of(vae: Any, device: str) -> tuple[MemoryFallback, ...]:
+def fallbacks_of(vae: Any, device: str) -> tuple[MemoryFallback, ...]:
     """Return the measures against a lack of memory for a model of this autoencoder on this device."""
     tile = (MemoryFallback.TILE,) if hasattr(vae, "use_tiling") and hasattr(vae, "tile_latent_min_size") else ()
     offload = (MemoryFallback.OFFLOAD,) if device != "cpu" and _has_accelerate() else ()

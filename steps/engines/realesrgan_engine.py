@@ -165,7 +165,9 @@ def new_upscaler(network: Any, scale: int, device: str, *, half: bool, reach: in
             self.tile_size = self.tile_pad = self.pre_pad = 0
             self.mod_scale: int | None = None
             self.reach = reach
-            self.reliefs = (MemoryFallback.TILE,) if device == "cpu" else (MemoryFallback.TILE, MemoryFallback.OFFLOAD)
+            self.fallbacks = (
+                (MemoryFallback.TILE,) if device == "cpu" else (MemoryFallback.TILE, MemoryFallback.OFFLOAD)
+            )
             # The weights stay in the host's memory too, at most 70 MB: on a device that is full there would be no
             # room to begin a copy from.
             self._on_cpu = network.eval()

@@ -77,15 +77,15 @@ def near_duplicates(
             earlier[found] = some[near[found].argmax(axis=1)]
         beside = _near(vectors, squares, rows, rows, limit)
         is_original = np.zeros(len(rows), dtype=bool)
-        for place, row in enumerate(rows.tolist()):
+        for position, row in enumerate(rows.tolist()):
             index = given[row]
-            if earlier[place] < 0 and place:
-                twins = beside[place, :place] & is_original[:place]
-                earlier[place] = rows[twins.argmax()] if twins.any() else -1
-            if earlier[place] >= 0 and index not in kept:
-                first[index] = given[int(earlier[place])]
+            if earlier[position] < 0 and position:
+                twins = beside[position, :position] & is_original[:position]
+                earlier[position] = rows[twins.argmax()] if twins.any() else -1
+            if earlier[position] >= 0 and index not in kept:
+                first[index] = given[int(earlier[position])]
             else:
-                is_original[place] = True
+                is_original[position] = True
         originals = np.concatenate([originals, rows[is_original]])
     return first
 

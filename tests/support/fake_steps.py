@@ -27,7 +27,7 @@ class PlainContext:
     """A StepContext of a worker without models."""
 
     device = "cpu"
-    relief = MemoryFallback.NONE
+    fallback = MemoryFallback.NONE
 
     def model(self, ref: ModelRef) -> Any:
         raise LookupError(ref)
@@ -102,7 +102,7 @@ class Lossy(CountingStep):
 
 
 class NeedsMemory(Step):
-    """Runs out of memory above `fits` frames, below the relief `needs`, and for the items of `never` always."""
+    """Runs out of memory above `fits` frames, below the fallback `needs`, and for the items of `never` always."""
 
     fits: int = 2
     needs: MemoryFallback = MemoryFallback.NONE
@@ -113,16 +113,16 @@ class NeedsMemory(Step):
     def batch_key(self, frame: Frame) -> Hashable:
         return None
 
-    def reliefs(self, context: StepContext) -> tuple[MemoryFallback, ...]:
+    def fallbacks(self, context: StepContext) -> tuple[MemoryFallback, ...]:
         return self.has
 
     def memory_key(self, frame: Frame) -> Any:
         return frame.image.size if frame.image is not None else None
 
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        SEEN.append(BatchPlan(len(frames), context.relief))
+        SEEN.append(BatchPlan(len(frames), context.fallback))
         impossible = any(frame.item.name in self.never for frame in frames)
-        if len(frames) > self.fits or context.relief < self.needs or impossible:
+        if len(frames) > self.fits or context.fallback < self.needs or impossible:
             raise RuntimeError(self.message)
         return [StepResult(frame.image) for frame in frames if frame.image is not None]
 

@@ -49,13 +49,13 @@ class Picture(Step):
 
 class WatchedUpscale(Upscale):
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        TRIED.append(BatchPlan(len(frames), context.relief))
+        TRIED.append(BatchPlan(len(frames), context.fallback))
         return super().run(frames, context)
 
 
 class WatchedGenerate(Generate):
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        TRIED.append(BatchPlan(len(frames), context.relief))
+        TRIED.append(BatchPlan(len(frames), context.fallback))
         return super().run(frames, context)
 
 

@@ -1,4 +1,4 @@
-"""Out of memory: halves, then freed models, then reliefs, then quarantine; and what worked is where the next begin."""
+"""Out of memory: halves, freed models, fallbacks, quarantine; the next frames begin with what worked."""
 
 from typing import Any
 
@@ -110,7 +110,7 @@ def test_a_frame_that_never_fits_does_not_slow_its_neighbors_down_for_long() -> 
 def test_an_ordinary_failure_under_a_relief_is_no_lack_of_memory() -> None:
     class Breaks(NeedsMemory):
         def run(self, frames: Any, context: Any) -> Any:
-            if context.relief is TILE:
+            if context.fallback is TILE:
                 raise ValueError("tiles are broken")
             return super().run(frames, context)
 

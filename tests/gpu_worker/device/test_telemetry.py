@@ -94,7 +94,7 @@ def test_halves_and_reliefs_are_counted(counted: Counted) -> None:
     step = NeedsMemory(fits=2, needs=MemoryFallback.OFFLOAD, has=(MemoryFallback.TILE, MemoryFallback.OFFLOAD))
     list(run_in_batches(step, frames(2), PlainContext(), 2, name="upscale", free_memory=lambda: True))
     assert counted["pixelmill_batches_halved_total"] == {("memory", "upscale"): 1}
-    # The second image begins where the first one ended, one relief weaker.
+    # The second image begins where the first one ended, one fallback weaker.
     assert counted["pixelmill_reliefs_total"] == {
         ("free", "upscale"): 1,
         ("tile", "upscale"): 1,

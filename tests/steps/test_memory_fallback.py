@@ -44,19 +44,19 @@ def tiles(starter_upscaler: Any) -> Iterator[list[tuple[int, int]]]:
     hook.remove()
 
 
-def upscale(image: Image.Image, upscaler: Any, relief: MemoryFallback, **fields: Any) -> np.ndarray:
-    context = Context({"upscaler": lambda: upscaler}, relief=relief)
+def upscale(image: Image.Image, upscaler: Any, fallback: MemoryFallback, **fields: Any) -> np.ndarray:
+    context = Context({"upscaler": lambda: upscaler}, fallback=fallback)
     result = Upscale(model="starter", **fields).run([images.frame(image=image)], context)[0].image
     return np.asarray(result, dtype=int)
 
 
-@pytest.mark.parametrize("relief", [MemoryFallback.TILE, MemoryFallback.OFFLOAD])
+@pytest.mark.parametrize("fallback", [MemoryFallback.TILE, MemoryFallback.OFFLOAD])
 @pytest.mark.parametrize("image", [images.noise(301, 217), images.disc(160)], ids=["noise", "cut-out"])
 def test_an_upscaled_image_does_not_tell_the_relief(
-    image: Image.Image, relief: MemoryFallback, starter_upscaler: Any
+    image: Image.Image, fallback: MemoryFallback, starter_upscaler: Any
 ) -> None:
     whole = upscale(image, starter_upscaler, MemoryFallback.NONE)
-    assert np.abs(upscale(image, starter_upscaler, relief) - whole).max() <= 1
+    assert np.abs(upscale(image, starter_upscaler, fallback) - whole).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -81,20 +81,20 @@ def test_an_offloaded_network_leaves_the_device_alone(starter_upscaler: Any, til
 def test_a_cpu_cannot_offload_to_itself(diffusion_folder: Path, upscaler_file: Path) -> None:
     upscaler = realesrgan_engine.load(str(upscaler_file), tiny_models.UPSCALER_OPTIONS, "cpu")
     diffusion = diffusers_engine.load(str(diffusion_folder), {}, "cpu")
-    assert (*upscaler.reliefs, *diffusion.reliefs) == (MemoryFallback.TILE, MemoryFallback.TILE)
+    assert (*upscaler.fallbacks, *diffusion.fallbacks) == (MemoryFallback.TILE, MemoryFallback.TILE)
 
 
-def paint(model: Any, relief: MemoryFallback = MemoryFallback.NONE, seeds: tuple[int, ...] = (1, 2)) -> list[bytes]:
+def paint(model: Any, fallback: MemoryFallback = MemoryFallback.NONE, seeds: tuple[int, ...] = (1, 2)) -> list[bytes]:
     requests = [ImageRequest("a red potion", "", seed) for seed in seeds]
-    return [image.tobytes() for image in model.paint("text_to_image", requests, SAMPLING, relief)]
+    return [image.tobytes() for image in model.paint("text_to_image", requests, SAMPLING, fallback)]
 
 
 def test_a_picture_in_tiles_is_nearly_the_same() -> None:
     model = diffusers_engine.load(str(STARTER / "text-to-image"), {}, ACCELERATOR)
     requests, sampling = [ImageRequest("a red potion, white background", "", 1)], Sampling(4, 3.0, 128, 128)
     whole, tiled = (
-        np.asarray(model.paint("text_to_image", requests, sampling, relief)[0], dtype=int)
-        for relief in (MemoryFallback.NONE, MemoryFallback.TILE)
+        np.asarray(model.paint("text_to_image", requests, sampling, fallback)[0], dtype=int)
+        for fallback in (MemoryFallback.NONE, MemoryFallback.TILE)
     )
     assert 0 < np.abs(whole - tiled).mean() < 2
 
@@ -128,15 +128,15 @@ def test_offloading_changes_no_pixel_and_ends_when_it_is_not_needed(diffusion: A
     assert paint(diffusion, MemoryFallback.TILE) == tiled
 
 
-@pytest.mark.parametrize("relief", [MemoryFallback.NONE, MemoryFallback.OFFLOAD])
-def test_what_breaks_off_in_the_middle_leaves_nothing_behind(relief: MemoryFallback, diffusion_folder: Path) -> None:
+@pytest.mark.parametrize("fallback", [MemoryFallback.NONE, MemoryFallback.OFFLOAD])
+def test_what_breaks_off_in_the_middle_leaves_nothing_behind(fallback: MemoryFallback, diffusion_folder: Path) -> None:
     """Stable Diffusion XL decodes in float32: an autoencoder that runs out of memory stays there."""
     import torch
 
-    if relief is MemoryFallback.OFFLOAD:
+    if fallback is MemoryFallback.OFFLOAD:
         pytest.importorskip("accelerate")
     diffusion = diffusers_engine.load(str(diffusion_folder), {"dtype": "bfloat16"}, ACCELERATOR)
-    before = paint(diffusion, relief)
+    before = paint(diffusion, fallback)
 
     def break_off(decoder: Any, inputs: Any) -> None:
         diffusion._base.vae.to(torch.float32)
@@ -144,10 +144,10 @@ def test_what_breaks_off_in_the_middle_leaves_nothing_behind(relief: MemoryFallb
 
     hook = diffusion._base.vae.decoder.register_forward_pre_hook(break_off)
     with pytest.raises(torch.OutOfMemoryError):
-        paint(diffusion, relief)
+        paint(diffusion, fallback)
     hook.remove()
     assert diffusion._base.vae.dtype == torch.float32
-    assert paint(diffusion, relief) == before
+    assert paint(diffusion, fallback) == before
 
 
 def test_without_accelerate_there_is_no_offloading(
@@ -158,7 +158,7 @@ def test_without_accelerate_there_is_no_offloading(
     monkeypatch.setattr(diffusers_engine, "find_spec", lambda name: None)
     diffusers_engine._has_accelerate.cache_clear()
     try:
-        assert [diffusion.reliefs, diffusion.reliefs] == [(MemoryFallback.TILE,)] * 2
+        assert [diffusion.fallbacks, diffusion.fallbacks] == [(MemoryFallback.TILE,)] * 2
     finally:
         diffusers_engine._has_accelerate.cache_clear()
     assert [record.message for record in caplog.records if "accelerate" in record.message] == [
