@@ -4,13 +4,12 @@ import base64
 import hashlib
 import hmac
 import json
-import random
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import stamina
 
 from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
@@ -21,13 +20,17 @@ from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
 
 ATTEMPTS = 6  # over about a minute: longer than the restart of a receiver, shorter than a person waits for the flow run
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 20.0  # seconds
+FIRST_WAIT, LONGEST_WAIT = 2.0, 20.0  # seconds; doubled after each attempt, with up to a second of jitter
 TIMEOUT_SECONDS = 10.0
 _FINISHED = frozenset({JobStatus.DONE, JobStatus.INCOMPLETE})
 
 
 class WebhookError(PixelmillError):
     """The message was not delivered; the text is the last answer."""
+
+    def __init__(self, problem: str, *, retryable: bool = False) -> None:
+        super().__init__(problem)
+        self.retryable = retryable
 
 
 def event_of(job: JobRecord, summary: Summary, settings: Settings) -> dict[str, Any]:
@@ -40,9 +43,7 @@ def event_of(job: JobRecord, summary: Summary, settings: Settings) -> dict[str, 
     }
 
 
-def send_webhook(
-    event: dict[str, Any], message_id: str, settings: Settings, *, sleep: Callable[[float], None] = time.sleep
-) -> None:
+def send_webhook(event: dict[str, Any], message_id: str, settings: Settings) -> None:
     """Post the event to `PIXELMILL_WEBHOOK_URL`, if that is set; retry temporary failures for a minute.
 
     `message_id` is the same for each attempt, so that a receiver can ignore repetitions. With
@@ -51,29 +52,32 @@ def send_webhook(
     if settings.webhook_url is None:
         return
     body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-    problem = ""
+    attempts = stamina.retry_context(
+        on=lambda error: isinstance(error, WebhookError) and error.retryable,
+        attempts=ATTEMPTS,
+        timeout=None,
+        wait_initial=FIRST_WAIT,
+        wait_max=LONGEST_WAIT,
+    )
     # No redirects: the signed message is for that address and no other.
     with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                sleep(random.uniform(0.5, 1) * min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt))  # noqa: S311 - no secret
-            headers = {"content-type": "application/json", **_signed(message_id, body, settings)}
-            try:
-                # Only the status counts: reading an endless answer would hold the job's flow run.
-                with client.stream("POST", settings.webhook_url, content=body, headers=headers) as answer:
-                    pass
-            except httpx.TransportError as error:
-                problem = f"{type(error).__name__}: {error}"
-                continue
-            except httpx.InvalidURL as error:
-                problem = f"PIXELMILL_WEBHOOK_URL: {error}"
-                break
-            if answer.is_success:
-                return
-            problem = f"HTTP {answer.status_code}"
-            if answer.status_code < 500 and answer.status_code not in (408, 425, 429):
-                break  # a refusal, which a retry does not change
-    raise WebhookError(problem)
+        for attempt in attempts:
+            with attempt:
+                headers = {"content-type": "application/json", **_signed(message_id, body, settings)}
+                _post(client, settings.webhook_url, body, headers)
+
+
+def _post(client: httpx.Client, url: str, body: bytes, headers: dict[str, str]) -> None:
+    try:
+        # Only the status counts: reading an endless answer would hold the job's flow run.
+        with client.stream("POST", url, content=body, headers=headers) as answer:
+            status = answer.status_code
+    except httpx.TransportError as error:
+        raise WebhookError(f"{type(error).__name__}: {error}", retryable=True) from error
+    except httpx.InvalidURL as error:
+        raise WebhookError(f"PIXELMILL_WEBHOOK_URL: {error}") from error
+    if not answer.is_success:
+        raise WebhookError(f"HTTP {status}", retryable=status >= 500 or status in (408, 425, 429))
 
 
 def _signed(message_id: str, body: bytes, settings: Settings) -> dict[str, str]:
