@@ -1,0 +1,1 @@
+"""Catalogues: steps and engines, gates, models."""

@@ -1,0 +1,1 @@
+"""Documents: YAML, fields, URIs, and problems with their places."""

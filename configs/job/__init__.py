@@ -1,0 +1,1 @@
+"""Jobs, items and deployments: their schemas, and tables of items."""

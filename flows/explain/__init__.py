@@ -1,0 +1,1 @@
+"""Explanations of items: every decision on an item's path, from recorded facts."""

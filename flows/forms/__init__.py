@@ -1,0 +1,1 @@
+"""Deployments that people start from a form in Prefect."""

@@ -1,0 +1,1 @@
+"""Prefect: a local server, work pools and deployments, flow runs and workers."""

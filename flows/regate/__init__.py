@@ -1,0 +1,1 @@
+"""Reevaluation of a job's items under another recipe, and its application."""

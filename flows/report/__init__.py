@@ -1,0 +1,1 @@
+"""Summaries, plans and reports: data, terminal output and Markdown."""

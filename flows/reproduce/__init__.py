@@ -1,0 +1,1 @@
+"""Reproduction of an image from the recipe in its file."""

@@ -1,0 +1,1 @@
+"""Long-running services: galleries, review decisions, metrics, and `pixelmill up`."""

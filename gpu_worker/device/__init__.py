@@ -1,0 +1,1 @@
+"""The device: resident models, memory, batch sizes and telemetry."""

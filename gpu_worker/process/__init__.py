@@ -1,0 +1,1 @@
+"""Processes of a worker: the Prefect worker, and its child with the device."""

@@ -1,0 +1,1 @@
+"""Work of a shard: chunks, steps, and the writing of results."""

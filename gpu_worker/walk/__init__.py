@@ -1,0 +1,1 @@
+"""An item's path through the recipe, without torch and Prefect."""

@@ -1,0 +1,1 @@
+"""Image formats, recipes in image files, and manifests."""

@@ -1,0 +1,1 @@
+"""Input files: from disk, S3 and the web."""

@@ -1,0 +1,1 @@
+"""The ledger: repositories on one SQL database, and leases."""

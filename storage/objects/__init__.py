@@ -1,0 +1,1 @@
+"""Artefacts in folders or S3."""
