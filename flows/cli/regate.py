@@ -14,7 +14,7 @@ from configs.settings.settings import Settings
 from flows.burst.run_job import OnStart, run_pending
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe, recipe_changes
-from flows.regate.redecision import Change, Reevaluation, needs_of, unmeasured_of
+from flows.regate.reevaluation import Change, Reevaluation, needs_of, unmeasured_of
 from flows.regate.regate import RegatePlan, decide
 from flows.regate.words import (
     HEADERS,

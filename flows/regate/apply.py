@@ -14,7 +14,7 @@ from functools import partial
 from configs.reporting import Log
 from configs.settings.settings import Settings
 from flows.regate.recipe import NewRecipe
-from flows.regate.redecision import Change, Reevaluation
+from flows.regate.reevaluation import Change, Reevaluation
 from flows.regate.regate import RegatePlan, decide
 from flows.report.report import Summary
 from flows.verify.findings import READERS

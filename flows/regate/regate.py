@@ -11,8 +11,8 @@ from configs.documents.uris import is_remote
 from configs.settings.settings import Settings
 from flows.job.request import OtherRecipe, revision_of
 from flows.regate.recipe import NewRecipe, Own, read_new_recipe
-from flows.regate.redecide import Reviews, regate
-from flows.regate.redecision import Change, Reevaluation
+from flows.regate.reevaluate import Reviews, reevaluate
+from flows.regate.reevaluation import Change, Reevaluation
 from gpu_worker.walk.prediction import FindArtefacts
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
@@ -77,7 +77,7 @@ def decide(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
     new, own = read_new_recipe(job, items, wanted, settings)
     old = resolve_program(job.recipe)
     store = open_store(job.output, settings)
-    redecided = regate(
+    reevaluated = reevaluate(
         job,
         reports,
         new.items,
@@ -89,7 +89,7 @@ def decide(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
         digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
         files_as_before=_files_as_before(job, old, items),
     )
-    return RegatePlan(job, new, own, store, tuple(redecided))
+    return RegatePlan(job, new, own, store, tuple(reevaluated))
 
 
 def _known_first(reports: Sequence[ItemReport], find: FindArtefacts) -> FindArtefacts:

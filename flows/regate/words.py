@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from flows.regate.apply import Applied
 from flows.regate.recipe import recipe_changes
-from flows.regate.redecision import Change, Reevaluation, needs_of, unmeasured_of
+from flows.regate.reevaluation import Change, Reevaluation, needs_of, unmeasured_of
 from flows.regate.regate import RegatePlan
 from flows.report.render import format_seconds
 

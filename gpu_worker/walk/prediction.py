@@ -24,7 +24,7 @@ from storage.ledger.records import ArtefactRecord, StepOutcome
 from storage.objects.artefacts import StoreError
 
 FindArtefacts = Callable[[Sequence[str]], Mapping[str, ArtefactRecord]]
-Recall = Callable[[ItemPath, Visit], Provenance | None]  # a mark that is known already
+KnownProvenance = Callable[[ItemPath, Visit], Provenance | None]  # one that is known without reading files
 
 
 class Prediction(Enum):
@@ -53,22 +53,22 @@ def predict(
     model_digests: Mapping[str, str],
     find_artefacts: FindArtefacts,
     digest_file: DigestFile,
-    recall: Recall | None = None,
+    known_provenance: KnownProvenance | None = None,
 ) -> Iterator[tuple[Visit, list[PredictedStep]]]:
-    """Walks the paths on, visit by visit, one look-up a visit; nothing is computed. Moves the paths: pass copies.
+    """Walk the paths on, visit by visit, with one look-up a visit. Moves the paths: pass copies.
 
     An item that is undecided at a visit stays so at every later one that it does not skip for certain; an item that
-    fails or is rejected is not seen again. `recall` may know a mark whose files need not be read.
+    fails or is rejected does not appear again. `known_provenance` spares reading the files of visits that it knows.
     """
     open_paths = list(paths)
     for visit in visits:
         predicted: list[PredictedStep] = []
-        marked: list[tuple[ItemPath, Provenance]] = []
+        pending: list[tuple[ItemPath, Provenance]] = []
         still_open: list[ItemPath] = []
         for path in open_paths:
-            verdict = _at_visit(path, visit, model_digests, digest_file, recall)
+            verdict = _at_visit(path, visit, model_digests, digest_file, known_provenance)
             if isinstance(verdict, Provenance):
-                marked.append((path, verdict))
+                pending.append((path, verdict))
             elif isinstance(verdict, Exception):
                 predicted.append(PredictedStep(path, Prediction.FAIL, error=verdict))
                 continue
@@ -77,21 +77,21 @@ def predict(
             if path.rejected is None:
                 still_open.append(path)
         open_paths = still_open
-        known = find_artefacts(list({mark.fingerprint for _, mark in marked})) if marked else {}
-        for path, mark in marked:
-            artefact = known.get(mark.fingerprint)
+        known = find_artefacts(list({provenance.fingerprint for _, provenance in pending})) if pending else {}
+        for path, provenance in pending:
+            artefact = known.get(provenance.fingerprint)
             if artefact is None:
-                path.visit(visit, mark, None)
+                path.visit(visit, provenance, None)
                 predicted.append(PredictedStep(path, Prediction.COMPUTE))
                 continue
             lacking = unmeasured(visit, artefact.facts, has_source=path.fingerprint is not None)
-            path.visit(visit, mark, None if lacking else artefact.facts)
+            path.visit(visit, provenance, None if lacking else artefact.facts)
             predicted.append(PredictedStep(path, Prediction.REUSE, artefact, lacking))
         yield visit, predicted
 
 
 def unmeasured(visit: Visit, facts: Mapping[str, Fact], *, has_source: bool) -> frozenset[str]:
-    """What the recipe asks for and was not measured when the image was made, maybe for another recipe.
+    """Return the facts that the recipe asks for and that were not measured when the image was made.
 
     Facts that compare with the step's input cannot be measured where it had none (`has_source`).
     """
@@ -99,7 +99,11 @@ def unmeasured(visit: Visit, facts: Mapping[str, Fact], *, has_source: bool) -> 
 
 
 def _at_visit(
-    path: ItemPath, visit: Visit, model_digests: Mapping[str, str], digest_file: DigestFile, recall: Recall | None
+    path: ItemPath,
+    visit: Visit,
+    model_digests: Mapping[str, str],
+    digest_file: DigestFile,
+    known_provenance: KnownProvenance | None,
 ) -> Provenance | Prediction | Exception:
     try:
         wanted = path.wants(visit)
@@ -108,7 +112,7 @@ def _at_visit(
             return Prediction.UNDECIDED
         if not wanted:
             return Prediction.SKIP
-        known = recall(path, visit) if recall is not None else None
+        known = known_provenance(path, visit) if known_provenance is not None else None
         return (
             known
             if known is not None
@@ -137,7 +141,7 @@ def forecast(
     digest_file: DigestFile,
     accepted: Mapping[str, frozenset[str]] | None = None,
 ) -> dict[str, Forecast]:
-    """What these items would need, by visit id in recipe order. Items that share a fingerprint are computed once.
+    """Return what these items would need, by visit id in order. Items that share a fingerprint are computed once.
 
     `accepted`: name of an item -> fingerprints of its images that a person has accepted.
     """

@@ -20,7 +20,7 @@ from flows.cli.regate import describe_regate
 from flows.regate import apply as regate_apply
 from flows.regate.apply import Applied
 from flows.regate.recipe import NewRecipe
-from flows.regate.redecision import Change, Reevaluation, needs_of, unmeasured_of
+from flows.regate.reevaluation import Change, Reevaluation, needs_of, unmeasured_of
 from flows.regate.regate import decide
 from storage.ledger.lease import JobIsRunning, lease_of_job
 from storage.ledger.records import ItemState, JobStatus, ReviewVerdict

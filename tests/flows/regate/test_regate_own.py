@@ -16,7 +16,7 @@ from flows.cli.regate import describe_regate, regate_document
 from flows.job.plan import continue_job
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe
-from flows.regate.redecision import Change
+from flows.regate.reevaluation import Change
 from flows.regate.regate import RegatePlan
 from tests.support.jobs.regated_job import Document, RegatedJob, changes
 from tests.support.mill import JOB

@@ -12,7 +12,7 @@ from flows.burst.distinct import settle_repetitions
 from flows.pages.finish import finish_job
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe
-from flows.regate.redecision import Change
+from flows.regate.reevaluation import Change
 from flows.regate.regate import RegatePlan, decide
 from flows.report.report import Summary, build_summary
 from flows.verify.verify import verify_job

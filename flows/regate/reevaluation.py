@@ -92,11 +92,11 @@ class StepNeed:
     undecided: int = 0
 
 
-def needs_of(redecisions: Iterable[Reevaluation], new: Program) -> dict[str, StepNeed]:
+def needs_of(reevaluations: Iterable[Reevaluation], new: Program) -> dict[str, StepNeed]:
     """What the items that change need computed, by visit id in recipe order."""
     computed: dict[str, set[str]] = {}
     undecided = Counter[str]()
-    for each in redecisions:
+    for each in reevaluations:
         if each.change is Change.UNCHANGED:
             continue
         for visit_id, fingerprint in each.computes.items():
@@ -109,10 +109,10 @@ def needs_of(redecisions: Iterable[Reevaluation], new: Program) -> dict[str, Ste
     }
 
 
-def unmeasured_of(redecisions: Iterable[Reevaluation]) -> dict[str, int]:
+def unmeasured_of(reevaluations: Iterable[Reevaluation]) -> dict[str, int]:
     """Fact -> number of images on which the new recipe asks for it and nobody has measured it."""
     images: dict[str, set[str]] = {}
-    for each in redecisions:
+    for each in reevaluations:
         for fact, visit_ids in each.unmeasured.items():
             known = (each.ways[visit_id] for visit_id in visit_ids)
             images.setdefault(fact, set()).update(artefact.fingerprint for artefact in known if artefact is not None)

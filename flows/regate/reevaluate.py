@@ -1,21 +1,21 @@
 """A job's items decided again under another recipe, from what is stored: without images and without a device."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 
 from configs.documents.fields import Item
 from configs.recipe.recipe import DISTINCT, Distinct
-from flows.regate.recall import ProvenanceCache
-from flows.regate.redecision import Change, Reevaluation, final_images, images_of
+from flows.regate.reevaluation import Change, Reevaluation, final_images, images_of
 from gpu_worker.monitor.failures import describe
 from gpu_worker.walk.distinct import Finished, Repetition, repetitions
 from gpu_worker.walk.item_context import NO_IMAGE, ItemError
 from gpu_worker.walk.item_path import ItemPath
-from gpu_worker.walk.prediction import FindArtefacts, PredictedStep, Prediction, Recall, predict
+from gpu_worker.walk.prediction import FindArtefacts, KnownProvenance, PredictedStep, Prediction, predict, replay
 from gpu_worker.walk.provenance import DigestFile
 from steps.recipe.program import Program, Visit
+from storage.images.png_recipe import Provenance
 from storage.ledger.finals import final_keys
 from storage.ledger.records import ArtefactRecord, ItemReport, ItemResult, ItemState, JobRecord, Outcome, StepOutcome
 
@@ -77,7 +77,7 @@ class _Trace:
         self.failed = (visit_id, str(error) if isinstance(error, ItemError) else describe(error))
 
 
-def regate(
+def reevaluate(
     job: JobRecord,
     reports: Sequence[ItemReport],
     items: Sequence[Item],
@@ -97,29 +97,29 @@ def regate(
     the input files of an item are taken to be those that its images were made of, and are not read.
     """
     walk = _Walk(find_artefacts, cache(digest_file))
-    recall = None
+    known = None
     if any(item.image or item.mask for item in items):
-        recall = ProvenanceCache(job, reports, old, files_as_before).recall
+        known = ProvenanceCache(job, reports, old, files_as_before).find
     traces = walk.through(
         [ItemPath(item, new, reviews.accepted.get(item.name, frozenset())) for item in items],
         new,
         new_job.model_digests,
-        recall,
+        known,
     )
     stuck = [report for report in reports if _has_failed(report)]
     before = walk.through(
         [ItemPath(each.record.item, old, reviews.accepted.get(each.record.item.name, frozenset())) for each in stuck],
         old,
         job.model_digests,
-        recall,
+        known,
     )
     attempts = {report.record.item.index: _attempt(trace) for report, trace in zip(stuck, before, strict=True)}
-    redecisions = [
-        _redecide(report, trace, new_job, reviews, attempts.get(report.record.item.index))
+    reevaluations = [
+        _reevaluate(report, trace, new_job, reviews, attempts.get(report.record.item.index))
         for report, trace in zip(reports, traces, strict=True)
     ]
     rule = new_job.recipe.distinction
-    return redecisions if rule is None else _told_apart(redecisions, rule, reviews)
+    return reevaluations if rule is None else _told_apart(reevaluations, rule, reviews)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,11 @@ class _Walk:
     digest_file: DigestFile
 
     def through(
-        self, paths: Sequence[ItemPath], program: Program, model_digests: Mapping[str, str], recall: Recall | None
+        self,
+        paths: Sequence[ItemPath],
+        program: Program,
+        model_digests: Mapping[str, str],
+        known: KnownProvenance | None,
     ) -> list[_Trace]:
         traces = [_Trace(path) for path in paths]
         by_path = {id(trace.path): trace for trace in traces}
@@ -138,7 +142,7 @@ class _Walk:
             model_digests=model_digests,
             find_artefacts=self.find_artefacts,
             digest_file=self.digest_file,
-            recall=recall,
+            known_provenance=known,
         )
         for visit, predicted in walk:
             for seen in predicted:
@@ -162,7 +166,7 @@ def _attempt(trace: _Trace) -> str | None:
     return next(iter(trace.computes.values()), None)
 
 
-def _redecide(
+def _reevaluate(
     report: ItemReport, trace: _Trace, job: JobRecord, reviews: Reviews, failed_at: str | None
 ) -> Reevaluation:
     record, path = report.record, trace.path
@@ -228,17 +232,17 @@ def _ending(trace: _Trace, job: JobRecord) -> ItemResult:
     return ItemResult(ItemState.DONE, finals=finals, warnings=path.state.warnings)
 
 
-def _told_apart(redecisions: Sequence[Reevaluation], rule: Distinct, reviews: Reviews) -> list[Reevaluation]:
+def _told_apart(reevaluations: Sequence[Reevaluation], rule: Distinct, reviews: Reviews) -> list[Reevaluation]:
     """With what the recipe says of images that repeat an earlier one: as far as they are there, as at a job's end."""
     finished = [
         _finished(each, reviews)
-        for each in redecisions
+        for each in reevaluations
         if each.change.is_settled and each.result is not None and each.result.state is ItemState.DONE
     ]
     found = repetitions(rule, finished)
     return [
         each if (repetition := found.get(each.item.index)) is None else _repeating(each, repetition, rule)
-        for each in redecisions
+        for each in reevaluations
     ]
 
 
@@ -286,3 +290,63 @@ def _way(entries: Mapping[str, StepOutcome]) -> dict[str, str | None]:
         for visit_id, entry in entries.items()
         if entry.outcome is not Outcome.FAILED
     }
+
+
+class ProvenanceCache:
+    """Provenance of the steps that read an item's files, from its path under the recipe until now.
+
+    Spares reading these files again.
+    """
+
+    def __init__(
+        self,
+        job: JobRecord,
+        reports: Sequence[ItemReport],
+        old: Program,
+        files_as_before: Callable[[Item], bool],
+    ) -> None:
+        self._job, self._old, self._files_as_before = job, old, files_as_before
+        self._reports = {report.record.item.index: report for report in reports}
+        self._paths: dict[int, list[tuple[Visit, Item, str | None, str]]] = {}
+
+    def find(self, path: ItemPath, visit: Visit) -> Provenance | None:
+        """Return the provenance of the same step, parameters, models and input image made before, or None."""
+        item = visit.item(path.item)
+        if not visit.step.item_files(item) or not self._files_as_before(path.item):
+            return None
+        models = {str(ref): self._job.model_digests.get(str(ref)) for ref in visit.step.model_refs()}
+        for earlier, seen, source, fingerprint in self._path(path.item.index):
+            if (
+                (earlier.name, earlier.step, source) == (visit.name, visit.step, path.fingerprint)
+                and earlier.step.identity(seen) == visit.step.identity(item)
+                and all(models.values())
+            ):
+                return Provenance(
+                    step=visit.name,
+                    version=visit.step.version,
+                    identity={},
+                    models={},
+                    inputs=(),
+                    fingerprint=fingerprint,
+                )
+        return None
+
+    def _path(self, index: int) -> list[tuple[Visit, Item, str | None, str]]:
+        """Return (visit, item as it saw it, input image, fingerprint) of the visits that read files."""
+        if index not in self._paths:
+            report = self._reports[index]
+            self._paths[index] = list(self._read_path(report))
+        return self._paths[index]
+
+    def _read_path(self, report: ItemReport) -> Iterator[tuple[Visit, Item, str | None, str]]:
+        item, source = report.record.item, None
+        everything = frozenset(entry.artefact.fingerprint for entry in report.steps.values() if entry.artefact)
+        path = replay(item, self._old, report.steps, accepted=everything)
+        by_id = {visit.id: visit for visit in self._old.visits}
+        for visit_id, fingerprint in path.made.items():
+            visit = by_id[visit_id]
+            seen = visit.item(item)
+            if visit.step.item_files(seen):
+                yield visit, seen, source, fingerprint
+            if not visit.step.keeps_image:
+                source = fingerprint
