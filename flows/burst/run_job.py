@@ -73,8 +73,7 @@ def run_pending(
         raise
     except BaseException as failure:
         # The burst records its own end; this is for failures around it, before or after.
-        if ledger.jobs.get(job.id).status is JobStatus.RUNNING:
-            ledger.jobs.set_status(job.id, *_end_by(failure))
+        ledger.jobs.end_if_running(job.id, *_end_by(failure))
         raise
     ended = ledger.jobs.get(job.id)
     return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)

@@ -96,7 +96,7 @@ class BurstSupervisor:
         vain = last.vain + 1 if last is not None and pending >= last.pending else 1
         if vain > MOST_RESTARTS:
             reason = f"its burst died {vain} times in a row before an item ended: see the log of the bursts' worker"
-            self._ledger.jobs.set_status(job_id, JobStatus.FAILED, reason)
+            self._ledger.jobs.end_if_running(job_id, JobStatus.FAILED, reason)
             logger.error("%s: %s", job_id, reason)
             return False
         attempt = last.attempt + 1 if last is not None and lease == last.replaced else 1

@@ -132,9 +132,7 @@ def cancel(job_id: JobId, json: AsJson = False) -> None:
 
     with session(json) as (_, ledger, console):
         job = ledger.jobs.find(job_id, field="id")
-        running = job.status is JobStatus.RUNNING
-        if running:
-            ledger.jobs.set_status(job.id, JobStatus.CANCELLED, "cancelled")
+        running = ledger.jobs.end_if_running(job.id, JobStatus.CANCELLED, "cancelled")
         waited = not running and stop_waiting(job.id, ledger)
         if json:
             print_json({"job": job.id, "status": ledger.jobs.get(job.id).status.value, "cancelled": running or waited})

@@ -14,7 +14,13 @@ from storage.ledger.records import JobRecord, JobStatus
 from storage.ledger.tables import JobRow
 
 _NAMED = 5  # jobs of one name that a message lists
-_ENDED = {JobStatus.DONE, JobStatus.INCOMPLETE, JobStatus.CANCELLED, JobStatus.FAILED}
+_ENDED = frozenset(JobStatus) - {JobStatus.RUNNING}
+# What may follow a status: a new run starts an ended job again, and a repair corrects how it ended. Only a running job
+# can be canceled; its burst may have come to another end at the same moment.
+_NEXT = {
+    status: frozenset(JobStatus) - {status} - ({JobStatus.CANCELLED} if status in _ENDED else set())
+    for status in JobStatus
+}
 
 
 class JobRepository(Repository):
@@ -56,11 +62,25 @@ class JobRepository(Repository):
         return [job_record(row) for row in session.scalars(select(JobRow).order_by(col(JobRow.started_at).desc()))]
 
     @transaction
-    def set_status(self, session: Session, job_id: str, status: JobStatus, error: str | None = None) -> None:
-        """Set the status; also sets the time of the end for a terminal one, and clears it otherwise."""
+    def set_status(self, session: Session, job_id: str, status: JobStatus, error: str | None = None) -> bool:
+        """Set the status and the time of the end. Returns False, changing nothing, if it may not follow the former."""
+        return change_status(get_row(job_id, session, lock=True), status, error)
+
+    @transaction
+    def end_if_running(self, session: Session, job_id: str, status: JobStatus, error: str | None = None) -> bool:
+        """Set the status unless the job has ended meanwhile. Returns whether it was still running."""
         row = get_row(job_id, session, lock=True)
-        row.status, row.error = status.value, error
-        row.finished_at = datetime.now(UTC) if status in _ENDED else None
+        return row.status == JobStatus.RUNNING and change_status(row, status, error)
+
+
+def change_status(row: JobRow, status: JobStatus, error: str | None = None) -> bool:
+    """Set a job's status, error and end. Returns False, changing nothing, if the status may not follow the former."""
+    former = JobStatus(row.status)
+    if status is not former and status not in _NEXT[former]:
+        return False
+    row.status, row.error = status.value, error
+    row.finished_at = datetime.now(UTC) if status in _ENDED else None
+    return True
 
 
 def get_row(job_id: str, session: Session, *, lock: bool = False) -> JobRow:

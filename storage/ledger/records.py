@@ -13,7 +13,6 @@ from configs.recipe.source import Overrides
 
 
 class JobStatus(StrEnum):
-    PLANNED = "planned"
     RUNNING = "running"
     DONE = "done"  # every item done
     INCOMPLETE = "incomplete"  # ended, with items failed or quarantined

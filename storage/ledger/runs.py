@@ -15,7 +15,7 @@ from configs.recipe.source import Overrides
 from configs.reporting import PixelmillError
 from storage.ledger.database import Repository, query, single_transaction, transaction
 from storage.ledger.items import reset_items
-from storage.ledger.jobs import job_record
+from storage.ledger.jobs import change_status, job_record
 from storage.ledger.records import (
     ItemResult,
     ItemState,
@@ -69,21 +69,19 @@ class RunRepository(Repository):
             "revision": revision,
             "recipe": _recipe_document(recipe),
             "model_digests": dict(model_digests),
-            "status": JobStatus.RUNNING.value,
             "total": len(items),
             "budget": budget,
             "review": review.value,
             "overrides": _overrides_document(overrides),
-            "error": None,
             "started_at": now,
-            "finished_at": None,
         }
         # If two processes start a new job at once, one waits here for the other.
-        fresh = {"id": job_id, "run": 0, "created_at": now, **contents}
+        fresh = {"id": job_id, "run": 0, "created_at": now, "status": JobStatus.RUNNING.value, **contents}
         session.execute(self.database.insert(JobRow).on_conflict_do_nothing(), [fresh])
         row = session.get_one(JobRow, job_id, with_for_update=True)
         same = row.run > 0 and row.revision == revision
         row.sqlmodel_update(contents)
+        change_status(row, JobStatus.RUNNING)
         row.run += 1
         session.flush()
         if same:
@@ -114,11 +112,12 @@ class RunRepository(Repository):
         now = datetime.now(UTC)
         row = session.get_one(JobRow, job.id, with_for_update=True)
         if (row.run, row.revision) != (job.run, job.revision):
-            raise JobChanged(f"{job.id} went on while it was decided anew: do it again")
+            raise JobChanged(f"{job.id} has changed since it was re-evaluated: repeat the command")
         row.recipe, row.overrides = _recipe_document(recipe), _overrides_document(overrides)
         row.revision, row.model_digests = revision, dict(model_digests)
         row.run += 1
-        row.status, row.error, row.started_at, row.finished_at = JobStatus.RUNNING.value, None, now, None
+        row.started_at = now
+        change_status(row, JobStatus.RUNNING)
         session.flush()
         if variables:
             rows = [{"job_id": job.id, "index": index, "vars": dict(values)} for index, values in variables.items()]

@@ -431,3 +431,21 @@ def test_the_most_frequent_errors_come_first(ledger: Ledger) -> None:
         ledger.steps.record(job.id, 1, "base", [], {index: ItemResult(ItemState.FAILED, error=error)})
     assert ledger.items.common_errors(job.id) == [("too dark", 2), ("no prompt", 1)]
     assert ledger.items.common_errors(job.id, limit=1) == [("too dark", 2)]
+
+
+@pytest.mark.parametrize("ended", [JobStatus.DONE, JobStatus.INCOMPLETE, JobStatus.FAILED])
+def test_only_a_running_job_is_canceled(ledger: Ledger, ended: JobStatus) -> None:
+    start(ledger)
+    assert ledger.jobs.set_status("job-1", ended, "why")
+    assert not ledger.jobs.set_status("job-1", JobStatus.CANCELLED, "cancelled")
+    assert not ledger.jobs.end_if_running("job-1", JobStatus.CANCELLED, "cancelled")
+    job = ledger.jobs.get("job-1")
+    assert (job.status, job.error) == (ended, "why")
+    assert job.finished_at is not None
+
+
+def test_a_job_that_runs_again_has_neither_error_nor_end(ledger: Ledger) -> None:
+    start(ledger)
+    assert ledger.jobs.end_if_running("job-1", JobStatus.CANCELLED, "cancelled")
+    again = start(ledger)
+    assert (again.status, again.error, again.finished_at, again.run) == (JobStatus.RUNNING, None, None, 2)
