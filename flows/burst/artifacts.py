@@ -33,6 +33,8 @@ from storage.objects.open_store import open_store
 
 MAX_FAILURES = 50  # rows in the report, which Prefect stores in one database row; the manifest has them all
 _KEY = re.compile(r"[^a-z0-9]+")
+MAX_WAITING = 50  # rows; the review page has them all
+MAX_REASON = 200  # characters
 
 
 def artifact_key(kind: str, name: str) -> str:
@@ -185,10 +187,6 @@ def publish_text(kind: str, name: str, text: str, description: str) -> None:
     """Publish preformatted text."""
     fenced = "\n".join("    " + line for line in text.splitlines())
     create_markdown_artifact(f"{fenced}\n", key=artifact_key(kind, name), description=description)
-
-
-MAX_WAITING = 50  # rows; the review page has them all
-MAX_REASON = 200  # characters
 
 
 def publish_waiting(job: JobRecord, ledger: Ledger, settings: Settings) -> int:

@@ -24,6 +24,8 @@ from storage.ledger.records import JobStatus
 from storage.objects.artefacts import StoreError
 
 F = TypeVar("F", bound=BaseModel)
+TAKEN_OVER = "TakenOver"  # the state of a burst whose job another one has
+MOST_DEATHS = 5  # of the processes of one flow run: an automation starts it again each time
 
 
 def form_flow(
@@ -69,10 +71,6 @@ def _signature(form: type[BaseModel]) -> inspect.Signature:
             )
         )
     return inspect.Signature(parameters)
-
-
-TAKEN_OVER = "TakenOver"  # the state of a burst whose job another one has
-MOST_DEATHS = 5  # of the processes of one flow run: an automation starts it again each time
 
 
 def with_ledger(work: Callable[[Ledger, Settings], State[Any]]) -> State[Any]:

@@ -14,6 +14,9 @@ from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState, JobRecord, JobStatus, Review, ReviewVerdict, Wait
 
 Wanted = Mapping[str, str | None]  # item -> fingerprint of the image that the person saw, or None for the present one
+logger = logging.getLogger(__name__)
+# Prefect fails a flow run that is never resumed; before that, the supervisor of bursts ends the wait in order.
+GRACE = timedelta(days=1)
 
 
 class ReviewOutcome(NamedTuple):
@@ -74,12 +77,6 @@ def _problems(
         if name in refused and seen is not None and seen != refused[name][0]:
             problems.append(Problem(name, "has another image by now: look at that one first"))
     return problems
-
-
-logger = logging.getLogger(__name__)
-
-# Prefect fails a flow run that is never resumed; before that, the supervisor of bursts ends the wait in order.
-GRACE = timedelta(days=1)
 
 
 def login_name() -> str:

@@ -32,6 +32,8 @@ from flows.report.report import EXIT_DONE, EXIT_ERROR, EXIT_INCOMPLETE
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemResult, ItemState, JobStatus
 
+LISTED = 20  # changes on a terminal; `--json` has all
+
 
 def regate_command(
     job_id: str,
@@ -77,9 +79,6 @@ def _status_after(applied: Applied, ledger: Ledger) -> int:
     ran = {each.item.index for each in applied.decided.items if not each.change.is_settled}
     failed = {record.item.index for record in ledger.items.find(applied.decided.job.id, states=[ItemState.FAILED])}
     return EXIT_INCOMPLETE if ran & failed else EXIT_DONE
-
-
-LISTED = 20  # changes on a terminal; `--json` has all
 
 
 def regate_document(applied: Applied, *, asked: bool) -> dict[str, Any]:

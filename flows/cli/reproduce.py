@@ -20,6 +20,24 @@ from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduc
 from gpu_worker.monitor.logs import use_logs
 from storage.images.png_recipe import Provenance
 
+_EXIT_STATUS = {
+    ReproductionResult.IDENTICAL: 0,
+    ReproductionResult.WITHIN_TOLERANCE: 0,
+    ReproductionResult.DIFFERENT: 1,
+    ReproductionResult.CANNOT: 2,
+}
+_STYLES = {
+    ReproductionResult.IDENTICAL: "bold green",
+    ReproductionResult.WITHIN_TOLERANCE: "bold green",
+    ReproductionResult.DIFFERENT: "bold red",
+    ReproductionResult.CANNOT: "bold red",
+}
+_DIGEST_SHOWN = 12  # digits
+_NOTHING_KNOWN = (
+    "Steps, models, versions and device are the same. A GPU may give other low bits for another size of "
+    "micro-batch; an earlier step may have run elsewhere; or the file's pixels were changed since."
+)
+
 
 def reproduce_command(
     image: str, inputs: Sequence[str], save: Path | None, tolerance: int, settings: Settings, *, console: Console
@@ -41,21 +59,6 @@ def reproduce_command(
     except KeyboardInterrupt:
         raise typer.Abort from None  # no job to continue
     return Answer(reproduction_document(done), describe_reproduction(done), exit_status(done.verdict))
-
-
-_EXIT_STATUS = {
-    ReproductionResult.IDENTICAL: 0,
-    ReproductionResult.WITHIN_TOLERANCE: 0,
-    ReproductionResult.DIFFERENT: 1,
-    ReproductionResult.CANNOT: 2,
-}
-_STYLES = {
-    ReproductionResult.IDENTICAL: "bold green",
-    ReproductionResult.WITHIN_TOLERANCE: "bold green",
-    ReproductionResult.DIFFERENT: "bold red",
-    ReproductionResult.CANNOT: "bold red",
-}
-_DIGEST_SHOWN = 12  # digits
 
 
 def exit_status(verdict: ReproductionResult) -> int:
@@ -129,12 +132,6 @@ def describe_reproduction(done: Reproduction) -> RenderableType:
     if done.saved is not None:
         lines.append(Text(f"  {done.saved}"))
     return Group(*lines)
-
-
-_NOTHING_KNOWN = (
-    "Steps, models, versions and device are the same. A GPU may give other low bits for another size of "
-    "micro-batch; an earlier step may have run elsewhere; or the file's pixels were changed since."
-)
 
 
 def _how_far(done: Reproduction) -> str:

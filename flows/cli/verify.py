@@ -22,6 +22,30 @@ from storage.ledger.lease import is_held
 from storage.ledger.ledger import Ledger
 from storage.objects.open_store import open_store
 
+_WORDS = {
+    Kind.MISSING_ARTEFACT: "artefacts missing from the store",
+    Kind.DAMAGED_ARTEFACT: "artefacts damaged",
+    Kind.MISSING_FINAL: "finals missing from the store",
+    Kind.DAMAGED_FINAL: "finals damaged",
+    Kind.STRAY_FINAL: "finals of no item that is done",
+    Kind.MISSING_OUTCOME: "done items without the outcome of a step",
+    Kind.UNKNOWN_ARTEFACT: "done items with an artefact that the ledger has lost",
+    Kind.NO_FINAL: "done items without their finals in the ledger",
+    Kind.MISSING_ITEM: "items missing from the ledger",
+    Kind.WRONG_STATUS: "status of the job wrong",
+    Kind.MANIFEST: "differences between manifest and ledger",
+    Kind.REPORT: "report missing, or of another state",
+    Kind.GALLERY: "files of the gallery missing or damaged",
+}
+_REPAIR_WORDS = {
+    "adopted": "artefacts taken into the ledger",
+    "restored": "artefacts restored from their finals",
+    "forgotten": "lost artefacts forgotten",
+    "published": "finals published again",
+    "removed": "finals of no item removed",
+    "reopened": "items made pending",
+}
+
 
 def find_job_id(wanted: str, ledger: Ledger, settings: Settings) -> str:
     """Return the id of a job in the ledger, or else of the job that a job file describes. Raises InvalidInput."""
@@ -77,23 +101,6 @@ def _adopt_only(job_id: str, path: str, ledger: Ledger, settings: Settings, repa
         "repair": {"adopted": adopted, "not_adopted": not_adopted},
     }
     return Answer(document, Group(*describe_mended(mended), hint), EXIT_INCOMPLETE)
-
-
-_WORDS = {
-    Kind.MISSING_ARTEFACT: "artefacts missing from the store",
-    Kind.DAMAGED_ARTEFACT: "artefacts damaged",
-    Kind.MISSING_FINAL: "finals missing from the store",
-    Kind.DAMAGED_FINAL: "finals damaged",
-    Kind.STRAY_FINAL: "finals of no item that is done",
-    Kind.MISSING_OUTCOME: "done items without the outcome of a step",
-    Kind.UNKNOWN_ARTEFACT: "done items with an artefact that the ledger has lost",
-    Kind.NO_FINAL: "done items without their finals in the ledger",
-    Kind.MISSING_ITEM: "items missing from the ledger",
-    Kind.WRONG_STATUS: "status of the job wrong",
-    Kind.MANIFEST: "differences between manifest and ledger",
-    Kind.REPORT: "report missing, or of another state",
-    Kind.GALLERY: "files of the gallery missing or damaged",
-}
 
 
 def verification_document(verification: Verification) -> dict[str, Any]:
@@ -162,16 +169,6 @@ def _table(verification: Verification) -> Table:
     for finding in _in_order(verification):
         table.add_row(Text(finding.item or "–"), Text(finding.message))
     return table
-
-
-_REPAIR_WORDS = {
-    "adopted": "artefacts taken into the ledger",
-    "restored": "artefacts restored from their finals",
-    "forgotten": "lost artefacts forgotten",
-    "published": "finals published again",
-    "removed": "finals of no item removed",
-    "reopened": "items made pending",
-}
 
 
 def repair_document(repair: Repair) -> dict[str, Any]:

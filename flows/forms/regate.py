@@ -40,6 +40,8 @@ from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import job_key
 
 LABEL = "changes:"  # the form's field in messages about its lines
+MAX_CHANGES = 100  # rows of an artifact, which Prefect stores in one database row; `--json` has them all
+MAX_LINE = 400  # characters
 
 
 class RegateForm(JobForm):
@@ -113,10 +115,6 @@ def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
     )
     publish_regate(applied, settings, asked=True)
     return applied.summary or Completed(message="Nothing to do: the job is as this recipe has it.")
-
-
-MAX_CHANGES = 100  # rows of an artifact, which Prefect stores in one database row; `--json` has them all
-MAX_LINE = 400  # characters
 
 
 def publish_regate(applied: Applied, settings: Settings, *, asked: bool) -> None:

@@ -19,6 +19,13 @@ from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import sha256_hex
 from storage.objects.open_store import open_store
 
+Retried = Literal["both", "failed", "quarantined", "rejected"]
+_STATES: Mapping[Retried, tuple[ItemState, ...]] = {
+    "both": (ItemState.FAILED, ItemState.QUARANTINED),
+    "failed": (ItemState.FAILED,),
+    "quarantined": (ItemState.QUARANTINED,),
+}
+
 
 def job_id(name: str, root: str) -> str:
     """Return the id of a job: its name, and a digest of name and output."""
@@ -187,14 +194,6 @@ def _remove_finals(ledger: Ledger, store: ArtefactStore, identifier: str) -> Non
     for record in ledger.items.find(identifier, states=[ItemState.DONE]):
         for key in record.finals.values():
             store.delete(key)
-
-
-Retried = Literal["both", "failed", "quarantined", "rejected"]
-_STATES: Mapping[Retried, tuple[ItemState, ...]] = {
-    "both": (ItemState.FAILED, ItemState.QUARANTINED),
-    "failed": (ItemState.FAILED,),
-    "quarantined": (ItemState.QUARANTINED,),
-}
 
 
 def retry_items(job_id: str, which: Retried, ledger: Ledger) -> int:

@@ -38,6 +38,8 @@ from steps.recipe.program import Program, ResolvedStep
 from steps.recipe.revision import describe_program
 from storage.objects.artefacts import StoreError
 
+_ITEM_FILES: tuple[ItemFile, ...] = ("image", "mask")
+
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
@@ -331,9 +333,6 @@ def _host_problems(items: JobItems, settings: Settings) -> Iterator[Problem]:
     for host, objection in host_objections(first, private=settings.input_private_hosts).items():
         origin, field = first[host]
         yield origin.problem(field, objection)
-
-
-_ITEM_FILES: tuple[ItemFile, ...] = ("image", "mask")
 
 
 def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
