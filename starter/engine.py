@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from configs.documents.fields import Schema
 from steps.judge import Match
 from steps.pixels.colors import OPAQUE, SUBJECT, alpha_of
 from steps.side_by_side import on_device
@@ -21,10 +22,8 @@ FRAME = 1.2  # side of the frame, over the subject's longer side
 BACKDROP = (OPAQUE, OPAQUE, OPAQUE)
 
 
-class SpriteOptions(BaseModel):
+class SpriteOptions(Schema):
     """Options of a model part whose engine is `sprite_classifier`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     revision: str | None = Field(default=None, description="Free text: part of the model's digest, nothing else.")
 

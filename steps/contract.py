@@ -11,11 +11,10 @@ from enum import IntEnum
 from typing import Any, ClassVar, Literal, Protocol
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
-from configs.documents.fields import Item, ItemFile
+from configs.documents.fields import Item, ItemFile, Schema
 
 Fact = bool | int | float | str
 ImageFormat = Literal["png", "webp", "jpeg", "avif"]
@@ -41,6 +40,13 @@ class Frame:
     item: Item
     image: Image.Image | None = None
     files: Mapping[ItemFile, Image.Image] = field(default_factory=dict)
+
+    @property
+    def input_image(self) -> Image.Image:
+        """The image, for steps that need one. Raises ValueError before the first."""
+        if self.image is None:
+            raise ValueError(f"{self.item.name}: has no image yet: put a step that makes one first")
+        return self.image
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +87,8 @@ class StepContext(Protocol):
         ...
 
 
-class Step(BaseModel):
+class Step(Schema):
     """Base of all steps. Subclasses are one file each, named by one entry of the catalogue."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: ClassVar[int] = 1  # part of the fingerprint: raise it when the same input gives another image
     makes_image: ClassVar[bool] = False  # True: needs no image before it (generate, load)
@@ -154,12 +158,7 @@ class Transform(Step):
 
     @override
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        results = []
-        for frame in frames:
-            if frame.image is None:
-                raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
-            results.append(self.transform(frame.image))
-        return results
+        return [self.transform(frame.input_image) for frame in frames]
 
     def transform(self, image: Image.Image) -> StepResult:
         raise NotImplementedError

@@ -97,15 +97,14 @@ class Inpaint(DiffusionStep):
         ]
 
     def _work(self, frame: Frame) -> _Work:
-        if frame.image is None:
-            raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
-        alpha = alpha_of(frame.image)
+        image = frame.input_image
+        alpha = alpha_of(image)
         if self.mask == "item":
-            found = masks.from_image(self._item_mask(frame), frame.image.size, self.threshold)
+            found = masks.from_image(self._item_mask(frame), image.size, self.threshold)
         else:
             found = masks.FROM_ALPHA[self.mask](alpha, self.threshold, self.min_hole)
         grown = masks.dilate(found, self.mask_grow)
-        return _Work(frame.image, grown, self._weight(grown, alpha))
+        return _Work(image, grown, self._weight(grown, alpha))
 
     def _weight(self, grown: masks.Mask, alpha: Plane) -> Plane:
         if self.mask == "background" and not self.mask_grow:

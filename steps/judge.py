@@ -285,7 +285,7 @@ class Judge(Step):
 
     @override
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        images = [_image_of(frame) for frame in frames]
+        images = [frame.input_image for frame in frames]
         refs = {ref.role: ref for ref in self.model_refs()}
         batch = Batch(
             images,
@@ -313,12 +313,6 @@ class Judge(Step):
     def _palette_facts(self, image: Image.Image) -> dict[str, Fact]:
         distance = palette_distance(image, [rgb(color) for color in self.palette]) if self.palette else None
         return {} if distance is None else {"palette_distance": round(distance, DIGITS)}
-
-
-def _image_of(frame: Frame) -> Image.Image:
-    if frame.image is None:
-        raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
-    return frame.image
 
 
 def _finite(frame: Frame, facts: Mapping[str, Fact]) -> Mapping[str, Fact]:

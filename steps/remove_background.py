@@ -62,11 +62,10 @@ class RemoveBackground(Step):
         return [self._cut_out(frame, session) for frame in frames]
 
     def _cut_out(self, frame: Frame, session: Any) -> StepResult:
-        if frame.image is None:
-            raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
-        cutout = self._removed(flatten(frame.image, WHITE), session)
-        alpha = np.minimum(alpha_of(cutout), alpha_of(frame.image))
-        image = with_alpha(_colors(frame.image, cutout), alpha)
+        original = frame.input_image
+        cutout = self._removed(flatten(original, WHITE), session)
+        alpha = np.minimum(alpha_of(cutout), alpha_of(original))
+        image = with_alpha(_colors(original, cutout), alpha)
         if self.background is not None:
             image = flatten(image, rgb(self.background))
         elif not self.keep_color:

@@ -73,9 +73,7 @@ class Upscale(Step):
         return [StepResult(self._upscaled(frame, shared, fallback)) for frame in frames]
 
     def _upscaled(self, frame: Frame, shared: Any, fallback: MemoryFallback) -> Image.Image:
-        image = frame.image
-        if image is None:
-            raise ValueError(f"{frame.item.name}: has no image yet: put a step that makes one first")
+        image = frame.input_image
         # Over the same weights: it keeps its tiles, and the image that it works on, in itself.
         upscaler = shared.on_cpu() if fallback >= MemoryFallback.OFFLOAD else copy(shared)
         upscaler.tile_size, upscaler.tile_pad = self.tile, self.tile_pad

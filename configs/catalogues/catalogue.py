@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from configs.documents.problems import InvalidInput, Problem, child, describe, did_you_mean
-from configs.documents.yaml_source import Document, parse_yaml
+from configs.documents.yaml_source import Document, read_yaml
 from configs.reporting import PixelmillError
 from configs.settings.settings import load_settings
 
@@ -48,7 +48,7 @@ class Catalogue:
         with self._lock:
             if path in self._files:
                 return
-            document = _read(path)
+            document = read_yaml(path)
             entries, problems = _entries(document)
             for kind, name, _ in entries:
                 if name in self._targets[kind]:
@@ -75,13 +75,6 @@ class Catalogue:
         except Exception as error:  # the module is a user's code: whatever it raises is a broken entry
             reason = f"{type(error).__name__}: {error}"
             raise BrokenEntry(f"{kind[:-1]} `{name}` ({target} in {file}) cannot be imported: {reason}") from error
-
-
-def _read(path: Path) -> Document:
-    try:
-        return parse_yaml(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InvalidInput([Problem("", f"cannot be read: {error.strerror}", str(path))]) from None
 
 
 def _entries(document: Document) -> tuple[list[tuple[Kind, str, str]], list[Problem]]:

@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from configs.conditions import Condition
-from configs.documents.fields import Text, not_blank
+from configs.documents.fields import Schema, Text, not_blank
 from configs.documents.problems import InvalidInput, Problem, check, child, did_you_mean
-from configs.documents.yaml_source import Document, parse_yaml
+from configs.documents.yaml_source import Document, read_yaml
 from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 
@@ -53,10 +53,8 @@ def _named(name: str) -> str:
     return name
 
 
-class _Entry(BaseModel):
+class _Entry(Schema):
     """A gate as written in a file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     require: Annotated[str, AfterValidator(_parsed)] = Field(description="The condition that the image must meet.")
     because: Annotated[Text, AfterValidator(not_blank), Field(max_length=80)] = Field(
@@ -65,10 +63,8 @@ class _Entry(BaseModel):
     description: Text = Field(default="", description="For people.")
 
 
-class _GateFile(BaseModel):
+class _GateFile(Schema):
     """A file of gates."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     gates: dict[Annotated[str, AfterValidator(_named)], _Entry] = Field(min_length=1)
 
@@ -102,12 +98,9 @@ def _read_all(sources: tuple[tuple[tuple[Path, int, int], ...], ...]) -> Mapping
         found: dict[str, tuple[NamedGate, Path]] = {}
         for path, _, _ in source:
             try:
-                document = parse_yaml(path.read_bytes(), str(path))
+                document = read_yaml(path)
             except InvalidInput as error:
                 problems += error.problems
-                continue
-            except OSError as error:
-                problems.append(Problem("", f"cannot be read: {error.strerror}", str(path)))
                 continue
             own, wrong = _read(document)
             taken = [

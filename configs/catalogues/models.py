@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from configs.catalogues import catalogue
+from configs.documents.fields import Schema
 from configs.documents.problems import InvalidInput, Problem, check, did_you_mean
-from configs.documents.yaml_source import parse_yaml
+from configs.documents.yaml_source import read_yaml
 from configs.reporting import PixelmillError
 from configs.settings.privacy import private_folder
 from configs.settings.settings import Settings
@@ -113,10 +114,8 @@ class ModelRef(NamedTuple):
         return f"{self.name}/{self.role}"
 
 
-class ModelPart(BaseModel):
+class ModelPart(Schema):
     """Weights for one role and the engine that loads them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: str = Field(description="An engine of the catalogue.")
     source: str = Field(description="File, folder, or a name of weights in the engine's library.")
@@ -125,10 +124,8 @@ class ModelPart(BaseModel):
     memory_mb: int = Field(default=0, ge=0, description="Estimated device memory once loaded, MB; 0: measure.")
 
 
-class ModelSpec(BaseModel):
+class ModelSpec(Schema):
     """A named model: one file of `configs/data/models/`. A name may serve several roles."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     description: str = ""
@@ -205,10 +202,7 @@ def local_source(part: ModelPart) -> Path | None:
 
 
 def _read(path: Path) -> ModelSpec:
-    try:
-        document = parse_yaml(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InvalidInput([Problem("", f"cannot be read: {error.strerror}", str(path))]) from None
+    document = read_yaml(path)
     spec, problems = check(ModelSpec, document.data)
     problems += document.problems
     if spec is not None and spec.name != path.stem:

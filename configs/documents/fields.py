@@ -78,10 +78,14 @@ Scalar = bool | int | float | str | None
 ItemFile = Literal["image", "mask"]
 
 
-class Item(BaseModel):
-    """One image to make, fully expanded: the matrix, the templates and the seeds of the job are resolved."""
+class Schema(BaseModel):
+    """Base of what is read from documents: immutable, and an unknown field is a mistake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Item(Schema):
+    """One image to make, fully expanded: the matrix, the templates and the seeds of the job are resolved."""
 
     index: int = Field(ge=0, description="Position in the job, from 0.")
     name: str = Field(description="Unique in the job; names the final image.")

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML, events
@@ -86,6 +87,15 @@ def parse_yaml(data: bytes, file: str) -> Document:
         message = f"must be fields (`name: …`), not {'a text' if isinstance(root, str) else describe(root)}"
         raise InvalidInput([*reader.problems, Problem("", message, file, reader.lines.get("", 1))])
     return Document(root, file, reader.lines, tuple(reader.problems), frozenset(reader.guessed))
+
+
+def read_yaml(path: Path) -> Document:
+    """Parse a file. Raises InvalidInput like `parse_yaml`, and when the file cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput([Problem("", f"cannot be read: {error.strerror}", str(path))]) from None
+    return parse_yaml(data, str(path))
 
 
 def _decode(data: bytes, file: str) -> str:

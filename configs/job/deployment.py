@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from configs.documents.fields import Name, Text
+from configs.documents.fields import Name, Schema, Text
 from configs.documents.problems import InvalidInput, Problem, check
-from configs.documents.yaml_source import parse_yaml
+from configs.documents.yaml_source import read_yaml
 from configs.recipe.source import recipe_names
 from configs.settings.settings import Settings
 
@@ -30,11 +30,7 @@ def _check_template(text: str) -> str:
 Identifier = Annotated[str, AfterValidator(_check_identifier)]
 
 
-class _DeploymentPart(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Option(_DeploymentPart):
+class Option(Schema):
     """The effect of one option of a choice on the job."""
 
     prompt: Annotated[Text, AfterValidator(_check_template)] = Field(
@@ -45,7 +41,7 @@ class Option(_DeploymentPart):
     )
 
 
-class Choice(_DeploymentPart):
+class Choice(Schema):
     """A drop-down list. The first option is the default."""
 
     title: Text
@@ -53,14 +49,14 @@ class Choice(_DeploymentPart):
     options: dict[str, Option] = Field(min_length=2)
 
 
-class Label(_DeploymentPart):
+class Label(Schema):
     """How a variable of the recipe appears in the form."""
 
     title: Text
     description: Text = ""
 
 
-class Schedule(_DeploymentPart):
+class Schedule(Schema):
     """When the deployment starts by itself."""
 
     cron: str = Field(description="Five fields: minute, hour, day of month, month, day of week.")
@@ -69,7 +65,7 @@ class Schedule(_DeploymentPart):
     parameters: dict[str, Any] = Field(default_factory=dict, description="Other than the deployment's.")
 
 
-class Deployment(_DeploymentPart):
+class Deployment(Schema):
     """Either `flow`, a flow of Pixelmill's, or `recipe`, for which a form is made."""
 
     name: Name
@@ -130,7 +126,7 @@ def deployments(settings: Settings) -> tuple[Deployment, ...]:
 
 
 def _read(path: Path) -> Deployment:
-    document = parse_yaml(path.read_bytes(), str(path))
+    document = read_yaml(path)
     deployment, problems = check(Deployment, document.data)
     problems = [*document.problems, *document.locate(problems)]
     if problems or deployment is None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from configs.documents.fields import Location, Name, Prompt, Scalar, Seed, Text, Uri, Value, Vars
+from configs.documents.fields import Location, Name, Prompt, Scalar, Schema, Seed, Text, Uri, Value, Vars
 from configs.documents.problems import Problem, Salvaged, did_you_mean, salvage
 from configs.documents.yaml_source import Document
 from configs.recipe.recipe import Distinction
@@ -21,10 +21,8 @@ class AtReview(StrEnum):
 ARTEFACTS = "artefacts"  # the store's folder of images by fingerprint, beside those of the jobs
 
 
-class ItemEntry(BaseModel):
+class ItemEntry(Schema):
     """One item as written: in the job, or as a row of a table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name | None = Field(default=None, description="Names the final image; default: words of the prompt.")
     prompt: Prompt | None = None
@@ -67,10 +65,8 @@ def _not_reserved(name: str) -> str:
     return name
 
 
-class Job(BaseModel):
+class Job(Schema):
     """A bulk request. At least one of `items`, `matrix` and `zip` must be there; together they are concatenated."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[Name, AfterValidator(_not_reserved)] = Field(description="Names the job's folder of final images.")
     description: Text = ""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from configs.documents.fields import Name, Text, Vars
+from configs.documents.fields import Name, Schema, Text, Vars
 
 MAX_TIMES = 20  # of a loop
 MAX_DEPTH = 8  # of branches and loops within each other
@@ -184,10 +184,8 @@ Distinction = Annotated[
 DISTINCT = "distinct"  # recorded as the step that an item stopped at; no step of such a recipe may have this id
 
 
-class Recipe(BaseModel):
+class Recipe(Schema):
     """An ordered list of steps. `keep` defaults to the last step that an item visited."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
     description: Text = ""

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from configs.documents.fields import Schema
 from configs.documents.problems import Problem, check, did_you_mean
 from configs.documents.yaml_source import Document
 from configs.recipe.recipe import Distinction, RecipeStep
@@ -44,10 +45,8 @@ def misnamed(path: str) -> str | None:
     return None if path.endswith(_SUFFIXES) else f"the name of a recipe's file must end in {' or '.join(_SUFFIXES)}"
 
 
-class Overrides(BaseModel):
+class Overrides(Schema):
     """Settings of a job that differ from its recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     parameters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="By step id.")
     distinct: Distinction | None = Field(default=None, description="Default: the recipe's setting.")

@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from configs.documents.fields import Schema
 from steps.contract import MemoryFallback
 from steps.diffusion import SCHEDULERS, ImageRequest, Sampling, SchedulerName, Task
 from steps.engines.hugging_face import offline, silence_transformers
 from steps.side_by_side import side_by_side
 
 
-class DiffusersOptions(BaseModel):
+class DiffusersOptions(Schema):
     """Options of a model part whose engine is `diffusers`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dtype: Literal["float32", "float16", "bfloat16"] | None = Field(
         default=None, description="Numbers to compute with; default: float16 on cuda, float32 elsewhere."

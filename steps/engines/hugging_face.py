@@ -5,13 +5,13 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from configs.documents.fields import Schema
 
 
-class PretrainedOptions(BaseModel):
+class PretrainedOptions(Schema):
     """Options of a model part that transformers reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     revision: str | None = Field(default=None, description="Commit of a source that is a repository's name.")
     allow_download: bool = Field(default=False, description="Fetch a source that is a repository's name.")

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from configs.documents.fields import Schema
 from steps.engines.hugging_face import PretrainedOptions, pretrained, with_safetensors
 from steps.judge import Vector
 from steps.side_by_side import on_device
@@ -82,10 +83,8 @@ def _units(features: Any) -> list[Vector]:
     return list(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-class AestheticOptions(BaseModel):
+class AestheticOptions(Schema):
     """Options of a model part whose engine is `aesthetic`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     activation: Literal["none", "relu"] = Field(
         default="none", description="Between the layers; none in the predictors whose names end in linear or linearMSE."

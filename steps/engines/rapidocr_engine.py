@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from configs.documents.fields import Schema
 from steps.judge import RecognizedLine
 from steps.side_by_side import on_device
 
@@ -16,10 +17,8 @@ PACKAGED = {"PP-OCRv6-small": ("PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.on
 FILES = ("find.onnx", "read.onnx")  # in a folder of one's own
 
 
-class RapidOcrOptions(BaseModel):
+class RapidOcrOptions(Schema):
     """Options of a model part whose engine is `rapidocr`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     revision: str | None = Field(default=None, description="Free text: part of the model's digest, nothing else.")
 

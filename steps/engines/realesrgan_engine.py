@@ -19,14 +19,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from configs.documents.fields import Schema
 from steps.contract import MemoryFallback
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Options(Schema):
     scale: int = Field(default=4, ge=1, le=8, description="By how much the network itself upscales.")
     half: bool = Field(default=True, description="On cuda compute in float16; elsewhere never.")
     revision: str | None = Field(default=None, description="Free text: part of the model's digest, nothing else.")

@@ -16,14 +16,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import override
 
+from configs.documents.fields import Schema
 
-class RembgOptions(BaseModel):
+
+class RembgOptions(Schema):
     """Options of a model part whose engine is `rembg`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: str = Field(
         default="u2net_custom",

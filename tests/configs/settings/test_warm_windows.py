@@ -135,5 +135,5 @@ def test_mistakes_say_what_is_right(text, words):
 
 
 def test_all_mistakes_at_once():
-    with pytest.raises(ValueError, match=r"no day.*no time of day.*unknown time zone"):
+    with pytest.raises(ValueError, match=r"not a day.*not a time of day.*unknown time zone"):
         WarmWindows.parse("mo 07:00-08:00, tue 07:00-99:00 Berlin")
