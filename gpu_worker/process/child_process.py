@@ -13,7 +13,7 @@ from typing import Any
 
 from configs.reporting import PixelmillError
 from gpu_worker.process.worker_child import ABANDON_SIGNAL, ChildSpec
-from gpu_worker.process.worker_metrics import ChildReports, WorkerMetrics
+from gpu_worker.process.worker_metrics import ChildMetrics, WorkerMetrics
 
 FIRST_RESTART_SECONDS = 1.0
 LAST_RESTART_SECONDS = 60.0
@@ -60,21 +60,21 @@ class WorkerChild:
         self,
         process: asyncio.subprocess.Process,
         environment: Mapping[str, str],
-        reports: ChildReports | None = None,
+        metrics: ChildMetrics | None = None,
     ) -> None:
         self.environment = environment
         self._process = process
-        self._reports = reports
+        self._reports = metrics.open() if metrics is not None else None
         self._replies: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._running = False
         self._reader = asyncio.create_task(self._read_replies())
 
     @classmethod
     async def start(
-        cls, environment: Mapping[str, str], *, worker: str = "", reports: ChildReports | None = None
+        cls, environment: Mapping[str, str], *, worker: str = "", metrics: ChildMetrics | None = None
     ) -> "WorkerChild":
-        """Start a child without waiting until it is ready. It sends its metrics to `reports`."""
-        spec = ChildSpec(time.monotonic(), worker=worker, metrics=reports is not None)
+        """Start a child without waiting until it is ready. It reports to `metrics`, if given."""
+        spec = ChildSpec(time.monotonic(), worker=worker, metrics=metrics is not None)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -87,7 +87,7 @@ class WorkerChild:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the parent; a group of its own ends the child's helpers with it
         )
-        return cls(process, environment, reports)
+        return cls(process, environment, metrics)
 
     @property
     def pid(self) -> int:
@@ -201,40 +201,32 @@ class ChildKeeper:
         pause = FIRST_RESTART_SECONDS
         while True:
             try:
-                self._child = child = await self._start()
-            except OSError as error:
-                # Too many processes, no memory or an absent file system: another try may succeed.
-                self._logger.error("The child could not be started (%s); trying again in %.0f s.", error, pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LAST_RESTART_SECONDS)
-                continue
-            try:
-                await self._serve(child)
+                await self._run_child()
                 pause = FIRST_RESTART_SECONDS
-            except ChildEnded as end:
-                self._logger.error("%s It could not start; trying again in %.0f s.", end, pause)
+            except (OSError, ChildEnded) as error:
+                # Too many processes, no memory, an absent file system: another try may succeed.
+                self._logger.error("The child could not start; trying again in %.0f s: %s", pause, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LAST_RESTART_SECONDS)
-            finally:
-                self._ready.clear()
-                self._metrics.child_ended()
-                await asyncio.shield(child.stop())
 
-    async def _start(self) -> WorkerChild:
-        reports = self._metrics.children.open() if self._metrics.is_wanted else None
-        child = await WorkerChild.start(self._environment, worker=self._metrics.worker, reports=reports)
+    async def _run_child(self) -> None:
+        """Start a child and wait for its end. Raises OSError and ChildEnded if it cannot start."""
+        metrics = self._metrics.children if self._metrics.is_wanted else None
+        self._child = child = await WorkerChild.start(self._environment, worker=self._metrics.worker, metrics=metrics)
         self._metrics.child_started(child.pid)
-        return child
-
-    async def _serve(self, child: WorkerChild) -> None:
-        problem = await child.ready()
-        if problem is not None:
-            self._logger.error("%s", problem)
-        self._metrics.child_ready()
-        self._logger.info("Child %d is ready", child.pid)
-        self._ready.set()
-        status = await child.ended()
-        self._logger.info("Child %d: %s", child.pid, describe_end(status))
+        try:
+            problem = await child.ready()
+            if problem is not None:
+                self._logger.error("%s", problem)
+            self._metrics.child_ready()
+            self._logger.info("Child %d is ready", child.pid)
+            self._ready.set()
+            status = await child.ended()
+            self._logger.info("Child %d: %s", child.pid, describe_end(status))
+        finally:
+            self._ready.clear()
+            self._metrics.child_ended()
+            await asyncio.shield(child.stop())
 
     async def ready(self) -> None:
         """Wait until a child takes flow runs."""

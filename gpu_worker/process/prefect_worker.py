@@ -29,7 +29,7 @@ from configs.settings.settings import Settings, load_settings, variable_of
 from gpu_worker.monitor.log_lines import shared_fields
 from gpu_worker.monitor.logs import use_logs
 from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild
-from gpu_worker.process.preloading import check_keep_warm
+from gpu_worker.process.preloading import keep_warm_problems
 from gpu_worker.process.worker_metrics import WorkerMetrics
 from storage.ledger.database import LedgerError, accepted_url
 
@@ -359,6 +359,6 @@ def _problems(settings: Settings) -> Iterator[Problem]:
         except InvalidInput as wrong:
             yield from wrong.problems
     try:
-        check_keep_warm(settings)
+        yield from keep_warm_problems(settings)
     except InvalidInput as wrong:
         yield from wrong.problems

@@ -1,7 +1,7 @@
 """The models that an idle worker keeps on the device, by name and time of day."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -21,19 +21,16 @@ SHORTEST_PAUSE_SECONDS = 0.25
 Clock = Callable[[], datetime]
 
 
-def check_keep_warm(settings: Settings) -> None:
-    """Raise InvalidInput if `keep_warm` names an unknown model."""
+def keep_warm_problems(settings: Settings) -> Iterator[Problem]:
+    """Yield a problem for each name in `keep_warm` that is not a model's. Raises InvalidInput for a bad catalogue."""
     catalogue = ModelCatalogue(settings)
-    problems: list[Problem] = []
     for name in settings.keep_warm:
         try:
             catalogue.get(name)
         except UnknownModel as unknown:
-            problems.append(Problem(variable_of("keep_warm"), str(unknown)))
+            yield Problem(variable_of("keep_warm"), str(unknown))
         except InvalidInput as wrong:
-            problems += wrong.problems
-    if problems:
-        raise InvalidInput(problems)
+            yield from wrong.problems
 
 
 class ModelHost(Protocol):
