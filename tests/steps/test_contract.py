@@ -36,11 +36,11 @@ HEAVY = (
 )
 
 
-def new_step(name: str) -> Step:
+def new_step(name: str, parameters: dict[str, Any] | None = None) -> Step:
     step = catalogue.load_step(name)
     model = step.model_fields.get("model")
     required = {"model": "tiny"} if model is not None and model.is_required() else {}
-    return step.model_validate(required | PARAMETERS.get(name, {}))
+    return step.model_validate(required | PARAMETERS.get(name, {}) | (parameters or {}))
 
 
 def frames_for(step: Step, mode: str) -> list[Frame]:

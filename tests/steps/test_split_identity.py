@@ -8,7 +8,7 @@ from configs.catalogues import catalogue
 from configs.documents.fields import MAX_SEED, Item
 from steps.contract import Step
 from tests.steps import images
-from tests.steps.test_contract import PARAMETERS
+from tests.steps.test_contract import PARAMETERS, new_step
 
 OTHERS: dict[str, dict[str, Any]] = {
     "generate": {"from_image": True, "prompt": "{{a}} {prompt} of {color}", "negative_prompt": "{color}", "width": 64},
@@ -39,13 +39,13 @@ def test_the_way_back_leads_to_the_same_identity(name: str, parameters: dict[str
     kind = catalogue.load_step(name)
     if getattr(kind, "keeps_image", False):
         pytest.skip("makes no image")
-    step = kind.model_validate({**PARAMETERS.get(name, {}), **parameters.get(name, {})})
+    step = new_step(name, parameters.get(name))
     other_step, other_item = restored(step, item)
     assert other_step.identity(other_item) == step.identity(item)
 
 
 def test_a_drawing_step_asks_the_model_for_the_same(name: str = "inpaint") -> None:
-    step = catalogue.load_step(name).model_validate({**PARAMETERS[name], **OTHERS[name]})
+    step = new_step(name, OTHERS[name])
     for item in ITEMS:
         other_step, other_item = restored(step, item)
         assert other_step.request(other_item) == step.request(item)
