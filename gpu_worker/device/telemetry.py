@@ -21,7 +21,7 @@ from configs.settings.warm_windows import WarmWindows
 from gpu_worker.device.device import MEGABYTE, Device, held_mb
 from gpu_worker.monitor.metric_table import SECONDS_BUCKETS, TABLE
 from storage.ledger.records import ItemResult, ItemState, Outcome, StepOutcome
-from storage.objects.retries import retries
+from storage.objects.artefacts import retries
 
 logger = logging.getLogger(__name__)
 

@@ -10,15 +10,72 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 import httpcore2
 from typing_extensions import override
 
 from configs.settings.access import IP, objection_to
-from storage.inputs.web_errors import WebError
+from storage.objects.artefacts import MissingObject, StoreError
+
+_RETRYABLE = {408, 421, 425, 429}
+_ADVICE = {
+    401: "it asks for a login: make a link that works without one, such as a signed one",
+    403: "access is denied: a signed link may have expired (make a new one), or the file is not for everybody",
+    407: "a proxy asks for a login: inputs are read without proxies",
+    451: "access is denied for legal reasons",
+}
+
+
+class WebError(StoreError):
+    """A StoreError; `wait`: seconds after which the server wants to be asked again, if it said so."""
+
+    def __init__(self, message: str, *, retryable: bool = False, wait: float | None = None) -> None:
+        super().__init__(message, retryable=retryable)
+        self.wait = wait
+
+
+@contextmanager
+def web_errors(shown: str) -> Iterator[None]:
+    """Turns whatever httpcore2 raises into a WebError about the address, which is given as it may be shown."""
+    try:
+        yield
+    except httpcore2.TimeoutException as error:
+        message = f"{shown} did not answer in time: try again later, or raise PIXELMILL_INPUT_TIMEOUT."
+        raise WebError(message, retryable=True) from error
+    except httpcore2.ConnectError as error:
+        reason = str(error)
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            message = f"{shown}: the server's certificate is not trusted: correct the URL, or set SSL_CERT_FILE."
+            raise WebError(message) from error
+        raise WebError(f"{shown}: no connection to the server ({reason}).", retryable=True) from error
+    except httpcore2.LocalProtocolError as error:
+        raise WebError(f"{shown} cannot be asked for: {error}.") from error
+    except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+        raise WebError(f"{shown}: the answer broke off ({error}).", retryable=True) from error
+
+
+def refuse_status(status: int, shown: str, *, wait: float | None) -> None:
+    """Raises MissingObject or WebError for any answer but 200."""
+    if status == HTTPStatus.OK:
+        return
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        raise MissingObject(f"{shown} is not there (HTTP {status}): correct the URL, or put the file there.")
+    advice = _ADVICE.get(status) or f"the server answered HTTP {status} {_phrase(status)}".rstrip()
+    raise WebError(f"{shown}: {advice}.", retryable=status >= 500 or status in _RETRYABLE, wait=wait)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
 
 _deadline: ContextVar[float] = ContextVar("deadline")  # of the request in hand, on the monotonic clock
 
@@ -120,3 +177,31 @@ def _left(timeout: float | None) -> float:
     if left <= 0:
         raise httpcore2.ReadTimeout("the time for this request is up")
     return left if timeout is None else min(left, timeout)
+
+
+MAX_HOSTS = 200  # more are left to the workers: no job may have us look up names without end
+_THREADS = 16
+_SECONDS = 10.0  # in all; what is not known by then is left to the workers
+
+
+def host_objections(hosts: Iterable[str], *, private: bool) -> dict[str, str]:
+    """Host -> why nothing may be read from it: all its addresses are refused, or it does not exist.
+
+    Says nothing of hosts that could not be looked up just now. A name may mean another address later, which whoever
+    connects checks again.
+    """
+    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pixelmill-hosts")
+    deadline = time.monotonic() + _SECONDS
+    asked = {threads.submit(_objection, host, private): host for host in islice(dict.fromkeys(hosts), MAX_HOSTS)}
+    done, _ = wait(asked, timeout=max(0.0, deadline - time.monotonic()))
+    threads.shutdown(wait=False, cancel_futures=True)
+    found = {host: future.result() for future, host in asked.items() if future in done}
+    return {host: objection for host, objection in found.items() if objection is not None}
+
+
+def _objection(host: str, private: bool) -> str | None:
+    try:
+        objections = [objection_to(address, private=private) for address in look_up(host, 443)]
+    except WebError as error:
+        return None if error.retryable else str(error).removesuffix(".")
+    return None if None in objections else f"{host} may not be asked: {objections[0]}"

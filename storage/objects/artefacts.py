@@ -1,5 +1,6 @@
 """The artefact store's contract: bytes by key, written whole or not at all, checked by SHA-256."""
 
+import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -86,3 +87,19 @@ class ArtefactStore(Protocol):
     def link(self, key: str, seconds: int) -> str | None:
         """An https or http address under which a browser gets the object for so long; None if there is none."""
         ...
+
+
+_retry_lock = threading.Lock()
+_retry_count = 0
+
+
+def note_retry() -> None:
+    """Count a request to a store that is about to be repeated."""
+    global _retry_count  # noqa: PLW0603 - one number a process
+    with _retry_lock:
+        _retry_count += 1
+
+
+def retries() -> int:
+    """Return the number of requests to stores that this process has repeated."""
+    return _retry_count

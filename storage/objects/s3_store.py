@@ -17,10 +17,16 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.objects.artefacts import ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
+from storage.objects.artefacts import (
+    ContentConflict,
+    DamagedObject,
+    MissingObject,
+    StoredObject,
+    StoreError,
+    note_retry,
+)
 from storage.objects.keys import sha256_hex
 from storage.objects.locations import check_key
-from storage.objects.retries import note_retry
 from storage.objects.s3_errors import is_missing, is_taken, not_offered, store_errors
 
 if TYPE_CHECKING:
