@@ -30,16 +30,16 @@ READABLE = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 
 
 class UnreadableImage(PixelmillError, ValueError):
-    """The bytes are no image that can be read; the message says why."""
+    """Raised for bytes that are not a readable image; the message names the reason."""
 
 
 class UnwritableImage(PixelmillError, ValueError):
-    """The image cannot be stored in this format; the message says what to change."""
+    """Raised for an image that this format cannot hold; the message names what to change."""
 
 
 @contextmanager
 def reading_errors() -> Iterator[None]:
-    """Turns whatever Pillow's decoders raise on damaged or hostile bytes into UnreadableImage."""
+    """Convert all that Pillow's decoders raise on damaged or hostile bytes to UnreadableImage."""
     try:
         yield
     except (UnreadableImage, MemoryError):
@@ -53,5 +53,5 @@ def reading_errors() -> Iterator[None]:
 
 
 def open_image(data: bytes) -> ImageFile.ImageFile:
-    """Reads the header only. Use within `reading_errors`."""
+    """Open an image by its header alone. Use within `reading_errors`."""
     return Image.open(BytesIO(data), formats=READABLE)

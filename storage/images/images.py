@@ -18,7 +18,7 @@ from storage.images.image_formats import (
 from storage.images.png_recipe import ImageRecipe, exif_block, png_chunks, xmp_packet
 from storage.objects.keys import sha256_hex
 
-# Runs only, no search for longer repeats, of which images out of a network have few. Measured with zlib-ng on those of
+# Runs only: images out of a network have few longer repeats. Measured with zlib-ng on those of
 # 256 and 1024 pixels: half the time of level 4 or less, and 1 to 7 % fewer bytes; screenshots take 13 % more.
 PNG_OPTIONS = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 _FINE_QUALITY = 90  # from here on, chroma is kept at full resolution
@@ -36,11 +36,11 @@ class EncodedImage(NamedTuple):
 def encode(
     image: Image.Image, *, format: ImageFormat, quality: int, lossless: bool, recipe: ImageRecipe
 ) -> EncodedImage:
-    """The image (mode RGB or RGBA) as a file that says how it was made.
+    """Encode the image (mode RGB or RGBA) as a file with the recipe that made it.
 
     `quality` is 1 … 100, for lossy formats; `lossless` matters to WebP, and to AVIF, which then comes within 3 levels
     of 255 (its coder works in another colour space). The bytes depend on the arguments alone, on no clock and on
-    nothing that an input file carried along. Raises UnwritableImage, saying what to change.
+    nothing that an input file carried along. Raises UnwritableImage, with what to change.
     """
     traits = FORMATS[format]
     if image.mode not in ("RGB", "RGBA"):
@@ -99,10 +99,10 @@ def _blocks(recipe: ImageRecipe) -> dict[str, bytes]:
 
 
 def decode(data: bytes, *, max_pixels: int) -> Image.Image:
-    """The image as RGB, or as RGBA if it has transparency: upright, in sRGB, the first frame of an animation.
+    """Decode to RGB, or RGBA if there is transparency: upright, in sRGB, the first frame of an animation.
 
-    Raises UnreadableImage for anything that is no image, is damaged, or has more than `max_pixels`; the size is looked
-    at before the pixels are unpacked. The result carries no metadata of the file.
+    Raises UnreadableImage for bytes that are damaged, not an image, or more than `max_pixels`; the size is checked
+    before the pixels are unpacked. The result carries no metadata of the file.
     """
     with reading_errors():
         image = open_image(data)
@@ -126,7 +126,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """Applies an embedded colour profile; one that does not fit the image is ignored, as viewers do."""
+    """Apply an embedded color profile; ignore one that does not fit the image, as viewers do."""
     profile = image.info.get("icc_profile")
     if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
         return image

@@ -21,12 +21,12 @@ class ManifestKeys(NamedTuple):
 
 
 def manifest_keys(job: str) -> ManifestKeys:
-    """Where the manifest of the job of this name lies, written or not."""
+    """Return the key of a job's manifest (by the job's name), whether it exists or not."""
     return ManifestKeys(job_key(job, "manifest.jsonl"), job_key(job, "manifest.parquet"))
 
 
 def write_manifest(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> ManifestKeys:
-    """Writes both files of the job's present state, replacing earlier ones.
+    """Write both files of the job's present state, replacing earlier ones.
 
     Rows are in the job's order: index, name, state, prompt, negative_prompt, seed, vars, error, error_step, `finals`
     (step, key, uri, sha256, width, height, content_type) and `steps` (step, outcome, seconds, cost, fingerprint, key,
@@ -59,7 +59,7 @@ def _rows(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> Iterator[dict
 
 
 def manifest_row(store: ArtefactStore, report: ItemReport) -> dict[str, Any]:
-    """The item's row as JSON Lines has it."""
+    """Return the item's row for JSON Lines."""
     record, item = report.record, report.record.item
     return {
         "index": item.index,
@@ -101,7 +101,7 @@ def _step(step: str, entry: StepOutcome) -> dict[str, Any]:
 
 
 def flat_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The row as Parquet has it."""
+    """Return the row for Parquet."""
     steps = [{**step, "facts": to_json(step["facts"])} for step in row["steps"]]
     return {**row, "vars": to_json(row["vars"]), "steps": steps}
 

@@ -1,11 +1,11 @@
-"""What an image file says of itself: the chain of steps that made it.
+"""The recipe in an image file: the chain of steps that made it.
 
 PNG carries three texts: `parameters`, which viewers and web UIs for diffusion models show; `pixelmill`, the whole chain
 as JSON; and an XMP packet with the IPTC source type of generated images. The other formats carry the first two in the
 EXIF user comment.
 
 All of it follows from the fingerprint chain, since jobs share artefacts by fingerprint, but for `made_with`: versions
-and device of the process that wrote the file, without which nobody could say later why an image comes out otherwise.
+and device of the process that wrote the file, which explain why an image comes out differently later.
 Equal processes still write equal bytes. Two that differ write different ones for the same fingerprint, as they always
 could: PNGs of another zlib differ, and so do the images of another torch. The first stands
 (gpu_worker.shard.new_artefact), at the price of reading it once. That happens only to what two workers
@@ -82,7 +82,7 @@ class _Document(BaseModel):
 
 
 def png_chunks(recipe: ImageRecipe) -> PngInfo:
-    """The texts of a PNG file."""
+    """Return the texts of a PNG file."""
     chunks = PngInfo()
     if text := parameters(recipe):
         chunks.add_itxt("parameters", text) if not _is_latin(text) else chunks.add_text("parameters", text)
@@ -93,7 +93,7 @@ def png_chunks(recipe: ImageRecipe) -> PngInfo:
 
 
 def exif_block(recipe: ImageRecipe) -> bytes:
-    """EXIF whose user comment holds the parameters and the JSON; empty if that is more than a JPEG can carry."""
+    """Return EXIF with parameters and JSON as user comment, or b"" if that is more than a JPEG can hold."""
     comment = f"{_COMMENT_KEY}: {json.dumps(_to_json(recipe))}"
     if text := parameters(recipe):
         comment = f"{text}, {comment}"
@@ -104,7 +104,7 @@ def exif_block(recipe: ImageRecipe) -> bytes:
 
 
 def parameters(recipe: ImageRecipe) -> str:
-    """Prompt, negative prompt and settings of the last drawing step, a line each; empty if no step drew."""
+    """Return prompt, negative prompt and settings of the last drawing step, a line each, or "" if no step drew."""
     mark = _last_drawn(recipe)
     if mark is None:
         return ""
@@ -124,7 +124,7 @@ def parameters(recipe: ImageRecipe) -> str:
 
 
 def _last_drawn(recipe: ImageRecipe) -> Provenance | None:
-    """The last `generate`, for what followed only worked on its picture; else the last `inpaint`."""
+    """Return the last `generate`, as later steps only changed its picture, or else the last `inpaint`."""
     for step in _DRAWING_STEPS:
         for mark in reversed(recipe.steps):
             if mark.step == step:
@@ -142,7 +142,7 @@ def _quoted(value: str) -> str:
 
 
 def xmp_packet(recipe: ImageRecipe) -> bytes:
-    """XMP that says how far the image is the work of a model; empty if none drew it.
+    """Return XMP that declares how far the image is the work of a model, or b"" if none drew it.
 
     The terms are IPTC's digital source types. https://cv.iptc.org/newscodes/digitalsourcetype/
     """
@@ -162,7 +162,7 @@ def xmp_packet(recipe: ImageRecipe) -> bytes:
 
 
 def read_recipe(data: bytes) -> ImageRecipe | None:
-    """The chain that an image file carries; None if it carries none that this version understands.
+    """Return the chain in an image file, or None if there is none that this version understands.
 
     Raises UnreadableImage if the bytes are no image.
     """
@@ -190,7 +190,7 @@ def _from_comment(comment: bytes) -> str | None:
 
 
 def _to_json(recipe: ImageRecipe) -> str:
-    """ASCII, keys in order: equal chains give equal bytes."""
+    """Encode as ASCII with sorted keys: equal chains give equal bytes."""
     document: dict[str, Any] = {"format": _FORMAT, "steps": [_to_document(mark) for mark in recipe.steps]}
     if recipe.made_with:
         document["made_with"] = dict(recipe.made_with)
@@ -209,7 +209,7 @@ def _to_document(mark: Provenance) -> dict[str, Any]:
 
 
 def _from_json(text: str) -> ImageRecipe | None:
-    """Of anybody's text: the types are what they should be, and nothing else is certain."""
+    """Parse untrusted text: guarantees the types and nothing else."""
     if len(text) > _TEXT_LIMIT:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Reads what a user points at: job files, item tables, input images and masks."""
+"""Reading of files that a user names: job files, item tables, input images and masks."""
 
 import os
 import stat
@@ -23,12 +23,12 @@ _stores_lock = threading.Lock()
 
 
 def read_item_file(uri: str, settings: Settings) -> bytes:
-    """The bytes of an item's image or mask. Raises like read_uri; at most `input_image_mb` are read."""
+    """Return the bytes of an item's image or mask, at most `input_image_mb`. Raises like read_uri."""
     return read_uri(uri, settings, max_bytes=settings.input_image_mb * _MB)
 
 
 def read_uri(uri: str | Path, settings: Settings, *, max_bytes: int | None = None) -> bytes:
-    """The bytes at a path, a `file:` URI, `s3://bucket/key` or `https://host/path`.
+    """Return the bytes at a path, a `file:` URI, `s3://bucket/key` or `https://host/path`.
 
     What the settings do not let jobs read is refused (see configs.settings.access). Raises MissingObject if nothing is
     there, StoreError if it may not or cannot be read, or has more than `max_bytes` (default:
@@ -71,7 +71,7 @@ def _read_file(path: Path, access: Access, max_bytes: int) -> bytes:
 
 
 def _refuse_swapped(path: Path, opened: os.stat_result, access: Access) -> None:
-    """The open file must be the one that the path leads to within the folders: a link may have come in between."""
+    """Check that the open file is the one at this path within the folders: a link may have been placed meanwhile."""
     real = os.path.realpath(path)
     if not (stat.S_ISREG(opened.st_mode) and access.is_inside(real) and os.path.samestat(opened, os.stat(real))):  # noqa: PTH116
         raise StoreError(f"{path} was replaced while it was opened: try again.", retryable=True)

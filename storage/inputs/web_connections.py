@@ -25,15 +25,15 @@ from storage.objects.artefacts import MissingObject, StoreError
 
 _RETRYABLE = {408, 421, 425, 429}
 _ADVICE = {
-    401: "it asks for a login: make a link that works without one, such as a signed one",
-    403: "access is denied: a signed link may have expired (make a new one), or the file is not for everybody",
-    407: "a proxy asks for a login: inputs are read without proxies",
+    401: "a login is required: make a link that works without one, such as a signed one",
+    403: "access is denied: a signed link may have expired (make a new one), or the file is private",
+    407: "a proxy requires a login: inputs are read without proxies",
     451: "access is denied for legal reasons",
 }
 
 
 class WebError(StoreError):
-    """A StoreError; `wait`: seconds after which the server wants to be asked again, if it said so."""
+    """A failed web request; `wait` is the server's Retry-After in seconds, if any."""
 
     def __init__(self, message: str, *, retryable: bool = False, wait: float | None = None) -> None:
         super().__init__(message, retryable=retryable)
@@ -42,7 +42,7 @@ class WebError(StoreError):
 
 @contextmanager
 def web_errors(shown: str) -> Iterator[None]:
-    """Turns whatever httpcore2 raises into a WebError about the address, which is given as it may be shown."""
+    """Convert all that httpcore2 raises to WebError; `shown` is the address without its secrets."""
     try:
         yield
     except httpcore2.TimeoutException as error:
@@ -61,7 +61,7 @@ def web_errors(shown: str) -> Iterator[None]:
 
 
 def refuse_status(status: int, shown: str, *, wait: float | None) -> None:
-    """Raises MissingObject or WebError for any answer but 200."""
+    """Raise MissingObject or WebError for any answer but 200."""
     if status == HTTPStatus.OK:
         return
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
@@ -82,10 +82,10 @@ _deadline: ContextVar[float] = ContextVar("deadline")  # of the request in hand,
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """All that the block does on connections made here ends within so many seconds, however slowly the server talks.
+    """Limit the total time of the block's work on these connections, in seconds.
 
-    httpcore2 limits only each single read: a server that sends a byte now and then would hold a thread for ever. Only
-    looking up a name is left to the limits of the system's resolver.
+    httpcore2 limits only each single read: a server that sends a byte now and then would hold a thread forever. The
+    system's resolver limits the look-up of a name.
     """
     token = _deadline.set(time.monotonic() + seconds)
     try:
@@ -95,10 +95,10 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 class CheckedBackend(httpcore2.NetworkBackend):
-    """Connects by TCP to addresses without an objection. Use within `time_limit`."""
+    """A TCP backend for allowed addresses only. Use within `time_limit`."""
 
     def __init__(self, *, private: bool) -> None:
-        """`private`: to this machine and private networks, too."""
+        """Allow connections to this machine and private networks as well, if `private`."""
         self._private = private
         self._inner = httpcore2.SyncBackend()
 
@@ -122,7 +122,7 @@ class CheckedBackend(httpcore2.NetworkBackend):
         raise AssertionError("unreachable: there is an address, and the last one's error is raised")
 
     def _addresses(self, host: str, port: int) -> list[str]:
-        """The host's addresses that may be reached, the one to try first last. Raises WebError if there is none."""
+        """Return the host's allowed addresses, the one to try first last. Raises WebError if there is none."""
         found = look_up(host, port)
         objections = {address: objection_to(address, private=self._private) for address in found}
         allowed = [str(address) for address in reversed(found) if objections[address] is None]
@@ -132,7 +132,7 @@ class CheckedBackend(httpcore2.NetworkBackend):
 
 
 def look_up(host: str, port: int) -> list[IP]:
-    """The host's addresses, each once, in the order in which to try them. Raises WebError if there is none."""
+    """Return the host's distinct addresses in the order to try them. Raises WebError if there is none."""
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -185,10 +185,9 @@ _SECONDS = 10.0  # in all; what is not known by then is left to the workers
 
 
 def host_objections(hosts: Iterable[str], *, private: bool) -> dict[str, str]:
-    """Host -> why nothing may be read from it: all its addresses are refused, or it does not exist.
+    """Return host -> why it may not be read: all its addresses are refused, or it does not exist.
 
-    Says nothing of hosts that could not be looked up just now. A name may mean another address later, which whoever
-    connects checks again.
+    Leaves out hosts whose look-up fails for now. Addresses are checked again on connection, as they may change.
     """
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pixelmill-hosts")
     deadline = time.monotonic() + _SECONDS

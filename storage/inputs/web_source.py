@@ -1,4 +1,4 @@
-"""Reads files from web servers for jobs that strangers may have written (https://, and http:// where it is allowed)."""
+"""Input files from web servers, for jobs of untrusted origin (https://, and http:// where allowed)."""
 
 import email.utils
 import logging
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_web(uri: str, settings: Settings, *, max_bytes: int) -> bytes:
-    """The bytes at an https:// or http:// URI.
+    """Return the bytes at an https:// or http:// URI.
 
     Follows `input_redirects` redirects, each checked like the first address. Sends no credentials and no cookies, and
     goes through no proxy: behind one, the address that is reached in the end could not be checked. Tries
@@ -68,7 +68,7 @@ def _follow(first: str, access: Access, settings: Settings, max_bytes: int) -> b
 
 def _checked(uri: str, access: Access, shown: str) -> WebAddress:
     if not uris.is_web(uri):
-        raise WebError(f"{shown} leads to what is no web address.")
+        raise WebError(f"{shown} leads to an invalid web address.")
     try:
         address = WebAddress.parse(uri)
     except ValueError as error:
@@ -79,7 +79,7 @@ def _checked(uri: str, access: Access, shown: str) -> WebAddress:
 
 
 def _ask(pool: httpcore2.ConnectionPool, address: WebAddress, shown: str, max_bytes: int) -> bytes | str:
-    """The body, or the address that the server names instead."""
+    """Return the body, or the address that the server redirects to."""
     url = httpcore2.URL(
         scheme=address.scheme.encode(),
         host=address.host.encode(),
@@ -103,7 +103,7 @@ def _ask(pool: httpcore2.ConnectionPool, address: WebAddress, shown: str, max_by
 
 
 def _limited(parts: Iterable[bytes], shown: str, told: Mapping[str, str], max_bytes: int) -> bytes:
-    # The length that a server tells is believed only when it is too large.
+    # The announced length is trusted only when it is too large.
     length = told.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
         raise WebError(f"{shown} has {length} bytes; at most {max_bytes} are read.")
@@ -116,7 +116,7 @@ def _limited(parts: Iterable[bytes], shown: str, told: Mapping[str, str], max_by
 
 
 def _wait(told: Mapping[str, str]) -> float | None:
-    """What Retry-After says, in seconds or as a date."""
+    """Parse Retry-After (seconds or a date), in seconds, or return None."""
     text = told.get("retry-after", "")
     if text.isdecimal():
         return float(text[:9])

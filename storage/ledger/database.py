@@ -1,4 +1,4 @@
-"""The ledger's database: connections, transactions that are repeated when others are in the way, migrations."""
+"""The ledger's database: connections, transactions that are repeated after conflicts, migrations."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ SLICE = 500  # values in one IN (...): SQLite allows 32,766 variables, older bui
 
 _BUSY_SECONDS = 30  # how long SQLite itself waits for the writer before it gives up
 _PATIENCE = 60.0  # seconds that one transaction is tried for: the restart of a database server fits in
-_OPENING_PATIENCE = 10.0  # when it is opened; a wrong address should be heard of soon
+_OPENING_PATIENCE = 10.0  # when it is opened, so that a wrong address is reported soon
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
 # A server that is being started, stopped or moved refuses connections before it has a code for why. A container's name
 # is unknown while it is away.
@@ -61,7 +61,7 @@ _migrating = threading.Lock()
 
 
 class LedgerError(PixelmillError):
-    """The ledger's database cannot be used; the message says what to change."""
+    """Raised if the ledger's database cannot be used; the message names what to change."""
 
 
 class Database:
@@ -94,12 +94,12 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session on one consistent view of the database (SQLite), or of each statement (PostgreSQL)."""
+        """Open a session with one consistent view (SQLite), or one for each statement (PostgreSQL)."""
         with Session(self._connectable()) as session:
             yield session
 
     def read(self, query: Callable[[Session], _T]) -> _T:
-        """Runs `query`, again if the server went away in between."""
+        """Run `query`, and repeat it if the connection was lost."""
 
         def attempt() -> _T:
             with self.reading() as session:
@@ -108,7 +108,7 @@ class Database:
         return self._repeated(attempt, lost_connection=True)
 
     def write(self, work: Callable[[Session], _T], *, repeatable: bool = True) -> _T:
-        """Runs `work` in one transaction, again from its start if others were in the way.
+        """Run `work` in one transaction, repeated from its start after conflicts with others.
 
         `repeatable`: `work` may run once more after a connection was lost while it may have been committed.
         """
@@ -122,11 +122,11 @@ class Database:
         return self._repeated(attempt, lost_connection=repeatable)
 
     def insert(self, table: type[SQLModel]) -> Any:
-        """An INSERT of this database's dialect, which knows ON CONFLICT."""
+        """Return an INSERT of this database's dialect, with ON CONFLICT."""
         return sqlite.insert(table) if self.sqlite else postgresql.insert(table)
 
     def _connectable(self) -> Engine:
-        if self._pid != os.getpid():  # a forked child must not speak on its parent's connections
+        if self._pid != os.getpid():  # a forked child must not use its parent's connections
             self._engine.dispose(close=False)
             self._pid = os.getpid()
         return self._engine
@@ -142,7 +142,7 @@ class Database:
                 if (lack := _lack(error)) is not None:
                     self._refuse_newer(error)
                     raise LedgerError(
-                        f"The ledger {self.name} is not as its own version says: {lack}. Put back a copy of "
+                        f"The ledger {self.name} does not match its own version: {lack}. Put back a copy of "
                         "it; without one, move it away and run the jobs again."
                     ) from error
                 if not (_in_the_way(error) or (lost_connection and _lost(error))) or time.monotonic() > deadline:
@@ -224,12 +224,12 @@ def slices(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 
 def accepted_url(url: str) -> URL:
-    """The URL of a ledger, with its driver. Raises LedgerError where it can be none; connects to nothing."""
+    """Return the URL of a ledger with its driver, without connecting. Raises LedgerError for an unusable URL."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:
         raise LedgerError(
-            "PIXELMILL_LEDGER_URL is no database URL. Write sqlite:////folder/ledger.db or "
+            "PIXELMILL_LEDGER_URL is not a database URL. Write sqlite:////folder/ledger.db or "
             "postgresql://user:password@host/database."
         ) from error
     if parsed.drivername in ("postgresql", "postgres"):
@@ -242,13 +242,13 @@ def accepted_url(url: str) -> URL:
 
 
 def _make_private(file: Path) -> None:
-    """Makes the ledger's folder and file, where they are missing, for this user alone: SQLite asks for neither."""
+    """Create the ledger's missing folder and file for this user alone, which SQLite does not do."""
     try:
         private_folder(file.parent)
     except OSError as error:
         message = f"The ledger's folder {file.parent} cannot be made: {error.strerror}. Set PIXELMILL_HOME."
         raise LedgerError(message) from error
-    with suppress(OSError):  # SQLite says better what is wrong
+    with suppress(OSError):  # SQLite reports the reason better
         private_file(file)
 
 
@@ -270,7 +270,7 @@ def _make_engine(url: URL) -> Engine:
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, not where the driver guesses
+    connection.isolation_level = None  # transactions begin with `_begin_sqlite`, not where the driver guesses
     cursor = connection.cursor()
     for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -282,27 +282,27 @@ def _begin_sqlite(connection: Any) -> None:
 
 
 def _advice(error: DBAPIError) -> str | None:
-    """What a person has to change before anything can be written again."""
+    """Return what the user has to change before anything can be written, or None."""
     names = (str(getattr(error.orig, "sqlite_errorname", "")), getattr(error.orig, "sqlstate", None) or "")
     return next((_ADVICE[name] for name in names if name in _ADVICE), None)
 
 
 def _in_the_way(error: DBAPIError) -> bool:
-    """The transaction was rolled back because of another one."""
+    """Return whether the transaction was rolled back because of another one."""
     state = getattr(error.orig, "sqlstate", None)
     code = str(getattr(error.orig, "sqlite_errorname", ""))
     return state in _SERIALIZATION or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def _lack(error: DBAPIError) -> str | None:
-    """Which table or column is missing, of those that the migrations make."""
+    """Return the message about a missing table or column, or None."""
     message = str(error.orig).partition("\n")[0]
     state = getattr(error.orig, "sqlstate", None)
     return message if state in _UNDEFINED or message.startswith(("no such table", "no such column")) else None
 
 
 def _lost(error: DBAPIError) -> bool:
-    """The server went away or is starting or stopping; a wrong password or database is not that."""
+    """Return whether the server is gone, starting or stopping; not for a wrong password or database."""
     state = getattr(error.orig, "sqlstate", None)
     if error.connection_invalidated or (state or "").startswith("57P"):
         return True
@@ -310,7 +310,7 @@ def _lost(error: DBAPIError) -> bool:
 
 
 def to_json(value: Any) -> str:
-    """JSON that every database takes: a fact that is no number (NaN, infinity) becomes null."""
+    """Return JSON that every database accepts: NaN and infinity become null."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which of an item's images are final, and under which names."""
+"""The final images of an item, and their names."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,7 +8,7 @@ from storage.objects.keys import final_key
 
 
 def final_keys(job: JobRecord, item: str, images: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Visit id -> key of the final. `images`: visit id and artefact key of each image the item is made of, in order.
+    """Return visit id -> key of the final. `images`: visit id and artefact key of each of the item's images, in order.
 
     Final are the images of the steps that the recipe keeps, as far as the item visited them, or else its last image.
     """
@@ -22,11 +22,11 @@ def final_keys(job: JobRecord, item: str, images: Iterable[tuple[str, str]]) -> 
 
 
 def step_of(visit: str) -> str:
-    """The id of the step that a visit is one of: `base` of `base~2`."""
+    """Return the id of a visit's step: `base` for `base~2`."""
     return VisitId.parse(visit).step
 
 
 def in_order(visit: str, order: Mapping[str, int]) -> tuple[int, int]:
-    """Sorts visits by the place of their step, and those of one step by their number."""
+    """Return a sort key of visits: position of the step in the recipe, then number of the visit."""
     step, number = VisitId.parse(visit)
     return order.get(step, len(order)), number

@@ -14,7 +14,7 @@ _IS_RUNNING = col(JobRow.status) == JobStatus.RUNNING.value
 
 
 class FleetRepository(Repository):
-    """What monitoring, scaling and workers need beyond a single job."""
+    """Work of the fleet, and batch sizes that fit its devices."""
 
     @query
     def work(self, session: Session) -> Fleet:

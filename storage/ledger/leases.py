@@ -12,7 +12,7 @@ from storage.ledger.tables import LeaseRow
 
 
 class LeaseRepository(Repository):
-    """Names and the processes that hold them."""
+    """Names and the processes that own them."""
 
     @transaction
     def take(self, session: Session, name: str, owner: str, *, dead: Lease | None = None) -> Lease:

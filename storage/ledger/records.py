@@ -1,4 +1,4 @@
-"""What the ledger takes and gives: plain records, so that no other layer handles SQL rows."""
+"""Plain records for all that goes in and out of the ledger, so that no other layer handles SQL rows."""
 
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
@@ -17,7 +17,7 @@ class JobStatus(StrEnum):
     DONE = "done"  # every item done
     INCOMPLETE = "incomplete"  # ended, with items failed or quarantined
     CANCELLED = "cancelled"
-    FAILED = "failed"  # stopped before its end; `error` says why
+    FAILED = "failed"  # stopped before its end; `error` is the reason
 
 
 class ItemState(StrEnum):
@@ -42,7 +42,7 @@ class ShardState(StrEnum):
 
 
 class ReviewVerdict(StrEnum):
-    """Of a person, about an image that a gate refused."""
+    """A person's decision on an image that a gate refused."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
@@ -50,7 +50,7 @@ class ReviewVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as the ledger knows it.
+    """A job in the ledger.
 
     `revision` is the digest of recipe, items and models; `run` counts its runs from 1.
     """
@@ -113,7 +113,7 @@ class ArtefactRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """What became of one item at one step."""
+    """The outcome of one item at one step."""
 
     index: int  # of the item
     outcome: Outcome
@@ -126,7 +126,7 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a person decided about an image of an item."""
+    """A person's decision on an image of an item."""
 
     item: str  # its name
     fingerprint: str  # of the image
@@ -207,7 +207,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What there is to do in all running jobs."""
+    """The open work of all running jobs."""
 
     jobs: Mapping[JobStatus, int]  # of all jobs, by status
     running: tuple[str, ...]  # ids

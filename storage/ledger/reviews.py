@@ -29,7 +29,7 @@ _REVIEW_COLUMNS = tuple(
 
 
 class ReviewRepository(Repository):
-    """What people decide about images that gates refused, and the bursts that wait for it."""
+    """People's decisions on images that gates refused, and the bursts that wait for them."""
 
     @transaction
     def add(self, session: Session, job_id: str, reviews: Sequence[Review]) -> None:

@@ -34,7 +34,7 @@ _INSERT_SLICE = 2000  # rows that are in memory at once while a job is written
 
 
 class JobChanged(PixelmillError):
-    """The job has changed since it was re-evaluated; nothing was written."""
+    """Raised if the job has changed since it was re-evaluated; nothing was written."""
 
 
 class RunRepository(Repository):

@@ -23,7 +23,7 @@ _OUTCOME_FIELDS = ("visit", "index", "outcome", "seconds", "error", "traceback",
 
 
 class StepRepository(Repository):
-    """What became of items at steps, and the images they made."""
+    """Outcomes of items at steps, and their images."""
 
     @query
     def find_artefacts(self, session: Session, root: str, fingerprints: Sequence[str]) -> dict[str, ArtefactRecord]:

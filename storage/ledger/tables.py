@@ -105,7 +105,7 @@ class ItemRow(Table, table=True):
 
 
 class ReviewRow(Table, table=True):
-    """What a person decided about an image of an item. It outlives the item's row: it holds for this image alone.
+    """A person's decision on an image of an item. It outlives the item's row: it holds for this image alone.
 
     By the item's name, which stays when the job's items come in another order.
     """
@@ -134,7 +134,7 @@ class WaitRow(Table, table=True):
 
 
 class StepRunRow(Table, table=True):
-    """What became of an item at a step. (root, fingerprint) names the artefact, whose row may be gone."""
+    """The outcome of an item at a visit of a step. (root, fingerprint) names the artefact, whose row may be gone."""
 
     __tablename__ = "step_runs"
     __table_args__: ClassVar[Any] = (
@@ -172,7 +172,7 @@ class ArtefactRow(Table, table=True):
 
 
 class ShardRow(Table, table=True):
-    """`started` lists the flow runs that were seen running: their number is that of the attempts."""
+    """`started` lists the flow runs that were seen running, one an attempt."""
 
     __tablename__ = "shards"
 
@@ -212,7 +212,7 @@ class LeaseRow(Table, table=True):
 
 
 class BatchSizeRow(Table, table=True):
-    """What fitted the memory of a kind of device after more had not.
+    """A batch size that fits the memory of a kind of device after a larger one did not.
 
     `key` is a digest of step, models and image size; `fallback` is the memory fallback that it took.
     """

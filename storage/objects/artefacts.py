@@ -8,7 +8,7 @@ from configs.reporting import PixelmillError
 
 
 class StoreError(PixelmillError):
-    """The store failed. `retryable`: the same call may succeed later; otherwise the message says what to fix."""
+    """Failure of a store. `retryable`: the same call may succeed later; otherwise the message names what to fix."""
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -16,15 +16,15 @@ class StoreError(PixelmillError):
 
 
 class ContentConflict(StoreError):
-    """The key holds different content already; nothing was written."""
+    """Raised if the key holds different content already; nothing was written."""
 
 
 class MissingObject(StoreError):
-    """No object has this key."""
+    """Raised if no object has this key."""
 
 
 class DamagedObject(StoreError):
-    """The object's bytes are not those that were stored: truncated, altered or decayed."""
+    """Raised if an object's bytes are not those that were stored: truncated, altered or decayed."""
 
 
 class StoredObject(NamedTuple):
@@ -42,29 +42,29 @@ class ArtefactStore(Protocol):
         ...
 
     def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:
-        """Stores `data` unless the same content is there. Raises ContentConflict if other content is."""
+        """Store `data` unless the same content is there. Raises ContentConflict if other content is."""
         ...
 
     def replace(self, key: str, data: bytes, *, content_type: str) -> StoredObject:
-        """Stores `data` whatever was there, atomically.
+        """Store `data` atomically, replacing other content.
 
         For names that point to the newest: finals, manifest, gallery.
         """
         ...
 
     def publish(self, source_key: str, key: str, *, content_type: str) -> None:
-        """Makes `key` a copy of `source_key`, replacing what was there, without sending the bytes again."""
+        """Make `key` a copy of `source_key`, replacing what was there, without sending the bytes again."""
         ...
 
     def sync(self) -> None:
-        """Returns once all that was put and published through this object outlasts a loss of power.
+        """Return once all that was put and published through this object outlasts a loss of power.
 
         To be called before anything refers to such an object; `replace` needs no call.
         """
         ...
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
-        """The object's bytes, checked against `sha256`, or else against the digest kept with the object, if any.
+        """Return the object's bytes, checked against `sha256`, or else against the digest kept with the object, if any.
 
         Raises MissingObject, or DamagedObject where the digest differs.
         """
@@ -73,19 +73,19 @@ class ArtefactStore(Protocol):
     def exists(self, key: str) -> bool: ...
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """(key, size in bytes) of each object whose key starts with `prefix`."""
+        """Yield (key, size in bytes) of each object whose key starts with `prefix`."""
         ...
 
     def delete(self, key: str) -> None:
-        """Removes the object if it is there."""
+        """Remove the object if it is there."""
         ...
 
     def uri(self, key: str) -> str:
-        """Where a person finds the object: an absolute path or an s3:// URI."""
+        """Return the object's location for people: an absolute path or an s3:// URI."""
         ...
 
     def link(self, key: str, seconds: int) -> str | None:
-        """An https or http address under which a browser gets the object for so long; None if there is none."""
+        """Return a URL under which a browser gets the object for that time, or None if there is none."""
         ...
 
 

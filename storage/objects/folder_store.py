@@ -50,7 +50,7 @@ class FolderStore:
     """An ArtefactStore in a folder, safe for many threads and processes that share it."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is made on the first write."""
+        """Open the store; `folder` is created on the first write."""
         self._folder = folder.expanduser().resolve()
         self._inside = {self._folder}  # folders that were seen to lie in it: to look again for each file is dear
 
@@ -59,7 +59,7 @@ class FolderStore:
         return self._folder.as_uri().rstrip("/")
 
     def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:  # noqa: ARG002 - files have none
-        """Stores `data` unless the same content is there. Raises ContentConflict if other content is."""
+        """Store `data` unless the same content is there. Raises ContentConflict if other content is."""
         path = self._path(key)
         if sha256_hex(data) != sha256:
             raise DamagedObject(f"{key}: the bytes to store do not match the digest given with them.")
@@ -70,14 +70,14 @@ class FolderStore:
         return StoredObject(key, len(data), created)
 
     def replace(self, key: str, data: bytes, *, content_type: str) -> StoredObject:  # noqa: ARG002 - files have none
-        """Stores `data` whatever was there, atomically. `created` is always True."""
+        """Store `data` atomically, replacing other content. `created` is always True."""
         path = self._path(key)
         with _store_errors(path):
             _write(path, data, _rename_over, sync=True)
         return StoredObject(key, len(data), created=True)
 
     def publish(self, source_key: str, key: str, *, content_type: str) -> None:  # noqa: ARG002 - files have none
-        """Makes `key` a hard link to `source_key`'s file; a copy where the file system has no links."""
+        """Make `key` a hard link to `source_key`'s file; a copy where the file system has no links."""
         source, path = self._path(source_key), self._path(key)
         with _store_errors(path):
             if not source.is_file():
@@ -92,12 +92,12 @@ class FolderStore:
                     temporary.unlink(missing_ok=True)
 
     def sync(self) -> None:
-        """Has the file system write all that it still holds in memory."""
+        """Make the file system write all that it still holds in memory."""
         with _store_errors(self._folder), suppress(FileNotFoundError):  # nothing was put yet
             _sync_file_system(self._folder)
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
-        """The file's bytes; files keep no digest, so they are checked only against `sha256`."""
+        """Return the file's bytes, checked against `sha256` alone, as files keep no digest."""
         path = self._path(key)
         with _store_errors(path):
             data = path.read_bytes()
@@ -111,7 +111,7 @@ class FolderStore:
             return path.is_file()
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """(key, size in bytes) of each object whose key starts with `prefix`, in no order."""
+        """Yield (key, size in bytes) of each object whose key starts with `prefix`, in no order."""
         if prefix:
             check_key(prefix.rstrip("/"))
         folder = self._folder / prefix.rpartition("/")[0]
@@ -124,17 +124,17 @@ class FolderStore:
                         yield key, path.stat().st_size
 
     def delete(self, key: str) -> None:
-        """Removes the object if it is there."""
+        """Remove the object if it is there."""
         path = self._path(key)
         with _store_errors(path), suppress(FileNotFoundError):
             path.unlink()
 
     def link(self, key: str, seconds: int) -> str | None:  # noqa: ARG002
-        """None: browsers open no file from the page of a server."""
+        """Return None, as browsers open no file from the page of a server."""
         return None
 
     def uri(self, key: str) -> str:
-        """The file's absolute path."""
+        """Return the file's absolute path."""
         return str(self._path(key))
 
     def _path(self, key: str) -> Path:
@@ -155,7 +155,7 @@ class FolderStore:
         return True
 
     def _holds_link(self, path: Path) -> bool:
-        """True also for what is no link."""
+        """Return whether the path exists, as a link or otherwise."""
         return not path.is_symlink() or path.resolve().is_relative_to(self._folder)
 
 
@@ -171,7 +171,7 @@ def _store_errors(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, data: bytes, place: Callable[[Path, Path], bool], *, sync: bool) -> bool:
-    """Writes a temporary file, then lets `place` bring it to `path`. Returns what `place` returns."""
+    """Write a temporary file, then call `place` to bring it to `path`. Returns what `place` returns."""
     temporary = _temporary_path(path)
     try:
         with _in_folder(path, lambda: temporary.open("xb")) as file:
@@ -188,7 +188,7 @@ def _write(path: Path, data: bytes, place: Callable[[Path, Path], bool], *, sync
 
 
 def _in_folder(path: Path, make: Callable[[], _T]) -> _T:
-    """Calls `make`, which makes a file beside `path`. The folder is made only when it turns out to be missing."""
+    """Call `make`, which creates a file beside `path`; create the folder only if it turns out to be missing."""
     try:
         return make()
     except FileNotFoundError:
@@ -201,7 +201,7 @@ def _temporary_path(path: Path) -> Path:
 
 
 def _link_new(temporary: Path, path: Path) -> bool:
-    """True if `path` is new. A link, unlike a rename, fails where a file is: of two racing writers one wins."""
+    """Return whether `path` is new. Unlike a rename, a link fails if the file exists: one of two writers wins."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -214,7 +214,7 @@ def _link_new(temporary: Path, path: Path) -> bool:
 
 
 def _rename_new(temporary: Path, path: Path) -> bool:
-    """Like `_link_new`, for file systems without hard links: a lock stands between the check and the rename."""
+    """Do the same on file systems without hard links: a lock guards the check and the rename."""
     with (path.parent / f"{HIDDEN_PREFIX}lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
@@ -229,7 +229,7 @@ def _rename_over(temporary: Path, path: Path) -> bool:
 
 
 def _link_at_once(source: Path, path: Path) -> bool:
-    """False where that is impossible: something lies at `path` already, or the file system has no links."""
+    """Return False if that is impossible: `path` exists already, or the file system has no links."""
     try:
         os.link(source, path)
     except OSError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def sha256_hex(data: bytes) -> str:
-    """SHA-256 in 64 lower-case hexadecimal digits."""
+    """Return the SHA-256 in 64 lower-case hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -19,7 +19,7 @@ def fingerprint(
     model_digests: Mapping[str, str],
     inputs: Sequence[str],
 ) -> str:
-    """SHA-256 over everything that decides an image, as canonical JSON.
+    """Return the SHA-256 over everything that decides an image, as canonical JSON.
 
     `identity` holds the resolved parameters, with prompt and seed where the step reads them; `inputs` the fingerprint
     of the input image's artefact and the digests of the item's files. Key order does not matter; values must be JSON.
@@ -36,16 +36,16 @@ def fingerprint(
 
 
 def artefact_key(fingerprint: str, extension: str) -> str:
-    """Where the artefact lies, spread over 256 folders."""
+    """Return the artefact's key, spread over 256 folders."""
     return f"artefacts/{fingerprint[:2]}/{fingerprint}.{extension}"
 
 
 def final_key(job: str, item: str, extension: str, *, step: str | None = None) -> str:
-    """Human name of a final image. `step` tells several kept images of an item apart."""
+    """Return the key of a final image, by names. `step` distinguishes several kept images of an item."""
     name = item if step is None else f"{item}.{step}"
     return f"{job}/final/{name}.{extension}"
 
 
 def job_key(job: str, name: str) -> str:
-    """A file about the whole job, such as its manifest."""
+    """Return the key of a file about the whole job, such as its manifest."""
     return f"{job}/{name}"

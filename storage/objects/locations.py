@@ -1,4 +1,4 @@
-"""Where things lie: URIs of folders, files and buckets, and which keys a store accepts."""
+"""Locations: URIs of folders, files and buckets, and the keys that a store accepts."""
 
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ class S3Location(NamedTuple):
 
 
 def parse_location(uri: str | Path) -> FileLocation | S3Location:
-    """Reads a path, a `file:` URI or an `s3://bucket/key` URI. Raises StoreError for anything else."""
+    """Parse a path, a `file:` URI or an `s3://bucket/key` URI. Raises StoreError for anything else."""
     text = str(uri)
     if isinstance(uri, Path) or not _SCHEME.match(text):
         return _file_location(text)
@@ -59,7 +59,7 @@ def _s3_location(uri: str, rest: str) -> S3Location:
 
 
 def check_key(key: str) -> str:
-    """The key itself, if it is a relative POSIX path that stays inside the root; else StoreError."""
+    """Return the key if it is a relative POSIX path that stays inside the root. Raises StoreError."""
     segments = key.split("/")
     reason = None
     if not key or key.startswith("/"):

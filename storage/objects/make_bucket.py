@@ -13,7 +13,7 @@ from storage.objects.open_store import s3_store
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status."""
+    """Make the bucket. Returns the exit status."""
     try:
         (uri,) = arguments
         location = parse_location(uri)

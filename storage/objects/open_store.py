@@ -1,4 +1,4 @@
-"""Opens the store that a location names."""
+"""Opening of the store at a location."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def open_store(uri: str | Path, settings: Settings) -> ArtefactStore:
-    """The store at a path, a `file:` URI or `s3://bucket/prefix`. Raises StoreError for any other kind of location.
+    """Return the store at a path, a `file:` URI or `s3://bucket/prefix`. Raises StoreError for any other location.
 
     Nothing is read or written yet: whether the place can be reached shows on the first call.
     """
@@ -24,7 +24,7 @@ def open_store(uri: str | Path, settings: Settings) -> ArtefactStore:
 
 
 def s3_store(location: S3Location, settings: Settings) -> "S3Store":
-    """The S3 store whose prefix is the location's key."""
+    """Return the S3 store whose prefix is the location's key."""
     from storage.objects.s3_store import S3Options, S3Store  # boto3 is slow to import: only for those who use S3
 
     options = S3Options(

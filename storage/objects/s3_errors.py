@@ -1,4 +1,4 @@
-"""What a failure of S3 means: whether to try again, and what a person should change."""
+"""Meaning of failures of S3: whether to try again, and what the user should change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +66,7 @@ _NOT_OFFERED = {"NotImplemented", "MethodNotAllowed", "InvalidRequest"}
 
 
 def _code(error: ClientError) -> str:
-    """The server's code (`NoSuchKey`), or the HTTP status where an answer has no body (HEAD)."""
+    """Return the server's code (`NoSuchKey`), or the HTTP status of an answer without body (HEAD)."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -75,23 +75,23 @@ def _status(error: ClientError) -> int:
 
 
 def is_missing(error: ClientError) -> bool:
-    """The object, or for a request about a bucket the bucket, is not there."""
+    """Return whether the object is missing, or the bucket for a request about a bucket."""
     return _code(error) in _MISSING
 
 
 def is_taken(error: ClientError) -> bool:
-    """A conditional write came second."""
+    """Return whether a conditional write came second."""
     return _status(error) == 412 or _code(error) == "ConditionalRequestConflict"
 
 
 def not_offered(error: ClientError) -> bool:
-    """The server lacks this operation, or this condition on it."""
+    """Return whether the server lacks this operation, or this condition on it."""
     return _status(error) == 501 or _code(error) in _NOT_OFFERED
 
 
 @contextmanager
 def store_errors(uri: str, server: str) -> Iterator[None]:
-    """Turns whatever boto3 raises into a StoreError about `uri`. Credentials are never part of the message."""
+    """Convert all that boto3 raises to a StoreError about `uri`. Credentials are never part of the message."""
     try:
         yield
     except ClientError as error:
@@ -109,7 +109,7 @@ def store_errors(uri: str, server: str) -> Iterator[None]:
         ) from error
     except ParamValidationError as error:
         raise StoreError(f"{uri}: not a valid bucket or key: {error}.") from error
-    except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL
+    except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is not a URL
         raise StoreError(f"{uri}: {error}") from error
 
 

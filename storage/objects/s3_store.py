@@ -52,7 +52,7 @@ os.register_at_fork(after_in_child=_renew_lock)
 
 
 class S3Options(NamedTuple):
-    """How to reach the server. Credentials come from the ordinary AWS variables or profile."""
+    """Access to the server. Credentials come from the ordinary AWS variables or profile."""
 
     endpoint_url: str | None = None  # None: AWS
     attempts: int = 8  # of one request
@@ -71,7 +71,7 @@ class S3Store:
     """An ArtefactStore in a bucket. May be pickled, and used after a fork: each process makes its own client."""
 
     def __init__(self, bucket: str, prefix: str = "", options: S3Options | None = None) -> None:
-        """`prefix` may be empty. Nothing is asked of the server before the first call."""
+        """Open the store without a request. `prefix` may be empty."""
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._options = options or S3Options()
@@ -86,14 +86,14 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:
-        """Stores `data` unless the same content is there. Raises ContentConflict if other content is.
+        """Store `data` unless the same content is there. Raises ContentConflict if other content is.
 
         A server that ignores `If-None-Match` leaves a gap between the look and the write, in which a concurrent put
         of the same key may be overwritten. One that heeds it is not asked beforehand whether the key is free.
         """
         if sha256_hex(data) != sha256:
             raise DamagedObject(f"{key}: the bytes to store do not match the digest given with them.")
-        # Of a large object the body would travel before the server says no.
+        # The body of a large object would travel before the server refuses it.
         look_first = len(data) > self._options.multipart_mb * _MB
         for _ in range(_RACE_ATTEMPTS):
             if look_first or not self._heeds_conditions:
@@ -111,12 +111,12 @@ class S3Store:
         raise StoreError(f"{self.uri(key)}: other writers kept coming first; try again.", retryable=True)
 
     def replace(self, key: str, data: bytes, *, content_type: str) -> StoredObject:
-        """Stores `data` whatever was there, atomically. `created` is always True."""
+        """Store `data` atomically, replacing other content. `created` is always True."""
         self._upload(key, data, sha256_hex(data), content_type, only_new=False)
         return StoredObject(key, len(data), created=True)
 
     def publish(self, source_key: str, key: str, *, content_type: str) -> None:
-        """Copies on the server, type and digest included; sends the bytes where the server cannot copy."""
+        """Copy on the server, with type and digest; send the bytes where the server cannot copy."""
 
         def copy() -> bool:
             source: CopySourceTypeDef = {"Bucket": self._bucket, "Key": self._name(source_key)}
@@ -132,21 +132,21 @@ class S3Store:
             self.replace(key, self.get(source_key), content_type=content_type)
 
     def sync(self) -> None:
-        """Nothing is left to do: S3 answers once an object is safe."""
+        """Do nothing: S3 answers once an object is safe."""
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
-        """The object's bytes, checked against `sha256` or the digest in its metadata. Raises MissingObject."""
+        """Return the object's bytes, checked against `sha256` or the digest in its metadata. Raises MissingObject."""
         return self._get(key, sha256=sha256, max_bytes=None)
 
     def get_limited(self, key: str, max_bytes: int) -> bytes:
-        """Like `get`, but raises StoreError, before the body is read, for an object larger than `max_bytes`."""
+        """Do as `get`, but raise StoreError, before the body is read, for an object larger than `max_bytes`."""
         return self._get(key, sha256=None, max_bytes=max_bytes)
 
     def exists(self, key: str) -> bool:
         return self._head(key) is not None
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """(key, size in bytes) of each object whose key starts with `prefix`, in the server's order, page by page."""
+        """Yield (key, size in bytes) of each object whose key starts with `prefix`, in the server's order."""
         if prefix:
             check_key(prefix.rstrip("/"))
         more: dict[str, Any] = {}
@@ -159,8 +159,8 @@ class S3Store:
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, key: str) -> None:
-        """Removes the object if it is there."""
-        with suppress(MissingObject):  # AWS never says so, some servers do
+        """Remove the object if it is there."""
+        with suppress(MissingObject):  # AWS never answers this, some servers do
             self._call(key, lambda: self._client().delete_object(Bucket=self._bucket, Key=self._name(key)))
 
     def link(self, key: str, seconds: int) -> str | None:
@@ -173,7 +173,7 @@ class S3Store:
         return f"{self.root}/{key}"
 
     def make_bucket(self) -> bool:
-        """Makes the bucket in the client's region, unless these credentials reach it already. Whether it did."""
+        """Make the bucket in the client's region unless these credentials reach it. Returns whether it did."""
 
         def make() -> bool:
             client = self._client()
@@ -197,7 +197,7 @@ class S3Store:
         return self._prefix + check_key(key)
 
     def _call(self, key: str, operation: Callable[[], _T]) -> _T:
-        """Repeats what may succeed later, with growing jittered waits: about half a minute in all with 8 tries.
+        """Repeat a call that may succeed later, with growing jittered pauses: half a minute in all with 8 tries.
 
         botocore's own tries last 3 seconds at most and share a quota of 35 in a process (measured with 1.44), which is
         less than the restart of a server takes, and they leave a body that breaks off to the caller.
@@ -240,7 +240,7 @@ class S3Store:
             raise ContentConflict(f"{self.uri(key)} holds other content already; delete it if it is not wanted.")
 
     def _upload(self, key: str, data: bytes, sha256: str, content_type: str, *, only_new: bool) -> bool:
-        """False: `only_new` was asked and another writer came first. The bytes are checked on their arrival."""
+        """Return False if another writer came first (`only_new`). The bytes are checked on their arrival."""
         target: dict[str, Any] = {"Bucket": self._bucket, "Key": self._name(key)}
         description = {"ContentType": content_type, "Metadata": {_DIGEST: sha256}}
         send = self._send_parts if len(data) > self._options.multipart_mb * _MB else self._send_whole
@@ -261,14 +261,14 @@ class S3Store:
         return confirmed is not None
 
     def _send_whole(self, target: dict[str, Any], description: Any, data: bytes, condition: dict[str, Any]) -> bool:
-        """Whether the ETag of the answer says that these bytes have arrived."""
+        """Return whether the ETag of the answer proves that these bytes have arrived."""
         md5 = _md5(data)
         sent = base64.b64encode(md5).decode()  # the one checksum that every server verifies
         answer = self._client().put_object(**target, **description, **condition, Body=data, ContentMD5=sent)
         return answer.get("ETag", "").strip('"') == md5.hex()
 
     def _send_parts(self, target: dict[str, Any], description: Any, data: bytes, condition: dict[str, Any]) -> bool:
-        """False: the ETag of an object in parts is not that of its bytes."""
+        """Return False: the ETag of an object in parts is not that of its bytes."""
         client, size = self._client(), self._options.multipart_mb * _MB
         upload = {**target, "UploadId": client.create_multipart_upload(**target, **description)["UploadId"]}
         try:
@@ -315,7 +315,7 @@ class S3Store:
 
 @cache
 def _descriptions() -> "Loader":
-    """botocore's service descriptions: 0.1 s of reading JSON, which all clients of a process share."""
+    """Return botocore's service descriptions, shared by all clients of a process: reading the JSON takes 0.1 s."""
     loader: Loader = botocore.session.Session().get_component("data_loader")
     return loader
 
@@ -323,7 +323,7 @@ def _descriptions() -> "Loader":
 def _make_client(options: S3Options) -> "S3Client":
     session = botocore.session.Session()
     session.register_component("data_loader", _descriptions())
-    # Other servers seldom answer to bucket.host names; a profile that says otherwise is left alone.
+    # Other servers seldom answer to bucket.host names; a profile with another setting is left alone.
     style = {} if not options.endpoint_url or "s3" in _profile(session) else {"addressing_style": "path"}
     config = Config(
         signature_version="s3v4",  # also of addresses that are signed for browsers, which default to an older one
@@ -346,7 +346,7 @@ def _make_client(options: S3Options) -> "S3Client":
 
 
 def _send_at_once(params: dict[str, Any], **_: object) -> None:
-    """A body, of a few megabytes at most, goes along with its headers: asking first costs a round trip.
+    """Send a body, a few megabytes at most, along with its headers: asking first costs a round trip.
 
     As bytes it goes out at once, as a file in pieces of 16 KiB.
     """

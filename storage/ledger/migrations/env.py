@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs migrations on the connection, and in the transaction, that the caller brings."""
+"""Alembic's entry point: migrations in the caller's connection and transaction."""
 
 from alembic import context
 

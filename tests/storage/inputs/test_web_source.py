@@ -123,7 +123,7 @@ def test_tries_end(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (404, MissingObject, "is not there"),
         (410, MissingObject, "is not there"),
-        (401, StoreError, "asks for a login"),
+        (401, StoreError, "a login is required"),
         (403, StoreError, "a signed link may have expired"),
         (204, StoreError, "HTTP 204"),
         (206, StoreError, "HTTP 206"),
@@ -171,9 +171,9 @@ def test_redirects_come_to_an_end(web: WebServer) -> None:
     ("location", "said"),
     [
         ("http://127.0.0.1:80/x", "http:// is not allowed"),
-        ("file:///etc/passwd", "no web address"),
-        ("s3://bucket/key", "no web address"),
-        ("gopher://x/", "no web address"),
+        ("file:///etc/passwd", "an invalid web address"),
+        ("s3://bucket/key", "an invalid web address"),
+        ("gopher://x/", "an invalid web address"),
         ("https://user:secret@x/", "user name or password"),
         ("https://2130706433/", "four decimal numbers"),
         ("https://169.254.169.254/latest/meta-data/", "link-local"),

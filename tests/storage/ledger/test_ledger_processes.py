@@ -197,7 +197,7 @@ def test_a_server_that_is_away_is_waited_for_and_a_wrong_address_is_not(message:
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("nonsense", "is no database URL"),
+        ("nonsense", "is not a database URL"),
         ("mysql://u:private@h/d", "use sqlite or postgresql"),
         ("sqlite://", "must be a file"),
         ("postgresql+nonsense://u:private@h/d", "Write postgresql"),

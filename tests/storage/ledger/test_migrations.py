@@ -129,7 +129,7 @@ def test_a_ledger_whose_0004_did_the_work_of_0005(ledger_url: str) -> None:
 def test_a_ledger_that_lacks_a_column_says_what_to_do(ledger_url: str) -> None:
     damage = text("ALTER TABLE jobs DROP COLUMN review")
     Database(ledger_url).write(lambda session: session.connection().execute(damage))
-    with pytest.raises(LedgerError, match=r"not as its own version says: .*review.*\. Put back a copy of it; "):
+    with pytest.raises(LedgerError, match=r"does not match its own version: .*review.*\. Put back a copy of it; "):
         Ledger(ledger_url).jobs.all()
 
 
