@@ -115,7 +115,7 @@ def _own_document(decided: RegatePlan) -> dict[str, Any]:
     own = decided.own
     return {
         "kept": own.kept.model_dump(mode="json", exclude_none=True),
-        "dropped": [{"place": each.place, "value": each.value, "reason": each.reason} for each in own.dropped],
+        "dropped": [{"place": each.path, "value": each.value, "reason": each.reason} for each in own.dropped],
         "forgotten": own.forgotten,
     }
 

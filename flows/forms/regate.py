@@ -18,8 +18,7 @@ from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
 from flows.forms.upkeep import JobForm, named_by_job
 from flows.regate.apply import Applied, apply
-from flows.regate.changes import read_changes, text_lines
-from flows.regate.recipe import NewRecipe
+from flows.regate.recipe import NewRecipe, read_changes
 from flows.regate.regate import RegatePlan, decide
 from flows.regate.words import (
     HEADERS,
@@ -78,7 +77,8 @@ def regate(form: RegateForm) -> State[Any]:
 
 
 def _regate(form: RegateForm, ledger: Ledger, settings: Settings) -> Summary | State[Any]:
-    wanted = NewRecipe(_recipe(form.recipe.strip(), settings), text_lines(form.changes), LABEL)
+    changes = tuple(line.strip() for line in form.changes.splitlines() if line.strip())
+    wanted = NewRecipe(_recipe(form.recipe.strip(), settings), changes, LABEL)
     try:
         job = form.find_job(ledger)
     except InvalidInput as unknown:  # check the lines as well

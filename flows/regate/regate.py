@@ -10,7 +10,7 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import is_remote
 from configs.settings.settings import Settings
 from flows.job.request import OtherRecipe, revision_of
-from flows.regate.recipe import NewRecipe, Own, read_new_recipe
+from flows.regate.recipe import JobOverrides, NewRecipe, read_new_recipe
 from flows.regate.reevaluate import Reviews, reevaluate
 from flows.regate.reevaluation import Change, Reevaluation
 from gpu_worker.walk.prediction import FindArtefacts
@@ -32,7 +32,7 @@ class RegatePlan:
 
     job: JobRecord
     new: OtherRecipe
-    own: Own
+    own: JobOverrides
     store: ArtefactStore
     items: tuple[Reevaluation, ...]
 

@@ -77,7 +77,7 @@ def own_lines(decided: RegatePlan) -> list[str]:
         kept.append(f"distinct={_value(own.kept.model_dump(mode='json')['distinct'])}")
     if kept:
         lines.append(f"as the job has set it: {', '.join(kept)}")
-    lines += [f"left out, as {each.reason}: the job's {each.place}={_value(each.value)}" for each in own.dropped]
+    lines += [f"left out, as {each.reason}: the job's {each.path}={_value(each.value)}" for each in own.dropped]
     if own.forgotten:
         lines.append(
             "which parameters the job file had set was not kept when this job was run: repeat them, "

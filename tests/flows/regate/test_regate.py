@@ -201,7 +201,7 @@ def test_defaults_of_variables(tmp_path: Path) -> None:
     before = recipe("facts.this.brightness < vars.limit", vars={"limit": 0.7})
     made = [item.model_copy(update={"vars": {"limit": 0.7}}) for item in items()]
     job = RegatedJob(tmp_path / "job", before, made).run()
-    with pytest.raises(InvalidInput, match=r"vars\.limit: the default was 0\.7 and is 0\.5 here, and of 8 items"):
+    with pytest.raises(InvalidInput, match=r"vars\.limit: the default was 0\.7 and is 0\.5 here, and 8 items"):
         job.decide(recipe("facts.this.brightness < vars.limit", vars={"limit": 0.5}))
     fresh = recipe("facts.this.brightness < vars.most", vars={"limit": 0.7, "most": 0.5})
     job.apply(fresh)
