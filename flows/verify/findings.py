@@ -1,4 +1,4 @@
-"""What a verification can find wrong with a job."""
+"""Findings of a verification, and reading objects back from the store."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,19 +22,19 @@ class Kind(StrEnum):
     MISSING_FINAL = "missing_final"
     DAMAGED_FINAL = "damaged_final"  # its bytes are not those of its artefact
     STRAY_FINAL = "stray_final"  # a final that belongs to no item, or to one that failed
-    MISSING_OUTCOME = "missing_outcome"  # the ledger does not say what became of a done item at a step
-    UNKNOWN_ARTEFACT = "unknown_artefact"  # the ledger names an image and knows nothing else of it
+    MISSING_OUTCOME = "missing_outcome"  # a done item has no outcome of a step in the ledger
+    UNKNOWN_ARTEFACT = "unknown_artefact"  # the ledger has the fingerprint of an image and nothing else
     NO_FINAL = "no_final"  # the item is done, but the ledger's finals are not those it should have
     MISSING_ITEM = "missing_item"  # the ledger has fewer items than the job
-    WRONG_STATUS = "wrong_status"  # the job is said to have ended otherwise than its items did
-    MANIFEST = "manifest"  # it says otherwise than the ledger
-    REPORT = "report"  # likewise
-    GALLERY = "gallery"  # a file of it is missing or damaged
+    WRONG_STATUS = "wrong_status"  # the status of the job does not fit the states of its items
+    MANIFEST = "manifest"  # it differs from the ledger
+    REPORT = "report"  # it differs from the ledger
+    GALLERY = "gallery"  # one of its files is missing or damaged
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. `item` is the name of the first item that it concerns, `key` that of the object."""
+    """One problem: the name of the first item and the key of the object that it concerns."""
 
     kind: Kind
     message: str
@@ -43,7 +43,7 @@ class Finding:
 
 
 class LostArtefact(NamedTuple):
-    """An image that the ledger knows and the store has not, or has in a state that is no use."""
+    """An image in the ledger that is missing or damaged in the store."""
 
     record: ArtefactRecord
     damaged: bool
@@ -51,7 +51,7 @@ class LostArtefact(NamedTuple):
 
 @dataclass(slots=True)
 class Damage:
-    """What a repair has to look at. Grows with what is wrong, not with the job."""
+    """Input of a repair. Grows with the number of problems, not with the job."""
 
     artefacts: dict[str, LostArtefact] = field(default_factory=dict)  # by fingerprint
     items: dict[int, set[str]] = field(default_factory=dict)  # item -> fingerprints of lost artefacts that it visited
@@ -63,7 +63,7 @@ class Damage:
 
 @dataclass(slots=True)
 class Findings:
-    """Counts all, keeps the first of each kind."""
+    """Count of all findings, and the first of each kind."""
 
     counts: Counter[Kind] = field(default_factory=Counter)
     listed: list[Finding] = field(default_factory=list)
@@ -83,14 +83,14 @@ READERS = 8  # the store keeps as many connections beside those of the writers
 
 
 class Fault(Enum):
-    """Why an object is no use."""
+    """A reason why an object cannot be used."""
 
     MISSING = auto()
     DAMAGED = auto()
 
 
 class ReadBack:
-    """Remembers the keys that were read: some 150 bytes for each. Use as a context manager."""
+    """Reader of objects, several at once and each once. Takes some 150 bytes for each key; use as a context manager."""
 
     def __init__(self, store: ArtefactStore) -> None:
         self._store = store
@@ -101,9 +101,9 @@ class ReadBack:
         self.bytes = 0
 
     def read(self, digests: Mapping[str, str]) -> dict[str, Fault]:
-        """Reads those of the keys that were not read before, against their SHA-256. Returns the faults of all of them.
+        """Read the keys that were not read before, check their SHA-256, and return the faults of all keys.
 
-        Raises StoreError where the store refuses or fails: nothing can be said of its objects then.
+        Raises StoreError where the store refuses or fails.
         """
         new = [key for key in digests if key not in self._seen]
         for key, (fault, size) in zip(new, self._pool.map(lambda key: self._look(key, digests[key]), new), strict=True):

@@ -1,4 +1,4 @@
-"""Whether the manifest in the store says what the ledger says: every item exactly once, with the same row."""
+"""Compare the manifest in the store with the ledger: every item exactly once, with the same row."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,11 +15,11 @@ Row = dict[str, Any]
 
 
 class UnreadableManifest(PixelmillError):
-    """The file is no manifest."""
+    """The file is not a manifest."""
 
 
 class ManifestCheck:
-    """Goes through both files of the manifest beside the ledger's reports, in the job's order."""
+    """Comparison of both files of the manifest with the ledger's reports, in the job's order."""
 
     def __init__(self, store: ArtefactStore, job: JobRecord) -> None:
         self._store = store
@@ -30,33 +30,33 @@ class ManifestCheck:
         ]
 
     def compare(self, report: ItemReport) -> Iterator[Finding]:
-        """What is wrong up to this item's row."""
+        """Yield the findings up to this item's row."""
         row = manifest_row(self._store, report)
         for file in self._files:
             yield from file.compare(row)
 
     def finish(self) -> Iterator[Finding]:
-        """What comes after the last item's rows."""
+        """Yield a finding for each row after the last item's."""
         for file in self._files:
             yield from file.finish()
 
 
 class _ManifestFile:
-    """One file, read in step with the ledger. What cannot be read is one finding, and nothing more is compared."""
+    """One file, read in step with the ledger. If it cannot be read, that is its only finding."""
 
     def __init__(
         self, key: str, read: Callable[[bytes], Iterator[Row]], form: Callable[[Row], Row], store: ArtefactStore
     ) -> None:
         self._key, self._form = key, form
-        self._trouble: str | None = None
-        self._told = False
+        self._error: str | None = None
+        self._reported = False
         self._rows: Iterator[Row] = iter(())
         try:
             self._rows = read(store.get(key))
         except MissingObject:
-            self._trouble = "it is not there"
+            self._error = "it is not there"
         except DamagedObject as error:
-            self._trouble = str(error)
+            self._error = str(error)
         self._next = self._advance()
 
     def compare(self, row: Row) -> Iterator[Finding]:
@@ -64,8 +64,8 @@ class _ManifestFile:
         while self._next is not None and self._next["index"] < index:
             yield self._surplus(self._next, f"where that of item {index} should be")
             self._next = self._advance()
-        if self._trouble is not None:
-            yield from self._tell()
+        if self._error is not None:
+            yield from self._report_error()
         elif self._next is None or self._next["index"] > index:
             yield self._finding("the item has no row", name)
         else:
@@ -77,22 +77,22 @@ class _ManifestFile:
         while self._next is not None:
             yield self._surplus(self._next, "after the last one")
             self._next = self._advance()
-        if self._trouble is not None:
-            yield from self._tell()
+        if self._error is not None:
+            yield from self._report_error()
 
     def _advance(self) -> Row | None:
-        if self._trouble is not None:
+        if self._error is not None:
             return None
         try:
             return next(self._rows, None)
         except UnreadableManifest as error:
-            self._trouble = f"it cannot be read: {error}"
+            self._error = f"it cannot be read: {error}"
             return None
 
-    def _tell(self) -> Iterator[Finding]:
-        if not self._told:
-            self._told = True
-            yield self._finding(str(self._trouble), None)
+    def _report_error(self) -> Iterator[Finding]:
+        if not self._reported:
+            self._reported = True
+            yield self._finding(str(self._error), None)
 
     def _surplus(self, row: Row, where: str) -> Finding:
         return self._finding(f"a row of item {row['index']} {where}", str(row.get("name")))
@@ -129,14 +129,14 @@ def _parquet_rows(data: bytes) -> Iterator[Row]:
         raise UnreadableManifest(str(error)) from None
 
 
-def _checked(row: Any, place: str) -> Row:
+def _checked(row: Any, label: str) -> Row:
     if not isinstance(row, dict) or not isinstance(row.get("index"), int):
-        raise UnreadableManifest(f"{place} is that of no item")
+        raise UnreadableManifest(f"{label} does not belong to an item")
     return _with_costs(row)
 
 
 def _with_costs(row: Row) -> Row:
-    """As of now: versions that counted no costs wrote none, and their ledgers have 0 there since."""
+    """Return a row of an earlier version with the costs that it lacks: 0, as in its ledger."""
     steps = row.get("steps")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         return row

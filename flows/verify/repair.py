@@ -1,4 +1,4 @@
-"""Repair a job: mend the ledger from the store and the store from itself; what cannot be mended is to be made again."""
+"""Repair a job: mend the ledger from the store and the store from itself; reopen items that need new images."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from configs.settings.settings import Settings
 from flows.pages.finish import finish_job
-from flows.verify.adopt import adopt_artefacts
 from flows.verify.findings import Damage, Kind
+from flows.verify.reindex import reindex_artefacts
 from flows.verify.verify import Advance, Verification, verify_job
 from storage.images.image_formats import UnreadableImage
 from storage.images.png_recipe import read_recipe
@@ -18,7 +18,7 @@ from storage.ledger.records import ItemState, JobStatus
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
 from storage.objects.keys import sha256_hex
 
-Count = Callable[[str, int | None], AbstractContextManager[Advance]]  # shows progress: of what, and how many
+Count = Callable[[str, int | None], AbstractContextManager[Advance]]  # shows progress: its title and total
 
 _ENDED = (JobStatus.DONE, JobStatus.INCOMPLETE)
 _PAGES = (Kind.MANIFEST, Kind.REPORT, Kind.GALLERY)
@@ -26,14 +26,14 @@ _PAGES = (Kind.MANIFEST, Kind.REPORT, Kind.GALLERY)
 
 @dataclass(slots=True)
 class Mended:
-    """What a repair did."""
+    """Counts of what a repair did. The fields are keys of the JSON output."""
 
-    adopted: int = 0  # artefacts that the ledger knows again
-    not_adopted: Counter[str] = field(default_factory=Counter)  # artefacts that it still does not know, by reason
+    adopted: int = 0  # artefacts that are in the ledger again
+    not_adopted: Counter[str] = field(default_factory=Counter)  # artefacts that are still missing from it, by reason
     restored: int = 0  # artefacts put back from a final that is a copy of them
-    forgotten: int = 0  # lost artefacts that have to be made again
+    forgotten: int = 0  # lost artefacts, to be made again
     published: int = 0  # finals copied from their artefacts again
-    removed: int = 0  # finals of no item, which the store has as artefacts
+    removed: int = 0  # stray finals, stored as artefacts too
     reopened: int = 0  # items that are pending now
     rewritten: bool = False  # manifest, report and gallery
 
@@ -46,21 +46,21 @@ class Repair:
 
 
 def repair_job(job_id: str, ledger: Ledger, store: ArtefactStore, settings: Settings, *, count: Count) -> Repair:
-    """Verifies, mends and verifies again.
+    """Verify, mend and verify again.
 
     Images that the store has lost or that are damaged are forgotten, and their items become pending; the next run of
-    the job makes these and no others. Raises JobIsRunning, StoreError and whatever the ledger raises; what was mended
-    until then stays, and all of it may be done again.
+    the job makes these and no others. Raises JobIsRunning, StoreError and errors of the ledger; what was mended until
+    then stays, and a repair can be repeated.
     """
     with job_lease(job_id, ledger):
         refuse_living_shards(job_id, ledger, "repair")
         found = _verify(job_id, ledger, store, count, "verifying")
         with count("taking images into the ledger", None) as advance:
-            adopted, not_adopted = adopt_artefacts(store, ledger, found.job.name, advance=advance)
+            adopted, not_adopted = reindex_artefacts(store, ledger, found.job.name, advance=advance)
         mended = Mended(adopted=adopted, not_adopted=not_adopted)
         before = found
         if adopted and found.findings.counts[Kind.UNKNOWN_ARTEFACT]:
-            before = _verify(job_id, ledger, store, count, "verifying what was adopted")
+            before = _verify(job_id, ledger, store, count, "verifying the images taken in")
         if before.sound:
             return Repair(found, mended, before)
         _mend(before, mended, ledger, store, settings)
@@ -68,7 +68,7 @@ def repair_job(job_id: str, ledger: Ledger, store: ArtefactStore, settings: Sett
 
 
 def refuse_living_shards(job_id: str, ledger: Ledger, verb: str) -> None:
-    """Raises JobIsRunning: a shard may outlive its burst for a while, and records what it makes."""
+    """Raise JobIsRunning if a shard is alive: it may outlive its burst for a while, and records what it makes."""
     names = [shard_lease(job_id, shard.index) for shard in ledger.runs.shards(job_id)]
     if any(not is_abandoned(name, ledger) for name in ledger.leases.find(names)):
         raise JobIsRunning(f"a worker still works at {job_id}: cancel it or wait for its end, then {verb} it")
@@ -95,7 +95,7 @@ def _mend(before: Verification, mended: Mended, ledger: Ledger, store: ArtefactS
 
 
 def _mend_artefacts(damage: Damage, mended: Mended, store: ArtefactStore) -> set[str]:
-    """Puts artefacts back from a sound final where there is one. Returns the fingerprints of the others."""
+    """Put artefacts back from a sound final where there is one. Return the fingerprints of the others."""
     forgotten = set()
     for fingerprint, (record, damaged) in damage.artefacts.items():
         copy = damage.copies.get(fingerprint)
@@ -113,24 +113,21 @@ def _mend_artefacts(damage: Damage, mended: Mended, store: ArtefactStore) -> set
 def _mend_finals(damage: Damage, forgotten: set[str], mended: Mended, store: ArtefactStore) -> None:
     for key, artefact in damage.finals.items():
         if artefact.fingerprint in forgotten:
-            store.delete(key)  # nobody should take a damaged image for a final while a new one is not made
+            store.delete(key)  # a damaged image must not pass for a final until a new one is made
         else:
             store.publish(artefact.key, key, content_type=artefact.content_type)
             mended.published += 1
 
 
 def remove_copies(finals: Iterable[str], ledger: Ledger, store: ArtefactStore) -> int:
-    """Removes finals of no item that are copies of artefacts: anything else that lies there is somebody's only copy.
-
-    Returns how many.
-    """
+    """Remove finals of no item that are copies of artefacts; anything else may be the only copy. Return how many."""
     removed = 0
     for key in finals:
         try:
             data = store.get(key)
             recipe = read_recipe(data)
-            marks = recipe.steps[-1:] if recipe is not None else ()
-            known = ledger.steps.find_artefacts(store.root, [mark.fingerprint for mark in marks])
+            history = recipe.steps[-1:] if recipe is not None else ()
+            known = ledger.steps.find_artefacts(store.root, [made.fingerprint for made in history])
             if any(artefact.sha256 == sha256_hex(data) and store.exists(artefact.key) for artefact in known.values()):
                 store.delete(key)
                 removed += 1
@@ -140,7 +137,7 @@ def remove_copies(finals: Iterable[str], ledger: Ledger, store: ArtefactStore) -
 
 
 def _correct_status(job_id: str, status: JobStatus, ledger: Ledger) -> bool:
-    """Makes the job's status that of its items. Returns whether it was another."""
+    """Correct the job's status from the states of its items. Return whether it was wrong."""
     progress = ledger.items.progress(job_id)
     right = JobStatus.DONE if progress.done == progress.total else JobStatus.INCOMPLETE
     error = None

@@ -1,4 +1,4 @@
-"""Verify a job: reads every image back from the store, and compares ledger, store and manifest with each other."""
+"""Verify a job: read every image back from the store, and compare ledger, store, manifest, report and gallery."""
 
 import json
 import re
@@ -31,22 +31,22 @@ from storage.ledger.runs import JobChanged
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject, StoreError
 from storage.objects.keys import job_key, sha256_hex
 
-SLICE = 100  # items whose objects are read together, and after which progress is told
+SLICE = 100  # items whose objects are read together, between two reports of progress
 
-Advance = Callable[[int], None]  # told how many more items are verified
+Advance = Callable[[int], None]  # called with the number of further items verified
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What reading everything back came to."""
+    """The result of reading everything back."""
 
     job: JobRecord
     progress: Progress
     findings: Findings
-    artefacts: int  # read back; once each, whoever shares them
-    finals: int  # likewise
+    artefacts: int  # read back, once each
+    finals: int  # read back, once each
     bytes: int
-    complete: bool  # False: the job has not ended, manifest, report and gallery were not looked at
+    complete: bool  # whether the job has ended, so that manifest, report and gallery were checked too
 
     @property
     def sound(self) -> bool:
@@ -54,29 +54,29 @@ class Verification:
 
 
 def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bool, advance: Advance) -> Verification:
-    """Reads back every artefact and every final of the job. Memory: some 500 bytes for each item.
+    """Read back every artefact and every final of the job. Memory: some 500 bytes for each item.
 
-    `running`: somebody works at the job now; it is verified as far as the ledger says it is. Raises StoreError where
-    the store refuses, or seems to be another one than the job was written to, and JobChanged.
+    A `running` job is verified as far as it is recorded. Raises StoreError where the store refuses or seems to be
+    another one than the job was written to, and JobChanged if the job went on meanwhile.
     """
     job = ledger.jobs.get(job_id)
     complete = not running and job.status in (JobStatus.DONE, JobStatus.INCOMPLETE)
     with ReadBack(store) as read_back:
-        check = _Check(job, store, read_back)
+        check = _ItemCheck(job, store, read_back)
         manifest = ManifestCheck(store, job) if complete else None
         reports = ledger.items.reports(job_id)
         while some := list(islice(reports, SLICE)):
-            check.add(some)
+            check.check(some)
             if manifest is not None:
                 for report in some:
-                    check.tell(manifest.compare(report))
+                    check.add_findings(manifest.compare(report))
             advance(len(some))
     progress = ledger.items.progress(job_id)
-    check.tell(stray_finals(job, store, check.finals, check.open_names))
-    check.tell(_wrong_job(job, progress, complete))
+    check.add_findings(stray_finals(job, store, check.finals, check.open_names))
+    check.add_findings(_wrong_job(job, progress, complete))
     if manifest is not None:
-        check.tell(manifest.finish())
-        check.tell(wrong_pages(job, build_summary(ledger, job, store, run=job.run), store))
+        check.add_findings(manifest.finish())
+        check.add_findings(wrong_pages(job, build_summary(ledger, job, store, run=job.run), store))
     now = ledger.jobs.get(job_id)
     if not running and (now.run, now.status) != (job.run, job.status):
         raise JobChanged(f"{job_id} went on while it was being verified: verify it again")
@@ -98,32 +98,32 @@ def _wrong_job(job: JobRecord, progress: Progress, complete: bool) -> Iterator[F
     if not complete:
         return
     if progress.pending:
-        message = f"the job is said to be {job.status.value}, but {progress.pending} items are pending"
+        message = f"the job's status is {job.status.value}, but {progress.pending} items are pending"
         yield Finding(Kind.WRONG_STATUS, message)
     elif (job.status is JobStatus.DONE) != (progress.done == progress.total):
-        message = f"the job is said to be {job.status.value}, and {progress.done} of {progress.total} items are done"
+        message = f"the job's status is {job.status.value}, but {progress.done} of {progress.total} items are done"
         yield Finding(Kind.WRONG_STATUS, message)
 
 
-class _Check:
-    """Looks at items in the job's order."""
+class _ItemCheck:
+    """Checks items in the job's order."""
 
     def __init__(self, job: JobRecord, store: ArtefactStore, read_back: ReadBack) -> None:
         self._job, self._store, self._read_back = job, store, read_back
-        self._program = program_of(job)
+        self._program = _program_of(job)
         self._steps = [step.id for step in job.recipe.leaves]
         self.findings = Findings()
         self.finals: set[str] = set()  # keys that belong to done items
-        self.open_names: set[str] = set()  # of items that have not ended: whatever lies under them is replaced
+        self.open_names: set[str] = set()  # of items that have not ended, whose finals will be replaced
         self.artefacts = self.finals_read = 0
 
-    def tell(self, findings: Iterable[Finding]) -> None:
+    def add_findings(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
             self.findings.add(finding)
             if finding.kind is Kind.STRAY_FINAL and finding.key is not None:
                 self.findings.damage.stray.append(finding.key)
 
-    def add(self, reports: list[ItemReport]) -> None:
+    def check(self, reports: list[ItemReport]) -> None:
         artefacts = {entry.artefact.key: entry.artefact for entry in _entries(reports) if entry.artefact}
         finals = {key: image for report in reports for key, image in self._finals(report).items()}
         before = self._read_back.objects
@@ -139,14 +139,14 @@ class _Check:
             self._judge_finals(report, lost_finals, lost)
 
     def _finals(self, report: ItemReport) -> Mapping[str, ArtefactRecord]:
-        """Keys of the item's finals, with the images that they should show."""
+        """Return the keys of the item's finals, with the images that they should show."""
         entries = ((key, report.steps.get(step)) for step, key in report.record.finals.items())
         return {key: entry.artefact for key, entry in entries if entry is not None and entry.artefact is not None}
 
     def _refuse_empty_store(self) -> None:
-        """An unmounted disk or a wrong prefix has lost nothing."""
+        """Raise StoreError for an empty store: an unmounted disk or a wrong prefix has lost nothing."""
         if next(iter(self._store.list("")), None) is None:
-            raise StoreError(f"{self._store.root} holds nothing at all: mount it or bring it back, then verify again.")
+            raise StoreError(f"{self._store.root} is empty: mount it or bring it back, then verify again.")
 
     def _judge(self, report: ItemReport, lost: Mapping[str, Fault]) -> None:
         record, damage = report.record, self.findings.damage
@@ -156,7 +156,7 @@ class _Check:
                 continue
             damage.items.setdefault(record.item.index, set()).add(artefact.fingerprint)
             if artefact.fingerprint in damage.artefacts:
-                continue  # told with the first item that visited it
+                continue  # reported with the first item that visited it
             damaged = lost[artefact.key] is Fault.DAMAGED
             damage.artefacts[artefact.fingerprint] = LostArtefact(artefact, damaged)
             kind = Kind.DAMAGED_ARTEFACT if damaged else Kind.MISSING_ARTEFACT
@@ -170,13 +170,13 @@ class _Check:
             self.findings.add(finding)
 
     def _incomplete(self, report: ItemReport) -> Finding | None:
-        """What the ledger lacks of a done item; the first thing only, for the others follow from it."""
+        """Return the first thing that the ledger lacks of a done item, or None; any others follow from it."""
         name = report.record.item.name
         for step in self._steps:
             entry = report.steps.get(step)
             if entry is None or entry.outcome is Outcome.FAILED:
-                said = "has failed at" if entry else "has no outcome of"
-                return Finding(Kind.MISSING_OUTCOME, f"the item is done, and yet {said} step {step!r}", name)
+                problem = "has failed at" if entry else "has no outcome of"
+                return Finding(Kind.MISSING_OUTCOME, f"the item is done, and yet {problem} step {step!r}", name)
             if entry.outcome is not Outcome.SKIPPED and entry.artefact is None:
                 return Finding(Kind.UNKNOWN_ARTEFACT, f"the ledger has lost the artefact of step {step!r}", name)
         expected = expected_finals(self._job, report, self._program)
@@ -208,8 +208,8 @@ def _entries(reports: Iterable[ItemReport]) -> Iterator[StepOutcome]:
         yield from report.steps.values()
 
 
-def program_of(job: JobRecord) -> Program | None:
-    """None where the job has steps that this installation does not know."""
+def _program_of(job: JobRecord) -> Program | None:
+    """Return None for a job with steps that this installation does not have."""
     try:
         return resolve_program(job.recipe)
     except InvalidInput:
@@ -217,7 +217,10 @@ def program_of(job: JobRecord) -> Program | None:
 
 
 def expected_finals(job: JobRecord, report: ItemReport, program: Program | None) -> dict[str, str]:
-    """Visit id -> key, of an item that is done. Without a program, as if each image had been made of the one before."""
+    """Return visit id -> key of the finals of a done item.
+
+    Without a program, each image counts as made from the one before.
+    """
     keys = {visit: entry.artefact.key for visit, entry in report.steps.items() if entry.artefact is not None}
     everything = frozenset(entry.artefact.fingerprint for entry in report.steps.values() if entry.artefact is not None)
     if program is None:
@@ -229,7 +232,10 @@ def expected_finals(job: JobRecord, report: ItemReport, program: Program | None)
 def stray_finals(
     job: JobRecord, store: ArtefactStore, known: Collection[str], open_names: Collection[str]
 ) -> Iterator[Finding]:
-    """Finals of no item. `known`: the keys of done items; `open_names`: items whose finals may come or be replaced."""
+    """Yield finals that belong to no item.
+
+    `known` are the keys of done items, `open_names` the names of items whose finals may yet come or be replaced.
+    """
     folder = job_key(job.name, "final/")
     steps = {step.id for step in job.recipe.leaves}
     for key, _ in store.list(folder):
@@ -238,7 +244,7 @@ def stray_finals(
         name = key.removeprefix(folder).rpartition(".")[0]
         stem, _, step = name.rpartition(".")
         if name not in open_names and not (step in steps and stem in open_names):
-            message = f"{key}: it belongs to no item that is done; delete it if nobody wants it"
+            message = f"{key}: it belongs to no item that is done; delete it unless you need it"
             yield Finding(Kind.STRAY_FINAL, message, None, key)
 
 
@@ -246,9 +252,9 @@ _DATA_FILE = re.compile(r"(?:items|details|ways)-([0-9a-f]{16})\.js")  # named b
 
 
 def wrong_pages(job: JobRecord, summary: Summary, store: ArtefactStore) -> Iterator[Finding]:
-    """What is wrong with them. `summary`: of the job's last run, as the ledger has it now.
+    """Yield the findings about report and gallery. `summary` is that of the job's last run, from the ledger.
 
-    The report is written last: if it tells of this run, so does the gallery, and only its files may be damaged.
+    The report is written last: if it is of this run, so is the gallery, and only its files may be damaged.
     """
     key = job_key(job.name, REPORT_NAME)
     try:
@@ -256,8 +262,8 @@ def wrong_pages(job: JobRecord, summary: Summary, store: ArtefactStore) -> Itera
     except (MissingObject, DamagedObject, ValueError) as error:
         yield Finding(Kind.REPORT, f"{key} cannot be read: {error}", key=key)
     else:
-        if not isinstance(report, dict) or not _is_of(report, summary):
-            yield Finding(Kind.REPORT, f"{key} tells of another state of the job than the ledger", key=key)
+        if not isinstance(report, dict) or not _describes(report, summary):
+            yield Finding(Kind.REPORT, f"{key} describes another state of the job than the ledger", key=key)
     page = job_key(job.name, GALLERY_NAME)
     try:
         text = store.get(page).decode()
@@ -273,11 +279,11 @@ def wrong_pages(job: JobRecord, summary: Summary, store: ArtefactStore) -> Itera
             yield Finding(Kind.GALLERY, f"{data_key} is missing or damaged", key=data_key)
 
 
-def _is_of(report: dict[str, Any], summary: Summary) -> bool:
+def _describes(report: dict[str, Any], summary: Summary) -> bool:
     now = summary.model_dump(mode="json")
-    told = report.get("items")
-    # How many wait for a person changes without a run.
-    same = isinstance(told, dict) and {**told, "waiting": 0} == {**now["items"], "waiting": 0}
+    items = report.get("items")
+    # How many wait for a decision changes without a run.
+    same = isinstance(items, dict) and {**items, "waiting": 0} == {**now["items"], "waiting": 0}
     return same and all(report.get(name) == now[name] for name in ("status", "seconds"))
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.verify.adopt import adopt_artefacts
 from flows.verify.findings import Kind
+from flows.verify.reindex import reindex_artefacts
 from flows.verify.repair import Mended
 from storage.images.images import decode, encode
 from storage.images.png_recipe import ImageRecipe, read_recipe
@@ -22,7 +22,7 @@ from tests.support.mill import JOB
 
 pytestmark = pytest.mark.parts
 
-TRIM_ALONE = "only step 'trim' can know its trimmed_ratio, and no manifest tells it"
+TRIM_ALONE = "only step 'trim' can know its trimmed_ratio, and no manifest has it"
 
 
 def pending(icons: IconJob) -> list[str]:
@@ -213,10 +213,10 @@ def test_facts_of_another_image_are_not_believed(local_icons: IconJob) -> None:
     [
         ("truncate", "it is damaged"),
         ("alter", "it is damaged"),
-        ("move", "it says that it is another image"),
-        ("rename", "its name says that it is of another format"),
-        ("strip", "it does not say how it was made"),
-        ("forge", "it says that it is another image"),
+        ("move", "its record belongs to another image"),
+        ("rename", "its name belongs to another format"),
+        ("strip", "it has no record of how it was made"),
+        ("forge", "its record belongs to another image"),
     ],
 )
 def test_what_an_image_does_not_prove_is_not_believed(local_icons: IconJob, change: str, reason: str) -> None:
@@ -241,7 +241,7 @@ def test_what_an_image_does_not_prove_is_not_believed(local_icons: IconJob, chan
         other = "artefacts/00/" + "0" * 64 + ".png" if change == "move" else artefact.key.replace(".png", ".webp")
         store.publish(artefact.key, other, content_type="image/png")
         store.delete(artefact.key)
-    adopted, left = adopt_artefacts(store, local_icons.ledger, JOB, advance=lambda number: None)
+    adopted, left = reindex_artefacts(store, local_icons.ledger, JOB, advance=lambda number: None)
     assert (adopted, left) == (6, {reason: 1})
 
 
@@ -252,7 +252,7 @@ def test_a_lost_ledger_costs_no_image(icons: IconJob) -> None:
     for file in home.glob("ledger.db*"):
         file.unlink()
     icons.ledger = icons.mill.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
-    adopted, left = adopt_artefacts(icons.store, icons.ledger, JOB, advance=lambda number: None)
+    adopted, left = reindex_artefacts(icons.store, icons.ledger, JOB, advance=lambda number: None)
     assert (adopted, left) == (7, {})
     assert icons.run() == {}
     assert icons.verify().sound

@@ -280,7 +280,7 @@ def test_a_store_that_refuses_has_lost_nothing(
 def test_an_empty_store_is_not_the_jobs(local_icons: IconJob) -> None:
     root = Path(local_icons.store.uri("x")).parent
     root.rename(root.with_name("elsewhere"))
-    with pytest.raises(StoreError, match="holds nothing at all"):
+    with pytest.raises(StoreError, match="is empty"):
         local_icons.verify()
 
 

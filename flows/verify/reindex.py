@@ -1,7 +1,7 @@
-"""Adopts images that lie in the store and that the ledger has forgotten, so that nothing is computed again.
+"""Take images that lie in the store and are missing from the ledger back into it, so that none is computed again.
 
-They are left by a process that was killed between object and row, or the ledger was lost, or an older backup of it
-restored. Only what an image itself proves is believed: its chain must give its fingerprint, and its facts are measured.
+They are left by a process that was killed between object and row, by a lost ledger, or by the backup of an older one.
+Only what an image itself proves is believed: its chain must give its fingerprint, and its facts are measured.
 """
 
 import json
@@ -36,128 +36,134 @@ _KEY = re.compile(r"artefacts/[0-9a-f]{2}/([0-9a-f]{64})\.([a-z0-9]+)")
 _BY_EXTENSION: Mapping[str, FormatTraits] = {traits.extension: traits for traits in FORMATS.values()}
 
 Facts = Mapping[str, Fact]
-Advance = Callable[[int], None]  # told how many more objects that the ledger does not know were looked at
+Advance = Callable[[int], None]  # called with the number of further objects looked at
 
 
-class Adoption(NamedTuple):
-    """How many images the ledger knows again, and how many it could not be told of, by reason."""
+class Reindexing(NamedTuple):
+    """How many images are in the ledger again, and how many had to be left out, by reason."""
 
     adopted: int
     left: Counter[str]
 
 
-class NotAdoptable(PixelmillError):
-    """The message says why."""
+class NotIndexable(PixelmillError):
+    """The artefact does not prove what it is; the message is the reason."""
 
 
-def adopt_artefacts(store: ArtefactStore, ledger: Ledger, job_name: str, *, advance: Advance) -> Adoption:
-    """Tells the ledger of every artefact in the store that it does not know, whichever job made it.
+class _Result(NamedTuple):
+    """A row for the ledger, a reason for none, or neither if the object has disappeared meanwhile."""
 
-    Facts that a step alone can know are taken from the manifest of the job `job_name`, if it has them; an image
-    without them is left alone, for conditions read them. Raises StoreError where the store refuses or fails.
+    record: ArtefactRecord | None = None
+    reason: str | None = None
+
+
+def reindex_artefacts(store: ArtefactStore, ledger: Ledger, job_name: str, *, advance: Advance) -> Reindexing:
+    """Record every artefact in the store that is missing from the ledger, no matter which job made it.
+
+    Facts that only a step can know are taken from the manifest of the job `job_name`, if it has them; an image without
+    them is left out, because conditions read them. Raises StoreError where the store refuses or fails.
     """
-    adopter = _Adopter(store, _ManifestFacts(store, job_name))
+    reader = _ArtefactReader(store, _ManifestFacts(store, job_name))
     adopted, left = 0, Counter[str]()
-    with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-adopt") as pool:
+    with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-reindex") as pool:
         for keys in _unknown(store, ledger):
-            found = list(pool.map(adopter.try_adopt, keys))
-            records = [record for record in found if isinstance(record, ArtefactRecord)]
+            results = list(pool.map(reader.read, keys))
+            records = [result.record for result in results if result.record is not None]
             ledger.steps.add_artefacts(records)
             adopted += len(records)
             advance(len(keys))
-            left.update(reason for reason in found if isinstance(reason, str))
-    return Adoption(adopted, left)
+            left.update(result.reason for result in results if result.reason is not None)
+    return Reindexing(adopted, left)
 
 
 def _unknown(store: ArtefactStore, ledger: Ledger) -> Iterator[list[str]]:
-    """Keys of artefacts that the ledger does not know, in slices."""
+    """Yield the keys of artefacts that are missing from the ledger, in slices."""
     matches = ((match[1], key) for key, _ in store.list("artefacts/") if (match := _KEY.fullmatch(key)))
     while some := dict(islice(matches, _SLICE)):
         known = ledger.steps.find_artefacts(store.root, list(some))
         yield [key for found, key in some.items() if found not in known]
 
 
-class _Adopter:
+class _ArtefactReader:
     def __init__(self, store: ArtefactStore, manifest: "_ManifestFacts") -> None:
         self._store, self._manifest = store, manifest
 
-    def try_adopt(self, key: str) -> ArtefactRecord | str | None:
-        """Its row; or why it cannot have one; None if it is gone meanwhile."""
+    def read(self, key: str) -> _Result:
         try:
-            return self._adopt(key)
+            return _Result(self._record(key))
         except MissingObject:
-            return None
+            return _Result()
         except (DamagedObject, UnreadableImage):
-            return "it is damaged"
-        except NotAdoptable as reason:
-            return str(reason)
+            return _Result(reason="it is damaged")
+        except NotIndexable as error:
+            return _Result(reason=str(error))
 
-    def _adopt(self, key: str) -> ArtefactRecord:
+    def _record(self, key: str) -> ArtefactRecord:
         data = self._store.get(key)
         image, traits = _whole_image(key, data)
-        mark = _last_mark(key, data)
+        made = _provenance(key, data)
         return ArtefactRecord(
             root=self._store.root,
-            fingerprint=mark.fingerprint,
+            fingerprint=made.fingerprint,
             key=key,
             sha256=sha256_hex(data),
             size=len(data),
             width=image.width,
             height=image.height,
             content_type=traits.content_type,
-            step=mark.step,
-            facts=self._facts(mark, measure(image), exact=traits is FORMATS["png"]),
+            step=made.step,
+            facts=self._facts(made, measure(image), exact=traits is FORMATS["png"]),
             created_at=datetime.now(UTC),
         )
 
-    def _facts(self, mark: Provenance, measured: Facts, *, exact: bool) -> Facts:
+    def _facts(self, made: Provenance, measured: Facts, *, exact: bool) -> Facts:
         try:
-            step: type[Step] = load_step(mark.step)
+            step: type[Step] = load_step(made.step)
         except (UnknownName, BrokenEntry) as error:
-            raise NotAdoptable(f"its step {mark.step!r} is not in the catalogue") from error
+            raise NotIndexable(f"its step {made.step!r} is not in the catalogue") from error
         own = step.own_facts
         if exact and not own:
             return measured
         # Facts were measured before the image was encoded: only a format without loss shows the same ones again.
-        told = self._manifest.of(mark.fingerprint)
+        recorded = self._manifest.of(made.fingerprint)
         size = {"width", "height"}
-        compared = told.keys() & measured.keys() if exact else size
-        if own.keys() | size <= told.keys() and all(told[name] == measured[name] for name in compared):
-            # A version that measured less wrote less. What a lossy file lacks is measured where somebody asks.
-            return {**measured, **told} if exact else told
+        compared = recorded.keys() & measured.keys() if exact else size
+        if own.keys() | size <= recorded.keys() and all(recorded[name] == measured[name] for name in compared):
+            # A version that measured less wrote less. What a lossy file lacks is measured when it is needed.
+            return {**measured, **recorded} if exact else recorded
         if own:
-            raise NotAdoptable(f"only step {mark.step!r} can know its {', '.join(own)}, and no manifest tells it")
-        # Conditions that read facts a little off would send items other ways than before.
-        raise NotAdoptable("its facts were measured before its file lost some of it, and no manifest tells them")
+            raise NotIndexable(f"only step {made.step!r} can know its {', '.join(own)}, and no manifest has it")
+        # Conditions that read slightly different facts would send items down other paths than before.
+        raise NotIndexable("its facts were measured before lossy encoding and are not in the manifest")
 
 
 def _whole_image(key: str, data: bytes) -> tuple[Image.Image, FormatTraits]:
-    """Raises UnreadableImage, also for a PNG of which a single bit has changed; other formats have no checksum."""
+    """Decode an image. Raises UnreadableImage, also for one wrong bit in a PNG; other formats have no checksum."""
     with reading_errors():
         header = open_image(data)
         header.verify()
     traits = _BY_EXTENSION.get(key.rpartition(".")[2])
     if traits is None or traits.content_type != header.get_format_mimetype():
-        raise NotAdoptable("its name says that it is of another format")
+        raise NotIndexable("its name belongs to another format")
     return decode(data, max_pixels=MAX_STORED_PIXELS), traits
 
 
-def _last_mark(key: str, data: bytes) -> Provenance:
-    """What made the image, if that is what its key says."""
+def _provenance(key: str, data: bytes) -> Provenance:
+    """Return what made the image. Raises NotIndexable if that is not what its key names."""
     recipe = read_recipe(data)
     if recipe is None or not recipe.steps:
-        raise NotAdoptable("it does not say how it was made")
-    mark = recipe.steps[-1]
+        raise NotIndexable("it has no record of how it was made")
+    made = recipe.steps[-1]
     true = fingerprint(
-        step=mark.step, version=mark.version, identity=mark.identity, model_digests=mark.models, inputs=mark.inputs
+        step=made.step, version=made.version, identity=made.identity, model_digests=made.models, inputs=made.inputs
     )
-    if not true == mark.fingerprint == key.rpartition("/")[2].partition(".")[0]:
-        raise NotAdoptable("it says that it is another image")
-    return mark
+    if not true == made.fingerprint == key.rpartition("/")[2].partition(".")[0]:
+        raise NotIndexable("its record belongs to another image")
+    return made
 
 
 class _ManifestFacts:
-    """Facts by fingerprint, read from the manifest when first asked for. Safe to share between threads."""
+    """Facts by fingerprint, read from the manifest when first needed. Safe to share between threads."""
 
     def __init__(self, store: ArtefactStore, job_name: str) -> None:
         self._store, self._key = store, manifest_keys(job_name).jsonl
@@ -165,7 +171,7 @@ class _ManifestFacts:
         self._lock = threading.Lock()
 
     def of(self, fingerprint: str) -> Facts:
-        """Empty if the manifest does not tell, or cannot be read."""
+        """Return the facts of an image, empty if the manifest lacks them or cannot be read."""
         with self._lock:
             if self._facts is None:
                 self._facts = self._read()
