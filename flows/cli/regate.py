@@ -15,7 +15,7 @@ from flows.burst.run_job import OnStart, run_pending
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe, recipe_changes
 from flows.regate.reevaluation import Change, Reevaluation, needs_of, unmeasured_of
-from flows.regate.regate import RegatePlan, decide
+from flows.regate.regate import RegatePlan, plan_regate
 from flows.regate.words import (
     HEADERS,
     applied_lines,
@@ -66,8 +66,8 @@ def regate_command(
         )
         status = _status_after(applied, ledger)
     else:
-        applied = Applied(decide(job_id, wanted, ledger, settings))
-        status = EXIT_INCOMPLETE if fail_on_change and applied.decided.changed else EXIT_DONE
+        applied = Applied(plan_regate(job_id, wanted, ledger, settings))
+        status = EXIT_INCOMPLETE if fail_on_change and applied.plan.changed else EXIT_DONE
     return Answer(regate_document(applied, asked=applies), describe_regate(applied, asked=applies), status)
 
 
@@ -76,8 +76,8 @@ def _status_after(applied: Applied, ledger: Ledger) -> int:
         return EXIT_DONE
     if applied.summary.status not in (JobStatus.DONE, JobStatus.INCOMPLETE):
         return EXIT_ERROR
-    ran = {each.item.index for each in applied.decided.items if not each.change.is_settled}
-    failed = {record.item.index for record in ledger.items.find(applied.decided.job.id, states=[ItemState.FAILED])}
+    ran = {each.item.index for each in applied.plan.items if not each.change.is_settled}
+    failed = {record.item.index for record in ledger.items.find(applied.plan.job.id, states=[ItemState.FAILED])}
     return EXIT_INCOMPLETE if ran & failed else EXIT_DONE
 
 
@@ -86,33 +86,33 @@ def regate_document(applied: Applied, *, asked: bool) -> dict[str, Any]:
 
     `asked`: with `--apply`. `changes` lists every changed item, in the job's order.
     """
-    decided = applied.decided
-    counts = Counter(each.change for each in decided.items)
+    plan = applied.plan
+    counts = Counter(each.change for each in plan.items)
     return {
-        "job": decided.job.id,
-        "recipe": decided.new.recipe.name,
-        "revision": {"before": decided.job.revision, "after": decided.new.revision},
+        "job": plan.job.id,
+        "recipe": plan.new.recipe.name,
+        "revision": {"before": plan.job.revision, "after": plan.new.revision},
         "applied": asked,
         "recipe_changes": [
             {"path": path, "before": before, "after": after}
-            for path, before, after in recipe_changes(decided.job.recipe, decided.new.recipe)
+            for path, before, after in recipe_changes(plan.job.recipe, plan.new.recipe)
         ],
-        "parameters": _own_document(decided),
-        "items": {"total": len(decided.items), **{change.value: counts[change] for change in Change}},
+        "parameters": _own_document(plan),
+        "items": {"total": len(plan.items), **{change.value: counts[change] for change in Change}},
         "steps": {
             visit_id: {"computed": need.computed, "undecided": need.undecided}
-            for visit_id, need in needs_of(decided.items, decided.new.program).items()
+            for visit_id, need in needs_of(plan.items, plan.new.program).items()
         },
-        "unmeasured": unmeasured_of(decided.items),
-        "changes": [_change_document(each) for each in decided.items if each.change is not Change.UNCHANGED],
+        "unmeasured": unmeasured_of(plan.items),
+        "changes": [_change_document(each) for each in plan.items if each.change is not Change.UNCHANGED],
         "former_recipe": applied.former_recipe,
         "removed_finals": applied.removed,
         "run": applied.summary.model_dump(mode="json") if applied.summary is not None else None,
     }
 
 
-def _own_document(decided: RegatePlan) -> dict[str, Any]:
-    own = decided.own
+def _own_document(plan: RegatePlan) -> dict[str, Any]:
+    own = plan.own
     return {
         "kept": own.kept.model_dump(mode="json", exclude_none=True),
         "dropped": [{"place": each.path, "value": each.value, "reason": each.reason} for each in own.dropped],
@@ -146,29 +146,29 @@ def _result_document(result: ItemResult, images: dict[str, str]) -> dict[str, An
 
 def describe_regate(applied: Applied, *, asked: bool) -> RenderableType:
     """Return the result for a person; names are never read as Rich markup."""
-    decided = applied.decided
-    headline = Text(decided.job.id, "bold")
-    headline.append(f" · recipe {decided.new.recipe.name} · {outcome(decided)}", "default")
+    plan = applied.plan
+    headline = Text(plan.job.id, "bold")
+    headline.append(f" · recipe {plan.new.recipe.name} · {outcome(plan)}", "default")
     parts: list[RenderableType] = [headline]
-    parts += [Text(f"  {place}", "dim").append(values, "default") for place, values in recipe_lines(decided)]
-    parts += [Text(f"  {line}", "yellow" if decided.own.forgotten else "default") for line in own_lines(decided)]
-    parts += [Text(f"  {line}") for line in count_lines(decided)]
-    if decided.changed:
-        parts += ["", _table(decided)]
+    parts += [Text(f"  {place}", "dim").append(values, "default") for place, values in recipe_lines(plan)]
+    parts += [Text(f"  {line}", "yellow" if plan.own.forgotten else "default") for line in own_lines(plan)]
+    parts += [Text(f"  {line}") for line in count_lines(plan)]
+    if plan.changed:
+        parts += ["", _table(plan)]
     if asked:
         parts += ["", *_applied(applied)]
-    elif not decided.is_applied:
+    elif not plan.is_applied:
         how = (
             "runs what is missing and records the rest"
-            if needs_steps(decided)
+            if needs_steps(plan)
             else "records it; nothing has to be computed"
         )
         parts += ["", Text(f"Nothing was changed. --apply {how}.")]
     return Group(*parts)
 
 
-def _table(decided: RegatePlan) -> Table:
-    changed = len(decided.changed)
+def _table(plan: RegatePlan) -> Table:
+    changed = len(plan.changed)
     more = f" (the first {LISTED} of {changed:,}; --json has all)" if changed > LISTED else ""
     title = Text(f"What changes{more}", "bold")
     table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
@@ -177,7 +177,7 @@ def _table(decided: RegatePlan) -> Table:
         table.add_column(
             name, overflow="fold" if name in wide else "ellipsis", ratio=wide.get(name), no_wrap=name not in wide
         )
-    for row in rows(decided, LISTED):
+    for row in rows(plan, LISTED):
         table.add_row(*map(Text, row))
     return table
 

@@ -19,7 +19,7 @@ from flows.burst.form_flow import form_flow
 from flows.forms.upkeep import JobForm, named_by_job
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe, read_changes
-from flows.regate.regate import RegatePlan, decide
+from flows.regate.regate import RegatePlan, plan_regate
 from flows.regate.words import (
     HEADERS,
     applied_lines,
@@ -85,9 +85,9 @@ def _regate(form: RegateForm, ledger: Ledger, settings: Settings) -> Summary | S
         raise InvalidInput([*unknown.problems, *read_changes(wanted.changes, LABEL)[1]]) from None
     if form.apply:
         return _apply(job.id, wanted, ledger, settings)
-    decided = decide(job.id, wanted, ledger, settings)
-    publish_regate(Applied(decided), settings, asked=False)
-    return Completed(message=f"Nothing was changed: {outcome(decided)}.")
+    plan = plan_regate(job.id, wanted, ledger, settings)
+    publish_regate(Applied(plan), settings, asked=False)
+    return Completed(message=f"Nothing was changed: {outcome(plan)}.")
 
 
 def _recipe(text: str, settings: Settings) -> str | None:
@@ -99,10 +99,10 @@ def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
     def log(text: str) -> None:
         get_run_logger().info("%s", text)
 
-    def publish_plan(decided: RegatePlan) -> None:
-        log(f"{decided.job.id}: {outcome(decided)}")
-        if not decided.is_applied:
-            publish_regate(Applied(decided), settings, asked=True)
+    def publish_plan(plan: RegatePlan) -> None:
+        log(f"{plan.job.id}: {outcome(plan)}")
+        if not plan.is_applied:
+            publish_regate(Applied(plan), settings, asked=True)
 
     applied = apply(
         job_id,
@@ -111,7 +111,7 @@ def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
         settings,
         run=lambda job, held: run_burst(job, ledger, settings, held),
         log=log,
-        tell=publish_plan,
+        on_plan=publish_plan,
     )
     publish_regate(applied, settings, asked=True)
     return applied.summary or Completed(message="Nothing to do: the job is as this recipe has it.")
@@ -119,7 +119,7 @@ def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
 
 def publish_regate(applied: Applied, settings: Settings, *, asked: bool) -> None:
     """Publish the artifact. `asked`: to apply it; without a summary it is about to run, or nothing was to be done."""
-    name = applied.decided.job.name
+    name = applied.plan.job.name
     create_markdown_artifact(
         regate_markdown(applied, settings, asked=asked),
         key=artifact_key("regate", name),
@@ -129,20 +129,20 @@ def publish_regate(applied: Applied, settings: Settings, *, asked: bool) -> None
 
 def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str:
     """Return counts, the recipes' differences, changed items with before, after and reason, and links."""
-    decided = applied.decided
-    parts = [f"# {escape_markdown(decided.job.name)}: {outcome(decided)}", f"**{_state(applied, asked=asked)}**"]
-    parts.append(_links(decided.job, decided.store, settings))
-    if counts := count_lines(decided):
+    plan = applied.plan
+    parts = [f"# {escape_markdown(plan.job.name)}: {outcome(plan)}", f"**{_state(applied, asked=asked)}**"]
+    parts.append(_links(plan.job, plan.store, settings))
+    if counts := count_lines(plan):
         parts.append(_list(counts))
-    differences = [f"{place}{values}" for place, values in recipe_lines(decided)]
-    recipe = escape_markdown(decided.new.recipe.name)
-    parts.append(f"## Recipe {recipe}\n\n" + _list([*differences, *own_lines(decided)]))
-    if changed := len(decided.changed):
-        shown = rows(decided, MAX_CHANGES)
+    differences = [f"{place}{values}" for place, values in recipe_lines(plan)]
+    recipe = escape_markdown(plan.new.recipe.name)
+    parts.append(f"## Recipe {recipe}\n\n" + _list([*differences, *own_lines(plan)]))
+    if changed := len(plan.changed):
+        shown = rows(plan, MAX_CHANGES)
         more = f", the first {len(shown)} of {changed:,}" if changed > len(shown) else ""
         parts.append(f"## What changes{more}\n\n" + table(HEADERS, shown))
         if more:
-            parts.append(f"All of them: `pixelmill regate {decided.job.id} … --json`.")
+            parts.append(f"All of them: `pixelmill regate {plan.job.id} … --json`.")
     if done := applied_lines(applied):
         parts.append("## Afterwards\n\n" + _list(done))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -151,9 +151,9 @@ def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str
 def _state(applied: Applied, *, asked: bool) -> str:
     if (ended := run_line(applied)) is not None:
         return escape_markdown("".join(ended))
-    if applied.decided.is_applied:
+    if applied.plan.is_applied:
         return "Nothing to do: the job is as this recipe has it."
-    steps = needs_steps(applied.decided)
+    steps = needs_steps(applied.plan)
     if asked:
         return "It is being applied: missing images are made now." if steps else "It is being applied."
     how = "missing images are made and the rest is recorded" if steps else "it is recorded; nothing has to be computed"

@@ -15,7 +15,7 @@ from configs.reporting import Log
 from configs.settings.settings import Settings
 from flows.regate.recipe import NewRecipe
 from flows.regate.reevaluation import Change, Reevaluation
-from flows.regate.regate import RegatePlan, decide
+from flows.regate.regate import RegatePlan, plan_regate
 from flows.report.report import Summary
 from flows.verify.findings import READERS
 from flows.verify.repair import refuse_living_shards, remove_copies
@@ -41,7 +41,7 @@ Run = Callable[[JobRecord, HeldLease], Summary]
 class Applied:
     """What was decided, and what became of it. `summary` None: the job was as the recipe has it already."""
 
-    decided: RegatePlan
+    plan: RegatePlan
     summary: Summary | None = None
     former_recipe: str | None = None  # where the recipe until now is kept
     removed: int = 0  # finals that are finals no longer; their images stay as artefacts
@@ -55,7 +55,7 @@ def apply(
     *,
     run: Run,
     log: Log | None = None,
-    tell: Callable[[RegatePlan], object] | None = None,
+    on_plan: Callable[[RegatePlan], object] | None = None,
 ) -> Applied:
     """Redoes the items that come out otherwise, and no others.
 
@@ -65,47 +65,45 @@ def apply(
     """
     with job_lease(job_id, ledger, log=log) as held:
         refuse_living_shards(job_id, ledger, "regate")
-        decided = _publish(job_id, wanted, ledger, settings)
-        if tell is not None:
-            tell(decided)
-        if decided.is_applied:
-            return Applied(decided)
-        job, store = decided.job, decided.store
+        plan = _publish(job_id, wanted, ledger, settings)
+        if on_plan is not None:
+            on_plan(plan)
+        if plan.is_applied:
+            return Applied(plan)
+        job, store = plan.job, plan.store
         former = None
-        if job.recipe != decided.new.recipe:
+        if job.recipe != plan.new.recipe:
             former = store.uri(_keep_recipe(job, store))
-        open_or_changed = [each for each in decided.items if each.change is not Change.UNCHANGED]
+        open_or_changed = [each for each in plan.items if each.change is not Change.UNCHANGED]
         after = ledger.runs.change_recipe(
             job,
-            recipe=decided.new.recipe,
-            overrides=decided.own.overrides,
-            revision=decided.new.revision,
-            model_digests=decided.new.model_digests,
+            recipe=plan.new.recipe,
+            overrides=plan.own.overrides,
+            revision=plan.new.revision,
+            model_digests=plan.new.model_digests,
             variables={
-                each.item.index: each.item.vars
-                for each in decided.items
-                if each.item.vars != each.report.record.item.vars
+                each.item.index: each.item.vars for each in plan.items if each.item.vars != each.report.record.item.vars
             },
             ways=[_other_way(each) for each in open_or_changed],
         )
         removed = _remove_finals(open_or_changed, store)
         if job.status is JobStatus.RUNNING:  # it was interrupted, perhaps right here
             removed += _remove_strays(after, ledger, store)
-        return Applied(decided, run(after, held), former, removed)
+        return Applied(plan, run(after, held), former, removed)
 
 
 def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:
     """Decides, and publishes the new finals. Images that the store has lost are forgotten: they have to be made."""
     while True:
-        decided = decide(job_id, wanted, ledger, settings)
-        store = decided.store
-        new = [pair for each in decided.changed for pair in _new_finals(each)]
+        plan = plan_regate(job_id, wanted, ledger, settings)
+        store = plan.store
+        new = [pair for each in plan.changed for pair in _new_finals(each)]
         with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-regate") as pool:
             found = pool.map(partial(_publish_one, store), *zip(*new, strict=True)) if new else ()
             lost = [artefact for artefact in found if artefact is not None]
         store.sync()
         if not lost:
-            return decided
+            return plan
         ledger.steps.forget_artefacts(store.root, [artefact.fingerprint for artefact in lost])
 
 

@@ -59,7 +59,7 @@ class RegatePlan:
         return same and seen and self.job.status in ENDED and not self.changed
 
 
-def decide(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:
+def plan_regate(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:
     """Every item of the job under another recipe. Raises InvalidInput with every mistake, StoreError, LookupError.
 
     Input files of items are taken to be as they were when the job ran, if their sizes and times of change are, and are

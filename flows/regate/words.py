@@ -39,21 +39,21 @@ class ChangeRow(NamedTuple):
     why: str
 
 
-def outcome(decided: RegatePlan) -> str:
+def outcome(plan: RegatePlan) -> str:
     """How many items stay as they are."""
-    unchanged = sum(each.change is Change.UNCHANGED for each in decided.items)
-    if unchanged == len(decided.items):
+    unchanged = sum(each.change is Change.UNCHANGED for each in plan.items)
+    if unchanged == len(plan.items):
         return f"nothing changes for its {items(unchanged)}"
-    return f"{unchanged:,} of {items(len(decided.items))} unchanged"
+    return f"{unchanged:,} of {items(len(plan.items))} unchanged"
 
 
 def items(count: int) -> str:
     return f"{count:,} item" if count == 1 else f"{count:,} items"
 
 
-def recipe_lines(decided: RegatePlan) -> list[tuple[str, str]]:
+def recipe_lines(plan: RegatePlan) -> list[tuple[str, str]]:
     """Where the recipes differ and how; of many differences the first."""
-    changes = recipe_changes(decided.job.recipe, decided.new.recipe)
+    changes = recipe_changes(plan.job.recipe, plan.new.recipe)
     if not changes:
         return [("the recipe is the job's own", "")]
     lines = [
@@ -64,9 +64,9 @@ def recipe_lines(decided: RegatePlan) -> list[tuple[str, str]]:
     return lines
 
 
-def own_lines(decided: RegatePlan) -> list[str]:
+def own_lines(plan: RegatePlan) -> list[str]:
     """What became of the parameters that the job had set itself."""
-    own = decided.own
+    own = plan.own
     lines = []
     kept = [
         f"{step}.{name}={_value(value)}"
@@ -86,13 +86,13 @@ def own_lines(decided: RegatePlan) -> list[str]:
     return lines
 
 
-def count_lines(decided: RegatePlan) -> list[str]:
+def count_lines(plan: RegatePlan) -> list[str]:
     """How many items change in which way, and what `apply` would have to compute."""
-    counts = Counter(each.change for each in decided.items)
+    counts = Counter(each.change for each in plan.items)
     lines = [f"{words}: {counts[change]:,}" for change, words in COUNTED.items() if counts[change]]
-    for fact, images in unmeasured_of(decided.items).items():
+    for fact, images in unmeasured_of(plan.items).items():
         lines.append(f"{fact} was not measured on {images:,} {'image' if images == 1 else 'images'}")
-    needs = needs_of(decided.items, decided.new.program)
+    needs = needs_of(plan.items, plan.new.program)
     for visit_id, need in needs.items():
         if need.computed:
             later = f", {need.undecided:,} that only then can be decided" if need.undecided else ""
@@ -102,16 +102,16 @@ def count_lines(decided: RegatePlan) -> list[str]:
     return lines
 
 
-def rows(decided: RegatePlan, limit: int) -> list[ChangeRow]:
+def rows(plan: RegatePlan, limit: int) -> list[ChangeRow]:
     """The items that change, the first of them, by the way in which they do."""
     order = list(COUNTED)
-    changed = sorted(decided.changed, key=lambda each: order.index(each.change))
+    changed = sorted(plan.changed, key=lambda each: order.index(each.change))
     return [_row(each) for each in changed[:limit]]
 
 
-def needs_steps(decided: RegatePlan) -> bool:
+def needs_steps(plan: RegatePlan) -> bool:
     """Whether applying it runs or measures anything."""
-    return any(not each.change.is_settled for each in decided.items)
+    return any(not each.change.is_settled for each in plan.items)
 
 
 def applied_lines(applied: Applied) -> list[str]:

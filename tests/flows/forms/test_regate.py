@@ -85,7 +85,7 @@ def test_the_page_says_what_changes_and_shows_names_as_they_are(
     assert "<i>" not in page and "<i>" in said
     monkeypatch.setattr(regate, "MAX_CHANGES", 1)
     short = regate_markdown(applied, job.settings, asked=False)
-    assert f"What changes, the first 1 of {len(applied.decided.changed)}" in plain(short)
+    assert f"What changes, the first 1 of {len(applied.plan.changed)}" in plain(short)
     assert short.count("quarantined |") < page.count("quarantined |")
     assert f"pixelmill regate {JOB} … --json" in short
 

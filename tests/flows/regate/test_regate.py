@@ -21,7 +21,7 @@ from flows.regate import apply as regate_apply
 from flows.regate.apply import Applied
 from flows.regate.recipe import NewRecipe
 from flows.regate.reevaluation import Change, Reevaluation, needs_of, unmeasured_of
-from flows.regate.regate import decide
+from flows.regate.regate import plan_regate
 from storage.ledger.lease import JobIsRunning, lease_of_job
 from storage.ledger.records import ItemState, JobStatus, ReviewVerdict
 from storage.ledger.runs import JobChanged
@@ -101,25 +101,25 @@ def test_the_same_recipe_changes_nothing(job: RegatedJob) -> None:
 
 
 def test_a_stricter_gate_tells_its_reason_with_the_values(job: RegatedJob) -> None:
-    decided = job.decide(gate(0.5))
+    plan = job.decide(gate(0.5))
     now = {report.record.item.name for report in job.reports() if report.record.state is ItemState.DONE}
-    dark = {each.item.name for each in decided.items if each.change is Change.UNCHANGED}
-    stricter = {name for name, change in changes(decided).items() if change is Change.QUARANTINED}
+    dark = {each.item.name for each in plan.items if each.change is Change.UNCHANGED}
+    stricter = {name for name, change in changes(plan).items() if change is Change.QUARANTINED}
     assert stricter and stricter < now and dark < now
     result = one(job, min(stricter), gate(0.5)).result
     assert result is not None and result.error is not None
     assert result.error_step == "base"
     assert result.error.startswith("facts.this.brightness < 0.5 is not met (facts.this.brightness is 0.")
     # Those that were rejected before are rejected by other words.
-    assert {name for name, change in changes(decided).items() if change is Change.OTHER_RECORD} == quarantined(job)
+    assert {name for name, change in changes(plan).items() if change is Change.OTHER_RECORD} == quarantined(job)
 
 
 def test_a_milder_gate_tells_what_has_to_be_computed(job: RegatedJob) -> None:
-    decided = job.decide(recipe())
+    plan = job.decide(recipe())
     bright = quarantined(job)
-    assert changes(decided) == dict.fromkeys(sorted(bright), Change.TO_RUN)
-    assert {each.expected for each in decided.changed} == {ItemState.DONE}
-    (need,) = needs_of(decided.items, decided.new.program).items()
+    assert changes(plan) == dict.fromkeys(sorted(bright), Change.TO_RUN)
+    assert {each.expected for each in plan.changed} == {ItemState.DONE}
+    (need,) = needs_of(plan.items, plan.new.program).items()
     assert need[0] == "negative" and need[1].computed == len(bright)
 
 
@@ -149,9 +149,9 @@ def test_one_look_up_a_visit_and_of_nothing_that_is_known(job: RegatedJob, monke
 
 def test_facts_that_nobody_measured_are_told_and_measured(job: RegatedJob) -> None:
     wanted = recipe("facts.this.brightness < 0.7", "facts.this.wrap_seam < 500")
-    decided = job.decide(wanted)
-    assert unmeasured_of(decided.items) == {"wrap_seam": 8}
-    assert set(changes(decided).values()) == {Change.TO_MEASURE}
+    plan = job.decide(wanted)
+    assert unmeasured_of(plan.items) == {"wrap_seam": 8}
+    assert set(changes(plan).values()) == {Change.TO_MEASURE}
     job.apply(wanted)
     assert job.computed == {}
     artefact = job.reports()[0].steps["base"].artefact
@@ -161,9 +161,9 @@ def test_facts_that_nobody_measured_are_told_and_measured(job: RegatedJob) -> No
 
 
 def test_a_fact_that_needs_a_source_is_not_missed_without_one(job: RegatedJob) -> None:
-    decided = job.decide(recipe("facts.this.difference == 0"))
-    assert unmeasured_of(decided.items) == {}
-    assert {each.expected for each in decided.items} == {ItemState.QUARANTINED}
+    plan = job.decide(recipe("facts.this.difference == 0"))
+    assert unmeasured_of(plan.items) == {}
+    assert {each.expected for each in plan.items} == {ItemState.QUARANTINED}
 
 
 # -- mistakes --------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_a_parameter_that_is_out_of_bounds_is_told_as_it_was_given(job: RegatedJ
 
 def test_a_recipe_that_is_not_there(job: RegatedJob) -> None:
     with pytest.raises(InvalidInput, match="unknown recipe `nowhere`"):
-        decide(JOB, NewRecipe("nowhere"), job.ledger, job.settings)
+        plan_regate(JOB, NewRecipe("nowhere"), job.ledger, job.settings)
 
 
 def test_a_job_whose_items_are_lost_is_not_decided(job: RegatedJob) -> None:
@@ -233,7 +233,7 @@ def test_a_final_that_is_none_any_more_goes_and_its_image_stays(job: RegatedJob)
     gone = finals.keys() - job.finals().keys()
     assert applied.removed == len(gone) > 0
     assert job.computed == {}
-    assert all(job.store.exists(f"artefacts/{print_[:2]}/{print_}.png") for print_ in _prints(applied.decided.changed))
+    assert all(job.store.exists(f"artefacts/{print_[:2]}/{print_}.png") for print_ in _prints(applied.plan.changed))
     assert job.is_sound()
     lines = [json.loads(line) for line in job.store.get(f"{JOB}/manifest.jsonl").splitlines()]
     assert {line["name"]: line["state"] for line in lines} == states(job)
@@ -260,7 +260,7 @@ def test_back_by_the_recipe_that_was_kept(job: RegatedJob) -> None:
     before, finals, revision = job.outcomes(), job.finals(), job.ledger.jobs.get(JOB).revision
     applied = job.apply(gate(0.5))
     assert applied.former_recipe is not None and job.outcomes() != before
-    assert job.ledger.jobs.get(JOB).revision == applied.decided.new.revision != revision
+    assert job.ledger.jobs.get(JOB).revision == applied.plan.new.revision != revision
     wanted = NewRecipe(applied.former_recipe)
     regate_apply.apply(JOB, wanted, job.ledger, job.settings, run=job.bring_to_end)
     assert (job.outcomes(), job.finals()) == (before, finals)
@@ -280,8 +280,8 @@ def test_the_job_goes_by_its_new_recipe_afterwards(job: RegatedJob) -> None:
 def test_steps_of_other_names_are_recorded_by_them(job: RegatedJob) -> None:
     renamed = gate(0.7)
     renamed["steps"][1]["id"] = "inverted"
-    decided = job.decide(renamed)
-    assert set(changes(decided).values()) == {Change.OTHER_RECORD}
+    plan = job.decide(renamed)
+    assert set(changes(plan).values()) == {Change.OTHER_RECORD}
     job.apply(renamed)
     done = next(report for report in job.reports() if report.record.state is ItemState.DONE)
     assert list(done.steps) == ["base", "inverted"]

@@ -50,9 +50,9 @@ def job(tmp_path: Path) -> RegatedJob:
     return job_of(tmp_path, recipe(9), Overrides(parameters={"base": {"size": 9}}))
 
 
-def said(decided: RegatePlan) -> str:
+def said(plan: RegatePlan) -> str:
     console = Console(width=200, file=io.StringIO(), color_system=None)
-    console.print(describe_regate(Applied(decided), asked=False), highlight=False)
+    console.print(describe_regate(Applied(plan), asked=False), highlight=False)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -62,9 +62,9 @@ def own_of(job: RegatedJob) -> Overrides | None:
 
 # -- what the job has set itself -------------------------------------------------------------------------------------
 def test_the_job_s_own_parameters_hold_in_another_recipe(job: RegatedJob) -> None:
-    decided = job.decide(recipe(8))
-    assert changes(decided) == {} and decided.is_applied
-    assert "as the job has set it: base.size=9" in said(decided)
+    plan = job.decide(recipe(8))
+    assert changes(plan) == {} and plan.is_applied
+    assert "as the job has set it: base.size=9" in said(plan)
 
 
 def test_one_of_them_is_set_otherwise(job: RegatedJob) -> None:
@@ -85,12 +85,12 @@ def test_what_a_recipe_has_no_place_for_is_left_out_and_told(tmp_path: Path) -> 
     other = recipe(8)
     other["steps"][0] = {"id": "base", "step": "null_pass"}
     other["steps"].insert(0, {"id": "small", "step": "null_generate", "size": 9})
-    decided = job.decide(other)
-    assert [each["place"] for each in regate_document(Applied(decided), asked=False)["parameters"]["dropped"]] == [
+    plan = job.decide(other)
+    assert [each["place"] for each in regate_document(Applied(plan), asked=False)["parameters"]["dropped"]] == [
         "base.size",
         "small.width",
     ]
-    assert "`base` is a step `null_pass`, which has no `size`" in said(decided)
+    assert "`base` is a step `null_pass`, which has no `size`" in said(plan)
     job.apply(without)
     assert own_of(job) == Overrides(parameters={"base": {"size": 9}})
 
@@ -107,9 +107,9 @@ def test_a_value_that_another_recipe_refuses_is_told_as_the_job_s(tmp_path: Path
 
 def test_a_job_of_before_takes_the_recipe_as_it_is_and_is_told_so(tmp_path: Path) -> None:
     job = job_of(tmp_path, recipe(9), None)
-    decided = job.decide(recipe(8))
-    assert set(changes(decided).values()) == {Change.TO_RUN}
-    assert "repeat them, or `pixelmill run` the job file once more" in said(decided)
+    plan = job.decide(recipe(8))
+    assert set(changes(plan).values()) == {Change.TO_RUN}
+    assert "repeat them, or `pixelmill run` the job file once more" in said(plan)
     assert changes(job.decide(recipe(8), "base.size=9")) == {}
     assert "repeat them" not in said(job.decide(None))  # its own recipe has them
 
@@ -176,8 +176,8 @@ def test_a_gate_by_its_name_keeps_its_words(tmp_path: Path) -> None:
     document = recipe(8)
     document["steps"][0]["require"] = [{"that": "facts.this.brightness < 0.7", "because": "too bright", "gate": "dark"}]
     job = job_of(tmp_path, document, Overrides(), gates_path=(tmp_path / "gates.yaml",))
-    decided = job.decide(None, "base.require.dark=facts.this.brightness < 0.5")
-    reasons = {str(each.reason) for each in decided.changed if each.change is Change.QUARANTINED}
+    plan = job.decide(None, "base.require.dark=facts.this.brightness < 0.5")
+    reasons = {str(each.reason) for each in plan.changed if each.change is Change.QUARANTINED}
     assert reasons and all(reason.startswith("too bright: facts.this.brightness < 0.5") for reason in reasons)
 
 

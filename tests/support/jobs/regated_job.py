@@ -13,7 +13,7 @@ from flows.pages.finish import finish_job
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe
 from flows.regate.reevaluation import Change
-from flows.regate.regate import RegatePlan, decide
+from flows.regate.regate import RegatePlan, plan_regate
 from flows.report.report import Summary, build_summary
 from flows.verify.verify import verify_job
 from gpu_worker.shard.shard_run import ShardRun
@@ -72,7 +72,7 @@ class RegatedJob:
         return NewRecipe(str(path), parameters)
 
     def decide(self, recipe: Document | None, *parameters: str) -> RegatePlan:
-        return decide(JOB, self.wanted(recipe, *parameters), self.ledger, self.settings)
+        return plan_regate(JOB, self.wanted(recipe, *parameters), self.ledger, self.settings)
 
     def apply(self, recipe: Document | None, *parameters: str) -> Applied:
         self.computed.clear()
@@ -117,6 +117,6 @@ class RegatedJob:
         ]
 
 
-def changes(decided: RegatePlan) -> dict[str, Change]:
+def changes(plan: RegatePlan) -> dict[str, Change]:
     """The items that are not unchanged."""
-    return {each.item.name: each.change for each in decided.items if each.change is not Change.UNCHANGED}
+    return {each.item.name: each.change for each in plan.items if each.change is not Change.UNCHANGED}
