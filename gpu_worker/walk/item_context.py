@@ -35,6 +35,13 @@ class Rejection(NamedTuple):
     reason: str
 
 
+class RejectedItem(Exception):
+    """Leaves the nodes around a gate up to the innermost candidate."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        self.rejection = rejection
+
+
 @dataclass(frozen=True, slots=True)
 class PathState:
     """How far an item is, apart from what is known of it: retries and candidates go back to such a state."""
@@ -143,3 +150,17 @@ def _shown(value: Any) -> str:
     if value is None:
         return "not known"
     return repr(value) if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def as_case(value: Any) -> str:
+    """Return a value as the recipe writes it: `true`, `null`, numbers without quotes."""
+    words = {True: "true", False: "false", None: "null"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    return str(value)
+
+
+def only_names(seen: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
+    """Return the values of the names that the condition reads."""
+    names = {".".join(name) for name in condition.names}
+    return {name: value for name, value in seen.items() if name in names}

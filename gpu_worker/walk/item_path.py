@@ -13,7 +13,16 @@ from typing import Any, NamedTuple, TypeVar
 
 from configs.conditions import Condition
 from configs.documents.fields import Item
-from gpu_worker.walk.item_context import ItemContext, ItemError, MistakenCondition, PathState, Rejection
+from gpu_worker.walk.item_context import (
+    ItemContext,
+    ItemError,
+    MistakenCondition,
+    PathState,
+    RejectedItem,
+    Rejection,
+    as_case,
+    only_names,
+)
 from gpu_worker.walk.trace import (
     Attempt,
     Branched,
@@ -42,13 +51,6 @@ from steps.recipe.program import (
     Visit,
 )
 from storage.images.png_recipe import Provenance
-
-
-class _Rejected(Exception):
-    """Leaves the nodes around a gate up to the innermost candidate."""
-
-    def __init__(self, rejection: Rejection) -> None:
-        self.rejection = rejection
 
 
 class _Pause(NamedTuple):
@@ -134,7 +136,7 @@ class ItemPath(ItemContext):
     def _run(self) -> Walk[None]:
         try:
             yield from self._block(self.program.root, self._trace if self._trace is not None else [], False)
-        except _Rejected as rejected:
+        except RejectedItem as rejected:
             self.rejected = rejected.rejection
 
     def _block(self, block: Block, way: Way, maybe: bool) -> Walk[None]:
@@ -197,7 +199,7 @@ class ItemPath(ItemContext):
             for steps in (*node.cases.values(), node.default):
                 yield from self._block(steps, [], True)
             return
-        text = _as_case(self.value(node.value))
+        text = as_case(self.value(node.value))
         case = text if text in node.cases else None
         switched = Switched(node.path, condition.text, self._seen([condition]), case)
         self._record(way, switched)
@@ -258,7 +260,7 @@ class ItemPath(ItemContext):
             self.state = replace(self.state, passed={**self.state.passed, gate.of: met})
         seen = self._seen([one.condition for one in gate.requirements])
         checks = [
-            RequirementResult(one.condition.text, one.gate, one.because, result, _of(seen, one.condition))
+            RequirementResult(one.condition.text, one.gate, one.because, result, only_names(seen, one.condition))
             for one, result in zip(gate.requirements, results, strict=True)
             if self._trace is not None
         ]
@@ -277,7 +279,7 @@ class ItemPath(ItemContext):
         else:
             gated.verdict = "dropped" if self._candidates else "quarantined"
             step = gate.of or next(reversed([*self.state.visited]), None)
-            raise _Rejected(Rejection(gate.title, step, reason))
+            raise RejectedItem(Rejection(gate.title, step, reason))
 
     def _warn(self, text: str) -> None:
         self.state = replace(self.state, warnings=(*self.state.warnings, text))
@@ -313,7 +315,7 @@ class ItemPath(ItemContext):
             self._candidates += 1
             try:
                 yield from self._block(each.steps, candidate.way, maybe)
-            except _Rejected as rejected:
+            except RejectedItem as rejected:
                 last, candidate.dropped = rejected.rejection, rejected.rejection.reason
             finally:
                 self._candidates -= 1
@@ -327,7 +329,7 @@ class ItemPath(ItemContext):
             _, chosen.picked, self.state = best
         else:
             assert last is not None, "a candidate without a value has dropped out"
-            raise _Rejected(last._replace(reason=f"no candidate was left, the last one for this: {last.reason}"))
+            raise RejectedItem(last._replace(reason=f"no candidate was left, the last one for this: {last.reason}"))
 
     def _rate(self, by: Decision, candidate: Candidate) -> float | None:
         """Return the candidate's value, -inf for one without, or None if it is not known yet."""
@@ -394,16 +396,3 @@ def _rewalk(
             path.finish()
     path._unsure, path.undecided = unsure, undecided
     return path
-
-
-def _as_case(value: Any) -> str:
-    """Return a value as the recipe writes it: `true`, `null`, numbers without quotes."""
-    words = {True: "true", False: "false", None: "null"}
-    if value is None or isinstance(value, bool):
-        return words[value]
-    return str(value)
-
-
-def _of(seen: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
-    names = {".".join(name) for name in condition.names}
-    return {name: value for name, value in seen.items() if name in names}

@@ -1,6 +1,6 @@
 """From a recipe to its program, or to every mistake in it."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -9,7 +9,6 @@ from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
 from configs.conditions import Condition
 from configs.documents.problems import InvalidInput, Problem, child, did_you_mean
 from configs.recipe.recipe import (
-    DISTINCT,
     MAX_DEPTH,
     BestOf,
     Gate,
@@ -101,23 +100,9 @@ def _compile(recipe: Recipe, positions: Sequence[int], unread: Collection[str | 
     indices = positions or range(len(recipe.steps))
     entries = [_Placed(entry, f"steps[{index}]") for entry, index in zip(recipe.steps, indices, strict=True)]
     root, _ = _Compiler(draft).block(entries, CompileScope(origin=ImageOrigin(unread=bool(unread))))
-    draft.problems += _mistakes_of_the_whole(recipe, unread, draft)
+    draft.problems += draft.mistakes_of_the_whole(recipe, unread)
     program = None if draft.problems else Program(root, tuple(draft.visits), tuple(draft.decisions))
     return Compiled(program, tuple(draft.steps), tuple(draft.conditions), tuple(dict.fromkeys(draft.problems)))
-
-
-def _mistakes_of_the_whole(recipe: Recipe, unread: Collection[str | None], draft: ProgramDraft) -> Iterator[Problem]:
-    ids = frozenset(step.id for step in recipe.leaves)
-    for number, name in enumerate(recipe.keep):
-        path = f"keep[{number}]"
-        if name in recipe.keep[:number]:
-            yield Problem(path, f"`{name}` is listed twice")
-        elif name not in ids and name not in unread and None not in unread:
-            yield Problem(path, f"no step has the id `{name}`{did_you_mean(name, ids)}")
-    yield from unknown_facts(recipe.facts, "facts")
-    if recipe.distinction and DISTINCT in draft.first:
-        message = f"the id `{DISTINCT}` is that of the recipe's own `{DISTINCT}` in reports: choose another"
-        yield Problem(f"{draft.first[DISTINCT]}.id", message)
 
 
 class _Placed(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from configs.conditions import THIS, Condition, ConditionError
 from configs.documents.problems import Problem, did_you_mean
-from configs.recipe.recipe import Gate, Recipe, RecipeStep, RequirementSpec, VisitId
+from configs.recipe.recipe import DISTINCT, Gate, Recipe, RecipeStep, RequirementSpec, VisitId
 from steps.contract import Step
 from steps.facts import FACTS
 from steps.recipe.program import Decision, Requirement, ResolvedStep, Visit
@@ -46,6 +46,19 @@ class ProgramDraft:
         """Add a mistake at this path: once, however often loops come there."""
         if not scope.is_again:
             self.problems.append(Problem(path, message))
+
+    def mistakes_of_the_whole(self, recipe: Recipe, unread: Collection[str | None]) -> Iterator[Problem]:
+        """Yield mistakes in `keep`, in `facts` and in ids."""
+        for number, name in enumerate(recipe.keep):
+            path = f"keep[{number}]"
+            if name in recipe.keep[:number]:
+                yield Problem(path, f"`{name}` is listed twice")
+            elif name not in self._ids and name not in unread and None not in unread:
+                yield Problem(path, f"no step has the id `{name}`{did_you_mean(name, self._ids)}")
+        yield from unknown_facts(recipe.facts, "facts")
+        if recipe.distinction and DISTINCT in self.first:
+            message = f"the id `{DISTINCT}` is that of the recipe's own `{DISTINCT}` in reports: choose another"
+            yield Problem(f"{self.first[DISTINCT]}.id", message)
 
     # -- visits --------------------------------------------------------------------------------------------------------
     def visit(
