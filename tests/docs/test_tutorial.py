@@ -36,7 +36,7 @@ def test_the_tutorial_works_as_written(tmp_path, prefect_server):
                 if not line.startswith(SETUP):
                     command, *arguments = shlex.split(line)
                     assert command == "pixelmill"
-                    result = shell(*arguments)
+                    result = shell(*arguments, timeout=600)
                     assert result.status == 0, result.err
                     printed = result.out
 
