@@ -84,7 +84,7 @@ def apply(
             variables={
                 each.item.index: each.item.vars for each in plan.items if each.item.vars != each.report.record.item.vars
             },
-            ways=[_other_way(each) for each in open_or_changed],
+            items=[_other_way(each) for each in open_or_changed],
         )
         removed = _remove_finals(open_or_changed, store)
         if job.status is JobStatus.RUNNING:  # it was interrupted, perhaps right here

@@ -62,7 +62,7 @@ class ImageRecipe:
     made_with: Mapping[str, str] = field(default_factory=dict)
 
 
-class _MarkDocument(BaseModel):
+class _StepDocument(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     step: str
@@ -77,7 +77,7 @@ class _Document(BaseModel):
     model_config = ConfigDict(strict=True)
 
     format: Literal[1]
-    steps: list[_MarkDocument]
+    steps: list[_StepDocument]
     made_with: dict[str, str] = Field(default_factory=dict, max_length=_MOST_VERSIONS)
 
 
@@ -105,14 +105,14 @@ def exif_block(recipe: ImageRecipe) -> bytes:
 
 def parameters(recipe: ImageRecipe) -> str:
     """Return prompt, negative prompt and settings of the last drawing step, a line each, or "" if no step drew."""
-    mark = _last_drawn(recipe)
-    if mark is None:
+    step = _last_drawn(recipe)
+    if step is None:
         return ""
-    identity = mark.identity
+    identity = step.identity
     settings = {label: identity[key] for key, label in _SETTINGS.items() if identity.get(key) is not None}
     if identity.get("width") and identity.get("height"):
         settings["Size"] = f"{identity['width']}x{identity['height']}"
-    if digest := _model_digest(mark):
+    if digest := _model_digest(step):
         settings["Model hash"] = digest[:10]
     if identity.get("model"):
         settings["Model"] = identity["model"]
@@ -125,16 +125,16 @@ def parameters(recipe: ImageRecipe) -> str:
 
 def _last_drawn(recipe: ImageRecipe) -> Provenance | None:
     """Return the last `generate`, as later steps only changed its picture, or else the last `inpaint`."""
-    for step in _DRAWING_STEPS:
-        for mark in reversed(recipe.steps):
-            if mark.step == step:
-                return mark
+    for name in _DRAWING_STEPS:
+        for step in reversed(recipe.steps):
+            if step.step == name:
+                return step
     return None
 
 
-def _model_digest(mark: Provenance) -> str | None:
-    by_name = {name: digest for name, digest in mark.models.items() if name.endswith("/diffusion")}
-    return next(iter((by_name or mark.models).values()), None)
+def _model_digest(step: Provenance) -> str | None:
+    by_name = {name: digest for name, digest in step.models.items() if name.endswith("/diffusion")}
+    return next(iter((by_name or step.models).values()), None)
 
 
 def _quoted(value: str) -> str:
@@ -146,7 +146,7 @@ def xmp_packet(recipe: ImageRecipe) -> bytes:
 
     The terms are IPTC's digital source types. https://cv.iptc.org/newscodes/digitalsourcetype/
     """
-    drawn = [mark.step for mark in recipe.steps if mark.step in _DRAWING_STEPS]
+    drawn = [step.step for step in recipe.steps if step.step in _DRAWING_STEPS]
     if not drawn:
         return b""
     # A model that only filled in a part of a given image made a composite.
@@ -191,20 +191,20 @@ def _from_comment(comment: bytes) -> str | None:
 
 def _to_json(recipe: ImageRecipe) -> str:
     """Encode as ASCII with sorted keys: equal chains give equal bytes."""
-    document: dict[str, Any] = {"format": _FORMAT, "steps": [_to_document(mark) for mark in recipe.steps]}
+    document: dict[str, Any] = {"format": _FORMAT, "steps": [_to_document(step) for step in recipe.steps]}
     if recipe.made_with:
         document["made_with"] = dict(recipe.made_with)
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
-def _to_document(mark: Provenance) -> dict[str, Any]:
+def _to_document(step: Provenance) -> dict[str, Any]:
     return {
-        "step": mark.step,
-        "version": mark.version,
-        "identity": dict(mark.identity),
-        "models": dict(mark.models),
-        "inputs": list(mark.inputs),
-        "fingerprint": mark.fingerprint,
+        "step": step.step,
+        "version": step.version,
+        "identity": dict(step.identity),
+        "models": dict(step.models),
+        "inputs": list(step.inputs),
+        "fingerprint": step.fingerprint,
     }
 
 
@@ -216,11 +216,11 @@ def _from_json(text: str) -> ImageRecipe | None:
         document = _Document.model_validate(json.loads(text))
     except (ValueError, ValidationError, RecursionError):  # another program's text under the same name
         return None
-    return ImageRecipe(tuple(_to_mark(mark) for mark in document.steps), document.made_with)
+    return ImageRecipe(tuple(_to_provenance(step) for step in document.steps), document.made_with)
 
 
-def _to_mark(mark: _MarkDocument) -> Provenance:
-    return Provenance(mark.step, mark.version, mark.identity, mark.models, tuple(mark.inputs), mark.fingerprint)
+def _to_provenance(step: _StepDocument) -> Provenance:
+    return Provenance(step.step, step.version, step.identity, step.models, tuple(step.inputs), step.fingerprint)
 
 
 def _is_latin(text: str) -> bool:

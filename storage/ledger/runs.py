@@ -102,9 +102,9 @@ class RunRepository(Repository):
         revision: str,
         model_digests: Mapping[str, str],
         variables: Mapping[int, Mapping[str, Any]],
-        ways: Sequence[Rerecord],
+        items: Sequence[Rerecord],
     ) -> JobRecord:
-        """Begin a run of the job under another recipe, replacing the records of the items that it changes (`ways`).
+        """Begin a run of the job under another recipe, replacing the records of the items that it changes (`items`).
 
         One transaction; status becomes RUNNING. All other items stay, except for new `variables` (by item). Raises
         JobChanged if the job differs from `job` by now.
@@ -122,22 +122,22 @@ class RunRepository(Repository):
         if variables:
             rows = [{"job_id": job.id, "index": index, "vars": dict(values)} for index, values in variables.items()]
             session.execute(update(ItemRow), rows)  # by primary key
-        self._record_again(job.id, row.run, ways, session)
+        self._record_again(job.id, row.run, items, session)
         shards = session.scalars(select(col(ItemRow.shard)).where(col(ItemRow.job_id) == job.id).distinct())
         _replace_shards(job.id, set(shards), now, session)
         return job_record(row)
 
-    def _record_again(self, job_id: str, run: int, ways: Sequence[Rerecord], session: Session) -> None:
+    def _record_again(self, job_id: str, run: int, items: Sequence[Rerecord], session: Session) -> None:
         # Deletes failures, and steps that are no longer on the items' paths.
-        forget_other_visits(job_id, {way.index: way.entries.keys() for way in ways}, session)
-        reset_items(job_id, None, [way.index for way in ways if way.end is None], session)
+        forget_other_visits(job_id, {item.index: item.entries.keys() for item in items}, session)
+        reset_items(job_id, None, [item.index for item in items if item.end is None], session)
         by_visit: dict[str, list[StepOutcome]] = {}
-        for way in ways:
-            for visit, outcome in way.entries.items():
+        for item in items:
+            for visit, outcome in item.entries.items():
                 by_visit.setdefault(visit, []).append(outcome)
         for visit, outcomes in by_visit.items():
             upsert_outcomes(job_id, run, visit, outcomes, session, self.database)
-        end_items(job_id, {way.index: way.end for way in ways if way.end is not None}, session)
+        end_items(job_id, {item.index: item.end for item in items if item.end is not None}, session)
 
     @query
     def shards(self, session: Session, job_id: str) -> list[ShardRecord]:

@@ -7,7 +7,6 @@ that; what is put or published is so after `sync`, which takes care of hundreds 
 
 import ctypes
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
@@ -16,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+
+from filelock import FileLock
 
 from storage.objects.artefacts import ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
 from storage.objects.keys import sha256_hex
@@ -215,8 +216,7 @@ def _link_new(temporary: Path, path: Path) -> bool:
 
 def _rename_new(temporary: Path, path: Path) -> bool:
     """Do the same on file systems without hard links: a lock guards the check and the rename."""
-    with (path.parent / f"{HIDDEN_PREFIX}lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(path.parent / f"{HIDDEN_PREFIX}lock", poll_interval=0.005):
         if path.exists():
             return False
         temporary.replace(path)

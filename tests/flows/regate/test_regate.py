@@ -437,7 +437,7 @@ def test_a_job_that_went_on_meanwhile_is_left_alone(job: RegatedJob) -> None:
     before = job.outcomes()
     with pytest.raises(JobChanged):
         job.ledger.runs.change_recipe(
-            old, recipe=old.recipe, overrides=None, revision="x", model_digests={}, variables={}, ways=[]
+            old, recipe=old.recipe, overrides=None, revision="x", model_digests={}, variables={}, items=[]
         )
     assert job.outcomes() == before
 

@@ -19,7 +19,7 @@ def test_another_recipe_comes_with_its_own(ledger: Ledger) -> None:
     job = start(ledger, overrides=OWN)
     for overrides in (Overrides(parameters={"big": {"scale": 2}}), None):
         job = ledger.runs.change_recipe(
-            job, recipe=RECIPE, overrides=overrides, revision="b", model_digests={}, variables={}, ways=[]
+            job, recipe=RECIPE, overrides=overrides, revision="b", model_digests={}, variables={}, items=[]
         )
         assert job.overrides == overrides == ledger.jobs.get("job-1").overrides
 
