@@ -135,7 +135,7 @@ class _StepTally:
 
 @dataclass(slots=True)
 class _Tally:
-    """Counted from the same rows that the cards show, so that a count and what its filter finds agree."""
+    """Counts from the same rows that the cards show, so that a count agrees with what its filter finds."""
 
     steps: dict[str, _StepTally]
     states: Counter[ItemState] = field(default_factory=Counter)
@@ -155,7 +155,7 @@ class _Tally:
                 step.seconds += entry.seconds
 
 
-# -- rows: short lists, whose fields the page knows by the names that stand here -------------------------------------
+# -- rows: short lists; the page finds their values by the names of these fields ---------------------------------------
 
 
 class _ItemRow(NamedTuple):
@@ -234,7 +234,7 @@ def _item_row(explanation: Explanation) -> _ItemRow:
 
 
 def _card_image(explanation: Explanation) -> tuple[str | None, int, int]:
-    """(link, width, height) of the last final, or else of the newest artefact: how far the item came."""
+    """Return (link, width, height) of the last final, or else of the newest artefact."""
     job, report = explanation.job, explanation.report
     if final := last_final(job, report.record):
         visit, key = final
@@ -264,7 +264,7 @@ def _detail_row(explanation: Explanation) -> _DetailRow:
         negative_prompt=item.negative_prompt,
         seed=str(item.seed),
         vars=[[name, _plain(value)] for name, value in item.vars.items()],
-        input=item.image and shown(item.image),  # a signature is not for everybody who may see the images
+        input=item.image and shown(item.image),  # without the signature, which must not be published
         mask=item.mask and shown(item.mask),
         error_step=record.error_step and explanation.label(record.error_step),
         finals=[[explanation.label(visit), relative_link(job.name, key)] for visit, key in record.finals.items()],
@@ -310,13 +310,13 @@ def _step_row(job: JobRecord, entry: StepOutcome | None, visited: Visited | None
 
 
 def _artefact_link(job: JobRecord, entry: StepOutcome) -> str | None:
-    """None for an artefact in another store: no relative link leads there."""
+    """Return the link, or None for an artefact in another store: no relative link leads there."""
     artefact = entry.artefact
     return relative_link(job.name, artefact.key) if artefact and artefact.root == job.output else None
 
 
 def _plain(value: Any) -> bool | int | float | str | None:
-    """What JSON and JavaScript hold without loss; anything else as text."""
+    """Return a value that JSON and JavaScript hold without loss: itself, or a text."""
     match value:
         case bool() | str() | None:
             return value

@@ -85,7 +85,7 @@ def review_files(job: JobRecord, refused: Iterable[RefusedItem], lookup: Lookup)
     )
 
 
-# Rows are short lists, whose fields the page knows by the names that stand here.
+# Rows are short lists; the page finds their values by the names of these fields.
 
 
 class _ImageRow(NamedTuple):
@@ -133,7 +133,7 @@ def _row(job: JobRecord, item: RefusedItem, original: ItemReport | None) -> _Row
     return _Row(
         name=record.item.name,
         prompt=record.item.prompt,
-        input=record.item.image and shown(record.item.image),  # a signature is not for everybody who sees the images
+        input=record.item.image and shown(record.item.image),  # without the signature
         gate=record.refused_by,
         reason=record.error,
         fingerprint=record.refused_image,

@@ -1,7 +1,7 @@
-"""Bring a job under another recipe: what is decided is recorded at once, what has to be computed is run.
+"""Apply another recipe to a job: record what is already decided, and run what has to be computed.
 
-Whatever interrupts it, doing it again ends right: finals are published before the ledger names them and removed after
-it has forgotten them, and the ledger changes in one transaction.
+After any interruption, a repetition completes it: finals are published before the ledger names them and removed
+after it no longer does, and the ledger changes in one transaction.
 """
 
 import json
@@ -39,12 +39,12 @@ Run = Callable[[JobRecord, HeldLease], Summary]
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was decided, and what became of it. `summary` None: the job was as the recipe has it already."""
+    """The plan and what applying it did; without a `summary`, the job fitted the recipe already."""
 
     plan: RegatePlan
     summary: Summary | None = None
-    former_recipe: str | None = None  # where the recipe until now is kept
-    removed: int = 0  # finals that are finals no longer; their images stay as artefacts
+    former_recipe: str | None = None  # URI of the former recipe
+    removed: int = 0  # former finals; their images stay as artefacts
 
 
 def apply(
@@ -57,11 +57,10 @@ def apply(
     log: Log | None = None,
     on_plan: Callable[[RegatePlan], object] | None = None,
 ) -> Applied:
-    """Redoes the items that come out otherwise, and no others.
+    """Redo the items that have another result under the recipe, and no others.
 
-    `tell` hears what was decided before the ledger changes. `run` brings the job to its end; where no item is pending
-    by then, that takes no worker. Raises InvalidInput before
-    anything is changed, JobIsRunning while somebody works at the job, and StoreError.
+    `on_plan` is called before the ledger changes. `run` completes the job, without a worker if no item is pending.
+    Raises InvalidInput before anything is changed, JobIsRunning while the job is held, and StoreError.
     """
     with job_lease(job_id, ledger, log=log) as held:
         refuse_living_shards(job_id, ledger, "regate")
@@ -84,7 +83,7 @@ def apply(
             variables={
                 each.item.index: each.item.vars for each in plan.items if each.item.vars != each.report.record.item.vars
             },
-            items=[_other_way(each) for each in open_or_changed],
+            items=[_rerecord(each) for each in open_or_changed],
         )
         removed = _remove_finals(open_or_changed, store)
         if job.status is JobStatus.RUNNING:  # it was interrupted, perhaps right here
@@ -93,7 +92,7 @@ def apply(
 
 
 def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:
-    """Decides, and publishes the new finals. Images that the store has lost are forgotten: they have to be made."""
+    """Plan, and publish the new finals. Images that the store has lost are forgotten, so that they are made again."""
     while True:
         plan = plan_regate(job_id, wanted, ledger, settings)
         store = plan.store
@@ -111,13 +110,13 @@ def _new_finals(each: Reevaluation) -> Iterable[tuple[str, ArtefactRecord]]:
     before = each.images_before
     for visit_id, key in each.finals.items():
         artefact = each.ways[visit_id]
-        assert artefact is not None, "a final is an image that is there"
+        assert artefact is not None, "a final is an image that exists"
         if before.get(key) != artefact.fingerprint:
             yield key, artefact
 
 
 def _publish_one(store: ArtefactStore, key: str, artefact: ArtefactRecord) -> ArtefactRecord | None:
-    """The artefact, if the store has lost it."""
+    """Publish an artefact as a final. Return it if the store has lost it, else None."""
     try:
         store.publish(artefact.key, key, content_type=artefact.content_type)
     except MissingObject:
@@ -126,10 +125,10 @@ def _publish_one(store: ArtefactStore, key: str, artefact: ArtefactRecord) -> Ar
 
 
 def _keep_recipe(job: JobRecord, store: ArtefactStore) -> str:
-    """Keeps the job's recipe beside its manifest, as a file that `--recipe` takes. Returns its key."""
+    """Keep the job's recipe beside its manifest, as a file that `--recipe` takes. Return its key."""
     key = job_key(job.name, f"recipes/{job.revision[:16]}.yaml")
     recipe = job.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    # Whatever the job sets itself by the time that this is read, it must not be set here.
+    # The overrides of the job as it is when this is read must not apply here.
     recipe["overrides"] = job.overrides.model_dump(mode="json", exclude_defaults=True) if job.overrides else None
     head = f"# The recipe of {job.id} up to its run {job.run}. JSON, which YAML contains.\n"
     text = head + json.dumps(recipe, indent=2, ensure_ascii=False) + "\n"
@@ -137,7 +136,7 @@ def _keep_recipe(job: JobRecord, store: ArtefactStore) -> str:
     return key
 
 
-def _other_way(each: Reevaluation) -> Rerecord:
+def _rerecord(each: Reevaluation) -> Rerecord:
     index = each.item.index
     entries = {
         visit_id: StepOutcome(index, Outcome.SKIPPED if artefact is None else Outcome.REUSED, artefact=artefact)
@@ -146,7 +145,7 @@ def _other_way(each: Reevaluation) -> Rerecord:
     if not each.change.is_settled:
         return Rerecord(index, entries, None)
     result = each.result
-    assert result is not None, "what is settled has an end"
+    assert result is not None, "a settled item has a result"
     if result.error_step is not None and (result.state is ItemState.FAILED or each.computes):
         failed = (entry for entry in each.report.steps.values() if entry.outcome is Outcome.FAILED)
         same = next((entry for entry in failed if entry.error == result.error), None)
@@ -155,7 +154,7 @@ def _other_way(each: Reevaluation) -> Rerecord:
 
 
 def _remove_finals(changed: Sequence[Reevaluation], store: ArtefactStore) -> int:
-    """Removes what is no final any more, once its image is sure to stay as an artefact. Returns how many."""
+    """Remove former finals, once their images are sure to stay as artefacts. Return how many."""
     gone = [
         (key, entry.artefact)
         for each in changed
@@ -178,7 +177,7 @@ def _remove(store: ArtefactStore, key: str, artefact: ArtefactRecord) -> None:
 
 
 def _remove_strays(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> int:
-    """Finals that an earlier try had no time to remove, or published before it could record them."""
+    """Remove finals that an interrupted try did not remove, or published without recording them. Return how many."""
     known = {key for record in ledger.items.find(job.id) for key in record.finals.values()}
     strays = [finding.key for finding in stray_finals(job, store, known, ()) if finding.key is not None]
     return remove_copies(strays, ledger, store)

@@ -377,7 +377,7 @@ def _about_change(problem: Problem, changes: Changes, paths: Mapping[str, Change
 
 
 def _changed_defaults(job: JobRecord, new: Recipe, items: Sequence[Item]) -> Iterator[Problem]:
-    """Yield changed defaults of variables that may have been set by items: the ledger does not tell them apart."""
+    """Yield changed defaults of variables that items may have set themselves: the ledger has only the value."""
     for name, default in new.vars.items():
         before = job.recipe.vars.get(name, default)
         if before == default:

@@ -1,4 +1,4 @@
-"""A job's items under another recipe, from what the ledger and the store hold. Changes nothing."""
+"""Plan a regate: a job's items under another recipe, from the ledger and the store. Changes nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ ENDED = (JobStatus.DONE, JobStatus.INCOMPLETE)
 
 @dataclass(frozen=True, slots=True)
 class RegatePlan:
-    """A job, another recipe, and what that makes of each item."""
+    """A job, another recipe, and the result of each item under it."""
 
     job: JobRecord
     new: OtherRecipe
@@ -38,7 +38,7 @@ class RegatePlan:
 
     @property
     def new_job(self) -> JobRecord:
-        """The job as it will be."""
+        """The job after the regate."""
         return replace(
             self.job,
             recipe=self.new.recipe,
@@ -48,22 +48,21 @@ class RegatePlan:
 
     @property
     def changed(self) -> list[Reevaluation]:
-        """The items that come out otherwise, as far as they had come to an end."""
+        """The items that had ended and have another result now."""
         return [each for each in self.items if each.change not in (Change.UNCHANGED, Change.PENDING)]
 
     @property
     def is_applied(self) -> bool:
-        """Whether the job is as the recipe would have it, and has come to its end."""
+        """Whether the job has ended and fits the recipe already."""
         same = self.job.recipe == self.new.recipe and self.job.model_digests == self.new.model_digests
         seen = all(each.item.vars == each.report.record.item.vars for each in self.items)
         return same and seen and self.job.status in ENDED and not self.changed
 
 
 def plan_regate(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:
-    """Every item of the job under another recipe. Raises InvalidInput with every mistake, StoreError, LookupError.
+    """Plan every item of the job under another recipe. Raises InvalidInput with every mistake, StoreError, LookupError.
 
-    Input files of items are taken to be as they were when the job ran, if their sizes and times of change are, and are
-    not read then.
+    Input files of items whose sizes and modification times are as they were when the job ran are not read again.
     """
     job = ledger.jobs.get(job_id)
     reports = list(ledger.items.reports(job.id))
@@ -93,8 +92,8 @@ def plan_regate(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settin
 
 
 def _known_first(reports: Sequence[ItemReport], find: FindArtefacts) -> FindArtefacts:
-    """Asks only for what the reports do not tell: mostly nothing."""
-    told = {
+    """Return a lookup that queries only fingerprints that are not in the reports: usually none."""
+    known = {
         entry.artefact.fingerprint: entry.artefact
         for report in reports
         for entry in report.steps.values()
@@ -102,16 +101,16 @@ def _known_first(reports: Sequence[ItemReport], find: FindArtefacts) -> FindArte
     }
 
     def find_others(fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
-        others = [fingerprint for fingerprint in fingerprints if fingerprint not in told]
+        others = [fingerprint for fingerprint in fingerprints if fingerprint not in known]
         if others:
-            told.update(find(others))
-        return told
+            known.update(find(others))
+        return known
 
     return find_others
 
 
 def _files_as_before(job: JobRecord, old: Program, items: Sequence[Item]) -> Callable[[Item], bool]:
-    """Of an item whose files are gone nobody knows better."""
+    """Return whether an item's files are unchanged; if they are gone, assume that they were."""
     untouched = revision_of(job.recipe, old, items, dict(job.model_digests)) == job.revision
 
     def as_before(item: Item) -> bool:

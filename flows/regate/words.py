@@ -1,4 +1,4 @@
-"""What deciding a job again came to, in words for people: plain text, for a terminal and for the Prefect UI."""
+"""Plain text about a regate, for a terminal and for the Prefect UI."""
 
 import json
 from collections import Counter
@@ -12,8 +12,8 @@ from flows.regate.reevaluation import Change, Reevaluation, needs_of, unmeasured
 from flows.regate.regate import RegatePlan
 from flows.report.render import format_seconds
 
-LISTED_DIFFERENCES = 20  # of recipes
-SHOWN_VISITS = 4  # of what an item still needs
+LISTED_DIFFERENCES = 20  # of the recipes
+SHOWN_VISITS = 4  # that an item still needs
 MOST_CHARACTERS = 160  # of a value of a recipe
 
 COUNTED = {
@@ -30,7 +30,7 @@ HEADERS = ("item", "was", "becomes", "at", "why")
 
 
 class ChangeRow(NamedTuple):
-    """An item that changes, as HEADERS name it."""
+    """An item that changes, in the order of HEADERS."""
 
     item: str
     was: str
@@ -40,7 +40,7 @@ class ChangeRow(NamedTuple):
 
 
 def outcome(plan: RegatePlan) -> str:
-    """How many items stay as they are."""
+    """Return how many items stay unchanged."""
     unchanged = sum(each.change is Change.UNCHANGED for each in plan.items)
     if unchanged == len(plan.items):
         return f"nothing changes for its {items(unchanged)}"
@@ -52,7 +52,7 @@ def items(count: int) -> str:
 
 
 def recipe_lines(plan: RegatePlan) -> list[tuple[str, str]]:
-    """Where the recipes differ and how; of many differences the first."""
+    """Return (path, values) of the first differences of the recipes."""
     changes = recipe_changes(plan.job.recipe, plan.new.recipe)
     if not changes:
         return [("the recipe is the job's own", "")]
@@ -65,7 +65,7 @@ def recipe_lines(plan: RegatePlan) -> list[tuple[str, str]]:
 
 
 def own_lines(plan: RegatePlan) -> list[str]:
-    """What became of the parameters that the job had set itself."""
+    """Return which of the job's own parameters are kept, dropped or unknown."""
     own = plan.own
     lines = []
     kept = [
@@ -87,7 +87,7 @@ def own_lines(plan: RegatePlan) -> list[str]:
 
 
 def count_lines(plan: RegatePlan) -> list[str]:
-    """How many items change in which way, and what `apply` would have to compute."""
+    """Return how many items change in which way, and what `apply` would have to compute."""
     counts = Counter(each.change for each in plan.items)
     lines = [f"{words}: {counts[change]:,}" for change, words in COUNTED.items() if counts[change]]
     for fact, images in unmeasured_of(plan.items).items():
@@ -103,19 +103,19 @@ def count_lines(plan: RegatePlan) -> list[str]:
 
 
 def rows(plan: RegatePlan, limit: int) -> list[ChangeRow]:
-    """The items that change, the first of them, by the way in which they do."""
+    """Return the first items that change, sorted by kind of change."""
     order = list(COUNTED)
     changed = sorted(plan.changed, key=lambda each: order.index(each.change))
     return [_row(each) for each in changed[:limit]]
 
 
 def needs_steps(plan: RegatePlan) -> bool:
-    """Whether applying it runs or measures anything."""
+    """Return whether applying the plan runs or measures anything."""
     return any(not each.change.is_settled for each in plan.items)
 
 
 def applied_lines(applied: Applied) -> list[str]:
-    """What applying it did, besides how the run ended."""
+    """Return what applying the plan did, apart from the run."""
     lines = []
     if applied.removed:
         lines.append(f"former finals removed: {applied.removed:,}; their images stay stored as artefacts")
@@ -125,7 +125,7 @@ def applied_lines(applied: Applied) -> list[str]:
 
 
 def run_line(applied: Applied) -> tuple[str, str] | None:
-    """How the run ended, and with what; None: there was nothing to do."""
+    """Return status and counts of the run, or None if there was nothing to do."""
     if applied.summary is None:
         return None
     counts = applied.summary.items

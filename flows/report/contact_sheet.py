@@ -28,7 +28,7 @@ _UNREADABLE = (236, 214, 214)
 
 
 def contact_sheet(images: Iterable[tuple[str, Image.Image]], columns: int, cell: int) -> Image.Image:
-    """Places labelled images in rows of `columns`. Returns an RGB image.
+    """Place labeled images in rows of `columns`. Return an RGB image.
 
     Each image is fitted into a square of `cell` pixels, keeping its aspect; a checkerboard shows through its alpha.
     Small images are enlarged by whole factors, pixel for pixel. A label that is too long is cut. Images are consumed
@@ -50,9 +50,9 @@ def contact_sheet(images: Iterable[tuple[str, Image.Image]], columns: int, cell:
 
 
 def write_contact_sheet(store: ArtefactStore, ledger: Ledger, job: JobRecord, limit: int = 64) -> str | None:
-    """Stores `contact-sheet.png` in the job's folder: up to `limit` finals, spread evenly over the job.
+    """Store `contact-sheet.png` in the job's folder: up to `limit` finals, spread evenly over the job.
 
-    Returns its key; or None while no item is done, and removes an earlier sheet then. An image that is gone or
+    Returns its key, or None while no item is done, when it removes an earlier sheet. An image that is gone or
     unreadable leaves an empty cell.
     """
     key = job_key(job.name, CONTACT_SHEET_NAME)
@@ -71,8 +71,8 @@ def write_contact_sheet(store: ArtefactStore, ledger: Ledger, job: JobRecord, li
 
 
 def last_final(job: JobRecord, record: ItemRecord) -> tuple[str, str] | None:
-    """(visit id, key) of the item's final that comes last in the recipe, None if it has none."""
-    order = {step.id: place for place, step in enumerate(job.recipe.leaves)}
+    """Return (visit id, key) of the item's final that comes last in the recipe, or None if it has no final."""
+    order = {step.id: index for index, step in enumerate(job.recipe.leaves)}
     return max(record.finals.items(), key=lambda final: in_order(final[0], order), default=None)
 
 

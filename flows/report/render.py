@@ -21,7 +21,7 @@ SHOWN_REASONS = 3  # of a gate
 
 
 class Answer(NamedTuple):
-    """To programs, to people and to the shell."""
+    """The result of a command: JSON for programs, text for people, status for the shell."""
 
     document: dict[str, Any]
     text: RenderableType
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration for people: `0.42 s`, `12.5 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Return a duration such as `0.42 s`, `12.5 s`, `3 min 20 s`, `2 h 05 min`."""
     if round(seconds, 2) < 10:
         return f"{seconds:.2f} s"
     if round(seconds, 1) < 60:
@@ -49,19 +49,19 @@ def format_counts(items: ItemCounts) -> str:
 
 
 def format_cost(cost: float) -> str:
-    """An amount in the currency of the price, with two digits that say something: `12.50`, `0.0042`."""
+    """Return an amount in the currency of the price, with two significant digits: `12.50`, `0.0042`."""
     if cost == 0 or cost >= 0.1:
         return f"{cost:,.2f}"
     return f"{cost:.{1 - math.floor(math.log10(cost))}f}"
 
 
 def render_summary(summary: Summary, console: Console) -> None:
-    """Prints the summary for a person. Names and messages are printed as they are, never read as Rich markup."""
+    """Print the summary. Names and messages are printed as they are, never read as Rich markup."""
     console.print(Group(*_sections(summary)))
 
 
 def plan_document(plan: "Plan", settings: Settings) -> dict[str, Any]:
-    """The plan as a JSON object. `undecided`: depends on facts that are not measured yet."""
+    """Return the plan as a JSON object. `undecided` visits depend on facts that are not measured yet."""
     total = len(plan.request.items)
     return {
         "job": plan.job_id,
@@ -75,7 +75,7 @@ def plan_document(plan: "Plan", settings: Settings) -> dict[str, Any]:
 
 
 def render_plan(plan: "Plan", settings: Settings, console: Console) -> None:
-    """Prints the plan for a person."""
+    """Print the plan."""
     document = plan_document(plan, settings)
     items = document["items"]
     console.print(f"{plan.job_id}: {items['total']} items, {items['done']} done already, {items['to_do']} to do")
@@ -87,17 +87,17 @@ def render_plan(plan: "Plan", settings: Settings, console: Console) -> None:
 
 
 def failures_title(summary: Summary) -> str:
-    """What the list of `failures` is of."""
+    """Return the title of the list of failures."""
     if not summary.items.quarantined:
         return "What failed"
     return "What failed or was quarantined" if summary.items.failed else "What was quarantined"
 
 
-def gate_rows(ways: GateStats) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows of a table for people."""
+def gate_rows(stats: GateStats) -> tuple[list[str], list[list[str]]]:
+    """Return headers and rows of a table of gates."""
     headers = ["gate", "tested", "passed", "after a retry", "after a repair", "warned", "rejected"]
     rows = []
-    for gate in ways.gates:
+    for gate in stats.gates:
         counts = (
             gate.tested,
             gate.passed,
@@ -110,39 +110,39 @@ def gate_rows(ways: GateStats) -> tuple[list[str], list[list[str]]]:
     return headers, rows
 
 
-def reason_rows(ways: GateStats) -> tuple[list[str], list[list[str]]]:
-    """Likewise: why images were not let pass at first, the most frequent reasons of each gate."""
-    rows = [[gate.gate, f"{one.images:,}", one.reason] for gate in ways.gates for one in gate.reasons[:SHOWN_REASONS]]
+def reason_rows(stats: GateStats) -> tuple[list[str], list[list[str]]]:
+    """Return headers and rows of the most frequent reasons of each gate to refuse an image at first."""
+    rows = [[gate.gate, f"{one.images:,}", one.reason] for gate in stats.gates for one in gate.reasons[:SHOWN_REASONS]]
     return ["gate", "images", "why not at first"], rows
 
 
-def attempt_rows(ways: GateStats) -> list[str]:
-    """For each step that was made more than once, how many items took how many attempts."""
+def attempt_rows(stats: GateStats) -> list[str]:
+    """Return a line for each step that ran more than once: how many items took how many attempts."""
     return [
         f"{step}: " + ", ".join(f"{_times(number)}: {items:,}" for number, items in enumerate(made, 1) if items)
-        for step, made in ways.attempts.items()
+        for step, made in stats.attempts.items()
     ]
 
 
-def warning_title(ways: GateStats, shown: int) -> str:
-    """What stands above the warnings that are shown."""
-    items = "1 item" if ways.warned_items == 1 else f"{ways.warned_items:,} items"
-    more = f", the first {shown} of {ways.warnings:,} warnings" if ways.warnings > shown else ""
+def warning_title(stats: GateStats, shown: int) -> str:
+    """Return the title of a list of the first `shown` warnings."""
+    items = "1 item" if stats.warned_items == 1 else f"{stats.warned_items:,} items"
+    more = f", the first {shown} of {stats.warnings:,} warnings" if stats.warnings > shown else ""
     return f"Warnings: {items}{more}"
 
 
-def ways_sections(ways: GateStats) -> list[RenderableType]:
-    """For the terminal. Names and messages are printed as they are."""
+def gate_sections(stats: GateStats) -> list[RenderableType]:
+    """Return the parts about gates for the terminal. Names and messages are printed as they are."""
     parts: list[RenderableType] = []
-    if ways.gates:
-        parts += ["", _table(*gate_rows(ways), numbers=range(1, 7))]
-        headers, rows = reason_rows(ways)
+    if stats.gates:
+        parts += ["", _table(*gate_rows(stats), numbers=range(1, 7))]
+        headers, rows = reason_rows(stats)
         parts += ["", _table(headers, rows, numbers=[1])] if rows else []
-    if ways.attempts:
-        parts += ["", Text("Made more than once", "bold"), *(Text(f"  {row}") for row in attempt_rows(ways))]
-    if ways.warned:
-        shown = ways.warned[:SHOWN_WARNINGS]
-        title = Text(warning_title(ways, len(shown)), "bold")
+    if stats.attempts:
+        parts += ["", Text("Made more than once", "bold"), *(Text(f"  {row}") for row in attempt_rows(stats))]
+    if stats.warned:
+        shown = stats.warned[:SHOWN_WARNINGS]
+        title = Text(warning_title(stats, len(shown)), "bold")
         warned = Table(box=None, pad_edge=False, header_style="dim")
         warned.add_column("item", overflow="fold", ratio=1)
         warned.add_column("warning", overflow="fold", ratio=3)
@@ -154,8 +154,8 @@ def ways_sections(ways: GateStats) -> list[RenderableType]:
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Container[int]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for place, header in enumerate(headers):
-        table.add_column(header, justify="right" if place in numbers else "left", overflow="fold")
+    for column, header in enumerate(headers):
+        table.add_column(header, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, "dim" if cell == "–" else "") for cell in row))
     return table
@@ -175,13 +175,13 @@ def _sections(summary: Summary) -> list[RenderableType]:
     if summary.steps:
         parts += ["", _step_table(summary)]
     if summary.ways is not None:
-        parts += ways_sections(summary.ways)
+        parts += gate_sections(summary.ways)
     if summary.failures:
         parts += ["", _failure_table(summary)]
     if summary.items.waiting:
         parts += ["", _waiting(summary)]
     if summary.output:
-        parts += ["", _places(summary)]
+        parts += ["", _files(summary)]
     return parts
 
 
@@ -268,19 +268,19 @@ def _waiting(summary: Summary) -> Text:
     return head
 
 
-def _places(summary: Summary) -> Table:
+def _files(summary: Summary) -> Table:
     # Long paths must stay whole, to be copied: no wrapping into columns.
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, place in (
+    for name, path in (
         ("images", summary.output),
         ("gallery", summary.gallery),
         ("review", summary.review),
         ("manifest", summary.manifest),
     ):
-        if place:
-            table.add_row(name, Text(place))
+        if path:
+            table.add_row(name, Text(path))
     if summary.model_loads:
         loads = ", ".join(
             model if count == 1 else f"{model} ({count} times)" for model, count in summary.model_loads.items()

@@ -1,4 +1,4 @@
-"""What a run came to: the summary that is printed, stored as `report.json` and returned by `--json`."""
+"""The summary of a run, which is printed, stored as `report.json` and returned by `--json`."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +31,7 @@ class ReportPart(BaseModel):
 
 
 class WhyNot(ReportPart):
-    """Why images were not let pass at first, and how many for this reason."""
+    """A reason why a gate refused images at first, and how many."""
 
     reason: str
     images: int
@@ -45,26 +45,26 @@ class GateSummary(ReportPart):
     place: str = Field(description="Where the recipe has it.")
     tested: int = 0
     passed: int = Field(default=0, description="At once.")
-    retried: int = Field(default=0, description="Passed after it was made anew.")
+    retried: int = Field(default=0, description="Passed after it was made again.")
     repaired: int = Field(default=0, description="Passed after the repair.")
     warned: int = Field(default=0, description="Went on with a warning.")
-    accepted: int = Field(default=0, description="Let pass by a person.")
+    accepted: int = Field(default=0, description="Accepted by a person.")
     dropped: int = Field(default=0, description="Candidates that fell out.")
     quarantined: int = 0
     open: int = Field(default=0, description="Without a verdict: the item has not come that far, or failed on the way.")
-    attempts: int = Field(default=0, description="How often an image was made anew for it.")
+    attempts: int = Field(default=0, description="How often an image was made again for it.")
     reasons: tuple[WhyNot, ...] = Field(default=(), description="The most frequent ones, at most 10.")
 
 
 class ItemWarning(ReportPart):
-    """What a gate had to say of an item that it let pass."""
+    """A warning of a gate that let an item pass."""
 
     item: str
     message: str
 
 
 class GateStats(ReportPart):
-    """Which ways the items took: known once a run has ended."""
+    """Counts of gates, attempts and warnings over all items, complete when a run has ended."""
 
     gates: tuple[GateSummary, ...] = Field(default=(), description="In the order of the recipe, the first 100.")
     attempts: dict[str, tuple[int, ...]] = Field(
@@ -77,7 +77,7 @@ class GateStats(ReportPart):
 
 
 class ItemCounts(ReportPart):
-    """How many items the job has, and how they stand."""
+    """Numbers of items by state."""
 
     total: int = 0
     done: int = 0
@@ -111,7 +111,7 @@ class Failure(ReportPart):
 
 
 class SummaryError(ReportPart):
-    """A mistake that refused the input (`path` says where in the document), or what stopped the job (path `job`)."""
+    """A mistake in the input (`path` is its position in the document), or what stopped the job (path `job`)."""
 
     path: str
     message: str
@@ -140,10 +140,10 @@ class Summary(ReportPart):
 def build_summary(
     ledger: "Ledger", job: JobRecord, store: ArtefactStore, *, run: int | None, ways: GateStats | None = None
 ) -> Summary:
-    """The state of `job` now. `run` limits the counts of steps and model loads to that run; None: all runs together.
+    """Return the state of `job` now. `run` limits the counts of steps and model loads to that run, if given.
 
-    `manifest` and `gallery` are looked up in the store: write them first, then build the summary to be kept. `ways`,
-    for which every item is looked at, are read from the kept report where they are not given.
+    `manifest` and `gallery` are looked up in the store: write them first, then build the summary to be kept.
+    `ways`, which take a look at every item, are read from the kept report by default.
     """
     progress = ledger.items.progress(job.id)
     steps = ledger.steps.counts(job.id, run)
@@ -181,11 +181,11 @@ def build_summary(
         failures=_failures(ledger, job, progress.failed + progress.quarantined),
         ways=ways,
     )
-    return summary if ways is not None else summary.model_copy(update={"ways": _kept_ways(store, job, summary)})
+    return summary if ways is not None else summary.model_copy(update={"ways": _kept_stats(store, job, summary)})
 
 
 def refusal_summary(error: InvalidInput) -> Summary:
-    """The account of an input that was refused, with every mistake in it."""
+    """Return the summary of an input that was refused, with every mistake in it."""
     return Summary(
         job=None,
         status="refused",
@@ -201,14 +201,14 @@ def refusal_summary(error: InvalidInput) -> Summary:
 
 
 def write_report(store: ArtefactStore, job: JobRecord, summary: Summary) -> str:
-    """Stores the summary as the job's `report.json`, replacing that of an earlier run. Returns its key."""
+    """Store the summary as the job's `report.json`, replacing that of an earlier run. Return its key."""
     key = job_key(job.name, REPORT_NAME)
     store.replace(key, (summary.model_dump_json(indent=2) + "\n").encode(), content_type="application/json")
     return key
 
 
 def exit_status(summary: Summary) -> int:
-    """0: every item is done; 3: the run ended, but items failed or were quarantined; 1: anything else."""
+    """Return 0 if every item is done, 3 if the run ended but items failed or were quarantined, else 1."""
     troubled = summary.items.failed + summary.items.quarantined
     if summary.status is JobStatus.DONE and not troubled:
         return EXIT_DONE
@@ -225,8 +225,8 @@ def _uri_if_written(store: ArtefactStore, job: JobRecord, name: str) -> str | No
         return None
 
 
-def _kept_ways(store: ArtefactStore, job: JobRecord, now: Summary) -> GateStats | None:
-    """Of the report that was kept when the job came to the state that it is in."""
+def _kept_stats(store: ArtefactStore, job: JobRecord, now: Summary) -> GateStats | None:
+    """Return the statistics of the report that was kept when the job reached its state, or None."""
     if job.finished_at is None:
         return None
     try:
@@ -237,7 +237,7 @@ def _kept_ways(store: ArtefactStore, job: JobRecord, now: Summary) -> GateStats 
 
 
 def _is_of_state(kept: Summary, now: Summary) -> bool:
-    """Whether a kept report tells of the state that the job is in now."""
+    """Return whether a kept report describes the present state of the job."""
     states = [
         (each.status, each.seconds, each.items.done, each.items.failed, each.items.quarantined, each.items.pending)
         for each in (kept, now)

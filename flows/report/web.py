@@ -1,4 +1,4 @@
-"""Addresses under which a browser finds the files of a job."""
+"""Addresses and Markdown under which other programs show a job: browsers, Prefect's artifacts, webhooks."""
 
 import re
 import unicodedata
@@ -13,19 +13,19 @@ PRESIGNED_SECONDS = 7 * 24 * 3600  # the longest that S3 allows
 
 
 def root_id(root: str) -> str:
-    """How the gallery server calls a store: its root tells paths and buckets, and is no good part of an address."""
+    """Return the gallery server's id of a store. The root itself would reveal paths and buckets in addresses."""
     return sha256_hex(root.encode())[:12]
 
 
 def served_address(store: ArtefactStore, key: str, settings: Settings) -> str | None:
-    """The file's address at `pixelmill serve`, whose own address is `PIXELMILL_GALLERY_URL`; None without that."""
+    """Return the file's address at `pixelmill serve`, or None without `PIXELMILL_GALLERY_URL`, the server's address."""
     if settings.gallery_url is None:
         return None
     return f"{settings.gallery_url.rstrip('/')}/files/{root_id(store.root)}/{quote(key)}"
 
 
 def file_address(store: ArtefactStore, key: str, settings: Settings) -> str | None:
-    """As `served_address`, else one that S3 signs for a week. None: only `store.uri` says where the file is."""
+    """Return the served address, else one that S3 signs for a week; None if a browser cannot reach it."""
     return served_address(store, key, settings) or store.link(key, PRESIGNED_SECONDS)
 
 
@@ -39,7 +39,7 @@ _WANTED = frozenset("\u200c\u200d")  # formats that Persian, Indian scripts and 
 
 
 def escape_markdown(text: str, *, limit: int | None = None) -> str:
-    """The text as one line of Markdown that shows just this text, inside a table too.
+    """Return one line of Markdown that shows just this text, inside a table too.
 
     Nothing in it is a heading, a list, a link, an image, code or HTML, and it ends no cell. White space, line ends
     included, becomes single blanks; characters that cannot be seen or turn the direction of writing become U+FFFD.
@@ -53,7 +53,7 @@ def escape_markdown(text: str, *, limit: int | None = None) -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, limit: int = 300) -> str:
-    """A Markdown table of as many columns as there are headers; every cell is escaped and cut at `limit` characters.
+    """Return a Markdown table with a column for each header; every cell is escaped and cut at `limit` characters.
 
     None makes an empty cell. Raises ValueError when there are no headers, or when a row has another number of cells.
     """
