@@ -1,44 +1,18 @@
-"""Fixtures for all tests, which part each test belongs to, and what a unit test may not do.
+"""Fixtures for all tests; the hooks are in tests/plugins."""
 
-A unit test starts no process, loads no library that computes models, and runs no whole job of more than a few items.
-What does is one of the `parts`, or with servers an end-to-end test.
-"""
-
-import gc
-import re
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.support.servers.prefect_server"]
+from storage.ledger.ledger import Ledger
+from tests.support.new_ledger import new_ledger
+from tests.support.null.recipes import null_steps_known
+from tests.support.servers.s3 import S3Server, rclone_s3
 
-SERVERS = {"rclone", "moto", "postgres"}
-OTHER_THAN_UNIT = ("e2e", "parts", "slow")
-STARTS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "pty.spawn"}  # events of sys.addaudithook
-MODELS = {"torch", "onnxruntime"}
-
-# Files of minutes, the longest first: with several processes none of them is left to the end, for one process alone.
-LONGEST = (
-    "test_prefect_ui",
-    "test_run",
-    "test_burst_faults",
-    "test_secrets",
-    "test_review_burst",
-    "test_tiny_runs",
-    "test_short_chaos",
-    "test_reproduce_models",
-    "test_worker_metrics",
-    "test_regate_command",
-    "test_shipped_jobs",
-    "test_listening",
-    "test_server",
-)
-
+pytest_plugins = ["tests.plugins.parts", "tests.plugins.heap", "tests.support.servers.prefect_server"]
 
 # A machine that does other things as well would miss any deadline now and then.
 hypothesis.settings.register_profile("without deadlines", deadline=None)
@@ -50,107 +24,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# -- parts -----------------------------------------------------------------------------------------------------------
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Of a file without any test of the wanted part nothing is imported: imports are most of what collecting costs."""
-    if not (collection_path.name.startswith("test_") and collection_path.suffix == ".py"):
-        return None
-    wanted: str = config.option.markexpr
-    text = collection_path.read_text(encoding="utf-8")
-    marked = re.search(r"^pytestmark = \[?\s*pytest\.mark\.(\w+)", text, re.MULTILINE)
-    if wanted.startswith("parts") and "pytest.mark.parts" not in text:
-        return True
-    return True if marked is not None and f"not {marked[1]}" in wanted else None
+@pytest.fixture(scope="module")
+def null_steps() -> Iterator[None]:
+    """Steps that compute next to nothing are in the catalogue."""
+    with null_steps_known():
+        yield
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Orders the files, and marks tests.
-
-    A test that needs a server process is an end-to-end test, also where only some of its parameters need one.
-    """
-    rank = {f"{name}.py": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
-    for item in items:
-        chosen = getattr(item, "callspec", None)
-        parameters = {value for value in chosen.params.values() if isinstance(value, str)} if chosen else set()
-        fixtures = {
-            name.partition("_")[0] for name in getattr(item, "fixturenames", ()) if name.endswith(("_server", "_url"))
-        }
-        if SERVERS & (parameters | fixtures):
-            item.add_marker(pytest.mark.e2e)
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger in a file."""
+    ledger = new_ledger(tmp_path / "ledger.db")
+    yield ledger
+    ledger.close()
 
 
-class Watch:
-    """Refuses to a unit test what makes it none."""
-
-    def __init__(self) -> None:
-        self.unit = False
-        sys.addaudithook(self._hear)
-
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.unit:
-            return
-        if event in STARTS:
-            self._refuse(f"starts a process ({event} {arguments[0]!s})")
-        if event == "import" and arguments[0] in MODELS:
-            self._refuse(f"loads {arguments[0]}")
-
-    def _refuse(self, what: str) -> None:
-        pytest.fail(f"a unit test {what}: mark it with pytest.mark.parts")
-
-
-_watch = Watch()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """`make test` would not miss a unit test that costs too much: it would only become slower, test by test."""
-    _watch.unit = not any(item.get_closest_marker(name) for name in OTHER_THAN_UNIT)
-    try:
-        return (yield)
-    finally:
-        _watch.unit = False
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown() -> None:
-    """What ends here may be a server that earlier tests have started: its end is not the unit test's."""
-    _watch.unit = False
-
-
-# -- garbage collection ----------------------------------------------------------------------------------------------
-class Heap:
-    """Takes what pytest and the libraries hold out of the collector's sight: it would visit them thousands of times."""
-
-    def __init__(self) -> None:
-        self._modules = 0
-
-    def freeze(self) -> None:
-        gc.collect()
-        gc.freeze()
-        self._modules = len(sys.modules)
-
-    @property
-    def has_grown(self) -> bool:
-        return len(sys.modules) > self._modules + 200
-
-
-_heap = Heap()
-
-
-def pytest_collection() -> None:
-    gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    gc.enable()
-    _heap.freeze()
-
-
-def pytest_runtest_logfinish() -> None:
-    if _heap.has_grown:
-        _heap.freeze()
-
-
-def pytest_unconfigure() -> None:
-    gc.unfreeze()  # or what is freed at the end alone is reported as leaked by libraries that count
+@pytest.fixture(scope="session")
+def rclone_server() -> Iterator[S3Server]:
+    with rclone_s3() as server:
+        yield server

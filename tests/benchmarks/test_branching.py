@@ -1,6 +1,5 @@
 """Paths through branches, loops and gates against those that are worked out by hand."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,18 +14,11 @@ from steps.facts import measure
 from storage.ledger.records import ItemReport, ItemState
 from tests.support.mill import Mill
 from tests.support.null.plain_ways import Picture
-from tests.support.null.recipes import null_steps_known
 from tests.support.null.steps import drawn
 
-pytestmark = pytest.mark.parts
+pytestmark = [pytest.mark.parts, pytest.mark.usefixtures("null_steps")]
 
 ITEMS = 100
-
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from benchmarks import (
 from benchmarks.contract import Bench, Benchmark, Skipped
 from benchmarks.sdxl_networks import TINY
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def run(benchmark: Benchmark, bench: Bench) -> dict[str, float]:

@@ -10,7 +10,7 @@ from benchmarks.chaos.kills import Kills
 from benchmarks.chaos.store_faults import FlakyStore
 from benchmarks.chaos.two_starts import TwoStarts
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 ITEMS, KILLS = 40, 2
 FAULTS: tuple[Fault, ...] = (Kills(), FlakyStore(), TwoStarts(places=("one-home",)))

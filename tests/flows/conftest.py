@@ -15,13 +15,7 @@ from tests.support.browser import find_chromium, open_browser, open_page
 from tests.support.jobs.job_template import JobTemplate
 from tests.support.jobs.refused_job import refused_icons
 from tests.support.jobs.verified_job import IconJob, icons_in
-from tests.support.servers.s3 import S3Server, rclone_s3
-
-
-@pytest.fixture(scope="session")
-def rclone_server() -> Iterator[S3Server]:
-    with rclone_s3() as server:
-        yield server
+from tests.support.servers.s3 import S3Server
 
 
 @pytest.fixture(params=["folder", "rclone"])

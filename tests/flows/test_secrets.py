@@ -27,7 +27,7 @@ from tests.support.servers.s3 import S3Server, rclone_s3
 from tests.support.servers.web_server import Page, make_authority, web_server
 from tests.support.waiting import PATIENCE, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PASSWORD = "ledger/pass@word-recognizable"  # with characters that a URL has to escape
 SECRETS = {

@@ -19,17 +19,13 @@ from steps.recipe import compile_recipe
 from steps.recipe.program import Program
 from steps.recipe.revision import describe_program
 from tests.support.null.jobs import job_of, reported
-from tests.support.null.recipes import null_steps_known, some_items
+from tests.support.null.recipes import some_items
 from tests.support.null.recipes_at_random import recipe_at_random
+
+pytestmark = pytest.mark.usefixtures("null_steps")
 
 RECIPES = 20
 ITEMS = 3
-
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
 
 
 def programs() -> Iterator[tuple[Recipe, Program]]:

@@ -1,37 +1,17 @@
 """Models for the steps' tests: tiny ones with random weights, written once a session."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from configs.catalogues.models import ModelRef
-from steps.contract import MemoryFallback
 from tests.steps.engines import tiny_judges
 from tests.support import tiny_models
+from tests.support.step_context import Context
 
 # What numba compiles for soft edges, for most of a minute on a fresh machine, computes the same uncompiled.
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-
-
-@dataclass
-class Context:
-    """A step's context over models that are loaded when first asked for. `asked` lists every request."""
-
-    models: Mapping[str, Any]  # role -> function that loads it
-    device: str = "cpu"
-    fallback: MemoryFallback = MemoryFallback.NONE
-    asked: list[ModelRef] = field(default_factory=list)
-    loaded: dict[str, Any] = field(default_factory=dict)
-
-    def model(self, ref: ModelRef) -> Any:
-        self.asked.append(ref)
-        if ref.role not in self.loaded:
-            self.loaded[ref.role] = self.models[ref.role]()
-        return self.loaded[ref.role]
 
 
 @pytest.fixture(scope="session")

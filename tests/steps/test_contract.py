@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -12,15 +11,10 @@ from configs.catalogues import catalogue
 from steps.contract import Frame, Step
 from steps.facts import ALWAYS, FACTS, measure
 from tests.steps import images
-from tests.steps.conftest import Context
+from tests.steps.new_step import new_step
+from tests.support.step_context import Context
 
 # What a step needs besides a model, and what keeps its test fast.
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "generate": {"steps": 2},
-    "inpaint": {"steps": 2, "mask": "holes"},
-    "resize": {"width": 20},
-    "judge": {"model": "tiny", "measure": ["classifier", "clip", "aesthetic", "nsfw"], "palette": ["#ff0000", "teal"]},
-}
 HEAVY = (
     "torch",
     "torchvision",
@@ -34,13 +28,6 @@ HEAVY = (
     "skimage",
     "cv2",
 )
-
-
-def new_step(name: str, parameters: dict[str, Any] | None = None) -> Step:
-    step = catalogue.load_step(name)
-    model = step.model_fields.get("model")
-    required = {"model": "tiny"} if model is not None and model.is_required() else {}
-    return step.model_validate(required | PARAMETERS.get(name, {}) | (parameters or {}))
 
 
 def frames_for(step: Step, mode: str) -> list[Frame]:

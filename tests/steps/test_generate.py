@@ -15,7 +15,7 @@ from configs.documents.fields import MAX_SEED
 from steps.diffusion import SCHEDULERS, SchedulerName
 from steps.generate import Generate
 from tests.steps import images
-from tests.steps.conftest import Context
+from tests.support.step_context import Context
 
 pytestmark = pytest.mark.parts
 

@@ -14,7 +14,7 @@ from steps.inpaint import Inpaint
 from steps.pixels import masks
 from steps.pixels.colors import alpha_of
 from tests.steps import images
-from tests.steps.conftest import Context
+from tests.support.step_context import Context
 
 pytestmark = pytest.mark.parts
 

@@ -12,7 +12,7 @@ from steps.contract import Frame
 from steps.judge import MEASURES, Judge, RecognizedLine
 from steps.recipe import resolve_program
 from tests.steps import images
-from tests.steps.conftest import Context
+from tests.support.step_context import Context
 
 
 def judge(*measure: str, **fields: Any) -> Judge:

@@ -14,8 +14,8 @@ from steps.diffusion import ImageRequest, Sampling
 from steps.engines import diffusers_engine, realesrgan_engine
 from steps.upscale import Upscale
 from tests.steps import images
-from tests.steps.conftest import Context
 from tests.support import ROOT, tiny_models
+from tests.support.step_context import Context
 
 pytestmark = pytest.mark.parts
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from steps.engines import rembg_engine
 from steps.remove_background import RemoveBackground
 from tests.steps import images
-from tests.steps.conftest import Context
+from tests.support.step_context import Context
 
 SUBJECT = (200, 30, 40)
 

@@ -13,7 +13,7 @@ from steps.generate import Generate
 from steps.remove_background import RemoveBackground
 from steps.upscale import Upscale
 from tests.steps import images
-from tests.steps.conftest import Context
+from tests.support.step_context import Context
 
 pytestmark = pytest.mark.parts
 

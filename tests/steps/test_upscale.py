@@ -13,8 +13,8 @@ from steps.engines import realesrgan_engine
 from steps.pixels.colors import bleed, flatten
 from steps.upscale import Upscale
 from tests.steps import images
-from tests.steps.conftest import Context
 from tests.support import tiny_models
+from tests.support.step_context import Context
 
 
 def upscale(image: Image.Image, context: Context, **fields: Any) -> Image.Image:

@@ -13,13 +13,7 @@ from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store
 from tests.support.new_ledger import new_ledger
 from tests.support.servers.postgres import postgres_server
-from tests.support.servers.s3 import S3Server, moto_s3, rclone_s3
-
-
-@pytest.fixture(scope="session")
-def rclone_server() -> Iterator[S3Server]:
-    with rclone_s3() as server:
-        yield server
+from tests.support.servers.s3 import S3Server, moto_s3
 
 
 @pytest.fixture(scope="session")

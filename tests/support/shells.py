@@ -47,7 +47,7 @@ def running_up(shell: Pixelmill) -> Iterator[tuple[str, str]]:
     served = f"http://127.0.0.1:{galleries}"
     process = shell.start("up", "--port", str(ui), "--gallery-port", str(galleries))
     try:
-        wait_until(lambda: process.poll() is not None or _answers(f"{served}/healthz"))
+        wait_until(lambda: process.poll() is not None or answers(f"{served}/healthz"))
         assert process.poll() is None, process.communicate()
         yield f"http://127.0.0.1:{ui}/api", served
     finally:
@@ -58,7 +58,7 @@ def running_up(shell: Pixelmill) -> Iterator[tuple[str, str]]:
             process.kill()
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
     try:
         return httpx.get(address).is_success
     except httpx.TransportError:

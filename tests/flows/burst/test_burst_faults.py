@@ -22,7 +22,7 @@ from tests.support.null.held_steps import hold, null_steps_environment
 from tests.support.shells import only_job, recorded, some_recorded
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 ITEMS = 120
 

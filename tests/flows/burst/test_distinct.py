@@ -13,6 +13,7 @@ from flows.pages.finish import finish_job
 from storage.ledger.records import ItemState, Review, ReviewVerdict
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store
+from tests.support.jobs.refused_job import states
 from tests.support.jobs.verified_job import IconJob
 from tests.support.mill import JOB
 
@@ -23,10 +24,6 @@ REASON = "near-duplicate of item first (distance 0.0)"
 
 def settle(job: IconJob) -> int:
     return settle_repetitions(job.job, job.ledger, job.mill.settings)
-
-
-def states(job: IconJob) -> dict[str, ItemState]:
-    return {record.item.name: record.state for record in job.ledger.items.find(JOB)}
 
 
 def exists(job: IconJob, item: str) -> bool:

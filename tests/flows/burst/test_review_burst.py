@@ -23,7 +23,7 @@ from tests.support.command import Pixelmill
 from tests.support.shells import running_up
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 RECIPE = """\

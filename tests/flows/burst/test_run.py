@@ -18,7 +18,7 @@ from tests.support.servers.s3 import rclone_s3
 from tests.support.shells import processes_below, recorded, some_recorded
 from tests.support.waiting import PATIENCE, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 RECIPE = """
 name: icon

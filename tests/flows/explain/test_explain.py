@@ -28,17 +28,13 @@ from storage.ledger.records import ItemState, Outcome, Review, ReviewVerdict
 from tests.support import ROOT
 from tests.support.mill import Mill
 from tests.support.null.jobs import NOW, brightness_of, job_of, null_job, reported
-from tests.support.null.recipes import null_steps_known, some_items
+from tests.support.null.recipes import some_items
 from tests.support.null.recipes_at_random import recipe_at_random, walk
+
+pytestmark = pytest.mark.usefixtures("null_steps")
 
 RECIPES = 60
 DOC = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
 
 
 def explained(mill: Mill, index: int = 0) -> Explanation:

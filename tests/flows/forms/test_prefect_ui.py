@@ -31,11 +31,14 @@ from tests.support.browser import find_chromium, open_browser, open_page
 from tests.support.command import Pixelmill
 from tests.support.ports import free_port
 from tests.support.prefect_ui import PrefectUi
-from tests.support.waiting import wait_until
+from tests.support.shells import answers
+from tests.support.waiting import PATIENCE, wait_until
 
 CHROMIUM = find_chromium()
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.timeout(1800),  # most of it for a busy machine
+    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
 ]
 
@@ -68,19 +71,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     process = shell.start("up", "--port", str(ui), "--gallery-port", str(galleries))
     try:
         started = Up(shell, process, f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{galleries}")
-        wait_until(lambda: process.poll() is not None or _answers(f"{started.galleries}/healthz"))
+        wait_until(lambda: process.poll() is not None or answers(f"{started.galleries}/healthz"))
         assert process.poll() is None, process.communicate()
         yield started
     finally:
         process.terminate()
         process.communicate(timeout=60)
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(address).is_success
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture
@@ -132,8 +128,8 @@ def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi,
     browser.fill("Images of each", "4")
     browser.snap("form", 1750)
     _submit(browser)
-    browser.wait_for("burst spring-icons 16 items", 120)
-    browser.wait_for("Completed", 180)
+    browser.wait_for("burst spring-icons 16 items", PATIENCE)
+    browser.wait_for("Completed", PATIENCE)
     browser.snap("run", 1100)
     browser.click("Artifacts")
     browser.click("report-spring-icons")
@@ -159,7 +155,7 @@ def test_mistakes_are_all_told_at_once(up: Up, browser: PrefectUi) -> None:
     browser.fill("Table", "missing.csv")
     browser.fill("Output folder", "../elsewhere")
     _submit(browser)
-    browser.wait_for("Failed", 120)
+    browser.wait_for("Failed", PATIENCE)
     wait_until(lambda: _is_logged(up, "missing.csv is not there"))
     browser.page.reload()  # the page of a run that has ended does not ask for logs that come late
     browser.wait_for("output: must be the name of a folder")  # among the logs, which a run's page shows first
@@ -178,14 +174,15 @@ def test_a_burst_is_cancelled_and_then_goes_on(up: Up, browser: PrefectUi) -> No
     browser.page.reload()  # a page that was opened early takes a while to see that its run has begun
     browser.press("Cancel", opens=browser.button("Confirm"))
     browser.button("Confirm").click()
-    browser.wait_for("Cancelled", 120)
+    browser.wait_for("Cancelled", PATIENCE)
     wait_until(lambda: _job(up, "many-keys").status is JobStatus.CANCELLED)
     made = _made(up, "many-keys")
     assert 8 <= made < 80
     dialog = browser.page.locator("[class*=modal]").get_by_role("button", name="Retry", exact=True).last
     browser.press("Retry", opens=dialog)
     dialog.click()
-    browser.wait_for("80 of 80 images", 240)
+    wait_until(lambda: _job(up, "many-keys").status is JobStatus.DONE, 3 * PATIENCE)
+    browser.wait_for("80 of 80 images", PATIENCE)
     assert _job(up, "many-keys").run == 2
 
 
@@ -217,7 +214,7 @@ def test_a_burst_that_is_killed_with_its_worker_goes_on(up: Up) -> None:
             command = process.cmdline()
             if "bursts" in command or "prefect.flow_engine" in command or "prefect.engine" in command:
                 process.kill()
-    wait_until(lambda: _job(up, "keys").status is JobStatus.DONE, 240)
+    wait_until(lambda: _job(up, "keys").status is JobStatus.DONE, 3 * PATIENCE)
     with closing(Ledger(Settings(home=up.shell.home).resolved_ledger_url)) as ledger:
         assert ledger.items.progress(_job(up, "keys").id).done == 32
     with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}), get_client(sync_client=True) as client:

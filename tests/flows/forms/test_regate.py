@@ -1,7 +1,6 @@
 """What the form that decides a job again takes and refuses, and its page: without a server."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,8 @@ from flows.forms.regate import RegateForm, _regate, regate_markdown
 from flows.regate.apply import Applied
 from tests.support.jobs.regated_job import Document, RegatedJob
 from tests.support.mill import JOB
-from tests.support.null.recipes import null_steps_known
 
-pytestmark = pytest.mark.parts  # each test decides a job again
-
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
+pytestmark = [pytest.mark.parts, pytest.mark.usefixtures("null_steps")]  # each test decides a job again
 
 
 def recipe(*conditions: str, **fields: Any) -> Document:

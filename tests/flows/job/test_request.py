@@ -17,11 +17,6 @@ from tests.flows.job.workspace import JOB, RECIPE, Workspace, job
 
 
 @pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path)
-
-
-@pytest.fixture
 def own_catalogue() -> Iterator[None]:
     """What is added to the process's catalogue goes with the test."""
     catalogue.current.cache_clear()

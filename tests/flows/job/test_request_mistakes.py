@@ -9,13 +9,7 @@ from configs.job.job import Job
 from configs.recipe.recipe import Recipe
 from flows.job.request import read_request
 from storage.objects.artefacts import MissingObject
-from tests.flows.job.workspace import JOB, MODEL, RECIPE, Workspace, job
-
-
-@pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path)
-
+from tests.flows.job.workspace import JOB, MODEL, RECIPE, job
 
 LONG = "x" * 10_001
 JOB_MISTAKES = [

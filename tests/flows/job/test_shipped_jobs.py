@@ -16,6 +16,8 @@ from tests.support import ROOT
 from tests.support.command import Pixelmill, Result
 from tests.support.waiting import PATIENCE, wait_until
 
+pytestmark = pytest.mark.long
+
 JOBS = ROOT / "jobs"
 
 

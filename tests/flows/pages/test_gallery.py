@@ -29,7 +29,6 @@ from tests.support.jobs.sprite_job import (
     sprite_job,
     sprite_reports,
 )
-from tests.support.new_ledger import new_ledger
 
 TOTAL = 60
 
@@ -46,13 +45,6 @@ def explained(job: JobRecord, reports: Iterable[ItemReport]) -> Iterator[Explana
 def rows(file: PageFile) -> list[list]:
     """The JSON inside a script file."""
     return json.loads(re.fullmatch(rb"pixelmill\.\w+\(\d+,(.*)\);\n", file.data, re.DOTALL)[1])
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = new_ledger(tmp_path / "ledger.db")
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,9 @@
 """Parent flow runs whose process is gone: what Prefect is told to do, and when a flow run gives up."""
 
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Crashed, Failed, Running, Scheduled
 
 from configs.settings.settings import Settings
@@ -12,12 +11,6 @@ from flows.burst.form_flow import MOST_DEATHS, with_ledger
 from flows.prefect_api.deployments import AUTOMATIONS, all_deployments, ensure_automations, ensure_pool_and_deployments
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def client(prefect_api: str) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture

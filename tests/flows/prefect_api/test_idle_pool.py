@@ -1,12 +1,11 @@
 """Why nothing starts, asked of a real Prefect server."""
 
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
 
 from configs.settings.settings import Settings
@@ -17,12 +16,6 @@ from tests.support.ledger_samples import start
 from tests.support.new_ledger import new_ledger
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def client(prefect_api: str) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture

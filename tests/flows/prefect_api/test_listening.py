@@ -19,7 +19,7 @@ from tests.support.command import Pixelmill
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 LOOPBACK = {"127.0.0.1", "::1"}
 

@@ -23,7 +23,7 @@ from flows.prefect_api.workers import fleet
 from storage.ledger.lease_owner import process_start
 from tests.support.waiting import PATIENCE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("without_api")]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.usefixtures("without_api")]
 
 
 @flow

@@ -26,21 +26,14 @@ from storage.ledger.lease import JobIsRunning, lease_of_job
 from storage.ledger.records import ItemState, JobStatus, ReviewVerdict
 from storage.ledger.runs import JobChanged
 from storage.objects.keys import sha256_hex
-from tests.flows.test_without_torch import command
-from tests.flows.test_without_torch import run as run_without_torch
 from tests.support import ROOT
 from tests.support.jobs.job_template import JobTemplate
 from tests.support.jobs.regated_job import Document, RegatedJob, changes
 from tests.support.mill import JOB
-from tests.support.null.recipes import null_steps_known
+from tests.support.without_torch import command
+from tests.support.without_torch import run as run_without_torch
 
-pytestmark = pytest.mark.parts
-
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
+pytestmark = [pytest.mark.parts, pytest.mark.usefixtures("null_steps")]
 
 
 def recipe(*conditions: str, **fields: Any) -> Document:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.command import Pixelmill
 from tests.support.null.held_steps import null_steps_environment
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 
 RECIPE = """
 name: icon

@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,10 @@ from flows.regate.reevaluation import Change
 from flows.regate.regate import RegatePlan
 from tests.support.jobs.regated_job import Document, RegatedJob, changes
 from tests.support.mill import JOB
-from tests.support.null.recipes import null_steps_known
 
-pytestmark = pytest.mark.parts  # each test decides a job again
+pytestmark = [pytest.mark.parts, pytest.mark.usefixtures("null_steps")]  # each test decides a job again
 
 GATES = "gates:\n  dark: {require: facts.this.brightness < 0.7, because: too bright}\n"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
 
 
 def recipe(size: int = 8, **fields: Any) -> Document:

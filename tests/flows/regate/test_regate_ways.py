@@ -1,7 +1,6 @@
 """Whatever the recipes, a job that was decided again is what a run under the new recipe in a new ledger would be."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,20 +13,14 @@ from flows.regate.reevaluation import Change
 from steps.recipe import compile_recipe
 from storage.ledger.records import ItemState
 from tests.support.jobs.regated_job import Document, RegatedJob
-from tests.support.null.recipes import null_steps_known, some_items, with_variables
+from tests.support.null.recipes import some_items, with_variables
 from tests.support.null.recipes_at_random import recipe_at_random
 
-pytestmark = pytest.mark.parts
+pytestmark = [pytest.mark.parts, pytest.mark.usefixtures("null_steps")]
 
 PAIRS = 5  # of recipes
 MOST_VISITS = 40
 _CONDITIONS = ("when", "require", "until", "by", "switch", "that")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
 
 
 def odd_items(count: int) -> list[Item]:

@@ -1,6 +1,5 @@
 """Decisions of people when a job is decided again: they hold, and what a new gate refuses waits for new ones."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,8 @@ from flows.cli.regate import regate_command
 from storage.ledger.records import ReviewVerdict
 from tests.support.jobs.regated_job import Document, RegatedJob
 from tests.support.mill import JOB
-from tests.support.null.recipes import null_steps_known
 
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
+pytestmark = pytest.mark.usefixtures("null_steps")
 
 
 def gate(limit: float) -> Document:

@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,19 +27,11 @@ from storage.ledger.records import ItemResult, ItemState, JobRecord, JobStatus
 from storage.objects.folder_store import FolderStore
 from storage.objects.keys import job_key
 from tests.support.jobs.sprite_job import RECIPE, record_sprite_job, sprite_item, sprite_job
-from tests.support.new_ledger import new_ledger
 
 PUBLIC_KEYS = {
     *("job", "status", "items", "steps", "model_loads", "output", "manifest", "gallery", "seconds", "cost", "errors"),
     *("failures", "ways", "review"),
 }
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = new_ledger(tmp_path / "ledger.db")
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture

@@ -9,32 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from flows.report.web import escape_markdown, table
-
-HOSTILE = (
-    "a | b",
-    "a \\| b",
-    "ends with a backslash \\",
-    "two\nlines\r\n\r\n| --- |\n# heading",
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "<!-- never closed",
-    "![picture](https://evil.example/track.png)",
-    "[click](javascript:alert(1))",
-    "[ref]: https://evil.example",
-    "<https://evil.example>",
-    "&lt;b&gt; &#x3c;b&#x3e;",
-    "`code` ``` more",
-    "**bold** _it_ ~~gone~~ $x$ :smile:",
-    "# heading",
-    "- list",
-    "1. list",
-    "12) list",
-    "> quote",
-    "===",
-    "---",
-    "    four blanks",
-    "```mermaid",
-)
+from tests.support.hostile_texts import HOSTILE, shown
 
 _markdown = MarkdownIt("js-default")  # GitHub's dialect: tables and strike-through; HTML passes, as in Prefect's UI
 _markdown.options["html"] = True
@@ -63,11 +38,6 @@ def read(source: str) -> _Reader:
     reader.feed(_markdown.render(source))
     reader.close()
     return reader
-
-
-def shown(text: str) -> str:
-    """What a reader should see of a text: blanks for white space, no address that a renderer takes for one."""
-    return " ".join(text.split())
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -10,8 +10,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from configs.settings.settings import Settings
 from flows.prefect_api.server import local_server
 from flows.report.web import table
-from tests.flows.report.test_web import HOSTILE, shown
 from tests.support.browser import find_chromium, open_browser, open_page
+from tests.support.hostile_texts import HOSTILE, shown
 from tests.support.prefect_ui import PrefectUi
 
 CHROMIUM = find_chromium()

@@ -21,11 +21,6 @@ from storage.objects.keys import sha256_hex
 from tests.support.finished_images import TRANSFORMS, finished, mark, marked, photo, settings_for
 
 
-@pytest.fixture
-def original(tmp_path: Path) -> Path:
-    return finished(tmp_path, TRANSFORMS, image=str(photo(tmp_path)))
-
-
 def again(
     image: Path, *inputs: Path, tolerance: int = 0, save: Path | None = None, log: Any = None, **settings: object
 ) -> Reproduction:

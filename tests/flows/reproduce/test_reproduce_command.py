@@ -7,19 +7,14 @@ import pytest
 from PIL import Image
 
 from storage.images.png_recipe import ImageRecipe, png_chunks, read_recipe
-from tests.flows.test_without_torch import command, run
 from tests.support.command import Pixelmill, PixelmillHere
-from tests.support.finished_images import TRANSFORMS, finished, labeled, mark, marked, photo
+from tests.support.finished_images import labeled, mark, marked
+from tests.support.without_torch import command, run
 
 
 @pytest.fixture
 def pixelmill(tmp_path: Path) -> Pixelmill:
     return PixelmillHere(tmp_path)
-
-
-@pytest.fixture
-def original(tmp_path: Path) -> Path:
-    return finished(tmp_path, TRANSFORMS, image=str(photo(tmp_path)))
 
 
 def altered(original: Path) -> Path:

@@ -19,7 +19,7 @@ from tests.support import ROOT
 from tests.support.command import Pixelmill
 from tests.support.finished_images import finished, photo, settings_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 MODEL = {"model": "starter"}
 DRAW = {"step": "generate", **MODEL, "steps": 4, "guidance": 3.0, "negative_prompt": "{thing}, dark"}

@@ -1,8 +1,6 @@
 """The fleet's metrics: what a scaler and an alert read, while jobs run and when nobody runs them any more."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,16 +10,8 @@ from storage.ledger.lease import job_lease, lease_of_job
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobStatus, ShardState
 from tests.support.ledger_samples import start
-from tests.support.new_ledger import new_ledger
 
 ELSEWHERE = "other-12345678/4711/99/abcd"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = new_ledger(tmp_path / "ledger.db")
-    yield ledger
-    ledger.close()
 
 
 class Time:

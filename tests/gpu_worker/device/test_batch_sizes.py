@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,16 +15,10 @@ from steps.upscale import Upscale
 from storage.ledger import fleet
 from storage.ledger.ledger import Ledger
 from tests.support.fake_steps import Fill, frames
-from tests.support.new_ledger import new_ledger
 
 DIGESTS = {"m/upscaler": "a" * 64, "m/diffusion": "b" * 64}
 KEY = MemoryKey("key", on_device=True)
 LIMIT = 8
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return new_ledger(tmp_path / "ledger.db")
 
 
 def sizes_of(ledger: Ledger, device: str = "H100") -> BatchSizeCache:

@@ -9,31 +9,9 @@ from typing import Any
 import pytest
 
 from configs.catalogues.models import ModelPart, ModelRef
-from gpu_worker.device.device import Device
 from gpu_worker.device.model_pool import ModelLoadError, ModelPool
+from tests.gpu_worker.device.small_pool import A, B, C, Parts, make_pool
 from tests.support.waiting import PATIENCE
-
-CPU = Device("cpu", "test", 1000)
-A, B, C = (ModelRef(name, "diffusion") for name in "abc")
-
-
-class Parts:
-    """Models of 40 MB each; `overrides` replaces some."""
-
-    def __init__(self, overrides: Mapping[ModelRef, ModelPart] | None = None) -> None:
-        self._overrides = overrides or {}
-
-    def part(self, ref: ModelRef) -> ModelPart:
-        return self._overrides.get(ref) or ModelPart(engine="test", source=ref.name, memory_mb=40)
-
-
-def make_pool(budget_mb: int = 100, loader: Any = None, parts: Parts | None = None) -> ModelPool:
-    return ModelPool(
-        parts or Parts(),
-        CPU,
-        budget_mb=budget_mb,
-        load_engine=lambda _: loader or (lambda source, options, device: [source, device]),
-    )
 
 
 def test_a_model_is_loaded_once_and_stays() -> None:

@@ -20,7 +20,7 @@ from gpu_worker.monitor.metric_table import TABLE
 from gpu_worker.process.worker_metrics import ROWS, WorkerMetrics
 from steps.contract import MemoryFallback
 from storage.objects.artefacts import note_retry
-from tests.gpu_worker.device.test_model_pool import A, make_pool
+from tests.gpu_worker.device.small_pool import A, make_pool
 from tests.support.fake_steps import Fill, Invert, NeedsMemory, PlainContext, frames, items
 from tests.support.mill import Mill, resolved
 from tests.support.ports import free_port

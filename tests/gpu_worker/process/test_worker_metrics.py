@@ -18,7 +18,7 @@ from tests.support.command import Pixelmill
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, wait_for, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 ITEMS = 120
 RECIPE = """

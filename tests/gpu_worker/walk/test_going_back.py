@@ -1,6 +1,5 @@
 """What loops, retries and lost candidates leave behind: nothing but the number of attempts."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,10 @@ from steps.recipe import compile_recipe
 from steps.recipe.program import Program
 from tests.support.mill import Mill
 from tests.support.null.program_walk import Walk, passed, reasons
-from tests.support.null.recipes import null_steps_known
+
+pytestmark = pytest.mark.usefixtures("null_steps")
 
 ITEM = Item(index=0, name="key", prompt="a key", seed=7)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
 
 
 def program_of(*steps: dict[str, Any]) -> Program:

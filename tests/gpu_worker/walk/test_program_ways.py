@@ -6,7 +6,6 @@ run. What fails is the recipe with the shortest text of those that fail.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from steps.recipe.program import Program
 from storage.ledger.records import ItemReport, ItemState
 from tests.support.mill import Mill
 from tests.support.null.program_walk import Walk, passed, reasons
-from tests.support.null.recipes import null_steps_known, some_items
+from tests.support.null.recipes import some_items
 from tests.support.null.recipes_at_random import (
     Entry,
     Way,
@@ -31,7 +30,7 @@ from tests.support.null.recipes_at_random import (
 )
 from tests.support.null.steps import Color, color_of
 
-pytestmark = pytest.mark.parts
+pytestmark = [pytest.mark.parts, pytest.mark.usefixtures("null_steps")]
 
 RECIPES = 150
 ITEMS = 5
@@ -51,12 +50,6 @@ EVENTS = {
     "warning",
 }
 TOO_LONG = "more than 256 steps"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def null_steps() -> Iterator[None]:
-    with null_steps_known():
-        yield
 
 
 @cache

@@ -17,7 +17,7 @@ from steps.engines.rapidocr_engine import RapidOcrOptions
 from steps.engines.realesrgan_engine import RealesrganOptions
 from steps.engines.rembg_engine import RembgOptions
 from tests.steps import images
-from tests.steps.conftest import Context
+from tests.support.step_context import Context
 
 OPTIONS: dict[str, Any] = {
     "diffusers": DiffusersOptions,

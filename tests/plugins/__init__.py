@@ -1,0 +1,1 @@
+"""How tests are collected, ordered and watched: hooks of pytest."""
