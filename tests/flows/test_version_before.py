@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from flows.verify.adopt import adopt_artefacts
+from flows.verify.reindex import reindex_artefacts
 
 from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
@@ -107,7 +107,7 @@ def test_a_lost_ledger_is_rebuilt_from_its_manifest(folder: Path) -> None:
     fingerprints = {step["fingerprint"] for line in lines for step in line["steps"] if step["fingerprint"]}
     store = FolderStore(folder / "out")
     with closing(ledger_of(folder)) as ledger:
-        adopted, left = adopt_artefacts(store, ledger, WHOLE, advance=lambda number: None)
+        adopted, left = reindex_artefacts(store, ledger, WHOLE, advance=lambda number: None)
         assert not left
         found = ledger.steps.find_artefacts(store.root, sorted(fingerprints))
     assert adopted >= len(found) == len(fingerprints)
