@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from flows.verify.reindex import reindex_artefacts
 
 from configs.settings.settings import Settings
+from flows.verify.reindex import reindex_artefacts
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import BatchSize, Lease
 from storage.objects.folder_store import FolderStore
