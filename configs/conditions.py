@@ -47,7 +47,7 @@ class _MissingValue(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class StepStanding:
+class StepState:
     """The outcome of a step for an item, as conditions read it."""
 
     visited: bool = False
@@ -55,7 +55,7 @@ class StepStanding:
     passed: bool = False  # visited, and its gates were met
 
 
-_NOT_VISITED = StepStanding()
+_NOT_VISITED = StepState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Scope:
 
     item: Item
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    steps: Mapping[str, StepStanding] = field(default_factory=dict)
+    steps: Mapping[str, StepState] = field(default_factory=dict)
 
     def look_up(self, path: NamePath) -> Any:
         """Return the value of a name. Raises _MissingValue when the item has none."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from configs.conditions import THIS, Condition, ConditionError, Scope, StepStanding
+from configs.conditions import THIS, Condition, ConditionError, Scope, StepState
 from configs.documents.fields import Item
 from configs.reporting import PixelmillError
 from steps.contract import Fact
@@ -78,9 +78,9 @@ class ItemContext:
             if not visit.step.keeps_image:
                 yield visit.id, self.made[visit.id]
 
-    def standing(self, step_id: str) -> StepStanding:
+    def standing(self, step_id: str) -> StepState:
         """Return what became of the item at a step that it visited, as conditions see it."""
-        return StepStanding(True, self._attempts[step_id], self.state.passed.get(step_id, True))
+        return StepState(True, self._attempts[step_id], self.state.passed.get(step_id, True))
 
     def holds(self, condition: Condition, path: str) -> bool | None:
         """Return whether a condition is true, or None if that is not known yet. Raises MistakenCondition."""
@@ -116,7 +116,7 @@ class ItemContext:
     def _scope(self, condition: Condition) -> Scope:
         """Return as much of the scope as the condition reads."""
         facts: dict[str, Mapping[str, Fact]] = {}
-        steps: dict[str, StepStanding] = {}
+        steps: dict[str, StepState] = {}
         for name in condition.names:
             if name[0] == "facts" and name[1] == THIS:
                 newest = [self.facts.get(visit.id, {}) for visit in self._newest()]

@@ -34,7 +34,7 @@ STANDARD = set(
 PHRASES = {"BestOf", "OnDemand", "OnFail", "WhyNot", "OnlyForThisMachine"}
 PHRASES |= {"Distinct", "Repeat"}
 # Names to be replaced by words of the glossary.
-OLD = {"ChildKeeper", "Explainer", "Rerecord", "StepStanding"}
+OLD = {"ChildKeeper", "Explainer", "Rerecord"}
 PARTICIPLES = {"chosen", "found", "known", "made", "rebuilt", "unknown"}  # besides those in -ed
 
 
