@@ -23,7 +23,7 @@ PHRASES = {
     "thing that speaks": r"says?|said|saying|tells?|told|telling|hears?|heard|hearing|knows|knew|asks",
     "archaic": (
         r"anew|as of then|of then|of which|of whom|how-manieth|in the midst|thence|whence|"
-        r"(?<!there )is no(?! longer| more| less| later)|(?<!there )(?:is|are) none"
+        r"(?<!there )is no(?! longer| more| less| later)|(?<!there )(?:is|are) (?-i:none)"
     ),
     "fragment": r"\w+ (?-i:None):",  # "`redo` None: ..." instead of "or None if ..."
 }

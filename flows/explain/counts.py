@@ -59,7 +59,7 @@ class WayCounts:
 
     @property
     def ways(self) -> GateStats:
-        """What has been counted so far."""
+        """The counts so far."""
         again = {step: counts for step, counts in self._attempts.items() if max(counts) > 1}
         gates = sorted(self._gates.items(), key=lambda gate: self._order[gate[0]])[:MAX_GATES]
         return GateStats(

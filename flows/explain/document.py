@@ -19,7 +19,7 @@ from storage.ledger.records import ArtefactRecord, Review, StepOutcome
 
 
 def explanation_document(explanation: Explanation) -> dict[str, Any]:
-    """A stable interface: fields may come, none goes or changes its name."""
+    """Return an explanation as JSON values, a stable interface: fields may be added, none is removed or renamed."""
     job, record = explanation.job, explanation.report.record
     item, entries = record.item, explanation.report.steps.values()
     return {

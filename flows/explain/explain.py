@@ -14,7 +14,7 @@ from storage.ledger.records import ItemReport, JobRecord, Outcome, Review, StepO
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the ledger knows of an item's path.
+    """An item's path, as far as the ledger records it.
 
     `problems`: why the recipe cannot be followed here; the way is empty then. `unplaced` are outcomes in the ledger
     that have no place in the way: all of them, if it cannot be followed.
@@ -45,7 +45,7 @@ class Explainer:
     """Explains the items of one job."""
 
     def __init__(self, job: JobRecord, reviews: Iterable[Review] = ()) -> None:
-        """A recipe that cannot be compiled here, such as one with steps that this installation lacks, is no error."""
+        """Compile the job's recipe; `problems` lists why it cannot be, such as steps that this installation lacks."""
         self._job = job
         self._reviews: dict[str, list[Review]] = {}
         for review in reviews:
@@ -58,7 +58,7 @@ class Explainer:
             self.problems = tuple(str(problem) for problem in refusal.problems)
 
     def explain(self, report: ItemReport) -> Explanation:
-        """Return the item's path as far as the ledger knows it, whatever state the item is in."""
+        """Return the item's path as far as the ledger records it, whatever state the item is in."""
         reviews = tuple(self._reviews.get(report.record.item.name, ()))
         if self.program is None:
             return Explanation(self._job, report, (), dict(report.steps), reviews, self.problems)

@@ -41,7 +41,7 @@ class ExplanationLine(NamedTuple):
 
 
 def lines_of(explanation: Explanation) -> list[ExplanationLine]:
-    """The whole way, and how it ended."""
+    """Return the lines of the whole path, and of its end."""
     found = [*_way(explanation.way, 0, explanation)]
     found += [
         ExplanationLine(0, Tone.BAD, "the recipe cannot be followed here", problem) for problem in explanation.problems
@@ -59,7 +59,7 @@ def lines_of(explanation: Explanation) -> list[ExplanationLine]:
 
 
 def shown_value(value: Any) -> str:
-    """A fact or a variable."""
+    """Return the value of a fact or a variable as text."""
     if value is None:
         return "not known"
     if isinstance(value, float):

@@ -24,7 +24,7 @@ _COMPARED = ("error", "error_step", "warnings", "refused_image", "refused_by")
 
 @dataclass(frozen=True, slots=True)
 class Reviews:
-    """What people decided: name of an item -> fingerprints of images that they accepted, and that they rejected.
+    """Decisions of people: name of an item -> fingerprints of images that they accepted, and that they rejected.
 
     No gate rejects an accepted image. An item in quarantine with a rejected one stays there while it is made of it.
     """
@@ -35,7 +35,7 @@ class Reviews:
 
 @dataclass(slots=True)
 class _Trace:
-    """What became of an item on its way."""
+    """The record of an item on its path under the new recipe."""
 
     path: ItemPath
     ways: dict[str, ArtefactRecord | None] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class _Trace:
     undecided: list[str] = field(default_factory=list)
     unmeasured: dict[str, list[str]] = field(default_factory=dict)
     failed: tuple[str, str] | None = None  # visit id, error
-    certain: int | None = None  # how many of its ways do not depend on what is missing; None: nothing is
+    certain: int | None = None  # how many of its ways do not depend on what is missing, or None if nothing is
 
     def add(self, visit: Visit, seen: PredictedStep) -> None:
         match seen.prediction:
@@ -70,7 +70,7 @@ class _Trace:
         return dict(islice(self.ways.items(), self.certain))
 
     def _miss(self) -> None:
-        """What comes from here on may not come: what is missing may put an end to it."""
+        """Note that the item may not come to the visits behind this one: the missing part may end it."""
         self.certain = len(self.ways) if self.certain is None else self.certain
 
     def fail(self, visit_id: str, error: Exception) -> None:
@@ -90,11 +90,11 @@ def reevaluate(
     digest_file: DigestFile,
     files_as_before: Callable[[Item], bool],
 ) -> list[Reevaluation]:
-    """Every item of the job under the program `new`, in the job's order.
+    """Return every item of the job under the program `new`, in the job's order.
 
     `items` are those of the reports as the new recipe sees them, `new_job` the job with its recipe and models. One
-    look-up a visit over all items; an image counts as known whichever job made it. Where `files_as_before` says so,
-    the input files of an item are taken to be those that its images were made of, and are not read.
+    look-up a visit over all items; an image counts as known whichever job made it. If `files_as_before` is true for an
+    item, its input files count as those that its images were made of, and are not read.
     """
     walk = _Walk(find_artefacts, cache(digest_file))
     known = None
@@ -119,7 +119,7 @@ def reevaluate(
         for report, trace in zip(reports, traces, strict=True)
     ]
     rule = new_job.recipe.distinction
-    return reevaluations if rule is None else _told_apart(reevaluations, rule, reviews)
+    return reevaluations if rule is None else _apply_distinct(reevaluations, rule, reviews)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _has_failed(report: ItemReport) -> bool:
 
 
 def _attempt(trace: _Trace) -> str | None:
-    """What a step would have to make next; None: nothing is missing."""
+    """Return the fingerprint that a step would have to make next, or None if nothing is missing."""
     return next(iter(trace.computes.values()), None)
 
 
@@ -232,8 +232,8 @@ def _ending(trace: _Trace, job: JobRecord) -> ItemResult:
     return ItemResult(ItemState.DONE, finals=finals, warnings=path.state.warnings)
 
 
-def _told_apart(reevaluations: Sequence[Reevaluation], rule: Distinct, reviews: Reviews) -> list[Reevaluation]:
-    """With what the recipe says of images that repeat an earlier one: as far as they are there, as at a job's end."""
+def _apply_distinct(reevaluations: Sequence[Reevaluation], rule: Distinct, reviews: Reviews) -> list[Reevaluation]:
+    """Apply the recipe's `distinct` to the items whose images exist, as the end of a job does."""
     finished = [
         _finished(each, reviews)
         for each in reevaluations

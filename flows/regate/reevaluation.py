@@ -11,7 +11,7 @@ from storage.ledger.records import ArtefactRecord, ItemReport, ItemResult, ItemS
 
 
 class Change(StrEnum):
-    """What another recipe makes of an item."""
+    """The effect of another recipe on an item."""
 
     UNCHANGED = "unchanged"
     QUARANTINED = "quarantined"
@@ -35,7 +35,7 @@ class Reevaluation:
 
     `ways` are its steps: visit id -> the image it has there already, None where it skips the step; to all but the
     `certain_ways` it may not come. `computes` (visit id -> fingerprint), `undecided` (visit ids) and `unmeasured` (fact
-    -> visit ids) say what is missing. `result` is how it would end, None where something is missing; then `expected`
+    -> visit ids) name what is missing. `result` is how it would end, None where something is missing; then `expected`
     is its state if no step fails, None where that depends on what is missing.
     """
 
@@ -85,15 +85,18 @@ def images_of(report: ItemReport) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class StepNeed:
-    """Items at a step that has to run for them: images to compute (once each, whoever shares them), and items of which
-    only that will tell."""
+    """The work of a step for items that change.
+
+    `computed` counts images, each once however many items share it; `undecided` counts items whose need depends on
+    images that are still missing.
+    """
 
     computed: int = 0
     undecided: int = 0
 
 
 def needs_of(reevaluations: Iterable[Reevaluation], new: Program) -> dict[str, StepNeed]:
-    """What the items that change need computed, by visit id in recipe order."""
+    """Return the steps that the items that change need, by visit id in recipe order."""
     computed: dict[str, set[str]] = {}
     undecided = Counter[str]()
     for each in reevaluations:
@@ -110,7 +113,7 @@ def needs_of(reevaluations: Iterable[Reevaluation], new: Program) -> dict[str, S
 
 
 def unmeasured_of(reevaluations: Iterable[Reevaluation]) -> dict[str, int]:
-    """Fact -> number of images on which the new recipe asks for it and nobody has measured it."""
+    """Return fact -> number of images that lack it although the new recipe reads it."""
     images: dict[str, set[str]] = {}
     for each in reevaluations:
         for fact, visit_ids in each.unmeasured.items():

@@ -1,4 +1,4 @@
-"""Which items of a job repeat an earlier one: what a recipe's `distinct` says, from stored facts alone."""
+"""Finds items of a job that repeat an earlier one, for a recipe's `distinct`, from stored facts alone."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ _DISTANCE = " (distance "
 class Finished:
     """An item that came to the recipe's end, with the fact `likeness` of its last final image.
 
-    None: nobody measured it; such an item repeats nothing, and nothing repeats it. `accepted`: a person has accepted
-    this very image, which is then no repetition whatever it looks like.
+    Without a measured `likeness` (None) an item repeats nothing, and nothing repeats it. `accepted`: a person has
+    accepted this very image, which then never counts as a repetition.
     """
 
     index: int
@@ -27,7 +27,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """Which item is repeated, and how far its image is away, in levels of 255."""
+    """The item that is repeated, and the distance of its image, in levels of 255."""
 
     index: int  # of the item that is repeated
     name: str
@@ -39,12 +39,12 @@ class Repetition:
 
 
 def repeated_in(reason: str) -> str | None:
-    """The name of the item that an item repeats, by the reason that it was given. None: it is no such reason."""
+    """Return the name of the item that an item repeats, or None if the reason is another one."""
     return reason.removeprefix(OPENING).rpartition(_DISTANCE)[0] if reason.startswith(OPENING) else None
 
 
 def repetitions(rule: Distinct, items: Iterable[Finished]) -> dict[int, Repetition]:
-    """By index of the item: which earlier one it repeats.
+    """Return index of an item -> the earlier item that it repeats.
 
     Of images that are alike the first in the job's order stays, whatever order `items` come in, and whichever was made
     first.
@@ -61,7 +61,7 @@ def repetitions(rule: Distinct, items: Iterable[Finished]) -> dict[int, Repetiti
 
 
 def likeness_of(visit: str, entries: Mapping[str, StepOutcome]) -> str | None:
-    """The fact `likeness` of the image that a visit made; None where it was never measured."""
+    """Return the fact `likeness` of the image that a visit made, or None if it was never measured."""
     entry = entries.get(visit)
     fact = entry.artefact.facts.get("likeness") if entry is not None and entry.artefact is not None else None
     return fact if isinstance(fact, str) else None

@@ -69,7 +69,7 @@ class ItemContext:
 
     @property
     def fingerprint(self) -> str | None:
-        """Of the image that the item has now; None before the first."""
+        """Fingerprint of the image that the item has now, or None before the first."""
         return self.state.chain[-1].fingerprint if self.state.chain else None
 
     def images(self) -> Iterator[tuple[str, str]]:

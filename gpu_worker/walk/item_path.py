@@ -121,7 +121,7 @@ class ItemPath(ItemContext):
         self.state = replace(self.state, chain=chain, visited=visited | {visit.step_id: visit})
 
     def stop(self, visit: Visit) -> None:
-        """Record that the walk ends at this visit, of which there is no image."""
+        """Record that the walk ends at this visit, which has no image."""
         self._record_visit(visit, None)
 
     def copy(self) -> "ItemPath":
@@ -140,7 +140,7 @@ class ItemPath(ItemContext):
             self.rejected = rejected.rejection
 
     def _block(self, block: Block, way: Way, maybe: bool) -> Walk[None]:
-        """`maybe`: a decision around is open."""
+        """Walk the nodes in order. `maybe`: a decision around is open."""
         before: list[PathState] = []
         for index, node in enumerate(block.nodes):
             if maybe and index in block.starts:
@@ -166,7 +166,7 @@ class ItemPath(ItemContext):
             yield from self._gate(node.gate, way, maybe or met is None, before)
 
     def _go_through(self, node: StepNode, way: Way, maybe: bool) -> Walk[tuple[bool | None, Way]]:
-        """Go through a step or its `else`. Returns whether it was the step, and the way that its gate is on."""
+        """Go through a step or its `else`. Return whether it was the step, and the way that its gate is on."""
         met: bool | None = True
         if node.when is not None:
             met, way = yield from self._branch(node.when, node.visit.step_id, way)
@@ -245,7 +245,7 @@ class ItemPath(ItemContext):
             self._judge(gate, gated, "; ".join(reasons), maybe or met is None)
 
     def _test(self, gate: GateNode, at: int) -> Walk[tuple[tuple[RequirementResult, ...], bool | None, list[str]]]:
-        """Returns the results, whether all are met, and the reasons of those that are not."""
+        """Return the results, whether all are met, and the reasons of those that are not."""
         yield _Pause(at)
         results: list[bool | None] = []
         reasons: list[str] = []

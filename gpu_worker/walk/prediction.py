@@ -28,7 +28,7 @@ KnownProvenance = Callable[[ItemPath, Visit], Provenance | None]  # one that is 
 
 
 class Prediction(Enum):
-    """What will become of an item at a step."""
+    """The outcome that an item will have at a step."""
 
     COMPUTE = auto()
     REUSE = auto()
@@ -42,7 +42,7 @@ class PredictedStep:
     path: ItemPath
     prediction: Prediction
     artefact: ArtefactRecord | None = None  # the image to reuse
-    unmeasured: frozenset[str] = frozenset()  # facts that the recipe asks of it and nobody measured
+    unmeasured: frozenset[str] = frozenset()  # facts that the recipe reads and that are not measured
     error: Exception | None = None  # why the item fails
 
 
@@ -58,7 +58,7 @@ def predict(
     """Walk the paths on, visit by visit, with one look-up a visit. Moves the paths: pass copies.
 
     An item that is undecided at a visit stays so at every later one that it does not skip for certain; an item that
-    fails or is rejected does not appear again. `known_provenance` spares reading the files of visits that it knows.
+    fails or is rejected does not appear again. `known_provenance` spares reading the files of visits that it covers.
     """
     open_paths = list(paths)
     for visit in visits:
@@ -91,7 +91,7 @@ def predict(
 
 
 def unmeasured(visit: Visit, facts: Mapping[str, Fact], *, has_source: bool) -> frozenset[str]:
-    """Return the facts that the recipe asks for and that were not measured when the image was made.
+    """Return the facts that the recipe reads and that were not measured when the image was made.
 
     Facts that compare with the step's input cannot be measured where it had none (`has_source`).
     """
@@ -214,7 +214,7 @@ def _value(name: tuple[str, ...], item: Item) -> tuple[type, Any]:
 _ABSENT = object()
 
 
-# -- what the ledger knows ---------------------------------------------------------------------------------------------
+# -- from the ledger --------------------------------------------------------------------------------------------------
 def replay(
     item: Item,
     program: Program,

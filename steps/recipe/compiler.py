@@ -113,7 +113,7 @@ class _Placed(NamedTuple):
 
 
 class _Stretch(NamedTuple):
-    """What a retry repeats: the entries of a list from index `begin`, which items begin with the image of `origin`."""
+    """The entries of a list that a retry repeats, from index `begin`; items begin them with the image of `origin`."""
 
     begin: int
     entries: Sequence[_Placed]

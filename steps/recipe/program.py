@@ -46,7 +46,7 @@ class Visit:
         return self.id != self.step_id
 
     def item(self, item: Item) -> Item:
-        """The item as this visit sees it."""
+        """Return the item with the seed of this visit."""
         return item if not self.seeds else item.model_copy(update={"seed": derived_seed(item.seed, self.seeds)})
 
 

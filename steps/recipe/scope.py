@@ -94,5 +94,5 @@ class CompileScope:
         return replace(self, origin=origin)
 
     def once_more(self, loops: Loops, number: int = 2) -> "CompileScope":
-        """Return the scope within these loops, the innermost of which begins for the `number`th time."""
+        """Return the scope within these loops, whose innermost begins for the `number`th time."""
         return replace(self, loops=loops, is_again=self.is_again or number > 1)

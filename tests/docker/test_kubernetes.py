@@ -200,7 +200,7 @@ def test_a_container_sees_no_variables_of_services():
     ],
 )
 def test_what_the_compose_file_uses_too_is_the_same(here: str, there: str):
-    """kustomize reads no file outside its folder."""
+    """Kustomize reads no file outside its folder."""
     assert (KUBERNETES / here).read_text() == (KUBERNETES.parent / there).read_text()
 
 

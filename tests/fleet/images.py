@@ -76,7 +76,7 @@ def worker_environment() -> Path:
 
 
 def s3_command(service: Service) -> list[str]:
-    """rclone in the place of the gateway: same protocol, port, credentials and folder."""
+    """Rclone in the place of the gateway: same protocol, port, credentials and folder."""
     keys = f"{service.environment['ROOT_ACCESS_KEY']},{service.environment['ROOT_SECRET_KEY']}"
     address = f"0.0.0.0{service.environment['VGW_PORT']}"
     folder = service.environment["VGW_BACKEND_ARG"]

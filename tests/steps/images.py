@@ -25,7 +25,8 @@ def noise(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Image.Im
 
 def disc(size: int = 64, color: tuple[int, int, int] = (200, 30, 40), hole: int = 0, under: int = 0) -> Image.Image:
     """RGBA: a disc of a radius of 3/8 of the size with a soft edge, a hole of `hole` px radius in the middle, and
-    `under` as the gray below transparent pixels."""
+    `under` as the gray below transparent pixels.
+    """
     y, x = np.mgrid[:size, :size] + 0.5 - size / 2
     distance = np.hypot(x, y)
     alpha = np.clip(size * 3 / 8 - distance + 0.5, 0, 1) * np.clip(distance - hole + 0.5, 0 if hole else 1, 1)

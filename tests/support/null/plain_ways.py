@@ -38,7 +38,8 @@ class Picture:
 @dataclass
 class Way:
     """`visits`: visit id -> fingerprint, in order. `final` is None for an item in quarantine, for which `reasons` are
-    those of the gate and `error_step` is the step that it belongs to."""
+    those of the gate and `error_step` is the step that it belongs to.
+    """
 
     visits: dict[str, str] = field(default_factory=dict)
     warnings: list[tuple[str, ...]] = field(default_factory=list)

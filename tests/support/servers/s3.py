@@ -50,7 +50,7 @@ class S3Server:
 
 @contextmanager
 def rclone_s3(port: int | None = None) -> Iterator[S3Server]:
-    """rclone over a temporary folder: no conditional writes, metadata in memory only."""
+    """Rclone over a temporary folder: no conditional writes, metadata in memory only."""
     with tempfile.TemporaryDirectory(prefix="pixelmill-rclone-") as folder:
         Path(folder, BUCKET).mkdir()
         port = port or free_port()
@@ -64,7 +64,7 @@ def rclone_s3(port: int | None = None) -> Iterator[S3Server]:
 
 @contextmanager
 def moto_s3() -> Iterator[S3Server]:
-    """moto's server: conditional writes, metadata and multipart as AWS has them; accepts any credentials."""
+    """Moto's server: conditional writes, metadata and multipart as AWS has them; accepts any credentials."""
     port = free_port()
     with _running([sys.executable, "-m", "moto.server", "-p", str(port)], port) as process:
         server = S3Server("moto", f"http://127.0.0.1:{port}", ACCESS_KEY, SECRET_KEY, BUCKET, process)
