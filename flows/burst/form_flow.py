@@ -13,6 +13,7 @@ from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel, Field
 
 from configs.documents.problems import InvalidInput
+from configs.restarts import RestartPolicy
 from configs.settings.settings import Settings, load_settings
 from flows.report.render import format_counts
 from flows.report.report import Summary
@@ -25,7 +26,8 @@ from storage.objects.artefacts import StoreError
 
 F = TypeVar("F", bound=BaseModel)
 TAKEN_OVER = "TakenOver"  # the state of a burst whose job another one has
-MOST_DEATHS = 5  # of the processes of one flow run: an automation starts it again each time
+# Of the processes of one flow run: an automation starts it again each time.
+RESTARTS = RestartPolicy(most=4)
 
 
 def form_flow(
@@ -75,7 +77,7 @@ def _signature(form: type[BaseModel]) -> inspect.Signature:
 
 def with_ledger(work: Callable[[Ledger, Settings], State[Any]]) -> State[Any]:
     """Return the state that `work` returns, or a failed state with a message instead of a traceback."""
-    if (deaths := _deaths()) >= MOST_DEATHS:
+    if not RESTARTS.allows(deaths := _deaths()):
         return Failed(
             message=f"Its process has died {deaths} times in a row; the log of the bursts' worker has the reason. "
             "Correct it (memory?), then retry this flow run. Recorded results are kept."

@@ -10,6 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
+from configs.restarts import RestartPolicy
 from configs.settings.settings import Settings
 from flows.prefect_api.shard_runs import (
     LONG_AGO,
@@ -261,7 +262,7 @@ class ShardWatch:
         attempts = self._attempts[record.index]
         vain = attempts.vain + 1 if record.items >= attempts.pending else 0
         self._attempts[record.index] = attempts._replace(vain=vain)
-        if vain < self._settings.shard_attempts:
+        if RestartPolicy(most=self._settings.shard_attempts - 1).allows(vain):
             self._logger.warning("shard %d ended before its items did (%s): trying again", record.index, reason)
             self._waiting[record.index] = None
         else:

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from configs.restarts import RestartPolicy
 from flows.burst.review import drop_ended_waits, wake_due
 from storage.ledger.database import LedgerError
 from storage.ledger.lease import PATIENCE_SECONDS, OrphanedJobs
@@ -23,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 START_SECONDS = 60.0  # from a worker taking the flow run to the burst holding its job, on a busy machine
-AGAIN_SECONDS = 10.0  # after a burst that ended without holding its job; doubled each time
-MOST_RESTARTS = 8  # in a row without progress of the job
+# Bursts that ended without holding their job, or without progress of it.
+RESTARTS = RestartPolicy(first_seconds=10.0, longest_seconds=START_SECONDS, most=8)
 BURST_DEPLOYMENT = "burst/burst"
 REVIVED = "revived"  # tag of a burst that replaces one whose process is gone
 
@@ -83,7 +84,7 @@ class BurstSupervisor:
         if last is None or lease != last.replaced:
             return True
         waited = self._clock() - last.at
-        if waited <= AGAIN_SECONDS * 2 ** (last.vain - 1) and waited <= START_SECONDS:
+        if waited <= RESTARTS.pause(last.vain):
             return False
         phase = self._bursts.phase(last.run)
         if phase is FlowRunPhase.WAITING:
@@ -94,7 +95,7 @@ class BurstSupervisor:
         pending = self._ledger.items.progress(job_id).pending
         last = self._restarts.get(job_id)
         vain = last.vain + 1 if last is not None and pending >= last.pending else 1
-        if vain > MOST_RESTARTS:
+        if not RESTARTS.allows(vain):
             reason = f"its burst died {vain} times in a row before an item ended: see the log of the bursts' worker"
             self._ledger.jobs.end_if_running(job_id, JobStatus.FAILED, reason)
             logger.error("%s: %s", job_id, reason)

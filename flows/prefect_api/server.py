@@ -1,6 +1,7 @@
 """A Prefect API for one command: the user's own, or a real server on SQLite that ends with its last user."""
 
 import fcntl
+import itertools
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from configs.reporting import PixelmillError
+from configs.restarts import RestartPolicy
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
 from storage.ledger.lease_owner import process_start
@@ -29,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 USERS_LOCK = "users.lock"
 LOOK_SECONDS = 1.0
-STARTS = 3  # of a server that is killed while it starts
+RESTARTS = RestartPolicy(most=2)  # of a server that is killed while it starts
 START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
 LOG_TAIL_LINES = 15
 END_SECONDS = 10.0  # for an orderly end; SQLite is safe against a harder one
@@ -227,12 +229,14 @@ class _ServerKilled(ServerError):
 
 def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
     """Start a server and wait until it answers; a server that is killed meanwhile is started again."""
-    for _ in range(STARTS - 1):
+    for kills in itertools.count(1):
         try:
             return _start_once(home, folder, port=port, ui=ui, seconds=seconds)
         except _ServerKilled as killed:
+            if not RESTARTS.allows(kills):
+                raise
             logger.warning("starting the Prefect server again: %s", str(killed).partition("\n")[0])
-    return _start_once(home, folder, port=port, ui=ui, seconds=seconds)
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:

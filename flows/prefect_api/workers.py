@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.reporting import Log, PixelmillError
+from configs.restarts import RestartPolicy
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
 from flows.prefect_api.deployments import ensure_pool_and_deployments
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import Worker
 
 SHORT_LIFE_SECONDS = 60.0  # a process that ends sooner may have something wrong that a restart won't mend
-LONGEST_PAUSE_SECONDS = 30.0  # between its starts then
+RESTARTS = RestartPolicy(first_seconds=1.0, longest_seconds=30.0)  # of such a process
 END_SECONDS = 15.0
 LOOK_SECONDS = 10.0  # between checks of the pool's workers; its server notices a lost one after 25 s at best
 DEFAULT_INTERVAL = 30  # seconds between the heartbeats of a worker that does not report it
@@ -123,7 +124,7 @@ def supervised(
             if short_lives > 1:
                 if log is not None and not ending.is_set():
                     log(f"a process keeps ending (status {status}) and is started again: see {log_file}")
-                ending.wait(min(LONGEST_PAUSE_SECONDS, 2.0 ** (short_lives - 2)))
+                ending.wait(RESTARTS.pause(short_lives - 1))
 
     thread = threading.Thread(target=watch, name="supervisor", daemon=True)
     thread.start()

@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import Any
 
 from configs.reporting import PixelmillError
+from configs.restarts import RestartPolicy
 from gpu_worker.process.worker_child import ABANDON_SIGNAL, ChildSpec
 from gpu_worker.process.worker_metrics import ChildMetrics, WorkerMetrics
 
-FIRST_RESTART_SECONDS = 1.0
-LAST_RESTART_SECONDS = 60.0
+RESTARTS = RestartPolicy(first_seconds=1.0, longest_seconds=60.0)
 LAST_REPLIES_SECONDS = 1.0
 REPLY_BYTES = 2**20  # longest line: a child may report the metrics of hundreds of steps and models
 STOP_SECONDS = 3.0  # for an idle child to shut down, or for a running one to leave its flow
@@ -198,16 +198,17 @@ class ChildKeeper:
 
     async def keep(self) -> None:
         """Keep a child until cancelled; then stop it."""
-        pause = FIRST_RESTART_SECONDS
+        vain = 0
         while True:
             try:
                 await self._run_child()
-                pause = FIRST_RESTART_SECONDS
+                vain = 0
             except (OSError, ChildEnded) as error:
                 # Too many processes, no memory, an absent file system: another try may succeed.
+                vain += 1
+                pause = RESTARTS.pause(vain)
                 self._logger.error("The child could not start; trying again in %.0f s: %s", pause, error)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LAST_RESTART_SECONDS)
 
     async def _run_child(self) -> None:
         """Start a child and wait for its end. Raises OSError and ChildEnded if it cannot start."""

@@ -3,7 +3,6 @@
 import email.utils
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ import httpcore2
 
 from configs.documents import uris
 from configs.documents.uris import WebAddress
+from configs.restarts import RestartPolicy
 from configs.settings.access import Access
 from configs.settings.settings import Settings
 from storage.inputs.web_connections import CheckedBackend, WebError, refuse_status, time_limit, web_errors
@@ -23,7 +23,7 @@ _CONNECTIONS = 16
 _IDLE_SECONDS = 15.0  # less than servers keep idle connections, mostly
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 30.0  # without a byte
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 20.0  # seconds between tries
+_RETRIES = RestartPolicy(first_seconds=1.0, longest_seconds=20.0)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _USER_AGENT = "pixelmill"
 
@@ -46,8 +46,8 @@ def read_web(uri: str, settings: Settings, *, max_bytes: int) -> bytes:
         except StoreError as error:
             if not error.retryable or attempt == settings.input_attempts:
                 raise
-            wait = random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt))  # noqa: S311 - not a secret
-            wait = max(wait, min(_LONGEST_WAIT, getattr(error, "wait", None) or 0.0))
+            wanted = min(_RETRIES.longest_seconds, getattr(error, "wait", None) or 0.0)
+            wait = max(_RETRIES.jittered_pause(attempt), wanted)
             logger.info("%s Trying again in %.1f s.", error, wait)
         time.sleep(wait)
     raise AssertionError("unreachable: the last try returns or raises")

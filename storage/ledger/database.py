@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import os
-import random
 import re
 import threading
 import time
@@ -22,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlmodel import Session, SQLModel
 
 from configs.reporting import PixelmillError
+from configs.restarts import RestartPolicy
 from configs.settings.privacy import private_file, private_folder
 from storage.ledger.migrations.upgrade import SchemaState, schema_state, upgrade
 
@@ -32,7 +32,7 @@ SLICE = 500  # values in one IN (...): SQLite allows 32,766 variables, older bui
 _BUSY_SECONDS = 30  # how long SQLite itself waits for the writer before it gives up
 _PATIENCE = 60.0  # seconds that one transaction is tried for: the restart of a database server fits in
 _OPENING_PATIENCE = 10.0  # when it is opened, so that a wrong address is reported soon
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
+_RETRIES = RestartPolicy(first_seconds=0.2, longest_seconds=5.0)
 # A server that is being started, stopped or moved refuses connections before it has a code for why. A container's name
 # is unknown while it is away.
 _AWAY = re.compile(
@@ -148,7 +148,7 @@ class Database:
                 if not (_in_the_way(error) or (lost_connection and _lost(error))) or time.monotonic() > deadline:
                     raise
                 log.info("The ledger is busy or away, attempt %d: %s", number, type(error.orig).__name__)
-            time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**number)))  # noqa: S311 - not a secret
+            time.sleep(_RETRIES.jittered_pause(number))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _schema_state(self) -> SchemaState:

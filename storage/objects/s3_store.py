@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from configs.restarts import RestartPolicy
 from storage.objects.artefacts import (
     ContentConflict,
     DamagedObject,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _MB = 1 << 20  # the smallest part S3 takes is 5 of these
 _DIGEST = "sha256"  # name of the metadata entry: x-amz-meta-sha256
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 20.0  # seconds between tries
+_RETRIES = RestartPolicy(first_seconds=1.0, longest_seconds=20.0)
 _RACE_ATTEMPTS = 5  # of a put that a concurrent one disturbs
 _T = TypeVar("_T")
 
@@ -210,7 +210,7 @@ class S3Store:
                 if not error.retryable or attempt == self._options.attempts:
                     raise
             note_retry()
-            time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))  # noqa: S311 - not a secret
+            time.sleep(_RETRIES.jittered_pause(attempt))
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _client(self) -> "S3Client":

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 from configs.catalogues import catalogue
@@ -96,14 +95,3 @@ def test_every_class_is_named_by_a_word_of_the_glossary_or_a_standard_one():
 def test_every_word_of_the_glossary_occurs_in_the_code():
     used = {singular(word) for name in names() for word in split(name)}
     assert [words for words in WORDS if not all(singular(word) in used for word in words.split())] == []
-
-
-def test_no_class_name_occurs_twice():
-    counts = Counter(
-        node.name
-        for layer in CORE
-        for path in (ROOT / layer).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef)
-    )
-    assert [name for name, count in counts.items() if count > 1] == []

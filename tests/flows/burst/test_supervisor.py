@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.burst.supervisor import AGAIN_SECONDS, MOST_RESTARTS, START_SECONDS, BurstSupervisor, FlowRunPhase
+from flows.burst.supervisor import RESTARTS, START_SECONDS, BurstSupervisor, FlowRunPhase
 from storage.ledger.lease import PATIENCE_SECONDS, lease_of_job
 from storage.ledger.records import ItemResult, ItemState, JobStatus
 from tests.support.ledger_samples import computed, start
@@ -106,7 +106,7 @@ def test_a_burst_that_ended_without_its_job_is_replaced_soon_and_then_later_and_
         while not supervisor.restart_orphaned():
             scene.now += 1
         pauses.append(scene.now - begun)
-    assert pauses == [AGAIN_SECONDS + 1, 2 * AGAIN_SECONDS + 1, 4 * AGAIN_SECONDS + 1]
+    assert pauses == [RESTARTS.pause(vain) + 1 for vain in (1, 2, 3)] == [11, 21, 41]
     assert len(set(scene.keys)) == 4, "other flow runs"
 
 
@@ -114,7 +114,7 @@ def test_a_burst_that_waits_for_a_worker_is_left_alone_however_long(scene: Scene
     supervisor = scene.supervisor()
     supervisor.restart_orphaned()
     scene.phases[scene.keys[0]] = FlowRunPhase.WAITING
-    for _ in range(3 * MOST_RESTARTS):
+    for _ in range(3 * RESTARTS.most):
         scene.now += START_SECONDS + 1
         assert supervisor.restart_orphaned() == []
     scene.phases[scene.keys[0]] = FlowRunPhase.STARTING
@@ -135,13 +135,13 @@ def test_a_burst_is_replaced_by_another_flow_run_also_where_items_ended_meanwhil
 
 def test_a_job_that_its_bursts_do_not_bring_on_is_ended(scene: Scene) -> None:
     supervisor = scene.supervisor()
-    for _ in range(MOST_RESTARTS):
+    for _ in range(RESTARTS.most):
         assert supervisor.restart_orphaned() == ["job-1"]
         scene.now += START_SECONDS + 1
     assert supervisor.restart_orphaned() == []
     job = scene.ledger.jobs.get("job-1")
     assert job.status is JobStatus.FAILED
-    assert f"its burst died {MOST_RESTARTS + 1} times in a row" in str(job.error)
+    assert f"its burst died {RESTARTS.most + 1} times in a row" in str(job.error)
 
 
 def test_a_job_that_comes_on_is_restarted_however_often(scene: Scene) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.restarts import RestartPolicy
 from configs.settings.settings import Settings
 from gpu_worker.process import child_process, worker_child
 from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild, describe_end
@@ -37,7 +38,7 @@ def test_child_of_a_dead_parent_does_not_start() -> None:
 def test_child_that_cannot_start_is_started_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(child_process, "FIRST_RESTART_SECONDS", 0.01)
+    monkeypatch.setattr(child_process, "RESTARTS", RestartPolicy(first_seconds=0.01, longest_seconds=1.0))
     metrics = WorkerMetrics(Settings(), worker="worker", pool="gpu")
     keeper = ChildKeeper(os.environ | {"PIXELMILL_MICRO_BATCH": "many"}, logging.getLogger("keeper"), metrics)
 
