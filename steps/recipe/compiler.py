@@ -38,7 +38,7 @@ from steps.recipe.program import (
     SwitchNode,
 )
 from steps.recipe.scope import Changes, CompileScope, ImageOrigin
-from steps.recipe.step_classes import make_step, reads_seed
+from steps.recipe.step_classes import facts_of, make_step, reads_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class _Compiler:
                 draft.complain(scope, path, message)
         for problem in unknown_facts(entry.facts, f"{path}.facts"):
             draft.complain(scope, problem.path, problem.message)
-        visit_id, visit = draft.visit(entry, step, path, scope)
+        visit_id, visit = draft.visit(entry, step, facts_of(entry, step), path, scope)
         keeps_image = step is not None and step.keeps_image
         origin = scope.origin.judged(visit_id) if keeps_image else scope.origin.made(visit_id)
         origin = origin if when is None else origin.join(scope.origin)

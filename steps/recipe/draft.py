@@ -62,18 +62,20 @@ class ProgramDraft:
 
     # -- visits --------------------------------------------------------------------------------------------------------
     def visit(
-        self, entry: RecipeStep, step: Step | None, path: str, scope: CompileScope
+        self, entry: RecipeStep, step: Step | None, facts: Collection[str] | None, path: str, scope: CompileScope
     ) -> tuple[VisitId, Visit | None]:
-        """Add the next visit of a step, or count it if `step` is None because it has mistakes."""
+        """Add the next visit of a step, or count it if `step` is None because it has mistakes.
+
+        `facts` are those that its images may have, or None if they are not known.
+        """
         number = self._numbers[entry.id] = self._numbers.get(entry.id, 0) + 1
         visit = VisitId(entry.id, number)
         if sum(self._numbers.values()) == MAX_VISITS + 1:
             message = f"with all loops written out the recipe has more than {MAX_VISITS} steps: let them run less often"
             self.problems.append(Problem("steps", message))
+        self._measured[entry.id] = facts
         if step is None:
-            self._measured[entry.id] = None
             return visit, None
-        self._measured[entry.id] = {*step.measured_facts(), *(() if step.keeps_image else FACTS)}
         if not step.keeps_image:
             self._wanted[visit] = {*self._facts, *(FACTS.keys() & entry.facts)}
         made = Visit(

@@ -1,6 +1,6 @@
 """The classes of steps: found in the catalogue, and made with the parameters that a recipe gives them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pydantic import BaseModel
 
@@ -9,6 +9,7 @@ from configs.documents.fields import Item
 from configs.documents.problems import Problem, check
 from configs.recipe.recipe import RecipeStep
 from steps.contract import Step
+from steps.facts import FACTS
 from steps.recipe.draft import ProgramDraft
 from steps.recipe.scope import CompileScope
 
@@ -28,6 +29,19 @@ def make_step(entry: RecipeStep, path: str, scope: CompileScope, draft: ProgramD
         values = ", ".join(f"{name}: {value}" for name, value in changed.items())
         draft.problems += [Problem(each.path, f"with {values} of a loop: {each.message}") for each in mistakes]
     return step
+
+
+def facts_of(entry: RecipeStep, step: Step | None) -> Collection[str] | None:
+    """Return the facts that the entry's images may have, or None if there is no such step.
+
+    Of a step that could not be made, those that its class may measure: conditions on others are mistakes either way.
+    """
+    try:
+        kind = step or _class_of(entry)
+    except (UnknownName, BrokenEntry):
+        return None
+    own = kind.own_facts if step is None else step.measured_facts()
+    return {*own, *(() if kind.keeps_image else FACTS)}
 
 
 def reads_seed(entry: RecipeStep) -> bool:

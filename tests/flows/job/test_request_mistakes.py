@@ -265,6 +265,8 @@ def test_every_mistake_of_every_file_at_once(workspace):
         "recipes/icon.yaml:3: steps[0].width: must be a multiple of 8, not 63",
         "recipes/icon.yaml:4: steps[1].id: the id `base` is taken by steps[0]: choose another",
         "recipes/icon.yaml:4: steps[1].scal: unknown field; did you mean `scale`?",
+        "recipes/icon.yaml:6: steps[3].when: `facts.base.sharpnes`: the step `base` measures no `sharpnes`; "
+        "did you mean `sharpness`?",
         "recipes/icon.yaml:7: keep[0]: no step has the id `fuor`; did you mean `four`?",
     ]
 

@@ -1,4 +1,4 @@
-"""Which fields of its recipe a job has set itself. Jobs begun before have no record of it.
+"""What in its recipe a job has set itself. Of jobs that have begun before, nobody knows it.
 
 Revision ID: 0006
 Revises: 0005
