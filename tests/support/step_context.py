@@ -14,7 +14,7 @@ class Context:
 
     models: Mapping[str, Any]  # role -> function that loads it
     device: str = "cpu"
-    relief: MemoryFallback = MemoryFallback.NONE
+    fallback: MemoryFallback = MemoryFallback.NONE
     asked: list[ModelRef] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
 

@@ -247,7 +247,7 @@ def test_text_is_read_the_same_in_any_batch(reader: Any) -> None:
 def test_a_reader_without_characters_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("rapidocr")
     tiny_judges.write_text_reader(tmp_path, characters=None)
-    with pytest.raises(ValueError, match="which characters it reads"):
+    with pytest.raises(ValueError, match="does not list the characters that it reads"):
         rapidocr_engine.load(str(tmp_path), {}, "cpu")
 
 
