@@ -1,6 +1,7 @@
 """A person who never opens a terminal: fills in a form, watches, reads the report, looks at the images."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -118,6 +119,8 @@ def _open_form(browser: PrefectUi, deployment: str) -> None:
 def _submit(browser: PrefectUi) -> None:
     browser.button("Submit").click()
     browser.click("View run")
+    # The page of the deployment lists the run and its state as well, and stays until the run's page is loaded.
+    browser.page.wait_for_url(re.compile("/runs/flow-run/"), timeout=PATIENCE * 1000)
 
 
 def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi, errors: list[str]) -> None:

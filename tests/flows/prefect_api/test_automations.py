@@ -7,7 +7,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Crashed, Failed, Running, Scheduled
 
 from configs.settings.settings import Settings
-from flows.burst.form_flow import MOST_DEATHS, with_ledger
+from flows.burst.form_flow import RESTARTS, with_ledger
 from flows.prefect_api.deployments import AUTOMATIONS, all_deployments, ensure_automations, ensure_pool_and_deployments
 
 pytestmark = pytest.mark.e2e
@@ -68,7 +68,7 @@ def test_a_flow_run_whose_processes_keep_dying_gives_up_until_a_person_retries_i
         with_ledger(lambda *_: begun.append(True))  # type: ignore[arg-type, return-value]
         return bool(begun)
 
-    die(MOST_DEATHS - 1)
+    die(RESTARTS.most)
     assert begins()
     die(1)
     assert not begins()
