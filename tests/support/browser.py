@@ -5,6 +5,7 @@ thread may start a loop; Prefect's client does, except where it is a synchronous
 """
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,16 @@ def open_browser(chromium: str, *, webgl: bool = False) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def wait_for_script(page: Page, condition: str) -> None:
+    """Return once a JavaScript condition holds. Unlike Playwright's `wait_for_function` it needs no eval in the page,
+    which the security policy of our pages refuses.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not page.evaluate(f"Boolean({condition})"):
+        assert time.monotonic() < deadline, f"the page never came to: {condition}"
+        page.wait_for_timeout(50)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from configs.settings.settings import Settings
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus
-from tests.support.browser import find_chromium, open_browser, open_page
+from tests.support.browser import find_chromium, open_browser, open_page, wait_for_script
 from tests.support.command import Pixelmill
 from tests.support.ports import free_port
 from tests.support.prefect_ui import PrefectUi
@@ -137,8 +137,8 @@ def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi,
     browser.click("Artifacts")
     browser.click("report-spring-icons")
     browser.wait_for("done, 16 of 16 images")
-    browser.page.wait_for_function(
-        "[...document.images].some((image) => image.alt === 'Contact sheet' && image.naturalWidth > 500)"
+    wait_for_script(
+        browser.page, "[...document.images].some((image) => image.alt === 'Contact sheet' && image.naturalWidth > 500)"
     )
     browser.snap("report", 1700)
     said = browser.text()
@@ -148,7 +148,7 @@ def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi,
     assert gallery is not None and gallery.startswith(up.galleries)
     browser.page.goto(gallery)
     browser.wait_for("a-red-potion-1")
-    browser.page.wait_for_function("[...document.images].filter((image) => image.naturalWidth > 0).length >= 16")
+    wait_for_script(browser.page, "[...document.images].filter((image) => image.naturalWidth > 0).length >= 16")
     assert len(list((up.shell.folder / "out" / "spring-icons" / "final").iterdir())) == 16
     assert [error for error in errors if up.galleries in error] == []
 

@@ -20,7 +20,7 @@ from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome
 from storage.objects.folder_store import FolderStore
 from storage.objects.keys import final_key, job_key
-from tests.support.browser import open_file
+from tests.support.browser import open_file, wait_for_script
 from tests.support.jobs.sprite_job import (
     HOSTILE_NAMES,
     RECIPE,
@@ -223,8 +223,8 @@ def test_every_item_has_a_card_with_its_image(page: Page, index: Path, reports: 
     expect(page.locator(".card .badge")).to_have_text([str(report.record.state) for report in reports])
     # Lazy loading leaves the images below the fold alone; here every one is wanted.
     page.evaluate("document.querySelectorAll('.card img').forEach((image) => { image.loading = 'eager'; })")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.card img[src]')].filter((image) => image.naturalWidth).length === 57"
+    wait_for_script(
+        page, "[...document.querySelectorAll('.card img[src]')].filter((image) => image.naturalWidth).length === 57"
     )
     expect(page.locator(".card img[src]")).to_have_count(57)
     assert page.evaluate("[...document.querySelectorAll('.card img[src]')].every((image) => image.alt)")
@@ -304,7 +304,7 @@ def test_no_other_script_runs_in_the_page(page: Page, errors: list[str], index: 
           document.getElementById("bad").click();
         })()"""
     )
-    page.wait_for_function("[...document.querySelectorAll('body > img')].every((image) => image.complete)")
+    wait_for_script(page, "[...document.querySelectorAll('body > img')].every((image) => image.complete)")
     while sum("Content Security Policy" in error for error in errors) < 3:  # bounded by the test's own timeout
         page.wait_for_timeout(20)
     assert page.title() == "spring-icons · Pixelmill gallery"
@@ -321,8 +321,10 @@ def test_item_shows_its_steps_and_compares_them(page: Page, index: Path, reports
     [info] = page.locator("#info").all_text_contents()
     for text in (item.prompt, item.negative_prompt, str(item.seed), reports[4].steps["upscale"].artefact.fingerprint):
         assert text in info
-    page.wait_for_function(
-        "document.getElementById('before').naturalWidth === 32 && document.getElementById('after').naturalWidth === 128"
+    wait_for_script(
+        page,
+        "document.getElementById('before').naturalWidth === 32"
+        " && document.getElementById('after').naturalWidth === 128",
     )
 
 

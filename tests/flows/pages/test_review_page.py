@@ -14,7 +14,7 @@ from flows.pages.finish import finish_job
 from flows.pages.review_page import ITEMS_PER_LIST, review_files
 from flows.serve.app import create_app
 from storage.ledger.records import ItemState, ReviewVerdict
-from tests.support.browser import open_file
+from tests.support.browser import open_file, wait_for_script
 from tests.support.jobs.refused_job import refused_job, states
 from tests.support.jobs.verified_job import IconJob
 from tests.support.mill import JOB
@@ -158,7 +158,7 @@ def test_from_a_folder_the_page_makes_the_command(page: Page, tmp_path: Path) ->
     open_file(page, tmp_path / "out" / JOB / "review.html")
     expect(page.locator("#summary")).to_contain_text("3 waiting")
     expect(page.locator(".item .name")).to_have_text(["first", "twin", "it's <b>bold</b>"])
-    page.wait_for_function("[...document.querySelectorAll('.picture img')].every((image) => image.naturalWidth)")
+    wait_for_script(page, "[...document.querySelectorAll('.picture img')].every((image) => image.naturalWidth)")
     for place in (0, 2):
         page.locator(".item input").nth(place).click()
     expect(page.locator("#command")).to_have_text([f"pixelmill accept -- {JOB} first 'it'\\''s <b>bold</b>'"])
