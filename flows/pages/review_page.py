@@ -1,7 +1,7 @@
 """Render the review page of a job: what gates have refused, image by image, for a person to accept or to reject.
 
 A static page like the gallery: opened as a file it makes a command to be copied. Served by `pixelmill serve` it shows
-the decisions of the moment, and can take them where `flows.serve.review_api` allows that. `review.html` is the page,
+the decisions of the moment, and can take them where `flows.serve.app` allows that. `review.html` is the page,
 its items lie in `review/items-….js`.
 """
 

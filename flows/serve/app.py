@@ -1,34 +1,45 @@
-"""`pixelmill serve`: galleries, images and metrics of all jobs over HTTP, from any store."""
+"""`pixelmill serve`: galleries, images and metrics of all jobs over HTTP, from any store; decisions of reviews.
 
+The galleries have no login. So decisions are accepted at this machine alone: only by a server that listens at a
+loopback address and is not behind a proxy (`PIXELMILL_GALLERY_URL`), for a loopback name, and from a page of its own
+origin: browsers send the origin with each POST, and send JSON to other origins only after a preflight request, which
+this server does not answer.
+"""
+
+import json
 import mimetypes
 import threading
-from collections.abc import Awaitable, Callable
 from html import escape
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlsplit
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
+from flows.burst.review import decide, login_name, resume_if_decided
 from flows.burst.supervisor import supervise_forever
-from flows.prefect_api.served_hosts import OnlyForThisMachine, is_loopback
+from flows.pages.review_page import decision_row
+from flows.prefect_api.served_hosts import LOOPBACK_NAMES, OnlyForThisMachine, is_loopback
 from flows.report.report import GALLERY_NAME
 from flows.report.web import root_id
 from flows.serve.metrics import CONTENT_TYPE, render_fleet_metrics
-from flows.serve.review_api import MAX_BODY, ReviewApi
 from gpu_worker.monitor.logs import use_logs
 from storage.ledger.database import LedgerError
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord
+from storage.ledger.records import JobRecord, ReviewVerdict
 from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
 from storage.objects.open_store import open_store
 
 _ARTEFACTS = "artefacts"
 _UNCHANGING = "public, max-age=31536000, immutable"  # an artefact's key is its fingerprint
+MAX_BODY = 32 * 2**20  # a hundred thousand names with their fingerprints
 _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 
@@ -38,14 +49,10 @@ def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False
     `/` lists the jobs, `/files/STORE/JOB/…` are a job's files, `/reviews/JOB` is for its review page, `/healthz` checks
     the ledger, and `/metrics` is for Prometheus. `listens_here`: at a loopback address, where decisions are accepted.
     """
-    files = _Files(ledger, settings)
     reviews = ReviewApi(ledger, settings, listens_here=listens_here)
 
     def index(_: Request) -> Response:
         return HTMLResponse(_index(ledger), headers=_HEADERS)
-
-    def file(request: Request) -> Response:
-        return files.answer(request.path_params["store"], request.path_params["key"])
 
     def health(_: Request) -> Response:
         try:
@@ -60,24 +67,14 @@ def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False
         except LedgerError as error:
             return PlainTextResponse(f"{error}\n", status_code=503)
 
-    async def decide(request: Request) -> Response:
-        if (refusal := reviews.refusal(request)) is not None:
-            return refusal
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY:
-                return PlainTextResponse("too long\n", status_code=413)
-        return await run_in_threadpool(reviews.decide, request, body)
-
     return Starlette(
         routes=[
-            Route("/", _in_a_thread(index)),
-            Route("/healthz", _in_a_thread(health)),
-            Route("/metrics", _in_a_thread(metrics)),
-            Route("/files/{store}/{key:path}", _in_a_thread(file)),
-            Route("/reviews/{job}", _in_a_thread(reviews.state), methods=["GET"]),
-            Route("/reviews/{job}", decide, methods=["POST"]),
+            Route("/", index),
+            Route("/healthz", health),
+            Route("/metrics", metrics),
+            Route("/files/{store}/{key:path}", _Files(ledger, settings).answer),
+            Route("/reviews/{job}", reviews.state),
+            Route("/reviews/{job}", reviews.decide, methods=["POST"]),
         ]
     )
 
@@ -110,8 +107,10 @@ class _Files:
         self._ledger, self._settings = ledger, settings
         self._stores: dict[str, tuple[ArtefactStore, set[str]]] = {}  # root id -> store, names of jobs
 
-    def answer(self, store_id: str, key: str) -> Response:
-        store = self._store(store_id, key.partition("/")[0])
+    def answer(self, request: Request) -> Response:
+        """Answer with a file of a job, or an artefact."""
+        key: str = request.path_params["key"]
+        store = self._store(request.path_params["store"], key.partition("/")[0])
         if store is None:
             return _not_found()
         try:
@@ -141,6 +140,88 @@ class _Files:
             self._stores[identifier][1].add(job.name)
 
 
+class _Decision(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: ReviewVerdict
+    items: dict[str, str]  # name -> fingerprint of the image that was seen
+    reason: str = Field(default="", max_length=2000)
+
+
+class ReviewApi:
+    """Handlers of `/reviews/JOB`. `listens_here`: the server listens at a loopback address."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, *, listens_here: bool) -> None:
+        self._ledger = ledger
+        behind = urlsplit(settings.gallery_url).hostname if settings.gallery_url else None
+        self._decides = listens_here and behind in LOOPBACK_NAMES | {None}
+
+    def state(self, request: Request) -> Response:
+        """Answer with the job's refused images and their decisions, and whether decisions are accepted here."""
+        job_id = request.path_params["job"]
+        try:
+            self._ledger.jobs.run_and_status(job_id)
+        except LookupError:
+            return _answer({"message": "the ledger has no such job"}, 404)
+        reviews = {(review.item, review.fingerprint): review for review in self._ledger.reviews.all(job_id)}
+        items = {
+            name: [image, decision_row(reviews[name, image]) if (name, image) in reviews else None]
+            for name, (image, _) in self._ledger.reviews.refused_images(job_id).items()
+        }
+        return _answer({"items": items, "decides": self._may_decide(request, needs_origin=False)})
+
+    async def decide(self, request: Request) -> Response:
+        """Record decisions about the images that the page showed, all or none."""
+        if not self._may_decide(request, needs_origin=True):
+            return _answer({"message": "decisions are accepted only at the server's machine: copy the command"}, 403)
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return _answer({"message": "send JSON"}, 415)
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY:
+                return PlainTextResponse("too long\n", status_code=413)
+        return await run_in_threadpool(self._decide, request.path_params["job"], body)
+
+    def _decide(self, job_id: str, body: bytes) -> Response:
+        try:
+            wanted = _Decision.model_validate_json(body)
+            self._ledger.jobs.run_and_status(job_id)
+            decided = decide(
+                job_id,
+                wanted.items,
+                wanted.verdict,
+                reason=wanted.reason,
+                reviewer=login_name(),
+                ledger=self._ledger,
+            )
+        except ValidationError as error:
+            return _answer({"message": f"not a decision: {json.loads(error.json(include_input=False))}"}, 400)
+        except LookupError:
+            return _answer({"message": "the ledger has no such job"}, 404)
+        except InvalidInput as refusal:
+            problems = [str(problem) for problem in refusal.problems]
+            return _answer({"message": "Nothing was recorded.\n" + "\n".join(problems), "problems": problems}, 409)
+        goes_on = resume_if_decided(job_id, self._ledger)
+        message = f"{len(decided.items):,} {wanted.verdict.value}; {decided.waiting:,} still wait."
+        if goes_on is not False:
+            message += " The burst that waited goes on."
+        elif wanted.verdict is ReviewVerdict.ACCEPTED and not self._ledger.reviews.waits(job_id):
+            message += f" `pixelmill resume {job_id}` continues with them."
+        return _answer({"message": message, "items": list(decided.items), "waiting": decided.waiting})
+
+    def _may_decide(self, request: Request, *, needs_origin: bool) -> bool:
+        host = request.headers.get("host", "")
+        if not self._decides or urlsplit(f"//{host}").hostname not in LOOPBACK_NAMES:
+            return False
+        origin = request.headers.get("origin")
+        return origin == f"{request.url.scheme}://{host}" if origin is not None or needs_origin else True
+
+
+def _answer(document: dict[str, Any], status: int = 200) -> Response:
+    return JSONResponse(document, status_code=status, headers={**_HEADERS, "cache-control": "no-store"})
+
+
 def _not_found() -> Response:
     return PlainTextResponse("no job has such a file\n", status_code=404, headers=_HEADERS)
 
@@ -152,13 +233,6 @@ def _no_gallery() -> Response:
         "One that was deleted is written again by `pixelmill verify JOB --repair`.\n"
     )
     return PlainTextResponse(text, status_code=404, headers=_HEADERS)
-
-
-def _in_a_thread(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        return await run_in_threadpool(answer, request)
-
-    return endpoint
 
 
 def _index(ledger: Ledger) -> str:
