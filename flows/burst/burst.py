@@ -23,7 +23,7 @@ from flows.burst.shard_watch import FinalStatus, ProgressReport, ShardWatch
 from flows.burst.supervisor import REVIVED
 from flows.burst.webhook import WebhookError, event_of, send_webhook
 from flows.job.plan import continue_job, job_identity, read_plan_request, start_job
-from flows.pages.finish import finish_job
+from flows.pages.gallery import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
 from flows.report.report import Summary, build_summary
 from gpu_worker.monitor.log_lines import shared_fields

@@ -7,7 +7,7 @@ from configs.reporting import Log, PixelmillError
 from configs.settings.settings import Settings
 from flows.burst.distinct import settle_repetitions
 from flows.job.plan import Retried, continue_job, job_identity, read_plan_request, retry_items, start_job
-from flows.pages.finish import finish_job
+from flows.pages.gallery import finish_job
 from flows.prefect_api.workers import fleet
 from flows.report.report import Summary, build_summary
 from storage.ledger.lease import HeldLease, JobTakenOver, job_lease

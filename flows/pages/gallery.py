@@ -1,4 +1,4 @@
-"""Render the static gallery of a job: one page, with its items beside it in script files.
+"""Render the static gallery of a job, one page with its items beside it in script files, and finish the job.
 
 `gallery/items-….js` has what the cards, the search and the filters need and is read at once; `gallery/details-….js` has
 the rest and is read when an item is opened; `gallery/ways-….js` explains how an item came out and is read on demand.
@@ -13,20 +13,22 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, NamedTuple
 
-from configs.documents.problems import InvalidInput
 from configs.documents.uris import shown
 from configs.recipe.recipe import RecipeStep, VisitId
-from flows.explain.explain import Explainer, Explanation
+from configs.settings.settings import Settings
+from flows.explain.explain import Explainer, Explanation, WayCounts
 from flows.explain.lines import ExplanationLine, lines_of
 from flows.pages.page_parts import PageFile, batches, data_file, relative_link, render_page, write_files
-from flows.report.contact_sheet import last_final
-from flows.report.report import GALLERY_NAME, Summary
+from flows.pages.review_page import write_review_page
+from flows.report.contact_sheet import last_final, write_contact_sheet
+from flows.report.report import GALLERY_NAME, Summary, build_summary, write_report
 from gpu_worker.walk.trace import Visited
-from steps.recipe import resolve_program
+from storage.images.manifest import write_manifest
 from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome
 from storage.objects.artefacts import ArtefactStore
+from storage.objects.open_store import open_store
 
 DATA_FOLDER = "gallery"
 ITEMS_PER_DETAILS = 200  # some 300 KB: what opening one item costs; fewer where each may have come to many images
@@ -76,6 +78,19 @@ def write_gallery(
     return key
 
 
+def finish_job(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
+    """Write the files about the whole job beside its finals, and return the summary of its last run."""
+    store = open_store(job.output, settings)
+    write_manifest(store, ledger, job)
+    write_contact_sheet(store, ledger, job)
+    write_review_page(store, ledger, job)
+    counts = WayCounts(job)  # filled while the gallery is written: every item is explained once
+    write_gallery(store, ledger, job, summary=build_summary(ledger, job, store, run=job.run), on_explanation=counts.add)
+    summary = build_summary(ledger, job, store, run=job.run, ways=counts.ways)
+    write_report(store, job, summary)
+    return summary
+
+
 def gallery_files(job: JobRecord, summary: Summary, explanations: Iterable[Explanation]) -> Iterator[PageFile]:
     """Render the gallery's files, the page last. `explanations` is read once, in slices."""
     tally = _Tally(steps={step.id: _StepTally() for step in job.recipe.leaves})
@@ -87,7 +102,8 @@ def gallery_files(job: JobRecord, summary: Summary, explanations: Iterable[Expla
         return file
 
     item_rows: list[_ItemRow] = []
-    visits = _visits(job)
+    program = Explainer(job).program  # None with steps that this installation does not have
+    visits = program.step_ids if program is not None else [step.id for step in job.recipe.leaves]
     per_details = min(ITEMS_PER_DETAILS, max(50, 8 * ITEMS_PER_DETAILS // len(visits)))
     for batch in batches(explanations, per_details):
         for explanation in batch:
@@ -113,14 +129,6 @@ def gallery_files(job: JobRecord, summary: Summary, explanations: Iterable[Expla
         "visits": visits,
     }
     yield _page(job, summary, tally, config)
-
-
-def _visits(job: JobRecord) -> list[str]:
-    """Return the ids of all visits in the order in which an item comes to them."""
-    try:
-        return list(resolve_program(job.recipe).step_ids)
-    except InvalidInput:  # steps that this installation does not have
-        return [step.id for step in job.recipe.leaves]
 
 
 # -- counting --------------------------------------------------------------------------------------------------------
@@ -256,7 +264,13 @@ def _detail_row(explanation: Explanation) -> _DetailRow:
     visited = {visit.visit: visit for visit in explanation.visits}
     positions = {step.id: index for index, step in enumerate(job.recipe.leaves)}
     attempts = [
-        [visit, positions[step_of(visit)], _number(visit, visited), _step_row(job, entry, visited.get(visit))]
+        [
+            visit,
+            positions[step_of(visit)],
+            # The recipe's own number where the path is not known.
+            visited[visit].attempt if visit in visited else VisitId.parse(visit).number,
+            _step_row(job, entry, visited.get(visit)),
+        ]
         for visit, entry in entries.items()
         if visit not in positions and step_of(visit) in positions
     ]
@@ -272,11 +286,6 @@ def _detail_row(explanation: Explanation) -> _DetailRow:
         attempts=attempts,
         warnings=list(record.warnings),
     )
-
-
-def _number(visit: str, visited: Mapping[str, Visited]) -> int:
-    """Return which attempt of the item a visit is; the recipe's own number where the path is not known."""
-    return visited[visit].attempt if visit in visited else VisitId.parse(visit).number
 
 
 def _line_row(line: ExplanationLine) -> list[Any]:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from configs.settings.settings import Settings
-from flows.pages.finish import finish_job
+from flows.pages.gallery import finish_job
 from flows.verify.findings import Damage, Kind
 from flows.verify.reindex import reindex_artefacts
 from flows.verify.verify import Advance, Verification, verify_job

@@ -9,7 +9,7 @@ from configs.recipe.recipe import DISTINCT
 from configs.settings.settings import Settings
 from flows.burst.distinct import settle_repetitions
 from flows.burst.review import decide
-from flows.pages.finish import finish_job
+from flows.pages.gallery import finish_job
 from storage.ledger.records import ItemState, Review, ReviewVerdict
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store

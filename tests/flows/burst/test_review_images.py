@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.burst.distinct import settle_repetitions
-from flows.pages.finish import finish_job
+from flows.pages.gallery import finish_job
 from storage.objects.folder_store import FolderStore
 from tests.support.jobs.refused_job import GATE, refused_job
 from tests.support.jobs.verified_job import IconJob

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from configs.settings.settings import Settings
 from flows.burst.review import decide
-from flows.pages.finish import finish_job
+from flows.pages.gallery import finish_job
 from flows.pages.review_page import ITEMS_PER_LIST, review_files
 from flows.serve.app import create_app
 from storage.ledger.records import ItemState, ReviewVerdict

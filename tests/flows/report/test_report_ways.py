@@ -13,9 +13,8 @@ from rich.console import Console
 from configs.documents.fields import Item
 from configs.settings.settings import Settings
 from flows.burst.artifacts import report_markdown
-from flows.explain.counts import WayCounts
-from flows.explain.explain import Explainer
-from flows.pages.finish import finish_job
+from flows.explain.explain import Explainer, WayCounts
+from flows.pages.gallery import finish_job
 from flows.report.render import render_summary
 from flows.report.report import (
     MAX_WARNINGS,

@@ -9,7 +9,7 @@ from typing import Any
 from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
 from flows.burst.distinct import settle_repetitions
-from flows.pages.finish import finish_job
+from flows.pages.gallery import finish_job
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe
 from flows.regate.reevaluation import Change

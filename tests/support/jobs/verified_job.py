@@ -9,7 +9,7 @@ from PIL import Image
 
 from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
-from flows.pages.finish import finish_job
+from flows.pages.gallery import finish_job
 from flows.verify.findings import Kind
 from flows.verify.repair import Repair, repair_job
 from flows.verify.verify import Verification, verify_job
