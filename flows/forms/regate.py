@@ -31,8 +31,8 @@ from flows.regate.words import (
     rows,
     run_line,
 )
-from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REVIEW_NAME, Summary
-from flows.report.web import escape_markdown, file_address, served_address, table
+from flows.report.render import escape_markdown, markdown_table
+from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REVIEW_NAME, Summary, file_address, served_address
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord
 from storage.objects.artefacts import ArtefactStore
@@ -140,7 +140,7 @@ def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str
     if changed := len(plan.changed):
         shown = rows(plan, MAX_CHANGES)
         more = f", the first {len(shown)} of {changed:,}" if changed > len(shown) else ""
-        parts.append(f"## What changes{more}\n\n" + table(HEADERS, shown))
+        parts.append(f"## What changes{more}\n\n" + markdown_table(HEADERS, shown))
         if more:
             parts.append(f"All of them: `pixelmill regate {plan.job.id} … --json`.")
     if done := applied_lines(applied):

@@ -1,13 +1,16 @@
-"""Render plans and summaries for people: terminal output, and the rows of tables that other pages show too."""
+"""Render plans and summaries for people: terminal output, Markdown, and rows of tables that both show."""
 
 import math
-from collections.abc import Container, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from configs.settings.settings import Settings
@@ -135,30 +138,29 @@ def gate_sections(stats: GateStats) -> list[RenderableType]:
     """Return the parts about gates for the terminal. Names and messages are printed as they are."""
     parts: list[RenderableType] = []
     if stats.gates:
-        parts += ["", _table(*gate_rows(stats), numbers=range(1, 7))]
-        headers, rows = reason_rows(stats)
-        parts += ["", _table(headers, rows, numbers=[1])] if rows else []
+        (gate, *counts), rows = gate_rows(stats)
+        parts += ["", _table([_folded(gate), *(_folded(name, justify="right") for name in counts)], rows)]
+        (gate, images, reason), rows = reason_rows(stats)
+        parts += ["", _table([_folded(gate), _folded(images, justify="right"), _folded(reason)], rows)] if rows else []
     if stats.attempts:
         parts += ["", Text("Made more than once", "bold"), *(Text(f"  {row}") for row in attempt_rows(stats))]
     if stats.warned:
         shown = stats.warned[:SHOWN_WARNINGS]
         title = Text(warning_title(stats, len(shown)), "bold")
-        warned = Table(box=None, pad_edge=False, header_style="dim")
-        warned.add_column("item", overflow="fold", ratio=1)
-        warned.add_column("warning", overflow="fold", ratio=3)
-        for one in shown:
-            warned.add_row(Text(one.item), Text(one.message))
-        parts += ["", title, warned]
+        rows = [[Text(one.item), Text(one.message)] for one in shown]
+        parts += ["", title, _table([_folded("item", ratio=1), _folded("warning", ratio=3)], rows)]
     return parts
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Container[int]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column, header in enumerate(headers):
-        table.add_column(header, justify="right" if column in numbers else "left", overflow="fold")
+def _table(columns: Iterable[Column | str], rows: Iterable[Sequence[Text | str]], title: Text | None = None) -> Table:
+    """Return a table without lines. Texts are shown as they are; a dash, for what is not there, is dimmed."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(Text(cell, "dim" if cell == "–" else "") for cell in row))
+        table.add_row(*(Text(cell, "dim" if cell == "–" else "") if isinstance(cell, str) else cell for cell in row))
     return table
+
+
+_folded = partial(Column, overflow="fold")
 
 
 def _times(number: int) -> str:
@@ -219,46 +221,36 @@ def _errors(summary: Summary) -> RenderableType:
 
 
 def _step_table(summary: Summary) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("step")
-    names = ["computed", "reused", "skipped", "failed", "time", "per image"]
-    if summary.cost:
-        names.append("cost")
-    for name in names:
-        table.add_column(name, justify="right")
-    for step_id, step in summary.steps.items():
-        table.add_row(
+    names = ["computed", "reused", "skipped", "failed", "time", "per image", *(["cost"] if summary.cost else [])]
+    rows = [
+        [
             Text(step_id),
-            _count(step.computed),
-            _count(step.reused),
-            _count(step.skipped),
-            _count(step.failed, "red"),
+            *(f"{count:,}" if count else "–" for count in (step.computed, step.reused, step.skipped)),
+            Text(f"{step.failed:,}", "red") if step.failed else "–",
             format_seconds(step.seconds),
-            format_seconds(step.seconds / step.computed) if step.computed else Text("–", "dim"),
+            format_seconds(step.seconds / step.computed) if step.computed else "–",
             *([format_cost(step.cost)] if summary.cost else []),
-        )
-    return table
-
-
-def _count(count: int, style: str = "") -> Text:
-    return Text(f"{count:,}", style) if count else Text("–", "dim")
+        ]
+        for step_id, step in summary.steps.items()
+    ]
+    return _table(["step", *(Column(name, justify="right") for name in names)], rows)
 
 
 def _failure_table(summary: Summary) -> Table:
     shown = summary.failures[:20]
     total = max(len(summary.failures), summary.items.failed + summary.items.quarantined)
     more = f" (the first {len(shown)}; the manifest has all)" if total > len(shown) else ""
-    title = Text(failures_title(summary) + more, "bold")
-    table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
-    table.add_column("item", overflow="fold", ratio=1)
-    if is_mixed := bool(summary.items.failed and summary.items.quarantined):
-        table.add_column("state", no_wrap=True)
-    table.add_column("at step", no_wrap=True)
-    table.add_column("why", overflow="fold", ratio=3)
-    for failure in shown:
-        state = [Text(failure.state)] if is_mixed else []
-        table.add_row(Text(failure.item), *state, Text(failure.step or "–"), Text(failure.message))
-    return table
+    is_mixed = bool(summary.items.failed and summary.items.quarantined)
+    state = [Column("state", no_wrap=True)] if is_mixed else []
+    rows = [
+        [Text(one.item), *([Text(one.state)] if is_mixed else []), Text(one.step or "–"), Text(one.message)]
+        for one in shown
+    ]
+    return _table(
+        [_folded("item", ratio=1), *state, Column("at step", no_wrap=True), _folded("why", ratio=3)],
+        rows,
+        Text(failures_title(summary) + more, "bold"),
+    )
 
 
 def _waiting(summary: Summary) -> Text:
@@ -291,3 +283,54 @@ def _files(summary: Summary) -> Table:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+# -- Markdown
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_SPACE = re.compile(r"\s+")
+# What renderers of GitHub's dialect turn into links by themselves, some of them after the escapes were read.
+_LINKED = re.compile(r"(?i)(?<=http)(?=://)|(?<=https)(?=://)|(?<=ftp)(?=://)|(?<=www)(?=\.)|(?=@)")
+_JOINER = "\u2060"  # takes no room, and no line breaks at it
+_UNSEEN = frozenset({"Cc", "Cf", "Cs"})  # control characters, formats such as direction overrides, half characters
+_WANTED = frozenset("\u200c\u200d")  # formats that Persian, Indian scripts and emoji are written with
+
+
+def escape_markdown(text: str, *, limit: int | None = None) -> str:
+    """Return one line of Markdown that shows just this text, inside a table too.
+
+    Nothing in it is a heading, a list, a link, an image, code or HTML, and it ends no cell. White space, line ends
+    included, becomes single blanks; characters that cannot be seen or turn the direction of writing become U+FFFD.
+    Addresses are kept from becoming links by an invisible character. More than `limit` characters are cut, with an
+    ellipsis.
+    """
+    plain = "".join(_visible(character) for character in _SPACE.sub(" ", text).strip())
+    if limit is not None and len(plain) > limit:
+        plain = plain[: max(limit - 1, 0)].rstrip() + "…"
+    return _PUNCTUATION.sub(r"\\\1", _LINKED.sub(_JOINER, plain))
+
+
+def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, limit: int = 300) -> str:
+    """Return a Markdown table with a column for each header; every cell is escaped and cut at `limit` characters.
+
+    None makes an empty cell. Raises ValueError when there are no headers, or when a row has another number of cells.
+    """
+    if not headers:
+        raise ValueError("a table needs at least one column")
+    lines = [_line(headers, limit), "|" + " --- |" * len(headers)]
+    for row in rows:
+        if len(row) != len(headers):
+            raise ValueError(f"a row of {len(row)} cells in a table of {len(headers)} columns: {row!r}")
+        lines.append(_line(row, limit))
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[object], limit: int) -> str:
+    texts = ("" if cell is None else escape_markdown(str(cell), limit=limit) for cell in cells)
+    return "| " + " | ".join(texts) + " |"
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character in _WANTED or unicodedata.category(character) not in _UNSEEN:
+        return character
+    return "\ufffd"

@@ -1,15 +1,18 @@
-"""The summary of a run, which is printed, stored as `report.json` and returned by `--json`."""
+"""The summary of a run, which is printed, stored as `report.json` and returned by `--json`; addresses of files."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from configs.documents.problems import InvalidInput
+from configs.settings.settings import Settings
 from storage.ledger.finals import step_of
 from storage.ledger.records import ItemState, JobRecord, JobStatus
 from storage.objects.artefacts import ArtefactStore, StoreError
-from storage.objects.keys import job_key
+from storage.objects.keys import job_key, sha256_hex
 
 if TYPE_CHECKING:
     from storage.ledger.ledger import Ledger  # loads SQLAlchemy, which a refused input can do without
@@ -18,8 +21,9 @@ REPORT_NAME = "report.json"
 GALLERY_NAME = "index.html"
 REVIEW_NAME = "review.html"
 MANIFEST_NAME = "manifest.jsonl"
-MAX_WARNINGS = 100  # likewise
+PRESIGNED_SECONDS = 7 * 24 * 3600  # the longest that S3 allows
 MAX_FAILURES = 100  # more would make the report as long as the manifest, which has them all
+MAX_WARNINGS = 100  # likewise
 
 EXIT_DONE = 0
 EXIT_ERROR = 1
@@ -152,22 +156,10 @@ def build_summary(
         job=job.id,
         status=job.status,
         items=ItemCounts(
-            total=progress.total,
-            done=progress.done,
-            failed=progress.failed,
-            quarantined=progress.quarantined,
-            pending=progress.pending,
-            waiting=ledger.reviews.count_waiting(job.id) if progress.quarantined else 0,
+            **asdict(progress), waiting=ledger.reviews.count_waiting(job.id) if progress.quarantined else 0
         ),
         steps={
-            step_id: StepSummary(
-                computed=counts.computed,
-                reused=counts.reused,
-                skipped=counts.skipped,
-                failed=counts.failed,
-                seconds=round(counts.seconds, 3),
-                cost=counts.cost,
-            )
+            step_id: StepSummary(**{**asdict(counts), "seconds": round(counts.seconds, 3)})
             for step_id, counts in steps.items()
         },
         model_loads={model: load.count for model, load in loads.items()},
@@ -233,25 +225,18 @@ def _kept_stats(store: ArtefactStore, job: JobRecord, now: Summary) -> GateStats
         kept = Summary.model_validate_json(store.get(job_key(job.name, REPORT_NAME)))
     except (StoreError, ValueError):  # none there yet, or one of another version
         return None
-    return kept.ways if _is_of_state(kept, now) else None
-
-
-def _is_of_state(kept: Summary, now: Summary) -> bool:
-    """Return whether a kept report describes the present state of the job."""
     states = [
         (each.status, each.seconds, each.items.done, each.items.failed, each.items.quarantined, each.items.pending)
         for each in (kept, now)
     ]
-    return states[0] == states[1]
+    return kept.ways if states[0] == states[1] else None
 
 
 def _run_seconds(job: JobRecord) -> float:
-    end = job.finished_at or datetime.now(UTC)
-    start = job.started_at
-    if start.tzinfo is None:
-        start = start.replace(tzinfo=UTC)
-    if end.tzinfo is None:
-        end = end.replace(tzinfo=UTC)
+    start, end = (
+        moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        for moment in (job.started_at, job.finished_at or datetime.now(UTC))
+    )
     return max(0.0, (end - start).total_seconds())
 
 
@@ -268,3 +253,20 @@ def _failures(ledger: "Ledger", job: JobRecord, count: int) -> tuple[Failure, ..
         )
         for record in records[:MAX_FAILURES]
     )
+
+
+def root_id(root: str) -> str:
+    """Return the gallery server's id of a store. The root itself would reveal paths and buckets in addresses."""
+    return sha256_hex(root.encode())[:12]
+
+
+def served_address(store: ArtefactStore, key: str, settings: Settings) -> str | None:
+    """Return the file's address at `pixelmill serve`, or None without `PIXELMILL_GALLERY_URL`, the server's address."""
+    if settings.gallery_url is None:
+        return None
+    return f"{settings.gallery_url.rstrip('/')}/files/{root_id(store.root)}/{quote(key)}"
+
+
+def file_address(store: ArtefactStore, key: str, settings: Settings) -> str | None:
+    """Return the served address, else one that S3 signs for a week; None if a browser cannot reach it."""
+    return served_address(store, key, settings) or store.link(key, PRESIGNED_SECONDS)

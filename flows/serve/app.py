@@ -27,8 +27,7 @@ from flows.burst.review import decide, login_name, resume_if_decided
 from flows.burst.supervisor import supervise_forever
 from flows.pages.review_page import decision_row
 from flows.prefect_api.served_hosts import LOOPBACK_NAMES, OnlyForThisMachine, is_loopback
-from flows.report.report import GALLERY_NAME
-from flows.report.web import root_id
+from flows.report.report import GALLERY_NAME, root_id
 from flows.serve.metrics import CONTENT_TYPE, render_fleet_metrics
 from gpu_worker.monitor.logs import use_logs
 from storage.ledger.database import LedgerError

@@ -174,7 +174,7 @@ def test_served_at_this_machine_the_page_decides_itself(page: Page, job: IconJob
     import uvicorn
 
     from flows.prefect_api.served_hosts import OnlyForThisMachine
-    from flows.report.web import served_address
+    from flows.report.report import served_address
 
     app = OnlyForThisMachine(create_app(job.ledger, job.mill.settings, listens_here=True))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))

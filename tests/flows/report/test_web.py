@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from flows.report.web import escape_markdown, table
+from flows.report.render import escape_markdown, markdown_table
 from tests.support.hostile_texts import HOSTILE, shown
 
 _markdown = MarkdownIt("js-default")  # GitHub's dialect: tables and strike-through; HTML passes, as in Prefect's UI
@@ -49,7 +49,7 @@ def test_text_is_shown_as_it_is_written(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_cell_shows_its_text_and_nothing_else(text: str) -> None:
-    page = read(table(("item", "why"), [(text, "first"), ("second", text)]))
+    page = read(markdown_table(("item", "why"), [(text, "first"), ("second", text)]))
     assert page.tags == ["table", "thead", "tr", "th", "th", "tbody", *["tr", "td", "td"] * 2]
     cells = [each.replace("\u2060", "") for each in page.texts]
     assert cells == ["item", "why", shown(text), "first", "second", shown(text)]
@@ -57,7 +57,7 @@ def test_cell_shows_its_text_and_nothing_else(text: str) -> None:
 
 @given(st.lists(st.tuples(st.text(), st.text("|\\`*_[](){}<>!#&~\n -=:/.@wh1")), min_size=1, max_size=4))
 def test_table_keeps_its_form_whatever_is_in_it(rows: list[tuple[str, str]]) -> None:
-    page = read(table(("item", "why"), rows))
+    page = read(markdown_table(("item", "why"), rows))
     assert page.tags == ["table", "thead", "tr", "th", "th", "tbody", *["tr", "td", "td"] * len(rows)]
 
 
@@ -80,15 +80,15 @@ def test_writing_and_emoji_keep_their_joiners() -> None:
 
 def test_long_texts_are_cut_before_they_are_escaped() -> None:
     assert escape_markdown("*" * 9, limit=4) == r"\*\*\*…"
-    assert table(("a",), [("x" * 999,)], limit=5).splitlines()[2] == "| xxxx… |"
+    assert markdown_table(("a",), [("x" * 999,)], limit=5).splitlines()[2] == "| xxxx… |"
 
 
 def test_empty_cells_and_numbers() -> None:
-    assert table(("a", "b"), [(None, 1.5)]).splitlines()[2] == r"|  | 1\.5 |"
+    assert markdown_table(("a", "b"), [(None, 1.5)]).splitlines()[2] == r"|  | 1\.5 |"
 
 
 def test_wrong_number_of_cells_is_refused() -> None:
     with pytest.raises(ValueError, match="a row of 1 cells in a table of 2 columns"):
-        table(("a", "b"), [("x",)])
+        markdown_table(("a", "b"), [("x",)])
     with pytest.raises(ValueError, match="at least one column"):
-        table((), [])
+        markdown_table((), [])

@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from configs.settings.settings import Settings
 from flows.prefect_api.server import local_server
-from flows.report.web import table
+from flows.report.render import markdown_table
 from tests.support.browser import find_chromium, open_browser, open_page
 from tests.support.hostile_texts import HOSTILE, shown
 from tests.support.prefect_ui import PrefectUi
@@ -26,7 +26,9 @@ def test_a_table_of_hostile_texts_is_a_table_of_texts(tmp_path: Path) -> None:
     assert CHROMIUM is not None
     with local_server(Settings(home=tmp_path), ui=True) as api, temporary_settings({PREFECT_API_URL: api}):
         # Before there is a browser: this call starts a loop.
-        identifier = create_markdown_artifact(table(("text", "end"), [(text, "end") for text in texts]), key="hostile")
+        identifier = create_markdown_artifact(
+            markdown_table(("text", "end"), [(text, "end") for text in texts]), key="hostile"
+        )
         with open_browser(CHROMIUM) as browser, open_page(browser, []) as page:
             PrefectUi(page, api.removesuffix("/api")).visit(f"/artifacts/artifact/{identifier}")
             expect(page.locator("table tbody tr")).to_have_count(len(texts))

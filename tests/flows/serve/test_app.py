@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from configs.settings.settings import Settings
-from flows.report.web import root_id, served_address
+from flows.report.report import root_id, served_address
 from flows.serve.app import create_app
 from tests.support.jobs.verified_job import IconJob
 
