@@ -15,13 +15,12 @@ from pydantic import BaseModel, Field
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import stem_of
 from configs.settings.settings import Settings
-from flows.burst.artifacts import progress_artifact, publish_report, publish_waiting
 from flows.burst.distinct import settle_repetitions
 from flows.burst.form_flow import form_flow, state_of, with_ledger
+from flows.burst.publish import WebhookError, event_of, progress_artifact, publish_report, publish_waiting, send_webhook
 from flows.burst.review import has_expired, suspend_for_review
 from flows.burst.shard_watch import FinalStatus, ProgressReport, ShardWatch
 from flows.burst.supervisor import REVIVED
-from flows.burst.webhook import WebhookError, event_of, send_webhook
 from flows.job.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.pages.gallery import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of

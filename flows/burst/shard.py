@@ -11,7 +11,7 @@ from prefect.states import Cancelled
 from configs.documents.problems import InvalidInput
 from configs.reporting import PixelmillError
 from configs.settings.settings import load_settings
-from flows.burst.artifacts import publish_branches
+from flows.burst.publish import publish_branches
 from gpu_worker.device.runtime import get_runtime
 from gpu_worker.shard.shard_run import ShardHalted, ShardRun
 from steps.recipe import resolve_program

@@ -27,9 +27,9 @@ from configs.documents.yaml_source import Document
 from configs.job.deployment import PROMPT, Deployment, deployments
 from configs.job.job import AtReview
 from configs.settings.settings import Settings, load_settings
-from flows.burst.artifacts import publish_plan
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
+from flows.burst.publish import publish_plan
 from flows.job.plan import job_identity, make_plan, start_job
 from flows.job.request import JobRequest, check_request, read_recipe
 from flows.report.report import Summary

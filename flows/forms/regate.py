@@ -13,9 +13,9 @@ from configs.documents.problems import InvalidInput
 from configs.documents.uris import resolve
 from configs.recipe.source import is_recipe_path
 from configs.settings.settings import Settings
-from flows.burst.artifacts import artifact_key
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
+from flows.burst.publish import artifact_key
 from flows.forms.upkeep import JobForm, named_by_job
 from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe, read_changes

@@ -8,9 +8,9 @@ from prefect.states import Completed
 from pydantic import Field
 
 from configs.settings.settings import Settings
-from flows.burst.artifacts import publish_waiting
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
+from flows.burst.publish import publish_waiting
 from flows.burst.review import decide, drop_ended_waits, resume_if_decided
 from flows.forms.upkeep import JobForm, named_by_job
 from flows.job.plan import continue_job

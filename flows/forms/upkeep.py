@@ -14,9 +14,9 @@ from rich.console import Console
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings, load_settings
-from flows.burst.artifacts import publish_text
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow, with_ledger
+from flows.burst.publish import publish_text
 from flows.cli.verify import verify_command
 from flows.job.plan import Retried, continue_job, retry_items
 from flows.report.report import EXIT_DONE, Summary

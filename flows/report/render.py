@@ -8,6 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from markupsafe import Markup
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Column, Table
@@ -311,9 +312,10 @@ def escape_markdown(text: str, *, limit: int | None = None) -> str:
 
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, limit: int = 300) -> str:
-    """Return a Markdown table with a column for each header; every cell is escaped and cut at `limit` characters.
+    """Return a Markdown table with a column for each header; cells are escaped and cut at `limit` characters.
 
-    None makes an empty cell. Raises ValueError when there are no headers, or when a row has another number of cells.
+    A cell of Markup is Markdown already, and None makes an empty cell. Raises ValueError when there are no headers, or
+    when a row has another number of cells.
     """
     if not headers:
         raise ValueError("a table needs at least one column")
@@ -326,7 +328,10 @@ def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, 
 
 
 def _line(cells: Sequence[object], limit: int) -> str:
-    texts = ("" if cell is None else escape_markdown(str(cell), limit=limit) for cell in cells)
+    texts = (
+        cell if isinstance(cell, Markup) else "" if cell is None else escape_markdown(str(cell), limit=limit)
+        for cell in cells
+    )
     return "| " + " | ".join(texts) + " |"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs.documents.problems import InvalidInput
-from flows.burst.artifacts import waiting_markdown
+from flows.burst.publish import waiting_markdown
 from flows.burst.review import decide
 from flows.cli.review import decide_command
 from flows.job.plan import retry_items

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from configs.settings.settings import Settings
-from flows.burst.webhook import ATTEMPTS, WebhookError, event_of, send_webhook
+from flows.burst.publish import ATTEMPTS, WebhookError, event_of, send_webhook
 from flows.report.report import ItemCounts, Summary
 from storage.ledger.records import JobStatus
 from tests.support.ledger_samples import start

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from configs.documents.fields import Item
 from configs.settings.settings import Settings
-from flows.burst.artifacts import report_markdown
+from flows.burst.publish import report_markdown
 from flows.explain.explain import Explainer, WayCounts
 from flows.pages.gallery import finish_job
 from flows.report.render import render_summary

@@ -1,32 +1,52 @@
-"""Artifacts of bursts in the Prefect UI: progress, report, plan, and what waits for a decision."""
+"""What bursts publish: artifacts in the Prefect UI, and a webhook as https://www.standardwebhooks.com describes."""
 
+import base64
+import hashlib
+import hmac
+import json
 import re
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+import httpx
+import stamina
+from markupsafe import Markup
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from configs.documents import uris
+from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 from flows.job.plan import Plan
 from flows.report.contact_sheet import CONTACT_SHEET_NAME
 from flows.report.render import (
     attempt_rows,
+    escape_markdown,
     failures_title,
     format_cost,
     format_counts,
     format_seconds,
     gate_rows,
+    markdown_table,
     plan_document,
     reason_rows,
     warning_title,
 )
-from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REPORT_NAME, REVIEW_NAME, GateStats, Summary
-from flows.report.web import escape_markdown, file_address, served_address, table
+from flows.report.report import (
+    GALLERY_NAME,
+    MANIFEST_NAME,
+    REPORT_NAME,
+    REVIEW_NAME,
+    GateStats,
+    Summary,
+    file_address,
+    served_address,
+)
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, RefusedItem, StepCounts
+from storage.ledger.records import JobRecord, JobStatus, RefusedItem, StepCounts
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
@@ -35,6 +55,11 @@ MAX_FAILURES = 50  # rows in the report, which Prefect stores in one database ro
 _KEY = re.compile(r"[^a-z0-9]+")
 MAX_WAITING = 50  # rows; the review page has them all
 MAX_REASON = 200  # characters
+
+ATTEMPTS = 6  # over about a minute: longer than the restart of a receiver, shorter than a person waits for the flow run
+FIRST_WAIT, LONGEST_WAIT = 2.0, 20.0  # seconds; doubled after each attempt, with up to a second of jitter
+TIMEOUT_SECONDS = 10.0
+_FINISHED = frozenset({JobStatus.DONE, JobStatus.INCOMPLETE})
 
 
 def artifact_key(kind: str, name: str) -> str:
@@ -72,7 +97,7 @@ def report_markdown(job: JobRecord, summary: Summary, store: ArtefactStore, sett
     parts.append("## Steps\n\n" + _steps(summary))
     if summary.model_loads:
         rows = [[model, count] for model, count in summary.model_loads.items()]
-        parts.append("## Models loaded\n\n" + table(["model", "times"], rows))
+        parts.append("## Models loaded\n\n" + markdown_table(["model", "times"], rows))
     if summary.ways is not None:
         parts += _gate_sections(summary.ways)
     if summary.failures:
@@ -101,10 +126,7 @@ def _steps(summary: Summary) -> str:
     rows = [
         [
             name,
-            f"{step.computed:,}",
-            f"{step.reused:,}",
-            f"{step.skipped:,}",
-            f"{step.failed:,}",
+            *(f"{count:,}" for count in (step.computed, step.reused, step.skipped, step.failed)),
             format_seconds(step.seconds),
             format_seconds(step.seconds / step.computed) if step.computed else None,
             format_cost(step.cost),
@@ -115,22 +137,22 @@ def _steps(summary: Summary) -> str:
     headers = ["step", "computed", "reused", "skipped", "failed", "time", "per image", "cost", "per image"]
     if not summary.cost:
         headers, rows = headers[:-2], [row[:-2] for row in rows]
-    return table(headers, rows)
+    return markdown_table(headers, rows)
 
 
 def _gate_sections(ways: GateStats) -> list[str]:
     parts = []
     if ways.gates:
-        parts.append("## Gates\n\n" + table(*gate_rows(ways)))
+        parts.append("## Gates\n\n" + markdown_table(*gate_rows(ways)))
         if (reasons := reason_rows(ways))[1]:
-            parts.append(table(*reasons))
+            parts.append(markdown_table(*reasons))
     if ways.attempts:
         made = "\n".join(f"* {escape_markdown(row)}" for row in attempt_rows(ways))
         parts.append(f"## Made more than once\n\n{made}")
     if ways.warned:
         shown = ways.warned[:MAX_FAILURES]
         rows = [[one.item, one.message] for one in shown]
-        parts.append(f"## {warning_title(ways, len(shown))}\n\n" + table(["item", "warning"], rows))
+        parts.append(f"## {warning_title(ways, len(shown))}\n\n" + markdown_table(["item", "warning"], rows))
     return parts
 
 
@@ -139,7 +161,7 @@ def _failures(summary: Summary) -> str:
     total = summary.items.failed + summary.items.quarantined
     more = f" (the first {len(shown)} of {total:,}; the manifest has all)" if total > len(shown) else ""
     rows = [[failure.item, failure.state, failure.step, failure.message] for failure in shown]
-    return f"## {failures_title(summary)}{more}\n\n" + table(["item", "state", "at step", "why"], rows)
+    return f"## {failures_title(summary)}{more}\n\n" + markdown_table(["item", "state", "at step", "why"], rows)
 
 
 def publish_branches(job: JobRecord, shard: int, counts: dict[str, StepCounts]) -> None:
@@ -174,9 +196,9 @@ def publish_plan(plan: Plan, settings: Settings) -> None:
         f"{items['total']:,} images, {items['done']:,} of them there already, {items['to_do']:,} to be made. "
         "Nothing was made.",
         f"They would go to {escape_markdown(document['output'])}",
-        table(["step", "to compute", "to reuse", "to skip", "decided as it runs"], rows),
+        markdown_table(["step", "to compute", "to reuse", "to skip", "decided as it runs"], rows),
         f"## Items{more}",
-        table(["name", "prompt or image", "seed"], shown),
+        markdown_table(["name", "prompt or image", "seed"], shown),
     ]
     create_markdown_artifact(
         "\n\n".join(parts), key=artifact_key("plan", plan.request.job.name), description="What a run would do"
@@ -219,26 +241,87 @@ def waiting_markdown(
     )
     if waiting > len(some):
         parts.append(f"The first {len(some)} of {waiting:,}:")
-    rows = [_row(item, store, settings) for item in some]
-    parts.append("\n".join(["| item | gate | why | image |", "| --- | --- | --- | --- |", *rows]))
-    return "\n\n".join(parts) + "\n"
-
-
-def _row(item: RefusedItem, store: ArtefactStore, settings: Settings) -> str:
-    record = item.record
-    cells = [
-        escape_markdown(record.item.name, limit=MAX_REASON),
-        escape_markdown(record.refused_by or "", limit=MAX_REASON),
-        escape_markdown(record.error or "", limit=MAX_REASON),
-        _image(item, store, settings),
+    rows = [
+        [item.record.item.name, item.record.refused_by, item.record.error, _image(item, store, settings)]
+        for item in some
     ]
-    return "| " + " | ".join(cells) + " |"
+    return "\n\n".join([*parts, markdown_table(["item", "gate", "why", "image"], rows, limit=MAX_REASON)])
 
 
-def _image(item: RefusedItem, store: ArtefactStore, settings: Settings) -> str:
+def _image(item: RefusedItem, store: ArtefactStore, settings: Settings) -> Markup | None:
+    """Return a link to the refused image, or None if a browser cannot reach it."""
     for entry in item.steps.values():
         artefact = entry.artefact
         if artefact is not None and artefact.fingerprint == item.record.refused_image and artefact.root == store.root:
             address = file_address(store, artefact.key, settings)
-            return f"[image]({address})" if address else ""
-    return ""
+            return Markup(f"[image]({address})") if address else None  # noqa: S704
+    return None
+
+
+# -- the webhook
+
+
+class WebhookError(PixelmillError):
+    """The message was not delivered; the text is the last answer."""
+
+    def __init__(self, problem: str, *, retryable: bool = False) -> None:
+        super().__init__(problem)
+        self.retryable = retryable
+
+
+def event_of(job: JobRecord, summary: Summary, settings: Settings) -> dict[str, Any]:
+    """Return the message: `type` is `job.finished` or `job.failed`, `data` the summary and the gallery's address."""
+    gallery = served_address(open_store(job.output, settings), job_key(job.name, GALLERY_NAME), settings)
+    return {
+        "type": "job.finished" if summary.status in _FINISHED else "job.failed",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "data": summary.model_dump(mode="json") | {"name": job.name, "run": job.run, "gallery_address": gallery},
+    }
+
+
+def send_webhook(event: dict[str, Any], message_id: str, settings: Settings) -> None:
+    """Post the event to `PIXELMILL_WEBHOOK_URL`, if that is set; retry temporary failures for a minute.
+
+    `message_id` is the same for each attempt, so that a receiver can ignore repetitions. With
+    `PIXELMILL_WEBHOOK_SECRET` the message is signed. Raises WebhookError.
+    """
+    if settings.webhook_url is None:
+        return
+    body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    attempts = stamina.retry_context(
+        on=lambda error: isinstance(error, WebhookError) and error.retryable,
+        attempts=ATTEMPTS,
+        timeout=None,
+        wait_initial=FIRST_WAIT,
+        wait_max=LONGEST_WAIT,
+    )
+    # No redirects: the signed message is for that address and no other.
+    with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
+        for attempt in attempts:
+            with attempt:
+                headers = {"content-type": "application/json", **_signed(message_id, body, settings)}
+                _post(client, settings.webhook_url, body, headers)
+
+
+def _post(client: httpx.Client, url: str, body: bytes, headers: dict[str, str]) -> None:
+    try:
+        # Only the status counts: reading an endless answer would hold the job's flow run.
+        with client.stream("POST", url, content=body, headers=headers) as answer:
+            status = answer.status_code
+    except httpx.TransportError as error:
+        raise WebhookError(f"{type(error).__name__}: {error}", retryable=True) from error
+    except httpx.InvalidURL as error:
+        raise WebhookError(f"PIXELMILL_WEBHOOK_URL: {error}") from error
+    if not answer.is_success:
+        raise WebhookError(f"HTTP {status}", retryable=status >= 500 or status in (408, 425, 429))
+
+
+def _signed(message_id: str, body: bytes, settings: Settings) -> dict[str, str]:
+    stamp = str(int(time.time()))
+    headers = {"webhook-id": message_id, "webhook-timestamp": stamp}
+    if settings.webhook_secret is not None:
+        secret, prefix = settings.webhook_secret.get_secret_value(), "whsec_"  # which precedes base64
+        key = base64.b64decode(secret.removeprefix(prefix)) if secret.startswith(prefix) else secret.encode()
+        digest = hmac.digest(key, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256)
+        headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+    return headers

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs.settings.settings import Settings
-from flows.burst.artifacts import artifact_key, report_markdown
+from flows.burst.publish import artifact_key, report_markdown
 from flows.report.report import Failure, ItemCounts, StepSummary, Summary, SummaryError
 from storage.ledger.records import JobRecord, JobStatus
 from storage.objects.open_store import open_store
