@@ -30,7 +30,7 @@ def up(
     gallery_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the galleries.")] = 4201,
 ) -> None:
     """Run the Prefect server with its UI, the deployments, the galleries and a worker, until Ctrl-C."""
-    from flows.serve.up import serve_forever
+    from flows.prefect_api.workers import serve_forever
 
     with session(json=False, quiet=False) as (settings, _, console):
         serve_forever(

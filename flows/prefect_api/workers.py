@@ -1,23 +1,27 @@
-"""Workers: those that run beside a command, and those that are online in a work pool."""
+"""Workers and servers beside a command, also those of `pixelmill up`; workers that are online in a work pool."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from configs.reporting import Log, PixelmillError
 from configs.restarts import RestartPolicy
 from configs.settings.privacy import own_folder
-from configs.settings.settings import Settings
-from flows.prefect_api.deployments import ensure_pool_and_deployments
-from flows.prefect_api.server import is_own, local_server
+from configs.settings.settings import Settings, variable_of
+from flows.prefect_api.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
+from flows.prefect_api.server import ServerError, is_own, local_server, require_port
 from gpu_worker.device.installation import MISSING, can_compute
+from gpu_worker.monitor.logs import prefect_environment
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -28,6 +32,7 @@ RESTARTS = RestartPolicy(first_seconds=1.0, longest_seconds=30.0)  # of such a p
 END_SECONDS = 15.0
 LOOK_SECONDS = 10.0  # between checks of the pool's workers; its server notices a lost one after 25 s at best
 DEFAULT_INTERVAL = 30  # seconds between the heartbeats of a worker that does not report it
+SIGNAL_SECONDS = 0.5  # between checks for a signal
 PATIENCE = 2.5  # heartbeats; the server itself calls a killed worker online for longer
 
 
@@ -66,16 +71,73 @@ def fleet(settings: Settings, log: Log) -> Iterator[str]:
                     APILogHandler().flush()  # Prefect sends logs seconds later, when the server has ended
 
 
-@contextmanager
+def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log) -> None:
+    """Run server, galleries and workers until SIGINT or SIGTERM; all of them listen at 127.0.0.1 only.
+
+    Raises InvalidInput, before anything is started, for deployments with mistakes, and ServerError if a port is taken
+    or this home has an `up` already: two would share its device.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    wanted = all_deployments(settings)
+    signals: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: signals.append(number))
+    with ExitStack() as stack:
+        stack.enter_context(_single_instance(settings))
+        log("starting the Prefect server")
+        api_url = stack.enter_context(local_server(settings, port=port, ui=True))
+        stack.enter_context(temporary_settings({PREFECT_API_URL: api_url}))
+        ensure_pool_and_deployments(settings, wanted)
+        # Checked only now, when the galleries of an `up` that was killed a moment ago have ended.
+        require_port(gallery_port)
+        log("starting the workers")
+        galleries = settings.gallery_url or f"http://127.0.0.1:{gallery_port}"
+        environment = {**os.environ, "PREFECT_API_URL": api_url, variable_of("gallery_url"): galleries}
+        stack.enter_context(worker_process(settings, api_url, log=log))
+        stack.enter_context(_burst_worker(settings, environment, log))
+        command = [sys.executable, "-m", "flows.cli.main", "serve", "--port", str(gallery_port), "--revive"]
+        stack.enter_context(supervised(command, environment, settings.home / "logs" / "galleries.log", log=log))
+        log(f"ready: {api_url.removesuffix('/api')} (Ctrl-C stops it)")
+        log(f"galleries: {galleries}; logs: {settings.home / 'logs'}")
+        # Not an event, whose lock the handler would need, and not an endless wait, which would miss a signal that comes
+        # just before it.
+        while not signals:
+            time.sleep(SIGNAL_SECONDS)
+        log("stopping")
+
+
+def _single_instance(settings: Settings) -> AbstractContextManager[object]:
+    """Take the lock of the only `up` of this home, for a context. Raises ServerError."""
+    folder = settings.home / "prefect"
+    own_folder(folder)
+    try:
+        return FileLock(folder / "up.lock", timeout=0).acquire()
+    except Timeout as taken:
+        raise ServerError(
+            f"`pixelmill up` runs already for {settings.home}: end it first, or give this one a home of its own "
+            "(PIXELMILL_HOME)."
+        ) from taken
+
+
+def _burst_worker(settings: Settings, environment: Mapping[str, str], log: Log) -> AbstractContextManager[None]:
+    """Run an ordinary process worker of Prefect: bursts need no device, and each gets a process of its own."""
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", BURST_POOL, "--type", "process"]
+    # The worker gives each run a temporary folder.
+    folder = settings.working_folder or Path.cwd()
+    own = {"PREFECT_WORKER_QUERY_SECONDS": "2", variable_of("working_folder"): str(folder)}
+    environment = {**environment, **prefect_environment(settings), **own}
+    return supervised(command, environment, settings.home / "logs" / "burst-worker.log", log=log)
+
+
 def worker_process(
     settings: Settings, api_url: str, *, needed: Callable[[], bool] = lambda: True, log: Log | None = None
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Run a worker beside this process while it is needed; its log is in the home folder."""
     environment = os.environ | {"PREFECT_API_URL": api_url}
     command = [sys.executable, "-m", "flows.cli.main", "worker", "start", "--pool", settings.work_pool]
     command += ["--parent", str(os.getpid())]
-    with supervised(command, environment, settings.home / "logs" / "worker.log", needed=needed, log=log):
-        yield
+    return supervised(command, environment, settings.home / "logs" / "worker.log", needed=needed, log=log)
 
 
 @contextmanager
