@@ -1,7 +1,6 @@
 """A Prefect API for one command: the user's own, or a real server on SQLite that ends with its last user."""
 
 import fcntl
-import itertools
 import json
 import logging
 import os
@@ -14,12 +13,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock
+from typing_extensions import override
 
 from configs.reporting import PixelmillError
 from configs.restarts import RestartPolicy
@@ -27,9 +27,12 @@ from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
 from storage.ledger.lease_owner import process_start
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
 logger = logging.getLogger(__name__)
 
-USERS_LOCK = "users.lock"
+USERS_LOCK, DATABASE = "users.lock", "prefect.db"  # in a folder of the home
 LOOK_SECONDS = 1.0
 RESTARTS = RestartPolicy(most=2)  # of a server that is killed while it starts
 START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
@@ -229,14 +232,15 @@ class _ServerKilled(ServerError):
 
 def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
     """Start a server and wait until it answers; a server that is killed meanwhile is started again."""
-    for kills in itertools.count(1):
+    kills = 0
+    while True:
         try:
             return _start_once(home, folder, port=port, ui=ui, seconds=seconds)
         except _ServerKilled as killed:
+            kills += 1
             if not RESTARTS.allows(kills):
                 raise
             logger.warning("starting the Prefect server again: %s", str(killed).partition("\n")[0])
-    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
@@ -260,7 +264,7 @@ def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds
             )
     server = _Server(process.pid, number, ui, process_start(process.pid))
     try:
-        _wait_until_healthy(server, process, log, _database(folder), seconds)
+        _wait_until_healthy(server, process, log, folder / DATABASE, seconds)
     except BaseException:
         process.kill()
         process.wait()
@@ -291,14 +295,10 @@ def _wait_until_healthy(
     raise kind(f"The Prefect server {what}. The end of its log, {log}:\n{tail}")
 
 
-def _database(folder: Path) -> Path:
-    return folder / "prefect.db"
-
-
 def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
     return {
         "PREFECT_HOME": str(folder),  # its own profile: the user's may name another server
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_database(folder)}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / DATABASE}",
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
         # By default a page of any origin may use the API, from any browser on this machine.
@@ -332,10 +332,9 @@ def main(socket_fd: int, users_lock: Path) -> None:
 
     from configs.settings.settings import load_settings
     from flows.prefect_api.served_hosts import OnlyForThisMachine
-    from flows.prefect_api.server_database import patient_database
     from gpu_worker.monitor.logs import use_logs
 
-    with patient_database():
+    with _patient_database():
         config = uvicorn.Config(
             OnlyForThisMachine(create_app(final=True), behind=[get_current_settings().server.ui.api_url]),
             log_level=get_current_settings().server.logging_level.lower(),
@@ -343,6 +342,44 @@ def main(socket_fd: int, users_lock: Path) -> None:
         )
         use_logs(load_settings())  # after uvicorn and Prefect have set up theirs
         uvicorn.Server(config).run(sockets=[socket.socket(fileno=socket_fd)])
+
+
+def _patient_database() -> AbstractContextManager[None]:
+    """Have the server's code of this process take SQLite's write lock at the start of every transaction.
+
+    Prefect begins most transactions as reads. SQLite cannot turn a read into a write after another write, and fails at
+    once, whatever its busy timeout: the API then answers 503, and the client waits two seconds or more before it
+    retries. With four busy workers that took most of the time between two shards.
+    """
+    from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
+    from prefect.server.database.dependencies import temporary_database_config
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+    class PatientSqliteConfiguration(AioSqliteConfiguration):
+        @override
+        @asynccontextmanager
+        async def begin_transaction(
+            self, session: "AsyncSession", with_for_update: bool = False
+        ) -> "AsyncGenerator[AsyncSessionTransaction, None]":
+            # A transaction within another, on its own connection, would wait for the outer lock for ever.
+            outermost = SQLITE_BEGIN_MODE.get() is None
+            immediate = with_for_update or outermost
+            async with super().begin_transaction(session, with_for_update=immediate) as transaction:
+                if not immediate:
+                    yield transaction
+                    return
+                # This takes the lock. A session that only reads meanwhile, as after the pausing of a queue, begins in
+                # the mode that it finds: it would wait for that lock.
+                await session.connection()
+                token = SQLITE_BEGIN_MODE.set("DEFERRED")
+                try:
+                    yield transaction
+                finally:
+                    SQLITE_BEGIN_MODE.reset(token)
+
+    url = PREFECT_API_DATABASE_CONNECTION_URL.value()
+    assert url is not None
+    return temporary_database_config(PatientSqliteConfiguration(connection_url=url))
 
 
 def _end_without_users(users_lock: Path) -> None:
