@@ -148,8 +148,8 @@ def gate_sections(stats: GateStats) -> list[RenderableType]:
     if stats.warned:
         shown = stats.warned[:SHOWN_WARNINGS]
         title = Text(warning_title(stats, len(shown)), "bold")
-        rows = [[Text(one.item), Text(one.message)] for one in shown]
-        parts += ["", title, _table([_folded("item", ratio=1), _folded("warning", ratio=3)], rows)]
+        warned = [[Text(one.item), Text(one.message)] for one in shown]
+        parts += ["", title, _table([_folded("item", ratio=1), _folded("warning", ratio=3)], warned)]
     return parts
 
 
