@@ -1,6 +1,7 @@
 """`pixelmill reproduce`: its work, its exit status, and what it prints for programs and for people."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,16 @@ from configs.documents.uris import shown
 from configs.settings.settings import Settings
 from flows.cli.progress import stages
 from flows.report.render import Answer
-from flows.reproduce.pixel_difference import PixelDifference
 from flows.reproduce.plan import Difference, legible
-from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduce
+from flows.reproduce.reproduce import PixelDifference, Reproduction, ReproductionResult, reproduce
 from gpu_worker.monitor.logs import use_logs
 from storage.images.png_recipe import Provenance
 
-_EXIT_STATUS = {
-    ReproductionResult.IDENTICAL: 0,
-    ReproductionResult.WITHIN_TOLERANCE: 0,
-    ReproductionResult.DIFFERENT: 1,
-    ReproductionResult.CANNOT: 2,
-}
-_STYLES = {
-    ReproductionResult.IDENTICAL: "bold green",
-    ReproductionResult.WITHIN_TOLERANCE: "bold green",
-    ReproductionResult.DIFFERENT: "bold red",
-    ReproductionResult.CANNOT: "bold red",
+_VERDICTS = {  # exit status, style
+    ReproductionResult.IDENTICAL: (0, "bold green"),
+    ReproductionResult.WITHIN_TOLERANCE: (0, "bold green"),
+    ReproductionResult.DIFFERENT: (1, "bold red"),
+    ReproductionResult.CANNOT: (2, "bold red"),
 }
 _DIGEST_SHOWN = 12  # digits
 _NOTHING_KNOWN = (
@@ -53,9 +47,8 @@ def reproduce_command(
     except InvalidInput as refusal:
         for problem in refusal.problems:
             console.print(Text(str(problem)), soft_wrap=True)
-        return Answer(
-            refusal_document(shown(image), refusal), describe_refusal(), exit_status(ReproductionResult.CANNOT)
-        )
+        verdict = ReproductionResult.CANNOT
+        return Answer(refusal_document(shown(image), refusal), _styled(verdict), exit_status(verdict))
     except KeyboardInterrupt:
         raise typer.Abort from None  # no job to continue
     return Answer(reproduction_document(done), describe_reproduction(done), exit_status(done.verdict))
@@ -63,7 +56,7 @@ def reproduce_command(
 
 def exit_status(verdict: ReproductionResult) -> int:
     """Return 0 if the images are the same within the tolerance, 1 if different, 2 if not comparable."""
-    return _EXIT_STATUS[verdict]
+    return _VERDICTS[verdict][0]
 
 
 def refusal_document(image: str, refusal: InvalidInput) -> dict[str, Any]:
@@ -88,9 +81,7 @@ def reproduction_document(done: Reproduction) -> dict[str, Any]:
             "largest": list(pixels.largest),
             "mean": [round(value, 6) for value in pixels.mean],
         },
-        "differences": [
-            {"kind": each.kind, "name": each.name, "then": each.then, "here": each.here} for each in done.differences
-        ],
+        "differences": [asdict(each) for each in done.differences],
         "made_with": {
             "then": {legible(name): legible(value) for name, value in done.recipe.made_with.items()} or None,
             "here": dict(sorted(done.made.recipe.made_with.items())),
@@ -110,16 +101,13 @@ def _step(mark: Provenance) -> dict[str, Any]:
     return {"step": mark.step, "version": mark.version, "fingerprint": mark.fingerprint}
 
 
-def describe_refusal() -> RenderableType:
-    """Return the verdict for a person, without the reasons."""
-    return Text(ReproductionResult.CANNOT.value, _STYLES[ReproductionResult.CANNOT])
+def _styled(verdict: ReproductionResult) -> Text:
+    return Text(verdict.value, _VERDICTS[verdict][1])
 
 
 def describe_reproduction(done: Reproduction) -> RenderableType:
     """Return the result for a person; texts from the image are never read as Rich markup."""
-    head = Text(done.verdict.value, _STYLES[done.verdict])
-    head.append(f" · {_how_far(done)}", "default")
-    lines: list[RenderableType] = [head]
+    lines: list[RenderableType] = [_styled(done.verdict).append(f" · {_how_far(done)}", "default")]
     if done.pixels is not None and done.pixels.differing:
         lines.append(_channels(done.pixels))
     if done.differences:

@@ -20,7 +20,6 @@ from gpu_worker.walk.provenance import provenance_of
 from steps.contract import Step
 from steps.recipe.program import Visit
 from storage.images.png_recipe import ImageRecipe, Provenance
-from storage.objects.keys import fingerprint
 
 MAX_STEPS = 256  # a recipe has 64 at most, and some may have run more than once
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -52,10 +51,6 @@ class PlannedStep:
     then: Provenance
     here: Provenance
     files: Mapping[ItemFile, str]  # SHA-256
-
-    @property
-    def label(self) -> str:
-        return self.visit.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +108,7 @@ class _Planner:
         before: str | None = None
         for number, origin in enumerate(origins, 1):
             label = _label(number, origin)
-            if _true_fingerprint(origin) != origin.fingerprint:
+            if not origin.is_genuine:
                 self._refuse(label, "its fingerprint is that of something else: the text in the image was altered")
             if before is not None and origin.inputs[:1] != (before,):
                 self._refuse(
@@ -150,7 +145,8 @@ class _Planner:
             if digest not in self.files:
                 self._refuse(label, f"needs the item's {file} with the SHA-256 {digest}: give that file with --input")
         self._compare_identities(origin.identity, identity, label)
-        if not self._find_models(step, origin, label) or self.problems:
+        self._find_models(step, origin, label)
+        if self.problems:
             return
         visit = Visit(id=label, step_id=label, name=origin.step, step=step)
         source = self.steps[-1].here.fingerprint if self.steps else None
@@ -179,7 +175,9 @@ class _Planner:
 
     def _compare_identities(self, then: Mapping[str, Any], here: Mapping[str, Any], label: str) -> None:
         for name in sorted({*then, *here}):
-            was, now = (_canonical(identity[name]) if name in identity else None for identity in (then, here))
+            was, now = (
+                json.dumps(identity[name], sort_keys=True) if name in identity else None for identity in (then, here)
+            )
             if was == now:
                 continue
             if was is not None and now is not None:
@@ -187,24 +185,17 @@ class _Planner:
             else:  # the field is not part of the other version
                 self._differ("parameter", f"{label}.{name}", was, now)
 
-    def _find_models(self, step: Step, origin: Provenance, label: str) -> bool:
-        """Record the digests of the step's models. Return whether all are here."""
+    def _find_models(self, step: Step, origin: Provenance, label: str) -> None:
+        """Record the digests of the step's models, and which of them are others than then."""
         refs = step.model_refs()
         if refs and not self.can_compute:
             self._refuse(label, "this installation cannot run models: install `pixelmill[worker]`")
-            return False
-        found = True
-        for ref in refs:
-            digest = self._digest(ref, label)
-            if digest is None:
-                found = False
-                continue
-            self.digests[str(ref)] = digest
-            if origin.models.get(str(ref)) != digest:
-                self._differ("model", f"{label}: {ref}", origin.models.get(str(ref)), digest)
-        for name in sorted(origin.models.keys() - {str(ref) for ref in refs}):
-            self._differ("model", f"{label}: {name}", origin.models[name], None)
-        return found
+            return
+        here = {str(ref): self._digest(ref, label) for ref in refs}
+        self.digests |= {name: digest for name, digest in here.items() if digest is not None}
+        for name in (*here, *sorted(origin.models.keys() - here.keys())):
+            if origin.models.get(name) != here.get(name):
+                self._differ("model", f"{label}: {name}", origin.models.get(name), here.get(name))
 
     def _digest(self, ref: ModelRef, label: str) -> str | None:
         reason = self.catalogue.available(ref)
@@ -234,20 +225,6 @@ def _label(number: int, origin: Provenance) -> str:
     return f"step {number} ({legible(origin.step)[:60]})"
 
 
-def _true_fingerprint(origin: Provenance) -> str | None:
-    """Return None for values that have no fingerprint, such as NaN or a lone surrogate."""
-    try:
-        return fingerprint(
-            step=origin.step,
-            version=origin.version,
-            identity=origin.identity,
-            model_digests=origin.models,
-            inputs=origin.inputs,
-        )
-    except (ValueError, RecursionError):
-        return None
-
-
 def _item_with_files(step: Step, item: Item, digests: Sequence[str]) -> Item | None:
     """Return the item with these digests in place of the files that the step reads, or None if their number differs.
 
@@ -259,7 +236,3 @@ def _item_with_files(step: Step, item: Item, digests: Sequence[str]) -> Item | N
             if len(files) == len(digests) and set(files) <= set(names):
                 return item.model_copy(update=dict(zip(files, digests, strict=True)))
     return None
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)

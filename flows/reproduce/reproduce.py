@@ -1,18 +1,18 @@
 """Make an image again from the recipe in its file, as a worker makes it, and compare the two."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import resolve, shown
 from configs.reporting import Log
 from configs.settings.settings import Settings
-from flows.reproduce.pixel_difference import PixelDifference, pixel_difference
 from flows.reproduce.plan import CannotReproduce, Difference, PlannedStep, ReproductionPlan, legible, plan_reproduction
 from gpu_worker.device.device import DeviceUnavailable
 from gpu_worker.device.installation import DEVICE, can_compute
@@ -29,6 +29,8 @@ from storage.objects.artefacts import ContentConflict, StoreError
 from storage.objects.folder_store import FolderStore
 from storage.objects.keys import sha256_hex
 
+_BAND_PIXELS = 2**22  # compared at once: the differences of a whole large image would take gigabytes
+
 
 class ReproductionResult(StrEnum):
     """The verdict on a reproduction; the values are printed and part of the JSON output."""
@@ -37,6 +39,22 @@ class ReproductionResult(StrEnum):
     WITHIN_TOLERANCE = "within tolerance"
     DIFFERENT = "different"
     CANNOT = "cannot be rebuilt"
+
+
+@dataclass(frozen=True, slots=True)
+class PixelDifference:
+    """The difference of two images of one size: absolute, 0 … 255, one entry for each letter of `channels`."""
+
+    channels: str  # RGB, or RGBA if either image is
+    pixels: int
+    differing: int  # pixels that differ in any channel
+    largest: tuple[int, ...]
+    mean: tuple[float, ...]  # over all pixels
+
+    @property
+    def worst(self) -> int:
+        """The largest difference of any channel, 0 … 255."""
+        return max(self.largest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +103,21 @@ def reproduce(
     files = _read_inputs(inputs, settings, problems)
     if save is not None:
         problems += _objections(save, original)
-    plan = _plan(image, original, files, settings, problems, log)
+    plan = None
+    if original is not None:
+        log("looking for its models")
+        models = get_runtime(settings).catalogue
+        try:
+            plan = plan_reproduction(original.recipe, models, files=files, can_compute=can_compute())
+        except CannotReproduce as reasons:
+            problems += _in_file(reasons, image)
     if problems or original is None or plan is None:
         raise InvalidInput(problems)
     data = {digest: content for digest, (_, content) in files.items()}
     try:
         made = _Runner(plan, data, get_runtime(settings), settings.max_pixels, log).run()
     except CannotReproduce as reasons:
-        raise CannotReproduce(_in_file(reasons.problems, image)) from reasons
+        raise CannotReproduce(_in_file(reasons, image)) from reasons
     log("comparing")
     pixels = pixel_difference(original.image, made.image)
     return Reproduction(
@@ -152,28 +177,38 @@ def _objections(save: Path, original: _Original | None) -> list[Problem]:
     return [Problem("--save", message, str(save))]
 
 
-def _plan(
-    image: str,
-    original: _Original | None,
-    files: Mapping[str, object],
-    settings: Settings,
-    problems: list[Problem],
-    log: Log,
-) -> ReproductionPlan | None:
-    if original is None:
-        return None
-    log("looking for its models")
-    try:
-        return plan_reproduction(
-            original.recipe, get_runtime(settings).catalogue, files=files.keys(), can_compute=can_compute()
-        )
-    except CannotReproduce as reasons:
-        problems += _in_file(reasons.problems, image)
-        return None
+def _in_file(reasons: CannotReproduce, image: str) -> list[Problem]:
+    return [replace(problem, file=shown(image)) for problem in reasons.problems]
 
 
-def _in_file(problems: Iterable[Problem], image: str) -> list[Problem]:
-    return [replace(problem, file=shown(image)) for problem in problems]
+def pixel_difference(one: Image.Image, other: Image.Image) -> PixelDifference | None:
+    """Compare images of mode RGB or RGBA, colors under transparent pixels included.
+
+    Returns None if their sizes differ.
+    """
+    if one.size != other.size:
+        return None
+    channels = "RGBA" if "RGBA" in (one.mode, other.mode) else "RGB"
+    width, height = one.size
+    largest = np.zeros(len(channels), np.uint8)
+    total = np.zeros(len(channels), np.int64)
+    differing = 0
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        box = (0, top, width, min(top + rows, height))
+        first, second = (np.asarray(image.crop(box).convert(channels)) for image in (one, other))
+        apart = np.maximum(first, second) - np.minimum(first, second)
+        differing += int(np.count_nonzero(apart.any(axis=2)))
+        largest = np.maximum(largest, apart.max(axis=(0, 1)))
+        total += apart.sum(axis=(0, 1), dtype=np.int64)
+    pixels = width * height
+    return PixelDifference(
+        channels,
+        pixels,
+        differing,
+        largest=tuple(largest.tolist()),
+        mean=tuple((total / pixels).tolist()),
+    )
 
 
 def _verdict(pixels: PixelDifference | None, tolerance: int) -> ReproductionResult:
@@ -250,11 +285,11 @@ class _Runner:
                 # As the worker does: only PNG surely gives back the pixels that it was given.
                 if planned is self.plan.steps[-1] or result.encoding.format != "png":
                     recipe = ImageRecipe(history, self.runtime.made_with(planned.visit.step))
-                    self.log(f"{planned.label}: encoding")
-                    file = _encoded(result, recipe)
+                    self.log(f"{planned.visit.id}: encoding")
+                    file = encode(result.image, **asdict(result.encoding), recipe=recipe)
                     image = decode(file.data, max_pixels=self.max_pixels)
             except _FAILURES as error:
-                raise CannotReproduce([Problem(planned.label, legible(describe(error)))]) from error
+                raise CannotReproduce([Problem(planned.visit.id, legible(describe(error)))]) from error
         assert file is not None and image is not None, "a plan has steps"
         return NewImage(image, file, recipe)
 
@@ -264,9 +299,9 @@ class _Runner:
         }
         with self.runtime.context() as context:
             for ref in planned.visit.step.model_refs():
-                self.log(f"{planned.label}: loading {ref}")
+                self.log(f"{planned.visit.id}: loading {ref}")
                 context.model(ref)
-            self.log(planned.label)
+            self.log(planned.visit.id)
             (outcome,) = run_in_batches(
                 planned.visit.step,
                 [Frame(planned.item, image, inputs)],
@@ -277,17 +312,10 @@ class _Runner:
                 free_memory=self.runtime.free_memory,
             )
         if outcome.error is not None:
-            raise CannotReproduce([Problem(planned.label, legible(outcome.error))])
+            raise CannotReproduce([Problem(planned.visit.id, legible(outcome.error))])
         (result,) = outcome.results
         if result.image.width * result.image.height > self.max_pixels:
             size = f"{result.image.width:,} x {result.image.height:,} pixels"
             message = f"its image has {size}, more than PIXELMILL_MAX_PIXELS allows ({self.max_pixels:,})"
-            raise CannotReproduce([Problem(planned.label, message)])
+            raise CannotReproduce([Problem(planned.visit.id, message)])
         return result
-
-
-def _encoded(result: StepResult, recipe: ImageRecipe) -> EncodedImage:
-    encoding = result.encoding
-    return encode(
-        result.image, format=encoding.format, quality=encoding.quality, lossless=encoding.lossless, recipe=recipe
-    )

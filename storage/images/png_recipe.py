@@ -23,6 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage.images.image_formats import open_image, reading_errors
+from storage.objects.keys import fingerprint
 
 _FORMAT = 1  # of the JSON document
 _CHUNK = "pixelmill"
@@ -48,6 +49,20 @@ class Provenance:
     models: Mapping[str, str]  # str(ModelRef) -> SHA-256
     inputs: tuple[str, ...]
     fingerprint: str
+
+    @property
+    def is_genuine(self) -> bool:
+        """Whether the fingerprint is that of the other fields. NaN and a lone surrogate have none."""
+        try:
+            return self.fingerprint == fingerprint(
+                step=self.step,
+                version=self.version,
+                identity=self.identity,
+                model_digests=self.models,
+                inputs=self.inputs,
+            )
+        except (ValueError, RecursionError):
+            return False
 
 
 @dataclass(frozen=True, slots=True)
