@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,8 +11,7 @@ from typing import Any
 from configs.documents.problems import InvalidInput
 from flows.pages.gallery import DATA_FOLDER
 from flows.report.report import GALLERY_NAME, REPORT_NAME, Summary, build_summary
-from flows.verify.findings import Fault, Finding, Findings, Kind, LostArtefact, ReadBack
-from flows.verify.manifest import ManifestCheck
+from flows.verify.findings import Fault, Finding, Findings, Kind, LostArtefact, ManifestCheck, ReadBack
 from gpu_worker.walk.prediction import replay
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
@@ -25,7 +25,6 @@ from storage.ledger.records import (
     JobStatus,
     Outcome,
     Progress,
-    StepOutcome,
 )
 from storage.ledger.runs import JobChanged
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject, StoreError
@@ -61,29 +60,30 @@ def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bo
     """
     job = ledger.jobs.get(job_id)
     complete = not running and job.status in (JobStatus.DONE, JobStatus.INCOMPLETE)
-    with ReadBack(store) as read_back:
+    with closing(ReadBack(store)) as read_back:
         check = _ItemCheck(job, store, read_back)
+        findings = check.findings
         manifest = ManifestCheck(store, job) if complete else None
         reports = ledger.items.reports(job_id)
         while some := list(islice(reports, SLICE)):
             check.check(some)
             if manifest is not None:
                 for report in some:
-                    check.add_findings(manifest.compare(report))
+                    findings.add(manifest.compare(report))
             advance(len(some))
     progress = ledger.items.progress(job_id)
-    check.add_findings(stray_finals(job, store, check.finals, check.open_names))
-    check.add_findings(_wrong_job(job, progress, complete))
+    findings.add(stray_finals(job, store, check.finals, check.open_names))
+    findings.add(_wrong_job(job, progress, complete))
     if manifest is not None:
-        check.add_findings(manifest.finish())
-        check.add_findings(wrong_pages(job, build_summary(ledger, job, store, run=job.run), store))
+        findings.add(manifest.finish())
+        findings.add(wrong_pages(job, build_summary(ledger, job, store, run=job.run), store))
     now = ledger.jobs.get(job_id)
     if not running and (now.run, now.status) != (job.run, job.status):
         raise JobChanged(f"{job_id} went on while it was being verified: verify it again")
     return Verification(
         job=job,
         progress=progress,
-        findings=check.findings,
+        findings=findings,
         artefacts=check.artefacts,
         finals=check.finals_read,
         bytes=read_back.bytes,
@@ -110,21 +110,17 @@ class _ItemCheck:
 
     def __init__(self, job: JobRecord, store: ArtefactStore, read_back: ReadBack) -> None:
         self._job, self._store, self._read_back = job, store, read_back
-        self._program = _program_of(job)
+        self._program: Program | None = None  # of a job with steps that this installation does not have
+        with suppress(InvalidInput):
+            self._program = resolve_program(job.recipe)
         self._steps = [step.id for step in job.recipe.leaves]
         self.findings = Findings()
         self.finals: set[str] = set()  # keys that belong to done items
         self.open_names: set[str] = set()  # of items that have not ended, whose finals will be replaced
         self.artefacts = self.finals_read = 0
 
-    def add_findings(self, findings: Iterable[Finding]) -> None:
-        for finding in findings:
-            self.findings.add(finding)
-            if finding.kind is Kind.STRAY_FINAL and finding.key is not None:
-                self.findings.damage.stray.append(finding.key)
-
     def check(self, reports: list[ItemReport]) -> None:
-        artefacts = {entry.artefact.key: entry.artefact for entry in _entries(reports) if entry.artefact}
+        artefacts = {image.key: image for report in reports for image in report.artefacts.values()}
         finals = {key: image for report in reports for key, image in self._finals(report).items()}
         before = self._read_back.objects
         lost = self._read_back.read({key: artefact.sha256 for key, artefact in artefacts.items()})
@@ -132,27 +128,22 @@ class _ItemCheck:
         before = self._read_back.objects
         lost_finals = self._read_back.read({key: artefact.sha256 for key, artefact in finals.items()})
         self.finals_read += self._read_back.objects - before
-        if Fault.MISSING in lost.values():
-            self._refuse_empty_store()
+        # An unmounted disk or a wrong prefix has lost nothing.
+        if Fault.MISSING in lost.values() and next(iter(self._store.list("")), None) is None:
+            raise StoreError(f"{self._store.root} is empty: mount it or bring it back, then verify again.")
         for report in reports:
-            self._judge(report, lost)
-            self._judge_finals(report, lost_finals, lost)
+            self.findings.add(self._judge(report, lost))
+            self.findings.add(self._judge_finals(report, lost_finals, lost))
 
     def _finals(self, report: ItemReport) -> Mapping[str, ArtefactRecord]:
         """Return the keys of the item's finals, with the images that they should show."""
-        entries = ((key, report.steps.get(step)) for step, key in report.record.finals.items())
-        return {key: entry.artefact for key, entry in entries if entry is not None and entry.artefact is not None}
+        made = report.artefacts
+        return {key: made[step] for step, key in report.record.finals.items() if step in made}
 
-    def _refuse_empty_store(self) -> None:
-        """Raise StoreError for an empty store: an unmounted disk or a wrong prefix has lost nothing."""
-        if next(iter(self._store.list("")), None) is None:
-            raise StoreError(f"{self._store.root} is empty: mount it or bring it back, then verify again.")
-
-    def _judge(self, report: ItemReport, lost: Mapping[str, Fault]) -> None:
+    def _judge(self, report: ItemReport, lost: Mapping[str, Fault]) -> Iterator[Finding]:
         record, damage = report.record, self.findings.damage
-        for entry in report.steps.values():
-            artefact = entry.artefact
-            if artefact is None or artefact.key not in lost:
+        for artefact in report.artefacts.values():
+            if artefact.key not in lost:
                 continue
             damage.items.setdefault(record.item.index, set()).add(artefact.fingerprint)
             if artefact.fingerprint in damage.artefacts:
@@ -161,13 +152,13 @@ class _ItemCheck:
             damage.artefacts[artefact.fingerprint] = LostArtefact(artefact, damaged)
             kind = Kind.DAMAGED_ARTEFACT if damaged else Kind.MISSING_ARTEFACT
             message = "its bytes are not those that were stored" if damaged else "it is not in the store"
-            self.findings.add(Finding(kind, f"{artefact.key}: {message}", record.item.name, artefact.key))
+            yield Finding(kind, f"{artefact.key}: {message}", record.item.name, artefact.key)
         if record.state is ItemState.PENDING:
             self.open_names.add(record.item.name)
         elif record.state is ItemState.DONE and (finding := self._incomplete(report)) is not None:
             damage.incomplete.add(record.item.index)
             self.open_names.add(record.item.name)
-            self.findings.add(finding)
+            yield finding
 
     def _incomplete(self, report: ItemReport) -> Finding | None:
         """Return the first thing that the ledger lacks of a done item, or None; any others follow from it."""
@@ -185,7 +176,9 @@ class _ItemCheck:
             return Finding(Kind.NO_FINAL, message, name)
         return None
 
-    def _judge_finals(self, report: ItemReport, lost_finals: Mapping[str, Fault], lost: Mapping[str, Fault]) -> None:
+    def _judge_finals(
+        self, report: ItemReport, lost_finals: Mapping[str, Fault], lost: Mapping[str, Fault]
+    ) -> Iterator[Finding]:
         if report.record.state is not ItemState.DONE:
             return
         damage, name = self.findings.damage, report.record.item.name
@@ -200,20 +193,7 @@ class _ItemCheck:
             missing = fault is Fault.MISSING
             kind = Kind.MISSING_FINAL if missing else Kind.DAMAGED_FINAL
             message = "it is not in the store" if missing else "its bytes are not those of its artefact"
-            self.findings.add(Finding(kind, f"{key}: {message}", name, key))
-
-
-def _entries(reports: Iterable[ItemReport]) -> Iterator[StepOutcome]:
-    for report in reports:
-        yield from report.steps.values()
-
-
-def _program_of(job: JobRecord) -> Program | None:
-    """Return None for a job with steps that this installation does not have."""
-    try:
-        return resolve_program(job.recipe)
-    except InvalidInput:
-        return None
+            yield Finding(kind, f"{key}: {message}", name, key)
 
 
 def expected_finals(job: JobRecord, report: ItemReport, program: Program | None) -> dict[str, str]:
@@ -221,10 +201,10 @@ def expected_finals(job: JobRecord, report: ItemReport, program: Program | None)
 
     Without a program, each image counts as made from the one before.
     """
-    keys = {visit: entry.artefact.key for visit, entry in report.steps.items() if entry.artefact is not None}
-    everything = frozenset(entry.artefact.fingerprint for entry in report.steps.values() if entry.artefact is not None)
+    keys = {visit: image.key for visit, image in report.artefacts.items()}
     if program is None:
         return final_keys(job, report.record.item.name, keys.items())
+    everything = frozenset(image.fingerprint for image in report.artefacts.values())
     path = replay(report.record.item, program, report.steps, accepted=everything)
     return final_keys(job, report.record.item.name, ((visit, keys[visit]) for visit, _ in path.images()))
 

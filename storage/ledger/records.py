@@ -243,3 +243,8 @@ class ItemReport:
 
     record: ItemRecord
     steps: Mapping[str, StepOutcome]
+
+    @property
+    def artefacts(self) -> dict[str, ArtefactRecord]:
+        """Visit id -> the image of the item there."""
+        return {visit: entry.artefact for visit, entry in self.steps.items() if entry.artefact is not None}

@@ -1,6 +1,7 @@
 """Verifying finds what is wrong, all of it and nothing else."""
 
 import json
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -44,7 +45,7 @@ def test_a_sound_job_has_no_finding_and_shared_images_are_read_once(icons: IconJ
 def test_what_was_read_is_not_read_again_and_its_fault_is_remembered(store: ArtefactStore) -> None:
     good = store.put("good", b"good", sha256=sha256_hex(b"good"), content_type="text/plain")
     digests = {good.key: sha256_hex(b"good"), "gone": sha256_hex(b"gone")}
-    with ReadBack(store) as read_back:
+    with closing(ReadBack(store)) as read_back:
         assert read_back.read(digests) == {"gone": Fault.MISSING}
         store.delete(good.key)
         assert read_back.read(digests) == {"gone": Fault.MISSING}
