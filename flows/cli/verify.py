@@ -15,8 +15,7 @@ from flows.job.plan import job_identity, known_job, read_plan_request
 from flows.report.render import Answer
 from flows.report.report import EXIT_DONE, EXIT_INCOMPLETE
 from flows.verify.findings import LISTED, Finding, Kind
-from flows.verify.reindex import reindex_artefacts
-from flows.verify.repair import Mended, Repair, repair_job
+from flows.verify.repair import Mended, Repair, reindex_artefacts, repair_job
 from flows.verify.verify import Verification, verify_job
 from storage.ledger.lease import is_held
 from storage.ledger.ledger import Ledger
@@ -91,14 +90,13 @@ def _adopt_only(job_id: str, path: str, ledger: Ledger, settings: Settings, repa
     request = read_plan_request(path, settings)
     store = open_store(request.output, settings)
     with counted(f"{request.job.name}: taking images into the ledger", None, console) as advance:
-        adopted, not_adopted = reindex_artefacts(store, ledger, request.job.name, advance=advance)
-    mended = Mended(adopted=adopted, not_adopted=not_adopted)
+        mended = reindex_artefacts(store, ledger, request.job.name, advance=advance)
     hint = Text(f"The ledger has no job {job_id}: `pixelmill run {path}` continues it")
     document = {
         "job": job_id,
         "status": None,
         "sound": False,
-        "repair": {"adopted": adopted, "not_adopted": not_adopted},
+        "repair": {"adopted": mended.adopted, "not_adopted": mended.not_adopted},
     }
     return Answer(document, Group(*describe_mended(mended), hint), EXIT_INCOMPLETE)
 

@@ -1,25 +1,43 @@
 """Repair a job: mend the ledger from the store and the store from itself; reopen items that need new images."""
 
+import json
+import re
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
 
+from PIL import Image
+
+from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
+from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 from flows.pages.gallery import finish_job
-from flows.verify.findings import Damage, Kind
-from flows.verify.reindex import reindex_artefacts
+from flows.verify.findings import READERS, Damage, Kind
 from flows.verify.verify import Advance, Verification, verify_job
-from storage.images.image_formats import UnreadableImage
-from storage.images.png_recipe import read_recipe
+from gpu_worker.shard.new_artefact import MAX_STORED_PIXELS
+from steps.contract import Fact, Step
+from steps.facts import measure
+from storage.images.image_formats import FORMATS, FormatTraits, UnreadableImage, open_image, reading_errors
+from storage.images.images import decode
+from storage.images.manifest import manifest_keys
+from storage.images.png_recipe import Provenance, read_recipe
 from storage.ledger.lease import JobIsRunning, is_abandoned, job_lease, shard_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemState, JobStatus
+from storage.ledger.records import ArtefactRecord, ItemState, JobStatus
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
 from storage.objects.keys import sha256_hex
 
 Count = Callable[[str, int | None], AbstractContextManager[Advance]]  # shows progress: its title and total
+Facts = Mapping[str, Fact]
 
+_SLICE = 200  # objects that are looked up and recorded together
+_KEY = re.compile(r"artefacts/[0-9a-f]{2}/([0-9a-f]{64})\.([a-z0-9]+)")
+_BY_EXTENSION: Mapping[str, FormatTraits] = {traits.extension: traits for traits in FORMATS.values()}
 _ENDED = (JobStatus.DONE, JobStatus.INCOMPLETE)
 _PAGES = (Kind.MANIFEST, Kind.REPORT, Kind.GALLERY)
 
@@ -36,6 +54,10 @@ class Mended:
     removed: int = 0  # stray finals, stored as artefacts too
     reopened: int = 0  # items that are pending now
     rewritten: bool = False  # manifest, report and gallery
+
+
+class NotIndexable(PixelmillError):
+    """The artefact does not prove what it is; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +78,9 @@ def repair_job(job_id: str, ledger: Ledger, store: ArtefactStore, settings: Sett
         refuse_living_shards(job_id, ledger, "repair")
         found = _verify(job_id, ledger, store, count, "verifying")
         with count("taking images into the ledger", None) as advance:
-            adopted, not_adopted = reindex_artefacts(store, ledger, found.job.name, advance=advance)
-        mended = Mended(adopted=adopted, not_adopted=not_adopted)
+            mended = reindex_artefacts(store, ledger, found.job.name, advance=advance)
         before = found
-        if adopted and found.findings.counts[Kind.UNKNOWN_ARTEFACT]:
+        if mended.adopted and found.findings.counts[Kind.UNKNOWN_ARTEFACT]:
             before = _verify(job_id, ledger, store, count, "verifying the images taken in")
         if before.sound:
             return Repair(found, mended, before)
@@ -148,3 +169,129 @@ def _correct_status(job_id: str, status: JobStatus, ledger: Ledger) -> bool:
         return False
     ledger.jobs.set_status(job_id, right, error)
     return True
+
+
+# -- images that lie in the store and are missing from the ledger ------------------------------------------------------
+
+
+def reindex_artefacts(store: ArtefactStore, ledger: Ledger, job_name: str, *, advance: Advance) -> Mended:
+    """Record every artefact in the store that is missing from the ledger, no matter which job made it.
+
+    Such are left by a process that was killed between object and row, by a lost ledger, or by the backup of an older
+    one. Only what an image itself proves is believed: its chain must give its fingerprint, and its facts are measured.
+    Facts that only a step can know are taken from the manifest of the job `job_name`, if it has them; an image without
+    them is left out, because conditions read them. Raises StoreError where the store refuses or fails.
+    """
+    reader = _ArtefactReader(store, job_name)
+    mended = Mended()
+    with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-reindex") as pool:
+        for keys in _unknown(store, ledger):
+            results = list(pool.map(reader.read, keys))
+            records = [result for result in results if isinstance(result, ArtefactRecord)]
+            ledger.steps.add_artefacts(records)
+            mended.adopted += len(records)
+            advance(len(keys))
+            mended.not_adopted.update(reason for reason in results if isinstance(reason, str))
+    return mended
+
+
+def _unknown(store: ArtefactStore, ledger: Ledger) -> Iterator[list[str]]:
+    """Yield the keys of artefacts that are missing from the ledger, in slices."""
+    matches = ((match[1], key) for key, _ in store.list("artefacts/") if (match := _KEY.fullmatch(key)))
+    while some := dict(islice(matches, _SLICE)):
+        known = ledger.steps.find_artefacts(store.root, list(some))
+        yield [key for found, key in some.items() if found not in known]
+
+
+class _ArtefactReader:
+    """Reads artefacts, and the facts in the manifest when first needed. Safe to share between threads."""
+
+    def __init__(self, store: ArtefactStore, job_name: str) -> None:
+        self._store, self._manifest_key = store, manifest_keys(job_name).jsonl
+        self._recorded: dict[str, Facts] | None = None
+        self._lock = threading.Lock()
+
+    def read(self, key: str) -> ArtefactRecord | str | None:
+        """Return a row for the ledger, the reason for none, or None if the object has disappeared meanwhile."""
+        try:
+            return self._record(key)
+        except MissingObject:
+            return None
+        except (DamagedObject, UnreadableImage):
+            return "it is damaged"
+        except NotIndexable as error:
+            return str(error)
+
+    def _record(self, key: str) -> ArtefactRecord:
+        data = self._store.get(key)
+        image, traits = _whole_image(key, data)
+        made = _provenance(key, data)
+        return ArtefactRecord(
+            root=self._store.root,
+            fingerprint=made.fingerprint,
+            key=key,
+            sha256=sha256_hex(data),
+            size=len(data),
+            width=image.width,
+            height=image.height,
+            content_type=traits.content_type,
+            step=made.step,
+            facts=self._facts(made, measure(image), exact=traits is FORMATS["png"]),
+            created_at=datetime.now(UTC),
+        )
+
+    def _facts(self, made: Provenance, measured: Facts, *, exact: bool) -> Facts:
+        try:
+            step: type[Step] = load_step(made.step)
+        except (UnknownName, BrokenEntry) as error:
+            raise NotIndexable(f"its step {made.step!r} is not in the catalogue") from error
+        own = step.own_facts
+        if exact and not own:
+            return measured
+        # Facts were measured before the image was encoded: only a format without loss shows the same ones again.
+        recorded = self._recorded_facts().get(made.fingerprint, {})
+        size = {"width", "height"}
+        compared = recorded.keys() & measured.keys() if exact else size
+        if own.keys() | size <= recorded.keys() and all(recorded[name] == measured[name] for name in compared):
+            # A version that measured less wrote less. What a lossy file lacks is measured when it is needed.
+            return {**measured, **recorded} if exact else recorded
+        if own:
+            raise NotIndexable(f"only step {made.step!r} can know its {', '.join(own)}, and no manifest has it")
+        # Conditions that read slightly different facts would send items down other paths than before.
+        raise NotIndexable("its facts were measured before lossy encoding and are not in the manifest")
+
+    def _recorded_facts(self) -> dict[str, Facts]:
+        """Return fingerprint -> facts; empty if the manifest cannot be read."""
+        with self._lock:
+            if self._recorded is None:
+                self._recorded = self._read_manifest()
+        return self._recorded
+
+    def _read_manifest(self) -> dict[str, Facts]:
+        try:
+            rows = [json.loads(line) for line in self._store.get(self._manifest_key).splitlines()]
+            return {step["fingerprint"]: step["facts"] for row in rows for step in row["steps"] if step["fingerprint"]}
+        except (MissingObject, DamagedObject, ValueError, LookupError, TypeError):
+            return {}
+
+
+def _whole_image(key: str, data: bytes) -> tuple[Image.Image, FormatTraits]:
+    """Decode an image. Raises UnreadableImage, also for one wrong bit in a PNG; other formats have no checksum."""
+    with reading_errors():
+        header = open_image(data)
+        header.verify()
+    traits = _BY_EXTENSION.get(key.rpartition(".")[2])
+    if traits is None or traits.content_type != header.get_format_mimetype():
+        raise NotIndexable("its name belongs to another format")
+    return decode(data, max_pixels=MAX_STORED_PIXELS), traits
+
+
+def _provenance(key: str, data: bytes) -> Provenance:
+    """Return what made the image. Raises NotIndexable if that is not what its key names."""
+    recipe = read_recipe(data)
+    if recipe is None or not recipe.steps:
+        raise NotIndexable("it has no record of how it was made")
+    made = recipe.steps[-1]
+    if not made.is_genuine or made.fingerprint != key.rpartition("/")[2].partition(".")[0]:
+        raise NotIndexable("its record belongs to another image")
+    return made

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from configs.settings.settings import Settings
-from flows.verify.reindex import reindex_artefacts
+from flows.verify.repair import reindex_artefacts
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import BatchSize, Lease
 from storage.objects.folder_store import FolderStore
@@ -107,10 +107,10 @@ def test_a_lost_ledger_is_rebuilt_from_its_manifest(folder: Path) -> None:
     fingerprints = {step["fingerprint"] for line in lines for step in line["steps"] if step["fingerprint"]}
     store = FolderStore(folder / "out")
     with closing(ledger_of(folder)) as ledger:
-        adopted, left = reindex_artefacts(store, ledger, WHOLE, advance=lambda number: None)
-        assert not left
+        mended = reindex_artefacts(store, ledger, WHOLE, advance=lambda number: None)
+        assert not mended.not_adopted
         found = ledger.steps.find_artefacts(store.root, sorted(fingerprints))
-    assert adopted >= len(found) == len(fingerprints)
+    assert mended.adopted >= len(found) == len(fingerprints)
 
 
 @pytest.mark.e2e

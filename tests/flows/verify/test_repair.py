@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from flows.verify.findings import Kind
-from flows.verify.reindex import reindex_artefacts
-from flows.verify.repair import Mended
+from flows.verify.repair import Mended, reindex_artefacts
 from storage.images.images import decode, encode
 from storage.images.png_recipe import ImageRecipe, read_recipe
 from storage.ledger.lease import JobIsRunning, job_lease, lease, shard_lease
@@ -241,8 +240,8 @@ def test_what_an_image_does_not_prove_is_not_believed(local_icons: IconJob, chan
         other = "artefacts/00/" + "0" * 64 + ".png" if change == "move" else artefact.key.replace(".png", ".webp")
         store.publish(artefact.key, other, content_type="image/png")
         store.delete(artefact.key)
-    adopted, left = reindex_artefacts(store, local_icons.ledger, JOB, advance=lambda number: None)
-    assert (adopted, left) == (6, {reason: 1})
+    mended = reindex_artefacts(store, local_icons.ledger, JOB, advance=lambda number: None)
+    assert (mended.adopted, mended.not_adopted) == (6, {reason: 1})
 
 
 def test_a_lost_ledger_costs_no_image(icons: IconJob) -> None:
@@ -252,8 +251,8 @@ def test_a_lost_ledger_costs_no_image(icons: IconJob) -> None:
     for file in home.glob("ledger.db*"):
         file.unlink()
     icons.ledger = icons.mill.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
-    adopted, left = reindex_artefacts(icons.store, icons.ledger, JOB, advance=lambda number: None)
-    assert (adopted, left) == (7, {})
+    mended = reindex_artefacts(icons.store, icons.ledger, JOB, advance=lambda number: None)
+    assert (mended.adopted, mended.not_adopted) == (7, {})
     assert icons.run() == {}
     assert icons.verify().sound
     assert icons.mill.finals() == finals
