@@ -1,7 +1,10 @@
-"""`pixelmill regate`: its work, and what it prints for programs and for people."""
+"""`pixelmill regate`: its work, and what is told of it to programs, to people, and in the Prefect UI."""
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,27 +15,32 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.reporting import Log
 from configs.settings.settings import Settings
 from flows.burst.run_job import OnStart, run_pending
-from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe, recipe_changes
-from flows.regate.reevaluation import Change, Reevaluation, needs_of, unmeasured_of
-from flows.regate.regate import RegatePlan, plan_regate
-from flows.regate.words import (
-    HEADERS,
-    applied_lines,
-    count_lines,
-    needs_steps,
-    outcome,
-    own_lines,
-    recipe_lines,
-    rows,
-    run_line,
-)
-from flows.report.render import Answer
+from flows.regate.reevaluate import Change, Reevaluation
+from flows.regate.regate import Applied, RegatePlan, apply, plan_regate
+from flows.report.render import Answer, format_seconds
 from flows.report.report import EXIT_DONE, EXIT_ERROR, EXIT_INCOMPLETE
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemResult, ItemState, JobStatus
 
 LISTED = 20  # changes on a terminal; `--json` has all
+LISTED_DIFFERENCES = 20  # of the recipes
+SHOWN_VISITS = 4  # that an item still needs
+MOST_CHARACTERS = 160  # of a value of a recipe
+
+NOTHING_TO_DO = "Nothing to do: the job is as this recipe has it."
+
+COUNTED = {
+    Change.QUARANTINED: "newly quarantined",
+    Change.DONE: "newly done",
+    Change.FAILED: "newly failed",
+    Change.OTHER_FINALS: "done with another final image",
+    Change.OTHER_RECORD: "the same end, for other reasons or by other steps",
+    Change.TO_RUN: "steps have to run",
+    Change.TO_MEASURE: "facts have to be measured",
+    Change.PENDING: "not at their end yet",
+}
+HEADERS = ("item", "was", "becomes", "at", "why")
 
 
 def regate_command(
@@ -97,26 +105,18 @@ def regate_document(applied: Applied, *, asked: bool) -> dict[str, Any]:
             {"path": path, "before": before, "after": after}
             for path, before, after in recipe_changes(plan.job.recipe, plan.new.recipe)
         ],
-        "parameters": _own_document(plan),
-        "items": {"total": len(plan.items), **{change.value: counts[change] for change in Change}},
-        "steps": {
-            visit_id: {"computed": need.computed, "undecided": need.undecided}
-            for visit_id, need in needs_of(plan.items, plan.new.program).items()
+        "parameters": {
+            "kept": plan.own.kept.model_dump(mode="json", exclude_none=True),
+            "dropped": [{"place": each.path, "value": each.value, "reason": each.reason} for each in plan.own.dropped],
+            "forgotten": plan.own.forgotten,
         },
-        "unmeasured": unmeasured_of(plan.items),
+        "items": {"total": len(plan.items), **{change.value: counts[change] for change in Change}},
+        "steps": {visit_id: asdict(need) for visit_id, need in plan.needs().items()},
+        "unmeasured": plan.unmeasured(),
         "changes": [_change_document(each) for each in plan.items if each.change is not Change.UNCHANGED],
         "former_recipe": applied.former_recipe,
         "removed_finals": applied.removed,
         "run": applied.summary.model_dump(mode="json") if applied.summary is not None else None,
-    }
-
-
-def _own_document(plan: RegatePlan) -> dict[str, Any]:
-    own = plan.own
-    return {
-        "kept": own.kept.model_dump(mode="json", exclude_none=True),
-        "dropped": [{"place": each.path, "value": each.value, "reason": each.reason} for each in own.dropped],
-        "forgotten": own.forgotten,
     }
 
 
@@ -160,7 +160,7 @@ def describe_regate(applied: Applied, *, asked: bool) -> RenderableType:
     elif not plan.is_applied:
         how = (
             "runs what is missing and records the rest"
-            if needs_steps(plan)
+            if plan.needs_steps
             else "records it; nothing has to be computed"
         )
         parts += ["", Text(f"Nothing was changed. --apply {how}.")]
@@ -185,7 +185,138 @@ def _table(plan: RegatePlan) -> Table:
 def _applied(applied: Applied) -> list[RenderableType]:
     ended = run_line(applied)
     if ended is None or applied.summary is None:
-        return [Text("Nothing to do: the job is as this recipe has it.")]
+        return [Text(NOTHING_TO_DO)]
     lines: list[RenderableType] = [Text(ended[0], "bold").append(ended[1], "default")]
     lines += [Text(f"  {line}") for line in applied_lines(applied)]
     return [*lines, *(Text(f"  {error.message}", "red") for error in applied.summary.errors)]
+
+
+# -- what both the terminal and the Prefect UI tell -------------------------------------------------------------------
+
+
+def outcome(plan: RegatePlan) -> str:
+    """Return how many items stay unchanged."""
+    unchanged = sum(each.change is Change.UNCHANGED for each in plan.items)
+    if unchanged == len(plan.items):
+        return f"nothing changes for its {items(unchanged)}"
+    return f"{unchanged:,} of {items(len(plan.items))} unchanged"
+
+
+def items(count: int) -> str:
+    return f"{count:,} item" if count == 1 else f"{count:,} items"
+
+
+def recipe_lines(plan: RegatePlan) -> list[tuple[str, str]]:
+    """Return (path, values) of the first differences of the recipes."""
+    changes = recipe_changes(plan.job.recipe, plan.new.recipe)
+    if not changes:
+        return [("the recipe is the job's own", "")]
+    lines = [
+        (f"{path}: ", f"{_value(before)} → {_value(after)}") for path, before, after in changes[:LISTED_DIFFERENCES]
+    ]
+    if len(changes) > LISTED_DIFFERENCES:
+        lines.append((f"and {len(changes) - LISTED_DIFFERENCES:,} more differences of the recipes", ""))
+    return lines
+
+
+def own_lines(plan: RegatePlan) -> list[str]:
+    """Return which of the job's own parameters are kept, dropped or unknown."""
+    own = plan.own
+    lines = []
+    kept = [
+        f"{step}.{name}={_value(value)}"
+        for step, values in own.kept.parameters.items()
+        for name, value in values.items()
+    ]
+    if own.kept.distinct is not None:
+        kept.append(f"distinct={_value(own.kept.model_dump(mode='json')['distinct'])}")
+    if kept:
+        lines.append(f"as the job has set it: {', '.join(kept)}")
+    lines += [f"left out, as {each.reason}: the job's {each.path}={_value(each.value)}" for each in own.dropped]
+    if own.forgotten:
+        lines.append(
+            "which parameters the job file had set was not kept when this job was run: repeat them, "
+            "or `pixelmill run` the job file once more before (images that exist are not made again)"
+        )
+    return lines
+
+
+def count_lines(plan: RegatePlan) -> list[str]:
+    """Return how many items change in which way, and what `apply` would have to compute."""
+    counts = Counter(each.change for each in plan.items)
+    lines = [f"{words}: {counts[change]:,}" for change, words in COUNTED.items() if counts[change]]
+    for fact, images in plan.unmeasured().items():
+        lines.append(f"{fact} was not measured on {images:,} {'image' if images == 1 else 'images'}")
+    needs = plan.needs()
+    for visit_id, need in needs.items():
+        if need.computed:
+            later = f", {need.undecided:,} that only then can be decided" if need.undecided else ""
+            lines.append(f"step {visit_id}: {need.computed:,} to compute{later}")
+    if later_ones := [visit_id for visit_id, need in needs.items() if not need.computed]:
+        lines.append(f"only then can be decided: {_some(later_ones)}")
+    return lines
+
+
+def rows(plan: RegatePlan, limit: int) -> list[tuple[str, ...]]:
+    """Return the first items that change, sorted by kind of change, in the order of HEADERS."""
+    order = list(COUNTED)
+    changed = sorted(plan.changed, key=lambda each: order.index(each.change))
+    return [
+        (
+            each.item.name,
+            each.report.record.state.value,
+            each.expected.value if each.expected is not None else "?",
+            (each.result.error_step if each.result is not None else None) or "–",
+            _why(each),
+        )
+        for each in changed[:limit]
+    ]
+
+
+def applied_lines(applied: Applied) -> list[str]:
+    """Return what applying the plan did, apart from the run."""
+    lines = []
+    if applied.removed:
+        lines.append(f"former finals removed: {applied.removed:,}; their images stay stored as artefacts")
+    if applied.former_recipe is not None:
+        lines.append(f"the recipe until now: {applied.former_recipe}")
+    return lines
+
+
+def run_line(applied: Applied) -> tuple[str, str] | None:
+    """Return status and counts of the run, or None if there was nothing to do."""
+    if applied.summary is None:
+        return None
+    counts = applied.summary.items
+    return str(applied.summary.status), (
+        f" · {counts.done:,} of {items(counts.total)} done, {counts.quarantined:,} quarantined, {counts.failed:,} "
+        f"failed, {counts.pending:,} pending · {format_seconds(applied.summary.seconds)}"
+    )
+
+
+def _value(value: Any) -> str:
+    text = "–" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
+
+
+def _why(each: Reevaluation) -> str:
+    before = each.report.record
+    parts = []
+    if each.computes:
+        parts.append(f"to compute: {_some(each.computes)}")
+    if each.unmeasured:
+        parts.append(f"to measure: {', '.join(each.unmeasured)}")
+    if each.undecided:
+        parts.append(f"then decided: {_some(each.undecided)}")
+    if each.reason is not None:
+        parts.append(each.reason)
+    if each.change is Change.DONE and before.error is not None:
+        parts.append(f"it was: {before.error}")
+    if each.change is Change.OTHER_FINALS:
+        parts.append(", ".join(sorted(each.images)))
+    return "; ".join(parts) or "other steps"
+
+
+def _some(visits: Collection[str]) -> str:
+    more = len(visits) - SHOWN_VISITS
+    return ", ".join(islice(visits, SHOWN_VISITS)) + (f" and {more} more" if more > 0 else "")

@@ -16,21 +16,10 @@ from configs.settings.settings import Settings
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
 from flows.burst.publish import artifact_key
+from flows.cli import regate as words
 from flows.forms.upkeep import JobForm, named_by_job
-from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe, read_changes
-from flows.regate.regate import RegatePlan, plan_regate
-from flows.regate.words import (
-    HEADERS,
-    applied_lines,
-    count_lines,
-    needs_steps,
-    outcome,
-    own_lines,
-    recipe_lines,
-    rows,
-    run_line,
-)
+from flows.regate.regate import Applied, RegatePlan, apply, plan_regate
 from flows.report.render import escape_markdown, markdown_table
 from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REVIEW_NAME, Summary, file_address, served_address
 from storage.ledger.ledger import Ledger
@@ -87,7 +76,7 @@ def _regate(form: RegateForm, ledger: Ledger, settings: Settings) -> Summary | S
         return _apply(job.id, wanted, ledger, settings)
     plan = plan_regate(job.id, wanted, ledger, settings)
     publish_regate(Applied(plan), settings, asked=False)
-    return Completed(message=f"Nothing was changed: {outcome(plan)}.")
+    return Completed(message=f"Nothing was changed: {words.outcome(plan)}.")
 
 
 def _recipe(text: str, settings: Settings) -> str | None:
@@ -100,7 +89,7 @@ def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
         get_run_logger().info("%s", text)
 
     def publish_plan(plan: RegatePlan) -> None:
-        log(f"{plan.job.id}: {outcome(plan)}")
+        log(f"{plan.job.id}: {words.outcome(plan)}")
         if not plan.is_applied:
             publish_regate(Applied(plan), settings, asked=True)
 
@@ -114,7 +103,7 @@ def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -
         on_plan=publish_plan,
     )
     publish_regate(applied, settings, asked=True)
-    return applied.summary or Completed(message="Nothing to do: the job is as this recipe has it.")
+    return applied.summary or Completed(message=words.NOTHING_TO_DO)
 
 
 def publish_regate(applied: Applied, settings: Settings, *, asked: bool) -> None:
@@ -130,30 +119,30 @@ def publish_regate(applied: Applied, settings: Settings, *, asked: bool) -> None
 def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str:
     """Return counts, the recipes' differences, changed items with before, after and reason, and links."""
     plan = applied.plan
-    parts = [f"# {escape_markdown(plan.job.name)}: {outcome(plan)}", f"**{_state(applied, asked=asked)}**"]
+    parts = [f"# {escape_markdown(plan.job.name)}: {words.outcome(plan)}", f"**{_state(applied, asked=asked)}**"]
     parts.append(_links(plan.job, plan.store, settings))
-    if counts := count_lines(plan):
+    if counts := words.count_lines(plan):
         parts.append(_list(counts))
-    differences = [f"{place}{values}" for place, values in recipe_lines(plan)]
+    differences = [f"{place}{values}" for place, values in words.recipe_lines(plan)]
     recipe = escape_markdown(plan.new.recipe.name)
-    parts.append(f"## Recipe {recipe}\n\n" + _list([*differences, *own_lines(plan)]))
+    parts.append(f"## Recipe {recipe}\n\n" + _list([*differences, *words.own_lines(plan)]))
     if changed := len(plan.changed):
-        shown = rows(plan, MAX_CHANGES)
+        shown = words.rows(plan, MAX_CHANGES)
         more = f", the first {len(shown)} of {changed:,}" if changed > len(shown) else ""
-        parts.append(f"## What changes{more}\n\n" + markdown_table(HEADERS, shown))
+        parts.append(f"## What changes{more}\n\n" + markdown_table(words.HEADERS, shown))
         if more:
             parts.append(f"All of them: `pixelmill regate {plan.job.id} … --json`.")
-    if done := applied_lines(applied):
+    if done := words.applied_lines(applied):
         parts.append("## Afterwards\n\n" + _list(done))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _state(applied: Applied, *, asked: bool) -> str:
-    if (ended := run_line(applied)) is not None:
+    if (ended := words.run_line(applied)) is not None:
         return escape_markdown("".join(ended))
     if applied.plan.is_applied:
-        return "Nothing to do: the job is as this recipe has it."
-    steps = needs_steps(applied.plan)
+        return words.NOTHING_TO_DO
+    steps = applied.plan.needs_steps
     if asked:
         return "It is being applied: missing images are made now." if steps else "It is being applied."
     how = "missing images are made and the rest is recorded" if steps else "it is recorded; nothing has to be computed"

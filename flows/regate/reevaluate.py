@@ -1,25 +1,97 @@
 """A job's items decided again under another recipe, from what is stored: without images and without a device."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from enum import StrEnum
 from itertools import islice
 
 from configs.documents.fields import Item
 from configs.recipe.recipe import DISTINCT, Distinct
-from flows.regate.reevaluation import Change, Reevaluation, final_images, images_of
 from gpu_worker.monitor.failures import describe
 from gpu_worker.walk.distinct import Finished, Repetition, repetitions
 from gpu_worker.walk.item_context import NO_IMAGE, ItemError
 from gpu_worker.walk.item_path import ItemPath
-from gpu_worker.walk.prediction import FindArtefacts, KnownProvenance, PredictedStep, Prediction, predict, replay
-from gpu_worker.walk.provenance import DigestFile
+from gpu_worker.walk.prediction import PredictedStep, Prediction
 from steps.recipe.program import Program, Visit
-from storage.images.png_recipe import Provenance
 from storage.ledger.finals import final_keys
-from storage.ledger.records import ArtefactRecord, ItemReport, ItemResult, ItemState, JobRecord, Outcome, StepOutcome
+from storage.ledger.records import ArtefactRecord, ItemReport, ItemResult, ItemState, JobRecord, Outcome
 
+# `gpu_worker.walk.prediction.predict` with its look-ups, called with paths, visits and `model_digests`
+Walk = Callable[..., Iterator[tuple[Visit, list[PredictedStep]]]]
 _COMPARED = ("error", "error_step", "warnings", "refused_image", "refused_by")
+
+
+class Change(StrEnum):
+    """The effect of another recipe on an item."""
+
+    UNCHANGED = "unchanged"
+    QUARANTINED = "quarantined"
+    DONE = "done"  # it was quarantined, or had failed
+    FAILED = "failed"
+    OTHER_FINALS = "other_finals"  # it is done either way
+    OTHER_RECORD = "other_record"  # same end, same finals: other reason, warnings or names of steps
+    TO_RUN = "to_run"  # steps have to compute images first
+    TO_MEASURE = "to_measure"  # facts have to be measured first
+    PENDING = "pending"  # it had not come to its end, and still has to
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything is known that the item's end needs."""
+        return self not in (Change.TO_RUN, Change.TO_MEASURE, Change.PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Reevaluation:
+    """An item under the new recipe.
+
+    `ways` are its steps: visit id -> the image it has there already, None where it skips the step; to all but the
+    `certain_ways` it may not come. `computes` (visit id -> fingerprint), `undecided` (visit ids) and `unmeasured` (fact
+    -> visit ids) name what is missing. `result` is how it would end, None where something is missing; then `expected`
+    is its state if no step fails, None where that depends on what is missing.
+    """
+
+    item: Item  # as the new recipe sees it
+    report: ItemReport  # as the ledger has it
+    change: Change
+    result: ItemResult | None
+    ways: Mapping[str, ArtefactRecord | None]
+    certain_ways: Mapping[str, ArtefactRecord | None]
+    computes: Mapping[str, str] = field(default_factory=dict)
+    undecided: tuple[str, ...] = ()
+    unmeasured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    expected: ItemState | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it ends so, for people."""
+        if self.result is None:
+            return None
+        return self.result.error or "; ".join(self.result.warnings) or None
+
+    @property
+    def finals(self) -> Mapping[str, str]:
+        """Visit id -> final key, under the new recipe."""
+        return self.result.finals if self.result is not None else {}
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Final key -> fingerprint, under the new recipe."""
+        return final_images(self.finals, self.ways)
+
+    @property
+    def images_before(self) -> dict[str, str]:
+        """Final key -> fingerprint, as the ledger has it."""
+        return images_of(self.report)
+
+
+def final_images(finals: Mapping[str, str], made: Mapping[str, ArtefactRecord | None]) -> dict[str, str]:
+    """Return final key -> fingerprint of the finals (visit id -> key) whose artefacts are known (by visit id)."""
+    return {key: image.fingerprint for visit, key in finals.items() if (image := made.get(visit)) is not None}
+
+
+def images_of(report: ItemReport) -> dict[str, str]:
+    """Return the same for an item as the ledger has it."""
+    return final_images(report.record.finals, report.artefacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +101,8 @@ class Reviews:
     No gate rejects an accepted image. An item in quarantine with a rejected one stays there while it is made of it.
     """
 
-    accepted: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    rejected: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    accepted: Mapping[str, frozenset[str]]
+    rejected: Mapping[str, frozenset[str]]
 
 
 @dataclass(slots=True)
@@ -86,34 +158,22 @@ def reevaluate(
     new: Program,
     new_job: JobRecord,
     reviews: Reviews,
-    find_artefacts: FindArtefacts,
-    digest_file: DigestFile,
-    files_as_before: Callable[[Item], bool],
+    walk: Walk,
 ) -> list[Reevaluation]:
     """Return every item of the job under the program `new`, in the job's order.
 
     `items` are those of the reports as the new recipe sees them, `new_job` the job with its recipe and models. One
-    look-up a visit over all items; an image counts as known whichever job made it. If `files_as_before` is true for an
-    item, its input files count as those that its images were made of, and are not read.
+    look-up a visit over all items; an image counts as known whichever job made it.
     """
-    walk = _Walk(find_artefacts, cache(digest_file))
-    known = None
-    if any(item.image or item.mask for item in items):
-        known = ProvenanceCache(job, reports, old, files_as_before).find
-    traces = walk.through(
-        [ItemPath(item, new, reviews.accepted.get(item.name, frozenset())) for item in items],
-        new,
-        new_job.model_digests,
-        known,
-    )
-    stuck = [report for report in reports if _has_failed(report)]
-    before = walk.through(
-        [ItemPath(each.record.item, old, reviews.accepted.get(each.record.item.name, frozenset())) for each in stuck],
-        old,
-        job.model_digests,
-        known,
-    )
-    attempts = {report.record.item.index: _attempt(trace) for report, trace in zip(stuck, before, strict=True)}
+    traces = _traces(items, new, new_job, reviews, walk)
+    # A step that could not make its image then would not make it now either.
+    stuck = [
+        report.record.item
+        for report in reports
+        if any(entry.outcome is Outcome.FAILED for entry in report.steps.values())
+    ]
+    before = _traces(stuck, old, job, reviews, walk)
+    attempts = {item.index: _attempt(trace) for item, trace in zip(stuck, before, strict=True)}
     reevaluations = [
         _reevaluate(report, trace, new_job, reviews, attempts.get(report.record.item.index))
         for report, trace in zip(reports, traces, strict=True)
@@ -122,43 +182,20 @@ def reevaluate(
     return reevaluations if rule is None else _apply_distinct(reevaluations, rule, reviews)
 
 
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    find_artefacts: FindArtefacts
-    digest_file: DigestFile
-
-    def through(
-        self,
-        paths: Sequence[ItemPath],
-        program: Program,
-        model_digests: Mapping[str, str],
-        known: KnownProvenance | None,
-    ) -> list[_Trace]:
-        traces = [_Trace(path) for path in paths]
-        by_path = {id(trace.path): trace for trace in traces}
-        walk = predict(
-            paths,
-            program.visits,
-            model_digests=model_digests,
-            find_artefacts=self.find_artefacts,
-            digest_file=self.digest_file,
-            known_provenance=known,
-        )
-        for visit, predicted in walk:
-            for seen in predicted:
-                by_path[id(seen.path)].add(visit, seen)
-        for trace in traces:
-            if trace.failed is None:
-                try:
-                    trace.path.finish()
-                except ItemError as error:
-                    trace.fail(program.visits[-1].id, error)
-        return traces
-
-
-def _has_failed(report: ItemReport) -> bool:
-    """Whether it ended at a step that could not make its image: that step would not make it now either."""
-    return any(entry.outcome is Outcome.FAILED for entry in report.steps.values())
+def _traces(items: Iterable[Item], program: Program, job: JobRecord, reviews: Reviews, walk: Walk) -> list[_Trace]:
+    traces = [_Trace(ItemPath(item, program, reviews.accepted.get(item.name, frozenset()))) for item in items]
+    by_path = {id(trace.path): trace for trace in traces}
+    paths = [trace.path for trace in traces]
+    for visit, predicted in walk(paths, program.visits, model_digests=job.model_digests):
+        for seen in predicted:
+            by_path[id(seen.path)].add(visit, seen)
+    for trace in traces:
+        if trace.failed is None:
+            try:
+                trace.path.finish()
+            except ItemError as error:
+                trace.fail(program.visits[-1].id, error)
+    return traces
 
 
 def _attempt(trace: _Trace) -> str | None:
@@ -169,40 +206,40 @@ def _attempt(trace: _Trace) -> str | None:
 def _reevaluate(
     report: ItemReport, trace: _Trace, job: JobRecord, reviews: Reviews, failed_at: str | None
 ) -> Reevaluation:
+    change, result = _decide(report, trace, job, reviews, failed_at)
+    expected = _expected(trace) if change in (Change.TO_RUN, Change.TO_MEASURE) else None
+    return Reevaluation(
+        item=trace.path.item,
+        change=change,
+        result=result,
+        ways=trace.ways,
+        certain_ways=trace.certain_ways,
+        computes=trace.computes,
+        undecided=tuple(trace.undecided),
+        unmeasured={fact: tuple(visit_ids) for fact, visit_ids in trace.unmeasured.items()},
+        report=report,
+        expected=result.state if result is not None else expected,
+    )
+
+
+def _decide(
+    report: ItemReport, trace: _Trace, job: JobRecord, reviews: Reviews, failed_at: str | None
+) -> tuple[Change, ItemResult | None]:
     record, path = report.record, trace.path
-
-    def told(
-        change: Change,
-        result: ItemResult | None,
-        expected: ItemState | None = None,
-    ) -> Reevaluation:
-        return Reevaluation(
-            item=path.item,
-            change=change,
-            result=result,
-            ways=trace.ways,
-            certain_ways=trace.certain_ways,
-            computes=trace.computes,
-            undecided=tuple(trace.undecided),
-            unmeasured={fact: tuple(visit_ids) for fact, visit_ids in trace.unmeasured.items()},
-            report=report,
-            expected=result.state if result is not None else expected,
-        )
-
     if record.state is ItemState.PENDING:
-        return told(Change.PENDING, None)
+        return Change.PENDING, None
     rejected = reviews.rejected.get(path.item.name, frozenset())
     if record.state is ItemState.QUARANTINED and rejected.intersection(made for _, made in path.images()):
-        return told(Change.UNCHANGED, record)
+        return Change.UNCHANGED, record
     if failed_at is not None and failed_at == _attempt(trace):
         still = replace(record, error_step=next(iter(trace.computes)))
-        return told(_change(report, still, trace.certain_ways), still)
+        return _change(report, still, trace.certain_ways), still
     if trace.computes:
-        return told(Change.TO_RUN, None, expected=_expected(trace))
+        return Change.TO_RUN, None
     if trace.unmeasured:
-        return told(Change.TO_MEASURE, None, expected=_expected(trace))
+        return Change.TO_MEASURE, None
     result = _ending(trace, job)
-    return told(_change(report, result, trace.ways), result)
+    return _change(report, result, trace.ways), result
 
 
 def _expected(trace: _Trace) -> ItemState | None:
@@ -247,11 +284,16 @@ def _apply_distinct(reevaluations: Sequence[Reevaluation], rule: Distinct, revie
 
 
 def _finished(each: Reevaluation, reviews: Reviews) -> Finished:
-    last = each.ways[next(reversed(list(each.finals)))]
-    assert last is not None, "a final is an image that is there"
+    last = _last_image(each)
     likeness = last.facts.get("likeness")
     accepted = last.fingerprint in reviews.accepted.get(each.item.name, frozenset())
     return Finished(each.item.index, each.item.name, likeness if isinstance(likeness, str) else None, accepted)
+
+
+def _last_image(each: Reevaluation) -> ArtefactRecord:
+    last = each.ways[list(each.finals)[-1]]
+    assert last is not None, "a final is an image that is there"
+    return last
 
 
 def _repeating(each: Reevaluation, repetition: Repetition, rule: Distinct) -> Reevaluation:
@@ -259,14 +301,12 @@ def _repeating(each: Reevaluation, repetition: Repetition, rule: Distinct) -> Re
     if rule.on_fail == "warn":
         result = replace(each.result, warnings=(*each.result.warnings, repetition.reason))
     else:
-        last = each.ways[next(reversed(list(each.finals)))]
-        assert last is not None, "a final is an image that is there"
         result = ItemResult(
             ItemState.QUARANTINED,
             repetition.reason,
             DISTINCT,
             warnings=each.result.warnings,
-            refused_image=last.fingerprint,
+            refused_image=_last_image(each).fingerprint,
             refused_by=DISTINCT,
         )
     change = _change(each.report, result, each.ways)
@@ -279,74 +319,9 @@ def _change(report: ItemReport, after: ItemResult, ways: Mapping[str, ArtefactRe
     if images_of(report) != final_images(after.finals, ways):
         return Change.OTHER_FINALS
     same = all(getattr(report.record, name) == getattr(after, name) for name in _COMPARED)
-    new = {visit_id: artefact.fingerprint if artefact is not None else None for visit_id, artefact in ways.items()}
-    return Change.UNCHANGED if same and _way(report.steps) == new else Change.OTHER_RECORD
+    entries = {visit: entry.artefact for visit, entry in report.steps.items() if entry.outcome is not Outcome.FAILED}
+    return Change.UNCHANGED if same and _fingerprints(entries) == _fingerprints(ways) else Change.OTHER_RECORD
 
 
-def _way(entries: Mapping[str, StepOutcome]) -> dict[str, str | None]:
-    """Visit id -> fingerprint, None where the step was skipped."""
-    return {
-        visit_id: entry.artefact.fingerprint if entry.artefact is not None else None
-        for visit_id, entry in entries.items()
-        if entry.outcome is not Outcome.FAILED
-    }
-
-
-class ProvenanceCache:
-    """Provenance of the steps that read an item's files, from its path under the recipe until now.
-
-    Spares reading these files again.
-    """
-
-    def __init__(
-        self,
-        job: JobRecord,
-        reports: Sequence[ItemReport],
-        old: Program,
-        files_as_before: Callable[[Item], bool],
-    ) -> None:
-        self._job, self._old, self._files_as_before = job, old, files_as_before
-        self._reports = {report.record.item.index: report for report in reports}
-        self._paths: dict[int, list[tuple[Visit, Item, str | None, str]]] = {}
-
-    def find(self, path: ItemPath, visit: Visit) -> Provenance | None:
-        """Return the provenance of the same step, parameters, models and input image made before, or None."""
-        item = visit.item(path.item)
-        if not visit.step.item_files(item) or not self._files_as_before(path.item):
-            return None
-        models = {str(ref): self._job.model_digests.get(str(ref)) for ref in visit.step.model_refs()}
-        for earlier, seen, source, fingerprint in self._path(path.item.index):
-            if (
-                (earlier.name, earlier.step, source) == (visit.name, visit.step, path.fingerprint)
-                and earlier.step.identity(seen) == visit.step.identity(item)
-                and all(models.values())
-            ):
-                return Provenance(
-                    step=visit.name,
-                    version=visit.step.version,
-                    identity={},
-                    models={},
-                    inputs=(),
-                    fingerprint=fingerprint,
-                )
-        return None
-
-    def _path(self, index: int) -> list[tuple[Visit, Item, str | None, str]]:
-        """Return (visit, item as it saw it, input image, fingerprint) of the visits that read files."""
-        if index not in self._paths:
-            report = self._reports[index]
-            self._paths[index] = list(self._read_path(report))
-        return self._paths[index]
-
-    def _read_path(self, report: ItemReport) -> Iterator[tuple[Visit, Item, str | None, str]]:
-        item, source = report.record.item, None
-        everything = frozenset(entry.artefact.fingerprint for entry in report.steps.values() if entry.artefact)
-        path = replay(item, self._old, report.steps, accepted=everything)
-        by_id = {visit.id: visit for visit in self._old.visits}
-        for visit_id, fingerprint in path.made.items():
-            visit = by_id[visit_id]
-            seen = visit.item(item)
-            if visit.step.item_files(seen):
-                yield visit, seen, source, fingerprint
-            if not visit.step.keeps_image:
-                source = fingerprint
+def _fingerprints(ways: Mapping[str, ArtefactRecord | None]) -> dict[str, str | None]:
+    return {visit: image.fingerprint if image is not None else None for visit, image in ways.items()}

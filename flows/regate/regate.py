@@ -1,29 +1,61 @@
-"""Plan a regate: a job's items under another recipe, from the ledger and the store. Changes nothing."""
+"""Plan a regate, a job's items under another recipe, and apply it: run what is missing and record the rest."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import is_remote
+from configs.reporting import Log
 from configs.settings.settings import Settings
 from flows.job.request import OtherRecipe, revision_of
 from flows.regate.recipe import JobOverrides, NewRecipe, read_new_recipe
-from flows.regate.reevaluate import Reviews, reevaluate
-from flows.regate.reevaluation import Change, Reevaluation
-from gpu_worker.walk.prediction import FindArtefacts
+from flows.regate.reevaluate import Change, Reevaluation, Reviews, reevaluate
+from flows.report.report import Summary
+from flows.verify.findings import READERS
+from flows.verify.repair import refuse_living_shards, remove_copies
+from flows.verify.verify import stray_finals
+from gpu_worker.walk.item_path import ItemPath
+from gpu_worker.walk.prediction import FindArtefacts, KnownProvenance, predict, replay
 from steps.recipe import resolve_program
-from steps.recipe.program import Program
+from steps.recipe.program import Program, Visit
+from storage.images.png_recipe import Provenance
 from storage.inputs.sources import read_item_file
+from storage.ledger.lease import HeldLease, job_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus
-from storage.objects.artefacts import ArtefactStore
-from storage.objects.keys import sha256_hex
+from storage.ledger.records import (
+    ArtefactRecord,
+    ItemReport,
+    ItemState,
+    JobRecord,
+    JobStatus,
+    Outcome,
+    Rerecord,
+    StepOutcome,
+)
+from storage.objects.artefacts import ArtefactStore, MissingObject
+from storage.objects.keys import job_key, sha256_hex
 from storage.objects.open_store import open_store
 
-ENDED = (JobStatus.DONE, JobStatus.INCOMPLETE)
+Run = Callable[[JobRecord, HeldLease], Summary]
+
+
+@dataclass(frozen=True, slots=True)
+class StepNeed:
+    """The work of a step for items that change.
+
+    `computed` counts images, each once however many items share it; `undecided` counts items whose need depends on
+    images that are still missing.
+    """
+
+    computed: int = 0
+    undecided: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +69,6 @@ class RegatePlan:
     items: tuple[Reevaluation, ...]
 
     @property
-    def new_job(self) -> JobRecord:
-        """The job after the regate."""
-        return replace(
-            self.job,
-            recipe=self.new.recipe,
-            model_digests=self.new.model_digests,
-            overrides=self.own.overrides,
-        )
-
-    @property
     def changed(self) -> list[Reevaluation]:
         """The items that had ended and have another result now."""
         return [each for each in self.items if each.change not in (Change.UNCHANGED, Change.PENDING)]
@@ -56,7 +78,47 @@ class RegatePlan:
         """Whether the job has ended and fits the recipe already."""
         same = self.job.recipe == self.new.recipe and self.job.model_digests == self.new.model_digests
         seen = all(each.item.vars == each.report.record.item.vars for each in self.items)
-        return same and seen and self.job.status in ENDED and not self.changed
+        return same and seen and self.job.status in (JobStatus.DONE, JobStatus.INCOMPLETE) and not self.changed
+
+    @property
+    def needs_steps(self) -> bool:
+        """Whether applying it runs or measures anything."""
+        return any(not each.change.is_settled for each in self.items)
+
+    def needs(self) -> dict[str, StepNeed]:
+        """Return the steps that the items that change need, by visit id in recipe order."""
+        computed: dict[str, set[str]] = {}
+        undecided = Counter[str]()
+        for each in self.items:
+            if each.change is Change.UNCHANGED:
+                continue
+            for visit_id, fingerprint in each.computes.items():
+                computed.setdefault(visit_id, set()).add(fingerprint)
+            undecided.update(each.undecided)
+        return {
+            visit_id: StepNeed(len(computed.get(visit_id, ())), undecided[visit_id])
+            for visit_id in self.new.program.step_ids
+            if visit_id in computed or undecided[visit_id]
+        }
+
+    def unmeasured(self) -> dict[str, int]:
+        """Return fact -> number of images that lack it although the new recipe reads it."""
+        images: dict[str, set[str]] = {}
+        for each in self.items:
+            for fact, visit_ids in each.unmeasured.items():
+                known = (each.ways[visit_id] for visit_id in visit_ids)
+                images.setdefault(fact, set()).update(image.fingerprint for image in known if image is not None)
+        return {fact: len(images[fact]) for fact in sorted(images)}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The plan and what applying it did; without a `summary`, the job fitted the recipe already."""
+
+    plan: RegatePlan
+    summary: Summary | None = None
+    former_recipe: str | None = None  # URI of the former recipe
+    removed: int = 0  # former finals; their images stay as artefacts
 
 
 def plan_regate(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:
@@ -76,6 +138,12 @@ def plan_regate(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settin
     new, own = read_new_recipe(job, items, wanted, settings)
     old = resolve_program(job.recipe)
     store = open_store(job.output, settings)
+    walk = partial(
+        predict,
+        find_artefacts=_known_first(reports, partial(ledger.steps.find_artefacts, store.root)),
+        digest_file=cache(lambda uri: sha256_hex(read_item_file(uri, settings))),
+        known_provenance=_earlier_provenance(job, reports, old) if any(_files_of(item) for item in items) else None,
+    )
     reevaluated = reevaluate(
         job,
         reports,
@@ -84,21 +152,14 @@ def plan_regate(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settin
         new=new.program,
         new_job=replace(job, recipe=new.recipe, model_digests=new.model_digests),
         reviews=Reviews(ledger.reviews.accepted_images(job.id), ledger.reviews.rejected_images(job.id)),
-        find_artefacts=_known_first(reports, partial(ledger.steps.find_artefacts, store.root)),
-        digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
-        files_as_before=_files_as_before(job, old, items),
+        walk=walk,
     )
     return RegatePlan(job, new, own, store, tuple(reevaluated))
 
 
 def _known_first(reports: Sequence[ItemReport], find: FindArtefacts) -> FindArtefacts:
     """Return a lookup that queries only fingerprints that are not in the reports: usually none."""
-    known = {
-        entry.artefact.fingerprint: entry.artefact
-        for report in reports
-        for entry in report.steps.values()
-        if entry.artefact is not None
-    }
+    known = {image.fingerprint: image for report in reports for image in report.artefacts.values()}
 
     def find_others(fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
         others = [fingerprint for fingerprint in fingerprints if fingerprint not in known]
@@ -109,12 +170,190 @@ def _known_first(reports: Sequence[ItemReport], find: FindArtefacts) -> FindArte
     return find_others
 
 
-def _files_as_before(job: JobRecord, old: Program, items: Sequence[Item]) -> Callable[[Item], bool]:
-    """Return whether an item's files are unchanged; if they are gone, assume that they were."""
+def _earlier_provenance(job: JobRecord, reports: Sequence[ItemReport], old: Program) -> KnownProvenance:
+    """Return a lookup of the same step, parameters, models and input image on the item's path under the recipe `old`.
+
+    It spares reading an item's files again, unless they have changed; files that are gone count as unchanged.
+    """
+    by_index = {report.record.item.index: report for report in reports}
+    items = [report.record.item for report in reports]
     untouched = revision_of(job.recipe, old, items, dict(job.model_digests)) == job.revision
 
-    def as_before(item: Item) -> bool:
-        files = [uri for uri in (item.image, item.mask) if uri is not None]
-        return untouched or not all(is_remote(uri) or Path(uri).is_file() for uri in files)
+    @cache
+    def visits_of(index: int) -> list[tuple[Visit, Item, str | None, str]]:
+        return list(_file_visits(by_index[index], old))
 
-    return as_before
+    def find(path: ItemPath, visit: Visit) -> Provenance | None:
+        item = visit.item(path.item)
+        if not visit.step.item_files(item):
+            return None
+        if not untouched and all(is_remote(uri) or Path(uri).is_file() for uri in _files_of(path.item)):
+            return None
+        if not all(job.model_digests.get(str(ref)) for ref in visit.step.model_refs()):
+            return None
+        for earlier, seen, source, fingerprint in visits_of(path.item.index):
+            same = (earlier.name, earlier.step, source) == (visit.name, visit.step, path.fingerprint)
+            if same and earlier.step.identity(seen) == visit.step.identity(item):
+                return Provenance(visit.name, visit.step.version, {}, {}, (), fingerprint)
+        return None
+
+    return find
+
+
+def _files_of(item: Item) -> list[str]:
+    return [uri for uri in (item.image, item.mask) if uri is not None]
+
+
+def _file_visits(report: ItemReport, old: Program) -> Iterator[tuple[Visit, Item, str | None, str]]:
+    """Yield (visit, item as it saw it, input image, fingerprint) of the visits that read files."""
+    item, source = report.record.item, None
+    everything = frozenset(image.fingerprint for image in report.artefacts.values())
+    path = replay(item, old, report.steps, accepted=everything)
+    by_id = {visit.id: visit for visit in old.visits}
+    for visit_id, fingerprint in path.made.items():
+        visit = by_id[visit_id]
+        seen = visit.item(item)
+        if visit.step.item_files(seen):
+            yield visit, seen, source, fingerprint
+        if not visit.step.keeps_image:
+            source = fingerprint
+
+
+# -- application -------------------------------------------------------------------------------------------------------
+
+
+def apply(
+    job_id: str,
+    wanted: NewRecipe,
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    run: Run,
+    log: Log | None = None,
+    on_plan: Callable[[RegatePlan], object] | None = None,
+) -> Applied:
+    """Redo the items that have another result under the recipe, and no others.
+
+    `on_plan` is called before the ledger changes. `run` completes the job, without a worker if no item is pending.
+    After any interruption, a repetition completes it: finals are published before the ledger names them and removed
+    after it no longer does, and the ledger changes in one transaction.
+    Raises InvalidInput before anything is changed, JobIsRunning while the job is held, and StoreError.
+    """
+    with job_lease(job_id, ledger, log=log) as held:
+        refuse_living_shards(job_id, ledger, "regate")
+        plan = _publish(job_id, wanted, ledger, settings)
+        if on_plan is not None:
+            on_plan(plan)
+        if plan.is_applied:
+            return Applied(plan)
+        job, store = plan.job, plan.store
+        former = None
+        if job.recipe != plan.new.recipe:
+            former = store.uri(_keep_recipe(job, store))
+        open_or_changed = [each for each in plan.items if each.change is not Change.UNCHANGED]
+        after = ledger.runs.change_recipe(
+            job,
+            recipe=plan.new.recipe,
+            overrides=plan.own.overrides,
+            revision=plan.new.revision,
+            model_digests=plan.new.model_digests,
+            variables={
+                each.item.index: each.item.vars for each in plan.items if each.item.vars != each.report.record.item.vars
+            },
+            items=[_rerecord(each) for each in open_or_changed],
+        )
+        removed = _remove_finals(open_or_changed, store)
+        if job.status is JobStatus.RUNNING:  # it was interrupted, perhaps right here
+            removed += _remove_strays(after, ledger, store)
+        return Applied(plan, run(after, held), former, removed)
+
+
+def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:
+    """Plan, and publish the new finals. Images that the store has lost are forgotten, so that they are made again."""
+    while True:
+        plan = plan_regate(job_id, wanted, ledger, settings)
+        store = plan.store
+        new = [pair for each in plan.changed for pair in _new_finals(each)]
+        with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-regate") as pool:
+            lost = [artefact for artefact in pool.map(partial(_publish_one, store), new) if artefact is not None]
+        store.sync()
+        if not lost:
+            return plan
+        ledger.steps.forget_artefacts(store.root, [artefact.fingerprint for artefact in lost])
+
+
+def _new_finals(each: Reevaluation) -> Iterable[tuple[str, ArtefactRecord]]:
+    before = each.images_before
+    for visit_id, key in each.finals.items():
+        artefact = each.ways[visit_id]
+        assert artefact is not None, "a final is an image that exists"
+        if before.get(key) != artefact.fingerprint:
+            yield key, artefact
+
+
+def _publish_one(store: ArtefactStore, final: tuple[str, ArtefactRecord]) -> ArtefactRecord | None:
+    """Publish an artefact as a final. Return it if the store has lost it, else None."""
+    key, artefact = final
+    try:
+        store.publish(artefact.key, key, content_type=artefact.content_type)
+    except MissingObject:
+        return artefact
+    return None
+
+
+def _keep_recipe(job: JobRecord, store: ArtefactStore) -> str:
+    """Keep the job's recipe beside its manifest, as a file that `--recipe` takes. Return its key."""
+    key = job_key(job.name, f"recipes/{job.revision[:16]}.yaml")
+    recipe = job.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    # The overrides of the job as it is when this is read must not apply here.
+    recipe["overrides"] = job.overrides.model_dump(mode="json", exclude_defaults=True) if job.overrides else None
+    head = f"# The recipe of {job.id} up to its run {job.run}. JSON, which YAML contains.\n"
+    text = head + json.dumps(recipe, indent=2, ensure_ascii=False) + "\n"
+    store.replace(key, text.encode(), content_type="application/yaml")
+    return key
+
+
+def _rerecord(each: Reevaluation) -> Rerecord:
+    index = each.item.index
+    entries = {
+        visit_id: StepOutcome(index, Outcome.SKIPPED if artefact is None else Outcome.REUSED, artefact=artefact)
+        for visit_id, artefact in each.certain_ways.items()
+    }
+    if not each.change.is_settled:
+        return Rerecord(index, entries, None)
+    result = each.result
+    assert result is not None, "a settled item has a result"
+    if result.error_step is not None and (result.state is ItemState.FAILED or each.computes):
+        failed = (entry for entry in each.report.steps.values() if entry.outcome is Outcome.FAILED)
+        same = next((entry for entry in failed if entry.error == result.error), None)
+        entries[result.error_step] = same or StepOutcome(index, Outcome.FAILED, error=result.error)
+    return Rerecord(index, entries, result)
+
+
+def _remove_finals(changed: Sequence[Reevaluation], store: ArtefactStore) -> int:
+    """Remove former finals, once their images are sure to stay as artefacts. Return how many."""
+    gone = [
+        (key, artefact)
+        for each in changed
+        for visit_id, key in each.report.record.finals.items()
+        if key not in each.finals.values() and (artefact := each.report.artefacts.get(visit_id)) is not None
+    ]
+    with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-regate") as pool:
+        list(pool.map(partial(_remove, store), gone))
+    return len(gone)
+
+
+def _remove(store: ArtefactStore, final: tuple[str, ArtefactRecord]) -> None:
+    key, artefact = final
+    if not store.exists(artefact.key):
+        with suppress(MissingObject):
+            store.publish(key, artefact.key, content_type=artefact.content_type)
+            store.sync()
+    store.delete(key)
+
+
+def _remove_strays(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> int:
+    """Remove finals that an interrupted try did not remove, or published without recording them. Return how many."""
+    known = {key for record in ledger.items.find(job.id) for key in record.finals.values()}
+    strays = [finding.key for finding in stray_finals(job, store, known, ()) if finding.key is not None]
+    return remove_copies(strays, ledger, store)

@@ -3,7 +3,7 @@
 import pytest
 
 from configs.documents.fields import Item
-from flows.regate.reevaluation import Change
+from flows.regate.reevaluate import Change
 from tests.support.jobs.regated_job import RegatedJob, changes
 
 pytestmark = pytest.mark.usefixtures("null_steps")

@@ -11,7 +11,7 @@ from configs.documents.problems import InvalidInput
 from configs.recipe.source import Overrides
 from flows.forms import regate
 from flows.forms.regate import RegateForm, _regate, regate_markdown
-from flows.regate.apply import Applied
+from flows.regate.regate import Applied
 from tests.support.jobs.regated_job import Document, RegatedJob
 from tests.support.mill import JOB
 

@@ -17,11 +17,10 @@ from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput
 from configs.documents.yaml_source import parse_yaml
 from flows.cli.regate import describe_regate
-from flows.regate import apply as regate_apply
-from flows.regate.apply import Applied
+from flows.regate import regate as module
 from flows.regate.recipe import NewRecipe
-from flows.regate.reevaluation import Change, Reevaluation, needs_of, unmeasured_of
-from flows.regate.regate import plan_regate
+from flows.regate.reevaluate import Change, Reevaluation
+from flows.regate.regate import Applied, plan_regate
 from storage.ledger.lease import JobIsRunning, lease_of_job
 from storage.ledger.records import ItemState, JobStatus, ReviewVerdict
 from storage.ledger.runs import JobChanged
@@ -112,7 +111,7 @@ def test_a_milder_gate_tells_what_has_to_be_computed(job: RegatedJob) -> None:
     bright = quarantined(job)
     assert changes(plan) == dict.fromkeys(sorted(bright), Change.TO_RUN)
     assert {each.expected for each in plan.changed} == {ItemState.DONE}
-    (need,) = needs_of(plan.items, plan.new.program).items()
+    (need,) = plan.needs().items()
     assert need[0] == "negative" and need[1].computed == len(bright)
 
 
@@ -143,19 +142,19 @@ def test_one_look_up_a_visit_and_of_nothing_that_is_known(job: RegatedJob, monke
 def test_facts_that_nobody_measured_are_told_and_measured(job: RegatedJob) -> None:
     wanted = recipe("facts.this.brightness < 0.7", "facts.this.wrap_seam < 500")
     plan = job.decide(wanted)
-    assert unmeasured_of(plan.items) == {"wrap_seam": 8}
+    assert plan.unmeasured() == {"wrap_seam": 8}
     assert set(changes(plan).values()) == {Change.TO_MEASURE}
     job.apply(wanted)
     assert job.computed == {}
     artefact = job.reports()[0].steps["base"].artefact
     assert artefact is not None and "wrap_seam" in artefact.facts
-    assert unmeasured_of(job.decide(wanted).items) == {}
+    assert job.decide(wanted).unmeasured() == {}
     assert job.is_sound()
 
 
 def test_a_fact_that_needs_a_source_is_not_missed_without_one(job: RegatedJob) -> None:
     plan = job.decide(recipe("facts.this.difference == 0"))
-    assert unmeasured_of(plan.items) == {}
+    assert plan.unmeasured() == {}
     assert {each.expected for each in plan.items} == {ItemState.QUARANTINED}
 
 
@@ -255,7 +254,7 @@ def test_back_by_the_recipe_that_was_kept(job: RegatedJob) -> None:
     assert applied.former_recipe is not None and job.outcomes() != before
     assert job.ledger.jobs.get(JOB).revision == applied.plan.new.revision != revision
     wanted = NewRecipe(applied.former_recipe)
-    regate_apply.apply(JOB, wanted, job.ledger, job.settings, run=job.bring_to_end)
+    module.apply(JOB, wanted, job.ledger, job.settings, run=job.bring_to_end)
     assert (job.outcomes(), job.finals()) == (before, finals)
     assert job.computed == {}
 
@@ -498,7 +497,7 @@ def _kill_at(place: str, job: RegatedJob, patch: pytest.MonkeyPatch) -> None:
         case "publish":
             patch.setattr(type(job.store), "publish", die_after(type(job.store).publish))
         case "keep":
-            patch.setattr(regate_apply, "_keep_recipe", die)
+            patch.setattr(module, "_keep_recipe", die)
         case "before the ledger":
             patch.setattr(job.ledger.runs, "change_recipe", die)
         case "after the ledger":
@@ -506,7 +505,7 @@ def _kill_at(place: str, job: RegatedJob, patch: pytest.MonkeyPatch) -> None:
         case "first removal":
             patch.setattr(type(job.store), "delete", die_after(type(job.store).delete))
         case "removed":
-            patch.setattr(regate_apply, "_remove_finals", die_after(regate_apply._remove_finals))
+            patch.setattr(module, "_remove_finals", die_after(module._remove_finals))
         case "finish":
             patch.setattr(job, "bring_to_end", die)
 

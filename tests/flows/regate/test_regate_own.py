@@ -13,10 +13,9 @@ from configs.documents.problems import InvalidInput
 from configs.recipe.source import Overrides
 from flows.cli.regate import describe_regate, regate_document
 from flows.job.plan import continue_job
-from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe
-from flows.regate.reevaluation import Change
-from flows.regate.regate import RegatePlan
+from flows.regate.reevaluate import Change
+from flows.regate.regate import Applied, RegatePlan, apply
 from tests.support.jobs.regated_job import Document, RegatedJob, changes
 from tests.support.mill import JOB
 

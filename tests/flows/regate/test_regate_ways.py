@@ -9,7 +9,7 @@ import pytest
 
 from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
-from flows.regate.reevaluation import Change
+from flows.regate.reevaluate import Change
 from steps.recipe import compile_recipe
 from storage.ledger.records import ItemState
 from tests.support.jobs.regated_job import Document, RegatedJob

@@ -10,10 +10,9 @@ from configs.documents.fields import Item
 from configs.recipe.recipe import Recipe
 from flows.burst.distinct import settle_repetitions
 from flows.pages.gallery import finish_job
-from flows.regate.apply import Applied, apply
 from flows.regate.recipe import NewRecipe
-from flows.regate.reevaluation import Change
-from flows.regate.regate import RegatePlan, plan_regate
+from flows.regate.reevaluate import Change
+from flows.regate.regate import Applied, RegatePlan, apply, plan_regate
 from flows.report.report import Summary, build_summary
 from flows.verify.verify import verify_job
 from gpu_worker.shard.shard_run import ShardRun
