@@ -201,7 +201,7 @@ def explain(
     json: AsJson = False,
 ) -> None:
     """Explain an item's result: every decision on its path through the recipe, with the values used."""
-    from flows.cli.explain import explain_command
+    from flows.cli.items import explain_command
 
     with session(json) as (_, ledger, _):
         answer = explain_command(ledger.jobs.find(job_id, field="id"), item, ledger)
@@ -275,7 +275,7 @@ def _decide(
     json: bool,
 ) -> "tuple[Answer, str]":
     """Record a person's decisions. Returns the answer and the job's id."""
-    from flows.cli.review import decide_command
+    from flows.cli.items import decide_command
     from storage.ledger.records import ReviewVerdict
 
     with session(json) as (settings, ledger, _):

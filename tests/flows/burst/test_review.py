@@ -7,7 +7,7 @@ import pytest
 from configs.documents.problems import InvalidInput
 from flows.burst.publish import waiting_markdown
 from flows.burst.review import decide
-from flows.cli.review import decide_command
+from flows.cli.items import decide_command
 from flows.job.plan import retry_items
 from gpu_worker.walk.prediction import forecast
 from storage.ledger.records import ItemState, ReviewVerdict

@@ -17,7 +17,7 @@ from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput
 from configs.documents.yaml_source import parse_yaml
 from configs.recipe.recipe import Recipe, RecipeStep
-from flows.cli.explain import describe, explain_command, find_item
+from flows.cli.items import describe, explain_command, find_item
 from flows.explain.document import explanation_document
 from flows.explain.explain import Explainer, Explanation
 from flows.explain.lines import lines_of

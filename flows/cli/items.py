@@ -1,4 +1,4 @@
-"""`pixelmill explain`: find the item, and print its explanation."""
+"""Commands about a job's items: `pixelmill explain`, `pixelmill accept` and `pixelmill reject`."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.documents.problems import InvalidInput, Problem, did_you_mean
+from configs.settings.settings import Settings
+from flows.burst.review import ReviewOutcome, decide, login_name, resume_if_decided
 from flows.explain.document import explanation_document
 from flows.explain.explain import Explainer, Explanation
 from flows.explain.lines import ExplanationLine, Tone, lines_of
+from flows.pages.review_page import refresh_review_page
 from flows.report.render import Answer, format_cost, format_seconds
 from flows.report.report import EXIT_DONE
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemRecord, ItemState, JobRecord
+from storage.ledger.records import ItemRecord, ItemState, JobRecord, JobStatus, ReviewVerdict
 
 _STYLES = {  # mark, style of the text, style of what follows it
     Tone.STEP: ("●", "bold", "default"),
@@ -94,3 +97,58 @@ def _line(line: ExplanationLine) -> RenderableType:
     row.add_column(overflow="fold")
     row.add_row(Text(mark, _MARKS.get(line.tone, style)), text)
     return Padding(row, (0, 0, 0, 2 * line.depth + 2), expand=False)
+
+
+# -- people's decisions ------------------------------------------------------------------------------------------------
+
+
+def decide_command(
+    job: JobRecord,
+    items: Sequence[str],
+    verdict: ReviewVerdict,
+    *,
+    everything: bool,
+    reason: str | None,
+    by: str | None,
+    ledger: Ledger,
+    settings: Settings,
+) -> Answer:
+    """Record the verdict, and resume a burst that waited for it. Raises InvalidInput with every mistake."""
+    if everything and items:
+        raise InvalidInput([Problem("items", "name items or give --all, not both")])
+    wanted = None if everything else dict.fromkeys(items)
+    decided = decide(job.id, wanted, verdict, reason=reason, reviewer=by or login_name(), ledger=ledger)
+    goes_on = resume_if_decided(job.id, ledger) if decided.items else False
+    refresh_review_page(job, ledger, settings)
+    document = {
+        "job": job.id,
+        "verdict": verdict.value,
+        "items": list(decided.items),
+        "waiting": decided.waiting,
+        "burst": "resumed" if goes_on else "waits" if ledger.reviews.waits(job.id) else None,
+    }
+    return Answer(document, _describe_decision(job, decided, verdict, goes_on, ledger), EXIT_DONE)
+
+
+def _describe_decision(
+    job: JobRecord, decided: ReviewOutcome, verdict: ReviewVerdict, goes_on: bool | None, ledger: Ledger
+) -> RenderableType:
+    if not decided.items:
+        return Text(f"Nothing of {job.name} waits for a decision.")
+    lines = [
+        f"{len(decided.items):,} {verdict.value}; "
+        + (f"{decided.waiting:,} still wait" if decided.waiting else "nothing waits any longer")
+    ]
+    if goes_on:
+        lines.append("The burst that waited for this goes on.")
+    elif goes_on is None:
+        lines.append(
+            "A burst waited for this: it goes on once `pixelmill up`, or `pixelmill serve --revive`, resumes it."
+        )
+    elif decided.waiting and ledger.reviews.waits(job.id):
+        lines.append("A burst waits for the others, then goes on.")
+    elif verdict is ReviewVerdict.ACCEPTED and ledger.jobs.get(job.id).status is JobStatus.RUNNING:
+        lines.append("The job runs: it continues with them at its end.")
+    elif verdict is ReviewVerdict.ACCEPTED:
+        lines.append(f"`pixelmill resume {job.id}` continues with them.")
+    return Group(*(Text(line) for line in lines))
