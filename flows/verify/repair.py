@@ -182,7 +182,7 @@ def reindex_artefacts(store: ArtefactStore, ledger: Ledger, job_name: str, *, ad
     Facts that only a step can know are taken from the manifest of the job `job_name`, if it has them; an image without
     them is left out, because conditions read them. Raises StoreError where the store refuses or fails.
     """
-    reader = _ArtefactReader(store, job_name)
+    reader = _ReindexingReader(store, job_name)
     mended = Mended()
     with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-reindex") as pool:
         for keys in _unknown(store, ledger):
@@ -203,7 +203,7 @@ def _unknown(store: ArtefactStore, ledger: Ledger) -> Iterator[list[str]]:
         yield [key for found, key in some.items() if found not in known]
 
 
-class _ArtefactReader:
+class _ReindexingReader:
     """Reads artefacts, and the facts in the manifest when first needed. Safe to share between threads."""
 
     def __init__(self, store: ArtefactStore, job_name: str) -> None:
