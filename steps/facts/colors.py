@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steps.contract import Fact
-from steps.facts.spec import FactMeasure, FactSpec
-from steps.facts.view import View
+from steps.facts.view import FactSpec, Measures, View
 from steps.pixels.colors import OPAQUE
 
 NEARLY = 12  # of 255, each channel: a difference that one hardly sees side by side
@@ -101,97 +100,58 @@ def _dominant(view: View) -> Mapping[str, Fact]:
     return {"dominant_color": f"#{red:02x}{green:02x}{blue:02x}", "dominant_share": count / view.area}
 
 
-MEASURES = (
-    FactMeasure(
-        (
-            FactSpec(
-                "sharpness",
-                float,
-                0,
-                (4 * OPAQUE) ** 2,
-                "Variance of the Laplacian of the 8-bit luma within the subject, 0 … 1,040,400; below about 100 an "
-                "image of ordinary size looks soft. An enlarged image has less of it than a small one: compare images "
-                "of one size.",
-            ),
-            FactSpec("contrast", float, 0, 0.5, "Standard deviation of the subject's luma, 0 … 0.5."),
-            FactSpec(
-                "brightness",
-                float,
-                0,
-                1,
-                "Mean luma of the subject, 0 (black) … 1 (white); 0 for an empty image.",
-            ),
+MEASURES: Measures = {
+    _look: (
+        FactSpec(
+            "sharpness",
+            "Variance of the Laplacian of the 8-bit luma within the subject, 0 … 1,040,400; below about 100 an image "
+            "of ordinary size looks soft. An enlarged image has less of it than a small one: compare images of one "
+            "size.",
+            high=(4 * OPAQUE) ** 2,
         ),
-        _look,
+        FactSpec("contrast", "Standard deviation of the subject's luma, 0 … 0.5.", high=0.5),
+        FactSpec("brightness", "Mean luma of the subject, 0 (black) … 1 (white); 0 for an empty image."),
     ),
-    FactMeasure(
-        (
-            FactSpec(
-                "clipped",
-                float,
-                0,
-                1,
-                "Share of the subject whose luma is 0 or 255, 0 … 1: black or white without detail.",
-            ),
-            FactSpec(
-                "entropy",
-                float,
-                0,
-                8,
-                "Shannon entropy of the subject's luma, bits a pixel, 0 (one level) … 8 (all 256 levels alike). Flat "
-                "drawings have 2 … 5, photos 6 … 7.8.",
-            ),
-            FactSpec(
-                "flatness",
-                float,
-                0,
-                1,
-                f"Share of the subject whose channels all lie within {NEARLY} of 255 of its median color, 0 … 1; 1 for "
-                "a blank or an empty image, near 1 for a faint gradient.",
-            ),
+    _levels: (
+        FactSpec("clipped", "Share of the subject whose luma is 0 or 255, 0 … 1: black or white without detail."),
+        FactSpec(
+            "entropy",
+            "Shannon entropy of the subject's luma, bits a pixel, 0 (one level) … 8 (all 256 levels alike). Flat "
+            "drawings have 2 … 5, photos 6 … 7.8.",
+            high=8,
         ),
-        _levels,
-    ),
-    FactMeasure(
-        (
-            FactSpec(
-                "edge_width",
-                float,
-                0,
-                1,
-                "How wide the steepest edges inside the subject are, divided by the image's longer side, 0 … 1: the "
-                "span of its luma over its steepest slopes. Sharp images of 256 pixels and more have up to 0.02, icons "
-                "of 64 up to 0.05, as no edge is narrower than a pixel; 1 for an image without edges.",
-                always=False,
-            ),
+        FactSpec(
+            "flatness",
+            f"Share of the subject whose channels all lie within {NEARLY} of 255 of its median color, 0 … 1; 1 for "
+            "a blank or an empty image, near 1 for a faint gradient.",
         ),
-        _edge_width,
     ),
-    FactMeasure(
-        (
-            FactSpec(
-                "colorfulness",
-                float,
-                0,
-                1.3 * 2**0.5 * OPAQUE,
-                "How colorful the subject is (Hasler & Süsstrunk's M3): 0 gray, 15 slightly, 33 moderately, 59 quite, "
-                "over 109 extremely; never over 469.",
-            ),
+    _edge_width: (
+        FactSpec(
+            "edge_width",
+            "How wide the steepest edges inside the subject are, divided by the image's longer side, 0 … 1: the span "
+            "of its luma over its steepest slopes. Sharp images of 256 pixels and more have up to 0.02, icons of 64 up "
+            "to 0.05, as no edge is narrower than a pixel; 1 for an image without edges.",
+            always=False,
         ),
-        _colorfulness,
     ),
-    FactMeasure(
-        (
-            FactSpec(
-                "dominant_color",
-                str,
-                None,
-                None,
-                "The subject's most frequent color, like `#d22a30`: the mean of the fullest of 16 x 16 x 16 equal "
-                "boxes of RGB. An empty text for an empty image.",
-            ),
-            FactSpec("dominant_share", float, 0, 1, "The share of the subject that has it, 0 … 1."),
+    _colorfulness: (
+        FactSpec(
+            "colorfulness",
+            "How colorful the subject is (Hasler & Süsstrunk's M3): 0 gray, 15 slightly, 33 moderately, 59 quite, over "
+            "109 extremely; never over 469.",
+            high=1.3 * 2**0.5 * OPAQUE,
         ),
-        _dominant,
     ),
-)
+    _dominant: (
+        FactSpec(
+            "dominant_color",
+            "The subject's most frequent color, like `#d22a30`: the mean of the fullest of 16 x 16 x 16 equal boxes of "
+            "RGB. An empty text for an empty image.",
+            kind=str,
+            low=None,
+            high=None,
+        ),
+        FactSpec("dominant_share", "The share of the subject that has it, 0 … 1."),
+    ),
+}

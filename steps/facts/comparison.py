@@ -8,8 +8,7 @@ from PIL import Image
 
 from steps.contract import Fact
 from steps.facts.shape import SPECK
-from steps.facts.spec import FactMeasure, FactSpec
-from steps.facts.view import View, of_one_size, on_gray, visible
+from steps.facts.view import FactSpec, Measures, View, of_one_size, on_gray, visible
 from steps.pixels.colors import OPAQUE, SUBJECT, alpha_of
 from steps.pixels.masks import Mask, dilate, enclosed, regions
 
@@ -103,61 +102,41 @@ def _from_outside(mask: Mask, outside: Mask) -> Mask:
     return np.asarray(touched[labels])
 
 
-MEASURES = (
-    FactMeasure(
-        (
-            FactSpec(
-                "difference",
-                float,
-                0,
-                1,
-                "Mean difference from the image that the step was given, over colors and alpha, 0 (the same) … 1; the "
-                "larger of the two is reduced to the smaller.",
-                always=False,
-                reads_source=True,
-            ),
+MEASURES: Measures = {
+    _difference: (
+        FactSpec(
+            "difference",
+            "Mean difference from the image that the step was given, over colors and alpha, 0 (the same) … 1; the "
+            "larger of the two is reduced to the smaller.",
+            always=False,
+            reads_source=True,
         ),
-        _difference,
     ),
-    FactMeasure(
-        (
-            FactSpec(
-                "similarity",
-                float,
-                -1,
-                1,
-                "SSIM with the image that the step was given, 1: the same structures, 0: unrelated, below 0: "
-                "inverted; transparent pixels count as gray, the larger image is reduced to the smaller.",
-                always=False,
-                reads_source=True,
-            ),
+    _similarity: (
+        FactSpec(
+            "similarity",
+            "SSIM with the image that the step was given, 1: the same structures, 0: unrelated, below 0: inverted; "
+            "transparent pixels count as gray, the larger image is reduced to the smaller.",
+            low=-1,
+            always=False,
+            reads_source=True,
         ),
-        _similarity,
     ),
-    FactMeasure(
-        (
-            FactSpec(
-                "background_left",
-                float,
-                0,
-                1,
-                "Share of the subject that looks like the background of the image that the step was given and touches "
-                "the outside, 0 … 1: what remove_background left in. 0 where there is no background to compare with.",
-                always=False,
-                reads_source=True,
-            ),
-            FactSpec(
-                "subject_lost",
-                float,
-                0,
-                1,
-                "Area that the subject encloses, that was made transparent and does not look like the background of "
-                "the image that the step was given, as a share of the subject with it, 0 … 1: what remove_background "
-                "took away. The eye of a key does not count, as the background shows through it.",
-                always=False,
-                reads_source=True,
-            ),
+    left_and_lost: (
+        FactSpec(
+            "background_left",
+            "Share of the subject that looks like the background of the image that the step was given and touches the "
+            "outside, 0 … 1: what remove_background left in. 0 where there is no background to compare with.",
+            always=False,
+            reads_source=True,
         ),
-        left_and_lost,
+        FactSpec(
+            "subject_lost",
+            "Area that the subject encloses, that was made transparent and does not look like the background of the "
+            "image that the step was given, as a share of the subject with it, 0 … 1: what remove_background took "
+            "away. The eye of a key does not count, as the background shows through it.",
+            always=False,
+            reads_source=True,
+        ),
     ),
-)
+}

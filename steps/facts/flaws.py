@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from steps.contract import Fact
-from steps.facts.spec import FactMeasure, FactSpec
-from steps.facts.view import View, of_one_size, visible
+from steps.facts.view import FactSpec, Measures, View, of_one_size, visible
 from steps.pixels.colors import OPAQUE
 from steps.pixels.masks import Mask
 
@@ -137,62 +136,41 @@ def _across_edges(pixels: NDArray[np.int16]) -> float:
     return float(across / (ordinary + 1))
 
 
-MEASURES = (
-    FactMeasure(
-        (
-            FactSpec(
-                "noise",
-                float,
-                0,
-                OPAQUE / RESPONSE_TO_NOISE,
-                "Standard deviation of the noise in the subject's luma, estimated where it is cleanest, levels of 255: "
-                "under about 2 it is 0, icons of 64 pixels have up to 6, from about 8 one sees it; never over 922.",
-            ),
+MEASURES: Measures = {
+    _noise: (
+        FactSpec(
+            "noise",
+            "Standard deviation of the noise in the subject's luma, estimated where it is cleanest, levels of 255: "
+            "under about 2 it is 0, icons of 64 pixels have up to 6, from about 8 one sees it; never over 922.",
+            high=OPAQUE / RESPONSE_TO_NOISE,
         ),
-        _noise,
     ),
-    FactMeasure(
-        (
-            FactSpec(
-                "blocking",
-                float,
-                0,
-                1,
-                "How much larger the steps of luma are at every 8th pixel than elsewhere, relative to both, 0 … 1: the "
-                "blocks of JPEG. Up to 0.1 there are none to see.",
-                always=False,
-            ),
+    _blocking: (
+        FactSpec(
+            "blocking",
+            "How much larger the steps of luma are at every 8th pixel than elsewhere, relative to both, 0 … 1: the "
+            "blocks of JPEG. Up to 0.1 there are none to see.",
+            always=False,
         ),
-        _blocking,
     ),
-    FactMeasure(
-        (
-            FactSpec(
-                "seam",
-                float,
-                0,
-                OPAQUE,
-                "The most visible border of tiles that the step drew: the line between two rows or columns at which "
-                "the change from the image that the step was given makes the greatest step or streak along 70 % of its "
-                "length within the subject; levels of 255. Up to 1: none; from about 4 one sees it.",
-                always=False,
-                reads_source=True,
-            ),
+    _seam: (
+        FactSpec(
+            "seam",
+            "The most visible border of tiles that the step drew: the line between two rows or columns at which the "
+            "change from the image that the step was given makes the greatest step or streak along 70 % of its length "
+            "within the subject; levels of 255. Up to 1: none; from about 4 one sees it.",
+            high=OPAQUE,
+            always=False,
+            reads_source=True,
         ),
-        _seam,
     ),
-    FactMeasure(
-        (
-            FactSpec(
-                "wrap_seam",
-                float,
-                0,
-                OPAQUE,
-                "Whether the image tiles: the mean step from its last row or column to its first, the worse of the "
-                "two, divided by one more than the mean step between neighbors. Around 1 and below: no seam shows.",
-                always=False,
-            ),
+    _wrap_seam: (
+        FactSpec(
+            "wrap_seam",
+            "Whether the image tiles: the mean step from its last row or column to its first, the worse of the two, "
+            "divided by one more than the mean step between neighbors. Around 1 and below: no seam shows.",
+            high=OPAQUE,
+            always=False,
         ),
-        _wrap_seam,
     ),
-)
+}

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from steps.contract import Fact
-from steps.facts.spec import FactMeasure, FactSpec
-from steps.facts.view import View, on_gray
+from steps.facts.view import FactSpec, Measures, View, on_gray
 from steps.pixels.colors import OPAQUE, alpha_of
 
 FINE, COARSE = 12, 6  # sides of the small planes: luma and alpha; blue and red differences
@@ -131,26 +130,23 @@ def _vectors(likenesses: Sequence[str | None], given: Sequence[int]) -> NDArray[
     return vectors
 
 
-MEASURES = (
-    FactMeasure(
-        (
-            FactSpec(
-                "perceptual_hash",
-                str,
-                None,
-                None,
-                "The 64-bit difference hash of ImageHash over a medium gray, 16 hexadecimal digits: for looking up "
-                "roughly alike images in other tools.",
-            ),
-            FactSpec(
-                "likeness",
-                str,
-                None,
-                None,
-                f"The image at 12 x 12 pixels of 32 levels, {LENGTH} characters: by it near-duplicates within a job "
-                "are found.",
-            ),
+MEASURES: Measures = {
+    _hashes: (
+        FactSpec(
+            "perceptual_hash",
+            "The 64-bit difference hash of ImageHash over a medium gray, 16 hexadecimal digits: for looking up roughly "
+            "alike images in other tools.",
+            kind=str,
+            low=None,
+            high=None,
         ),
-        _hashes,
+        FactSpec(
+            "likeness",
+            f"The image at 12 x 12 pixels of 32 levels, {LENGTH} characters: by it near-duplicates within a job "
+            "are found.",
+            kind=str,
+            low=None,
+            high=None,
+        ),
     ),
-)
+}

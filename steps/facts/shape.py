@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from steps.contract import Fact
-from steps.facts.spec import FactMeasure, FactSpec
-from steps.facts.view import View
+from steps.facts.view import FactSpec, Measures, View
 from steps.pixels.colors import OPAQUE
 from steps.pixels.masks import Mask, enclosed_area
 
@@ -69,74 +68,50 @@ def _box(view: View) -> Mapping[str, Fact]:
     }
 
 
-MEASURES = (
-    FactMeasure(
-        (
-            FactSpec("width", int, 1, None, "Pixels."),
-            FactSpec("height", int, 1, None, "Pixels."),
-            FactSpec("aspect", float, 0, None, "Width divided by height."),
-        ),
-        _frame,
+MEASURES: Measures = {
+    _frame: (
+        FactSpec("width", "Pixels.", kind=int, low=1, high=None),
+        FactSpec("height", "Pixels.", kind=int, low=1, high=None),
+        FactSpec("aspect", "Width divided by height.", high=None),
     ),
-    FactMeasure(
-        (
-            FactSpec("has_alpha", bool, None, None, "Whether any pixel is transparent in the least."),
-            FactSpec("alpha_coverage", float, 0, 1, "Mean alpha, 0 (nothing to see) … 1 (opaque throughout)."),
-        ),
-        _alpha,
+    _alpha: (
+        FactSpec("has_alpha", "Whether any pixel is transparent in the least.", kind=bool, low=None, high=None),
+        FactSpec("alpha_coverage", "Mean alpha, 0 (nothing to see) … 1 (opaque throughout)."),
     ),
-    FactMeasure(
-        (
-            FactSpec(
-                "hole_ratio",
-                float,
-                0,
-                None,
-                "Area of the holes that the subject encloses, divided by the subject's area; 0: none. A subject is "
-                "what is more than half opaque; holes of under 0.05 % of the image do not count.",
-            ),
-            FactSpec(
-                "edge_contact",
-                float,
-                0,
-                1,
-                "Share of the image's border pixels that belong to the subject, 0 … 1; 1 for an opaque image. More "
-                "than a few percent of a cut-out mostly mean that the frame cuts it off.",
-            ),
-            FactSpec(
-                "components",
-                int,
-                0,
-                None,
-                "Parts of the subject that do not touch, those under 0.05 % of the image left out; 1 for an opaque "
-                "image, 0 for an empty one.",
-            ),
+    _shape: (
+        FactSpec(
+            "hole_ratio",
+            "Area of the holes that the subject encloses, divided by the subject's area; 0: none. A subject is what is "
+            "more than half opaque; holes of under 0.05 % of the image do not count.",
+            high=None,
         ),
-        _shape,
-    ),
-    FactMeasure(
-        (
-            FactSpec(
-                "soft_edge",
-                float,
-                0,
-                1,
-                "Share of the pixels that are 5 % … 95 % opaque, 0 … 1. Crisp cut-outs have a few percent; much more "
-                "is hair, glass, or a network that could not decide.",
-            ),
+        FactSpec(
+            "edge_contact",
+            "Share of the image's border pixels that belong to the subject, 0 … 1; 1 for an opaque image. More than a "
+            "few percent of a cut-out mostly mean that the frame cuts it off.",
         ),
-        _soft_edge,
-    ),
-    FactMeasure(
-        tuple(
-            FactSpec(f"box_{name}", float, 0, 1, f"{meaning}, 0 … 1; {rest}")
-            for name, meaning, rest in (
-                ("left", "Where the subject's box begins, as a share of the width", "0 for an empty image."),
-                ("top", "Where the subject's box begins, as a share of the height", "0 for an empty image."),
-                ("width", "Width of the subject's box as a share of the image's", "1 for an opaque image."),
-                ("height", "Height of the subject's box as a share of the image's", "1 for an opaque image."),
-            )
+        FactSpec(
+            "components",
+            "Parts of the subject that do not touch, those under 0.05 % of the image left out; 1 for an opaque image, "
+            "0 for an empty one.",
+            kind=int,
+            high=None,
         ),
-        _box,
     ),
-)
+    _soft_edge: (
+        FactSpec(
+            "soft_edge",
+            "Share of the pixels that are 5 % … 95 % opaque, 0 … 1. Crisp cut-outs have a few percent; much more is "
+            "hair, glass, or a network that could not decide.",
+        ),
+    ),
+    _box: tuple(
+        FactSpec(f"box_{name}", f"{meaning}, 0 … 1; {rest}")
+        for name, meaning, rest in (
+            ("left", "Where the subject's box begins, as a share of the width", "0 for an empty image."),
+            ("top", "Where the subject's box begins, as a share of the height", "0 for an empty image."),
+            ("width", "Width of the subject's box as a share of the image's", "1 for an opaque image."),
+            ("height", "Height of the subject's box as a share of the image's", "1 for an opaque image."),
+        )
+    ),
+}

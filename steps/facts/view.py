@@ -1,13 +1,46 @@
-"""An image as facts look at it: its planes, computed once and only when a fact needs them."""
+"""The definition of a fact, and an image as facts look at it: planes computed once, only when a fact needs them."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from steps.contract import Fact
 from steps.pixels.colors import OPAQUE, RGB, SUBJECT, Plane, alpha_of, flatten
 from steps.pixels.masks import Mask
+
+DIGITS = 6  # facts are stored and compared as text: no noise of the last bits
+
+
+@dataclass(frozen=True, slots=True)
+class FactSpec:
+    """A fact of the catalogue.
+
+    `low` and `high` are bounds that every value keeps; None where there is none, or where the value is not a number.
+    """
+
+    name: str
+    description: str
+    kind: type[bool] | type[int] | type[float] | type[str] = float
+    low: float | None = 0
+    high: float | None = 1
+    always: bool = True  # cheap: measured on every image
+    reads_source: bool = False  # needs the image that the step was given as well
+
+    def value(self, measured: Fact) -> Fact:
+        """Return the value as it is stored: of this kind, inside the bounds, a float rounded to DIGITS digits."""
+        if self.kind in (bool, str):
+            return self.kind(measured)
+        number = float(measured) if self.kind is float else int(measured)
+        if self.low is not None:
+            number = max(self.low, number)
+        if self.high is not None:
+            number = min(self.high, number)
+        return round(float(number), DIGITS) if self.kind is float else int(number)
+
 
 Box = tuple[int, int, int, int]  # left, top, width, height, pixels
 
@@ -107,6 +140,10 @@ class View:
     def luma(self) -> Plane:
         """The same, shape (height, width)."""
         return np.asarray(self.gray)
+
+
+# Functions that find facts about an image -> the facts that each finds together.
+Measures = Mapping[Callable[[View], Mapping[str, Fact]], tuple[FactSpec, ...]]
 
 
 def on_gray(image: Image.Image) -> Image.Image:
