@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,31 +47,18 @@ class Found(NamedTuple):
     objection: str | None = None
 
 
-class Files:
-    """Finds input files, each looked for once."""
+def find_file(access: Access, text: str, folders: tuple[str, ...]) -> Found:
+    """Return the file in the first folder that has it. Files on disk must exist; remote ones are not looked up.
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._found: dict[tuple[str, tuple[str, ...]], Found] = {}
-
-    def find(self, text: str, folders: tuple[str, ...]) -> Found:
-        """Return the file in the first folder that has it. Files on disk must exist; remote ones are not looked up.
-
-        What a job may not read is not looked up either: a job must not learn whether it exists.
-        """
-        key = (text, folders)
-        if key not in self._found:
-            self._found[key] = self._find(text, folders)
-        return self._found[key]
-
-    def _find(self, text: str, folders: tuple[str, ...]) -> Found:
-        tried = list(dict.fromkeys(uris.resolve(text, folder) for folder in folders))
-        objections = [self._access.objection_to_reading(uri) for uri in tried]
-        allowed = [uri for uri, objection in zip(tried, objections, strict=True) if objection is None]
-        for uri in allowed:
-            if uris.is_remote(uri) or Path(uri).is_file():
-                return Found(uri)
-        return Found(tried[0], f"no such file: {' or '.join(allowed)}" if allowed else objections[0])
+    What a job may not read is not looked up either: a job must not learn whether it exists.
+    """
+    tried = list(dict.fromkeys(uris.resolve(text, folder) for folder in folders))
+    objections = [access.objection_to_reading(uri) for uri in tried]
+    allowed = [uri for uri, objection in zip(tried, objections, strict=True) if objection is None]
+    for uri in allowed:
+        if uris.is_remote(uri) or Path(uri).is_file():
+            return Found(uri)
+    return Found(tried[0], f"no such file: {' or '.join(allowed)}" if allowed else objections[0])
 
 
 def derive_seed(base: int, name: str, number: int) -> int:
@@ -132,11 +120,17 @@ def make_items(
     More than one image of a draft are named `<name>-1`, `<name>-2` … An entry's own seed is its first image's; all
     other seeds are derived from it, or from the job's, so that no item's image depends on another item.
     """
-    files, items, problems = Files(access), list[Item](), list[Problem]()
+    find = cache(partial(find_file, access))  # many items may have one file
+    items, problems = list[Item](), list[Problem]()
     for draft, name in zip(drafts, names, strict=True):
         entry = draft.entry
-        found, missing = _find_files(draft, files)
-        problems += missing
+        found: dict[str, str | None] = {"image": entry.image, "mask": entry.mask}
+        for kind, text in found.items():
+            if text is not None:
+                # With an objection too: later checks should see an item with a file.
+                found[kind], objection = find(text, draft.folders)
+                if objection is not None:
+                    problems.append(draft.origin.problem(kind, objection))
         variables = {**job_vars, **entry.vars}
         base = seed if entry.seed is None else entry.seed
         for number in range(seeds_per_item):
@@ -154,19 +148,6 @@ def make_items(
                 )
             )
     return items, problems
-
-
-def _find_files(draft: ItemDraft, files: Files) -> tuple[dict[str, str | None], list[Problem]]:
-    found: dict[str, str | None] = {"image": draft.entry.image, "mask": draft.entry.mask}
-    problems = []
-    for kind, text in found.items():
-        if text is None:
-            continue
-        # With an objection too: later checks should see an item with a file.
-        found[kind], objection = files.find(text, draft.folders)
-        if objection is not None:
-            problems.append(draft.origin.problem(kind, objection))
-    return found, problems
 
 
 def variables_of(items: Sequence[Item]) -> Iterator[str]:

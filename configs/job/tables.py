@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,112 +17,12 @@ from rapidfuzz.distance import Levenshtein
 from configs.documents.fields import MAX_TEXT
 from configs.documents.problems import MAX_PROBLEMS, Problem, describe, nearest, problems_of
 from configs.job.job import ItemEntry
-from configs.reporting import PixelmillError
 
 MAX_GROUP_BYTES = 512_000_000  # of one row group, unpacked, as declared in the file
 MAX_DICTIONARY_BYTES = 512_000_000  # of the different texts of one column, as they turn out to be
 MAX_CELL_BYTES = 4 * MAX_TEXT  # UTF-8 takes at most 4 bytes a character
 _BATCH_ROWS = 1_000
 _THRIFT_BYTES, _THRIFT_ENTRIES = 16_000_000, 1_000_000  # of the file's description of itself
-
-
-class UnreadableTable(PixelmillError):
-    """The table cannot be read. `row` is the last that could be, or 1."""
-
-    def __init__(self, message: str, column: str = "", row: int = 1) -> None:
-        super().__init__(message)
-        self.column, self.row = column, row
-
-
-@dataclass(frozen=True, slots=True)
-class ParquetTable:
-    """An open file: its columns, and its declared number of rows."""
-
-    columns: Sequence[str]
-    count: int
-    _file: Any
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the cells of each row that are not null, by column. Equal texts of a batch are one object.
-
-        Raises UnreadableTable.
-        """
-        row = 1
-        try:
-            for batch in self._file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-                columns = [
-                    (name, _values(batch.column(index), name, row)) for index, name in enumerate(batch.schema.names)
-                ]
-                for index in range(batch.num_rows):
-                    yield {name: values[index] for name, values in columns if values[index] is not None}
-                row += batch.num_rows
-        except _arrow_errors() as error:
-            raise UnreadableTable(f"not a readable Parquet file: {error}", row=row) from None
-
-
-def open_parquet(data: bytes) -> ParquetTable:
-    """Open the file. Raises UnreadableTable if it is damaged, nested or too large.
-
-    Texts are read as dictionaries, so that a text that a million rows share is in memory once.
-    """
-    import pyarrow
-    from pyarrow import parquet
-
-    limits = {"thrift_string_size_limit": _THRIFT_BYTES, "thrift_container_size_limit": _THRIFT_ENTRIES}
-    try:
-        schema = parquet.ParquetFile(pyarrow.BufferReader(data), **limits).schema_arrow
-        texts = [field.name for field in schema if _is_text(field.type)]
-        file = parquet.ParquetFile(pyarrow.BufferReader(data), read_dictionary=texts, **limits)
-        _check_sizes(file.metadata)
-    except _arrow_errors() as error:
-        raise UnreadableTable(f"not a readable Parquet file: {error}") from None
-    for field in schema:
-        if pyarrow.types.is_nested(field.type):
-            kind = "fields" if pyarrow.types.is_struct(field.type) else "a list"
-            raise UnreadableTable(f"must be a text, a number, true or false, not {kind}", field.name)
-    return ParquetTable(tuple(schema.names), file.metadata.num_rows, file)
-
-
-def _arrow_errors() -> tuple[type[Exception], ...]:
-    import pyarrow
-
-    return (pyarrow.ArrowException, OSError, UnicodeDecodeError)
-
-
-def _is_text(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
-
-
-def _check_sizes(metadata: Any) -> None:
-    """Check row groups, not their columns: pyarrow ends the process on a damaged description of a column."""
-    for group in range(metadata.num_row_groups):
-        size = metadata.row_group(group).total_byte_size
-        if size > MAX_GROUP_BYTES:
-            message = f"a row group of {size:,} bytes unpacked, more than {MAX_GROUP_BYTES:,}: write smaller ones"
-            raise UnreadableTable(message)
-
-
-def _values(column: Any, name: str, row: int) -> list[Any]:
-    """Return the column's values as objects of Python, in order; those of a dictionary are made once."""
-    import pyarrow
-    from pyarrow import compute
-
-    if not pyarrow.types.is_dictionary(column.type):
-        return list(column.to_pylist())
-    column.validate(full=True)  # a damaged file may point outside of its dictionary
-    dictionary = column.dictionary
-    if dictionary.nbytes > MAX_DICTIONARY_BYTES:
-        raise UnreadableTable(f"texts of {dictionary.nbytes:,} bytes in all: split the table", name, row)
-    longest = compute.max(compute.binary_length(dictionary)).as_py() or 0
-    if longest > MAX_CELL_BYTES:
-        raise UnreadableTable(f"a text of {longest:,} bytes: at most {MAX_TEXT:,} characters are read", name, row)
-    indices = column.indices.to_pylist()
-    made = {index: dictionary[index].as_py() for index in set(indices) if index is not None}
-    return [None if index is None else made[index] for index in indices]
-
-
 MAX_COLUMNS = 256  # more than an item has fields and variables
 FIELDS = tuple(name for name in ItemEntry.model_fields if name != "vars")
 _INT = re.compile(r"-?(0|[1-9][0-9]{0,18})")
@@ -199,14 +99,17 @@ def _check_columns(columns: list[str], line: int) -> None:
             raise _Mistake(line, f"column {number} has no name")
         if columns.count(column) > 1:
             raise _Mistake(line, f"two columns are called `{column}`", column)
-        plain = column.casefold().replace(" ", "_").replace("-", "_")
-        if column not in FIELDS and plain in FIELDS:
+        if column not in FIELDS and (plain := _plain(column)) in FIELDS:
             raise _Mistake(line, f"write `{plain}`", column)
         missing = [field for field in FIELDS if field not in columns]
         near = [] if column in FIELDS else [name for name in nearest(column, missing) if _is_misspelled(column, name)]
         if near:
             message = f"looks like a misspelled field; did you mean `{near[0]}`? Rename the column if it is a variable"
             raise _Mistake(line, message, column)
+
+
+def _plain(column: str) -> str:
+    return column.casefold().replace(" ", "_").replace("-", "_")
 
 
 def _is_misspelled(column: str, field: str) -> bool:
@@ -305,8 +208,7 @@ def _split_vars(line: int, value: Mapping[str, Any]) -> dict[str, Any] | _Mistak
     for key in extra:
         if own and key in own:
             return _Mistake(line, f"`{key}` is given twice: in `vars` and beside it", key)
-        plain = key.casefold().replace(" ", "_").replace("-", "_")
-        if plain in FIELDS:
+        if (plain := _plain(key)) in FIELDS:
             return _Mistake(line, f"write `{plain}`", key)
     return {**{key: value[key] for key in FIELDS if key in value}, "vars": {**(own or {}), **extra}}
 
@@ -324,16 +226,66 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _read_parquet(data: bytes, limit: int) -> Iterator[_Raw]:
+    import pyarrow
+    from pyarrow import parquet
+
+    limits = {"thrift_string_size_limit": _THRIFT_BYTES, "thrift_container_size_limit": _THRIFT_ENTRIES}
+    row = 1
     try:
-        table = open_parquet(data)
-        if table.count > limit:
-            message = f"{table.count:,} rows, more than {limit:,} (setting PIXELMILL_MAX_ITEMS, seeds counted)"
+        schema = parquet.ParquetFile(pyarrow.BufferReader(data), **limits).schema_arrow
+        # Texts are read as dictionaries, so that a text that a million rows share is in memory once.
+        texts = [field.name for field in schema if _is_text(field.type)]
+        file = parquet.ParquetFile(pyarrow.BufferReader(data), read_dictionary=texts, **limits)
+        _check_sizes(file.metadata)
+        for field in schema:
+            if pyarrow.types.is_nested(field.type):
+                kind = "fields" if pyarrow.types.is_struct(field.type) else "a list"
+                raise _Mistake(1, f"must be a text, a number, true or false, not {kind}", field.name)
+        if (count := file.metadata.num_rows) > limit:
+            raise _Mistake(1, f"{count:,} rows, more than {limit:,} (setting PIXELMILL_MAX_ITEMS, seeds counted)")
+        _check_columns(schema.names, 1)
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+            columns = [(name, _values(batch.column(index), name, row)) for index, name in enumerate(schema.names)]
+            for index in range(batch.num_rows):
+                cells = {name: values[index] for name, values in columns if values[index] is not None}
+                yield row + index, _split_vars(row + index, cells)
+            row += batch.num_rows
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _Mistake(row, f"not a readable Parquet file: {error}") from None
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
+
+
+def _check_sizes(metadata: Any) -> None:
+    """Check row groups, not their columns: pyarrow ends the process on a damaged description of a column."""
+    for group in range(metadata.num_row_groups):
+        size = metadata.row_group(group).total_byte_size
+        if size > MAX_GROUP_BYTES:
+            message = f"a row group of {size:,} bytes unpacked, more than {MAX_GROUP_BYTES:,}: write smaller ones"
             raise _Mistake(1, message)
-        _check_columns(list(table.columns), 1)
-        for number, values in enumerate(table.rows(), 1):
-            yield number, _split_vars(number, values)
-    except UnreadableTable as error:
-        raise _Mistake(error.row, str(error), error.column) from None
+
+
+def _values(column: Any, name: str, row: int) -> list[Any]:
+    """Return the column's values as objects of Python, in order; those of a dictionary are made once."""
+    import pyarrow
+    from pyarrow import compute
+
+    if not pyarrow.types.is_dictionary(column.type):
+        return list(column.to_pylist())
+    column.validate(full=True)  # a damaged file may point outside of its dictionary
+    dictionary = column.dictionary
+    if dictionary.nbytes > MAX_DICTIONARY_BYTES:
+        raise _Mistake(row, f"texts of {dictionary.nbytes:,} bytes in all: split the table", name)
+    longest = compute.max(compute.binary_length(dictionary)).as_py() or 0
+    if longest > MAX_CELL_BYTES:
+        raise _Mistake(row, f"a text of {longest:,} bytes: at most {MAX_TEXT:,} characters are read", name)
+    indices = column.indices.to_pylist()
+    made = {index: dictionary[index].as_py() for index in set(indices) if index is not None}
+    return [None if index is None else made[index] for index in indices]
 
 
 _READERS: dict[str, Callable[[bytes, int], Iterator[_Raw]]] = {
