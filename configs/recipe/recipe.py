@@ -43,20 +43,16 @@ class OnFail(_Form):
     then: Verdict = Field(default="quarantine", description="What becomes of an item that still does not meet it.")
 
 
-def _kind_of_failing(value: Any) -> str:
-    return "verdict" if isinstance(value, str) else "plan"
-
-
-def _kind_of_check(value: Any) -> str:
-    return "text" if isinstance(value, str) else "check"
-
-
 Checks = tuple[
-    Annotated[Annotated[str, Tag("text")] | Annotated[RequirementSpec, Tag("check")], Discriminator(_kind_of_check)],
+    Annotated[
+        Annotated[str, Tag("text")] | Annotated[RequirementSpec, Tag("check")],
+        Discriminator(lambda value: "text" if isinstance(value, str) else "check"),
+    ],
     ...,
 ]
 Failing = Annotated[
-    Annotated[Verdict, Tag("verdict")] | Annotated[OnFail, Tag("plan")], Discriminator(_kind_of_failing)
+    Annotated[Verdict, Tag("verdict")] | Annotated[OnFail, Tag("plan")],
+    Discriminator(lambda value: "verdict" if isinstance(value, str) else "plan"),
 ]
 
 
@@ -174,12 +170,9 @@ class Distinct(_Form):
     on_fail: Verdict = Field(default="quarantine", description="What becomes of the later one of the two.")
 
 
-def _kind_of_distinct(value: Any) -> str:
-    return "switch" if isinstance(value, bool) else "rule"
-
-
 Distinction = Annotated[
-    Annotated[bool, Tag("switch")] | Annotated[Distinct, Tag("rule")], Discriminator(_kind_of_distinct)
+    Annotated[bool, Tag("switch")] | Annotated[Distinct, Tag("rule")],
+    Discriminator(lambda value: "switch" if isinstance(value, bool) else "rule"),
 ]
 DISTINCT = "distinct"  # recorded as the step that an item stopped at; no step of such a recipe may have this id
 
