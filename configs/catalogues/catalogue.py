@@ -117,7 +117,10 @@ def extend(paths: Iterable[Path]) -> None:
 
 def load_step(name: str) -> type:
     """Return the class of a step. Raises UnknownName or BrokenEntry."""
-    return _as_type(name, current().load("steps", name))
+    value = current().load("steps", name)
+    if not isinstance(value, type):
+        raise BrokenEntry(f"step `{name}` is not a class")
+    return value
 
 
 def load_engine(name: str) -> Any:
@@ -128,9 +131,3 @@ def load_engine(name: str) -> Any:
 def names(kind: Kind) -> tuple[str, ...]:
     """Return the names of a kind, built-in first."""
     return current().names(kind)
-
-
-def _as_type(name: str, value: Any) -> type:
-    if not isinstance(value, type):
-        raise BrokenEntry(f"step `{name}` is not a class")
-    return value

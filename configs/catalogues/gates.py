@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from configs.conditions import Condition
 from configs.documents.fields import Schema, Text, not_blank
 from configs.documents.problems import InvalidInput, Problem, check, child, did_you_mean
-from configs.documents.yaml_source import Document, read_yaml
+from configs.documents.yaml_source import read_yaml
 from configs.reporting import PixelmillError
 from configs.settings.settings import Settings
 
@@ -102,28 +102,19 @@ def _read_all(sources: tuple[tuple[tuple[Path, int, int], ...], ...]) -> Mapping
             except InvalidInput as error:
                 problems += error.problems
                 continue
-            own, wrong = _read(document)
+            file, wrong = check(_GateFile, document.data)
+            own = [NamedGate(name, **dict(entry)) for name, entry in file.gates.items()] if file else []
             taken = [
                 Problem(child("gates", gate.name), f"`{gate.name}` is taken by {found[gate.name][1]}: rename one")
                 for gate in own
                 if gate.name in found
             ]
-            problems += document.locate([*wrong, *taken])
+            problems += document.locate([*document.problems, *wrong, *taken])
             found = {gate.name: (gate, path) for gate in own} | found
         gates = {name: gate for name, (gate, _) in found.items()} | gates
     if problems:
         raise InvalidInput(problems)
     return gates
-
-
-def _read(document: Document) -> tuple[list[NamedGate], list[Problem]]:
-    file, problems = check(_GateFile, document.data)
-    return list(_gates_of(file)) if file is not None else [], [*document.problems, *problems]
-
-
-def _gates_of(file: _GateFile) -> Iterator[NamedGate]:
-    for name, entry in file.gates.items():
-        yield NamedGate(name, entry.require, entry.because, entry.description)
 
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")

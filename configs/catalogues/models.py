@@ -34,30 +34,27 @@ class DigestCache:
         Names that begin with a dot are left out. Raises OSError, also for a folder without files.
         """
         with self._lock:
-            result, changed = self._file(source) if source.is_file() else self._folder(source)
-            if changed:
+            before = dict(self._read())
+            digest = self._file(source) if source.is_file() else self._folder(source)
+            if self._known != before:
                 self._write()
-            return result
+            return digest
 
-    def _folder(self, folder: Path) -> tuple[str, bool]:
-        total, changed, empty = hashlib.sha256(), False, True
-        for relative, path in _files(folder):
-            digest, new = self._file(path)
-            total.update(f"{relative}\0{digest}\n".encode())
-            changed, empty = changed or new, False
-        if empty:
+    def _folder(self, folder: Path) -> str:
+        lines = [f"{relative}\0{self._file(path)}\n" for relative, path in _files(folder)]
+        if not lines:
             raise FileNotFoundError(2, "holds no files", str(folder))
-        return total.hexdigest(), changed
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def _file(self, path: Path) -> tuple[str, bool]:
+    def _file(self, path: Path) -> str:
         status = path.stat()
         stamp = [status.st_size, status.st_mtime_ns]
         known = self._read().get(str(path))
         if isinstance(known, list) and known[:2] == stamp and isinstance(known[-1], str) and len(known[-1]) == 64:
-            return known[-1], False
+            return known[-1]
         digest = _sha256(path)
         self._read()[str(path)] = [*stamp, digest]
-        return digest, True
+        return digest
 
     def _read(self) -> dict[str, list[object]]:
         if self._known is None:
