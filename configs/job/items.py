@@ -11,8 +11,7 @@ from configs.documents import uris
 from configs.documents.fields import Item, Scalar, collision_key, slug
 from configs.documents.problems import Problem, Salvaged, child
 from configs.documents.yaml_source import Document
-from configs.job.grid import Kind, expand_grid, grid_problems, grid_size
-from configs.job.job import Grid, ItemEntry, Job
+from configs.job.job import Grid, ItemEntry, Job, Kind, expand_grid, grid_problems, grid_size
 from configs.job.tables import read_table
 from configs.settings.access import Access
 

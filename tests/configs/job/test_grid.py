@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.documents.fields import collision_key
-from configs.job.grid import Template, expand_grid, grid_problems, grid_size, in_text
-from configs.job.job import Grid, ItemEntry
+from configs.job.job import Grid, ItemEntry, Template, expand_grid, grid_problems, grid_size, in_text
 
 
 def grid(**fields) -> Grid:

@@ -18,8 +18,7 @@ from pyarrow import parquet
 from configs.documents.problems import MAX_PROBLEMS, InvalidInput, Problem, did_you_mean
 from configs.documents.yaml_source import parse_yaml
 from configs.job import items as job_items
-from configs.job.grid import expand_grid, grid_problems
-from configs.job.job import Grid, read_job
+from configs.job.job import Grid, expand_grid, grid_problems, read_job
 from configs.job.tables import read_table
 from configs.settings.access import Access
 from configs.settings.settings import Settings

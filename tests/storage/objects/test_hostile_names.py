@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from configs.documents.fields import check_name
-from configs.job.grid import expand_grid, grid_problems
-from configs.job.job import Grid, ItemEntry, Job
+from configs.job.job import Grid, ItemEntry, Job, expand_grid, grid_problems
 from configs.job.tables import read_table
 from storage.objects.artefacts import ArtefactStore, StoreError
 from storage.objects.folder_store import FolderStore
