@@ -21,7 +21,7 @@ from configs.recipe.recipe import (
     Switch,
     leaves_of,
 )
-from steps.recipe.draft import ProgramDraft, unknown_facts
+from steps.recipe.draft import ProgramDraft, reads_seed, unknown_facts
 from steps.recipe.program import (
     BestOfNode,
     Block,
@@ -38,7 +38,6 @@ from steps.recipe.program import (
     SwitchNode,
 )
 from steps.recipe.scope import Changes, CompileScope, ImageOrigin
-from steps.recipe.step_classes import facts_of, make_step, reads_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +186,7 @@ class _Compiler:
         if first != path:
             draft.complain(scope, f"{path}.id", f"the id `{entry.id}` is taken by {first}: choose another")
         when = None if entry.when is None else draft.decision(entry.when, f"{path}.when", scope)
-        step = make_step(entry, path, scope, draft)
+        step = draft.make_step(entry, path, scope)
         if step is not None:
             if not scope.is_again:
                 resolved = ResolvedStep(entry.id, entry.step, step, when.condition if when else None)
@@ -197,7 +196,7 @@ class _Compiler:
                 draft.complain(scope, path, message)
         for problem in unknown_facts(entry.facts, f"{path}.facts"):
             draft.complain(scope, problem.path, problem.message)
-        visit_id, visit = draft.visit(entry, step, facts_of(entry, step), path, scope)
+        visit_id, visit = draft.visit(entry, step, path, scope)
         keeps_image = step is not None and step.keeps_image
         origin = scope.origin.judged(visit_id) if keeps_image else scope.origin.made(visit_id)
         origin = origin if when is None else origin.join(scope.origin)
@@ -331,35 +330,31 @@ class _Compiler:
 
     # -- loops ---------------------------------------------------------------------------------------------------------
     def _repeat(self, entry: Repeat, path: str, scope: CompileScope) -> tuple[RepeatNode | None, ImageOrigin]:
-        passes, origins, staying = list[LoopPass](), list[ImageOrigin](), scope
-        for number in range(1, entry.repeat + 1):
-            made, origin = self._pass(entry, path, staying, number, "until", entry.until)
-            if made is None:
-                return None, origin
-            passes.append(made)
-            origins.append(origin)
-            staying = scope if entry.start == "same" else scope.having(origin)
-        return RepeatNode(_title(entry), path, tuple(passes), entry.start == "same"), origins[0].join(*origins[1:])
+        from_start = entry.start == "same"
+        passes, origin = self._passes(entry, path, scope, entry.repeat, f"{path}.until", entry.until, from_start)
+        return (RepeatNode(_title(entry), path, passes, from_start) if passes else None), origin
 
     def _best_of(self, entry: BestOf, path: str, scope: CompileScope) -> tuple[BestOfNode | None, ImageOrigin]:
-        candidates, origins = list[LoopPass](), list[ImageOrigin]()
-        for number in range(1, entry.best_of + 1):
-            made, origin = self._pass(entry, path, scope, number, "by", entry.by)
-            if made is None:
-                return None, origin
-            candidates.append(made)
-            origins.append(origin)
-        return BestOfNode(_title(entry), path, tuple(candidates)), origins[0].join(*origins[1:])
+        candidates, origin = self._passes(entry, path, scope, entry.best_of, f"{path}.by", entry.by, from_start=True)
+        return (BestOfNode(_title(entry), path, candidates) if candidates else None), origin
 
-    def _pass(
-        self, entry: Repeat | BestOf, path: str, scope: CompileScope, number: int, field: str, condition: str
-    ) -> tuple[LoopPass | None, ImageOrigin]:
-        loops = scope.loops.time(_title(entry), number, new_seed=entry.seed == "new", change=entry.change)
-        inner = scope.once_more(loops, number)
-        self._check_changes(entry.change, entry.steps, path, "the loop has", inner)
-        steps, origin = self._within(entry.steps, f"{path}.steps", inner)
-        end = self._draft.decision(condition, f"{path}.{field}", inner.having(origin))
-        return None if end is None else LoopPass(steps, end), origin
+    def _passes(
+        self, entry: Repeat | BestOf, path: str, scope: CompileScope, times: int, end: str, ends: str, from_start: bool
+    ) -> tuple[tuple[LoopPass, ...], ImageOrigin]:
+        """Compile the passes of a loop; none where the decision `ends`, found at the path `end`, is a mistake."""
+        passes, origins, place = list[LoopPass](), list[ImageOrigin](), scope
+        for number in range(1, times + 1):
+            loops = scope.loops.time(_title(entry), number, new_seed=entry.seed == "new", change=entry.change)
+            inner = place.once_more(loops, number)
+            self._check_changes(entry.change, entry.steps, path, "the loop has", inner)
+            steps, origin = self._within(entry.steps, f"{path}.steps", inner)
+            decision = self._draft.decision(ends, end, inner.having(origin))
+            if decision is None:
+                return (), origin
+            passes.append(LoopPass(steps, decision))
+            origins.append(origin)
+            place = scope if from_start else scope.having(origin)
+        return tuple(passes), origins[0].join(*origins[1:])
 
     def _check_changes(
         self, change: Changes, entries: Sequence[RecipeNode], path: str, whose: str, scope: CompileScope

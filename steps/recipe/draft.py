@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
 from configs.conditions import THIS, Condition, ConditionError
-from configs.documents.problems import Problem, did_you_mean
+from configs.documents.fields import Item
+from configs.documents.problems import Problem, check, did_you_mean
 from configs.recipe.recipe import DISTINCT, Gate, Recipe, RecipeStep, RequirementSpec, VisitId
 from steps.contract import Step
 from steps.facts import FACTS
@@ -11,6 +13,7 @@ from steps.recipe.program import Decision, Requirement, ResolvedStep, Visit
 from steps.recipe.scope import CompileScope
 
 MAX_VISITS = 256  # with all loops written out
+_STEP_FIELDS = tuple(info.alias or name for name, info in RecipeStep.model_fields.items())
 
 
 class ProgramDraft:
@@ -61,19 +64,32 @@ class ProgramDraft:
             yield Problem(f"{self.first[DISTINCT]}.id", message)
 
     # -- visits --------------------------------------------------------------------------------------------------------
-    def visit(
-        self, entry: RecipeStep, step: Step | None, facts: Collection[str] | None, path: str, scope: CompileScope
-    ) -> tuple[VisitId, Visit | None]:
-        """Add the next visit of a step, or count it if `step` is None because it has mistakes.
+    def make_step(self, entry: RecipeStep, path: str, scope: CompileScope) -> Step | None:
+        """Make the step with the parameters that the loops around give it, or report its mistakes and return None."""
+        try:
+            kind = _class_of(entry)
+        except (UnknownName, BrokenEntry) as error:
+            self.complain(scope, f"{path}.step", str(error.args[0]))
+            return None
+        changed = scope.loops.parameters(entry.id)
+        step, mistakes = check(kind, {**entry.parameters, **changed}, path, also_known=_STEP_FIELDS)
+        if not scope.is_again:
+            self.problems += mistakes
+        elif changed:
+            values = ", ".join(f"{name}: {value}" for name, value in changed.items())
+            self.problems += [Problem(each.path, f"with {values} of a loop: {each.message}") for each in mistakes]
+        return step
 
-        `facts` are those that its images may have, or None if they are not known.
-        """
+    def visit(
+        self, entry: RecipeStep, step: Step | None, path: str, scope: CompileScope
+    ) -> tuple[VisitId, Visit | None]:
+        """Add the next visit of a step, or count it if `step` is None because it has mistakes."""
         number = self._numbers[entry.id] = self._numbers.get(entry.id, 0) + 1
         visit = VisitId(entry.id, number)
         if sum(self._numbers.values()) == MAX_VISITS + 1:
             message = f"with all loops written out the recipe has more than {MAX_VISITS} steps: let them run less often"
             self.problems.append(Problem("steps", message))
-        self._measured[entry.id] = facts
+        self._measured[entry.id] = _facts_of(entry, step)
         if step is None:
             return visit, None
         if not step.keeps_image:
@@ -172,6 +188,36 @@ class ProgramDraft:
         if fact not in known:
             hint = did_you_mean(fact, known, limit=20)
             self.complain(scope, path, f"`{'.'.join(name)}`: no step here measures `{fact}`{hint}")
+
+
+def reads_seed(entry: RecipeStep) -> bool:
+    """Return whether another seed makes another image; true for a step that cannot be made."""
+    item = Item(index=0, name="any", prompt="any", seed=0, image="any", mask="any")
+    try:
+        step, _ = check(_class_of(entry), entry.parameters)
+        return step is None or step.identity(item) != step.identity(item.model_copy(update={"seed": 1}))
+    except Exception:
+        return True
+
+
+def _facts_of(entry: RecipeStep, step: Step | None) -> Collection[str] | None:
+    """Return the facts that the entry's images may have, or None if there is no such step.
+
+    Of a step that could not be made, those that its class may measure: conditions on others are mistakes either way.
+    """
+    try:
+        kind = step or _class_of(entry)
+    except (UnknownName, BrokenEntry):
+        return None
+    own = kind.own_facts if step is None else step.measured_facts()
+    return {*own, *(() if kind.keeps_image else FACTS)}
+
+
+def _class_of(entry: RecipeStep) -> type[Step]:
+    kind = load_step(entry.step)
+    if not issubclass(kind, Step):
+        raise BrokenEntry(f"`{entry.step}` is in the catalogue, but no subclass of Step")
+    return kind
 
 
 def unknown_facts(facts: Sequence[str], path: str) -> Iterator[Problem]:
