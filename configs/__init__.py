@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from configs.documents.fields import Item
     from configs.documents.problems import InvalidInput
+    from configs.failures import PixelmillError
     from configs.job.job import Job
     from configs.recipe.recipe import Recipe
-    from configs.reporting import PixelmillError
     from configs.settings.settings import Settings, load_settings
 
 _HOMES = {
     "InvalidInput": "configs.documents.problems",
     "Item": "configs.documents.fields",
     "Job": "configs.job.job",
-    "PixelmillError": "configs.reporting",
+    "PixelmillError": "configs.failures",
     "Recipe": "configs.recipe.recipe",
     "Settings": "configs.settings.settings",
     "load_settings": "configs.settings.settings",

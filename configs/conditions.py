@@ -9,7 +9,7 @@ from typing import Any
 
 from configs.documents.fields import Item
 from configs.documents.problems import did_you_mean
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 
 MAX_LENGTH = 500  # characters
 _MAX_NODES = 200

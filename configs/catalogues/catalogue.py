@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from configs.documents.problems import InvalidInput, Problem, child, describe, did_you_mean
 from configs.documents.yaml_source import Document, read_yaml
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from configs.settings.settings import load_settings
 
 Kind = Literal["steps", "engines"]

@@ -13,7 +13,7 @@ from configs.conditions import Condition
 from configs.documents.fields import Schema, Text, not_blank
 from configs.documents.problems import InvalidInput, Problem, check, child, did_you_mean
 from configs.documents.yaml_source import read_yaml
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from configs.settings.settings import Settings
 
 BUILT_IN = Path(__file__).parents[1] / "data" / "gates"

@@ -15,7 +15,7 @@ from configs.catalogues import catalogue
 from configs.documents.fields import Schema
 from configs.documents.problems import InvalidInput, Problem, check, did_you_mean
 from configs.documents.yaml_source import read_yaml
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from configs.settings.privacy import private_folder
 from configs.settings.settings import Settings
 

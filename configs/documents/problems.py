@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from rapidfuzz import fuzz, process
 
 from configs.documents.uris import shown
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 
 MAX_PROBLEMS = 500
 _MAX_WORD = 200  # characters

@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel, Field
 
 from configs.documents.problems import InvalidInput
-from configs.restarts import RestartPolicy
+from configs.failures import RestartPolicy
 from configs.settings.settings import Settings, load_settings
 from flows.report.render import format_counts
 from flows.report.report import Summary

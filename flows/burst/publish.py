@@ -18,7 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from configs.documents import uris
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from configs.settings.settings import Settings
 from flows.job.plan import Plan
 from flows.report.contact_sheet import CONTACT_SHEET_NAME

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from configs.reporting import Log, PixelmillError
+from configs.failures import Log, PixelmillError
 from configs.settings.settings import Settings
 from flows.burst.distinct import settle_repetitions
 from flows.job.plan import Retried, continue_job, job_identity, read_plan_request, retry_items, start_job

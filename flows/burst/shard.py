@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from configs.documents.problems import InvalidInput
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from configs.settings.settings import load_settings
 from flows.burst.publish import publish_branches
 from gpu_worker.device.runtime import get_runtime

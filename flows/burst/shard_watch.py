@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from configs.restarts import RestartPolicy
+from configs.failures import RestartPolicy
 from configs.settings.settings import Settings
 from flows.prefect_api.shard_runs import (
     LONG_AGO,

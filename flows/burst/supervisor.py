@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from configs.restarts import RestartPolicy
+from configs.failures import RestartPolicy
 from flows.burst.review import drop_ended_waits, wake_due
 from storage.ledger.database import LedgerError
 from storage.ledger.lease import PATIENCE_SECONDS, OrphanedJobs

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.documents.problems import InvalidInput, Problem
-from configs.reporting import Log
+from configs.failures import Log
 from configs.settings.settings import Settings
 from flows.burst.run_job import OnStart, run_pending
 from flows.regate.recipe import NewRecipe, recipe_changes

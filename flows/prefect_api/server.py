@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock
 from typing_extensions import override
 
-from configs.reporting import PixelmillError
-from configs.restarts import RestartPolicy
+from configs.failures import PixelmillError, RestartPolicy
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
 from storage.ledger.lease_owner import process_start

@@ -20,7 +20,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling
 
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from configs.settings.settings import Settings
 from flows.prefect_api.deployments import Queue
 from storage.ledger.records import JobRecord

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from configs.reporting import Log, PixelmillError
-from configs.restarts import RestartPolicy
+from configs.failures import Log, PixelmillError, RestartPolicy
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings, variable_of
 from flows.prefect_api.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments

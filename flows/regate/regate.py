@@ -12,7 +12,7 @@ from pathlib import Path
 from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import is_remote
-from configs.reporting import Log
+from configs.failures import Log
 from configs.settings.settings import Settings
 from flows.job.request import OtherRecipe, revision_of
 from flows.regate.recipe import JobOverrides, NewRecipe, read_new_recipe

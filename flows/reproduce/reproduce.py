@@ -11,7 +11,7 @@ from PIL import Image
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import resolve, shown
-from configs.reporting import Log
+from configs.failures import Log
 from configs.settings.settings import Settings
 from flows.reproduce.plan import CannotReproduce, Difference, PlannedStep, ReproductionPlan, legible, plan_reproduction
 from gpu_worker.device.device import DeviceUnavailable

@@ -9,7 +9,7 @@ from enum import Enum, StrEnum, auto
 from io import BytesIO
 from typing import Any, NamedTuple
 
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from storage.images.manifest import flat_row, manifest_keys, manifest_row
 from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject

@@ -14,7 +14,7 @@ from itertools import islice
 from PIL import Image
 
 from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from configs.settings.settings import Settings
 from flows.pages.gallery import finish_job
 from flows.verify.findings import READERS, Damage, Kind

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 
 DeviceKind = Literal["cuda", "mps", "cpu"]
 MEGABYTE = 2**20

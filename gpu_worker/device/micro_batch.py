@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from configs.catalogues.models import ModelRef
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from gpu_worker.device import telemetry
 from gpu_worker.device.batch_sizes import BatchPlan, BatchSizeCache, MemoryKey, memory_key
 from gpu_worker.device.model_pool import ModelLoadError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from configs.catalogues.models import ModelPart, ModelRef
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from gpu_worker.device import telemetry
 from gpu_worker.device.device import MEGABYTE, Device, held_mb, release_cached
 from gpu_worker.monitor.failures import is_out_of_memory

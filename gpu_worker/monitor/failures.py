@@ -4,7 +4,7 @@ import re
 import sys
 import traceback
 
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from configs.settings.privacy import without_secrets
 
 # Messages of allocators without an exception type: torch on CPU and MPS, onnxruntime, OpenCV, CUDA libraries.

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from configs.reporting import PixelmillError
-from configs.restarts import RestartPolicy
+from configs.failures import PixelmillError, RestartPolicy
 from gpu_worker.process.worker_child import ABANDON_SIGNAL, ChildSpec
 from gpu_worker.process.worker_metrics import ChildMetrics, WorkerMetrics
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from configs.documents.fields import Item
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from configs.settings.settings import Settings
 from gpu_worker.device import telemetry
 from gpu_worker.device.runtime import WorkerRuntime

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from configs.conditions import THIS, Condition, ConditionError, Scope, StepState
 from configs.documents.fields import Item
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from steps.contract import Fact
 from steps.recipe.program import Decision, Visit
 from storage.images.png_recipe import Provenance

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from configs.documents.fields import Item
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 from gpu_worker.walk.item_context import ItemError
 from steps.recipe.program import Visit
 from storage.images.png_recipe import Provenance

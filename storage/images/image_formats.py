@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 
 ImageFormat = Literal["png", "webp", "jpeg", "avif"]
 

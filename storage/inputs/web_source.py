@@ -13,7 +13,7 @@ import httpcore2
 
 from configs.documents import uris
 from configs.documents.uris import WebAddress
-from configs.restarts import RestartPolicy
+from configs.failures import RestartPolicy
 from configs.settings.access import Access
 from configs.settings.settings import Settings
 from storage.inputs.web_connections import CheckedBackend, WebError, refuse_status, time_limit, web_errors

@@ -20,8 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlmodel import Session, SQLModel
 
-from configs.reporting import PixelmillError
-from configs.restarts import RestartPolicy
+from configs.failures import PixelmillError, RestartPolicy
 from configs.settings.privacy import private_file, private_folder
 from storage.ledger.migrations.upgrade import SchemaState, schema_state, upgrade
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from configs.reporting import Log, PixelmillError
+from configs.failures import Log, PixelmillError
 from storage.ledger.lease_owner import LeaseOwner, is_dead, read_owner, this_process
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, Lease

@@ -9,10 +9,10 @@ from sqlalchemy import and_, delete, func, insert, select, update
 from sqlmodel import Session, col
 
 from configs.documents.fields import Item
+from configs.failures import PixelmillError
 from configs.job.job import AtReview
 from configs.recipe.recipe import Recipe
 from configs.recipe.source import Overrides
-from configs.reporting import PixelmillError
 from storage.ledger.database import Repository, query, single_transaction, transaction
 from storage.ledger.items import reset_items
 from storage.ledger.jobs import change_status, job_record

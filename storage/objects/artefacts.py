@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from configs.reporting import PixelmillError
+from configs.failures import PixelmillError
 
 
 class StoreError(PixelmillError):

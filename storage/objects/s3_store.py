@@ -16,7 +16,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from configs.restarts import RestartPolicy
+from configs.failures import RestartPolicy
 from storage.objects.artefacts import (
     ContentConflict,
     DamagedObject,

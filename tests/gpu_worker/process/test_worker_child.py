@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.restarts import RestartPolicy
+from configs.failures import RestartPolicy
 from configs.settings.settings import Settings
 from gpu_worker.process import child_process, worker_child
 from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild, describe_end

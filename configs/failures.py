@@ -1,7 +1,14 @@
-"""When to try again what failed or ended: a bound on tries in vain, and growing pauses between them."""
+"""The base of every exception, when to try again what failed or ended, and the callback that reports either."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+
+Log = Callable[[str], None]  # takes one line for people
+
+
+class PixelmillError(Exception):
+    """Base class of every exception that Pixelmill raises on purpose."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs.restarts import RestartPolicy
+from configs.failures import RestartPolicy
 
 
 def test_pauses_double_up_to_the_longest():
