@@ -1,21 +1,44 @@
 """An explanation as JSON. docs/explain.md describes it; a test compares the two."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from configs.documents.uris import shown
 from flows.explain.explain import Explanation
 from gpu_worker.walk.trace import (
+    Attempt,
     Branched,
+    Candidate,
     Chosen,
     Gated,
     Looped,
+    Repaired,
     RequirementResult,
     Switched,
-    TraceNode,
+    Turn,
     Visited,
 )
 from storage.ledger.records import ArtefactRecord, Review, StepOutcome
+
+_KINDS = {Visited: "step", Branched: "branch", Switched: "switch", Gated: "gate", Looped: "repeat", Chosen: "best_of"}
+# The fields of each object in order; `place=path`: the field `place` has the value of the attribute `path`.
+_FIELDS: Mapping[type, str] = {
+    Visited: "place=by.path visit step attempt name=by.name standing=state counts source seed changed",
+    Branched: "place=path step=of condition=text seen met way",
+    Switched: "place=path value=text seen case way",
+    Gated: "place=path name step=of requirements=checks met tries attempts repair verdict",
+    Attempt: "number from=start way requirements=checks met",
+    Repaired: "way requirements=checks met",
+    RequirementResult: "condition=text gate because met seen",
+    Looped: "place=path until=text most turns",
+    Turn: "number way seen met",
+    Chosen: "place=path by=text most candidates picked",
+    Candidate: "number way value seen dropped",
+    ArtefactRecord: "fingerprint key width height facts",
+    Review: "fingerprint accepted reason reviewer reviewed_at",
+}
 
 
 def explanation_document(explanation: Explanation) -> dict[str, Any]:
@@ -39,161 +62,48 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
         "error": record.error,
         "error_step": record.error_step,
         "warnings": list(record.warnings),
-        "reviews": [_review(review) for review in explanation.reviews],
+        "reviews": _json(explanation.reviews),
         "finals": [{"visit": visit, "key": key} for visit, key in record.finals.items()],
         "seconds": sum(entry.seconds for entry in entries),
         "cost": sum(entry.cost for entry in entries),
         "problems": list(explanation.problems),
-        "way": _way(explanation.way),
+        "way": _json(explanation.way),
         "unplaced": [_recorded(visit, entry) for visit, entry in explanation.unplaced.items()],
     }
 
 
-def _review(review: Review) -> dict[str, Any]:
+def _json(value: Any) -> Any:
+    """Return a value of an explanation as JSON: an object by its _FIELDS, a list by its items, any other as it is."""
+    if (fields := _FIELDS.get(type(value))) is not None:
+        document = {"kind": _KINDS[type(value)]} if type(value) in _KINDS else {}
+        for field in fields.split():
+            name, _, attribute = field.partition("=")
+            document[name] = _json(attrgetter(attribute or name)(value))
+        return document | _outcome(value.entry) if isinstance(value, Visited) else document
+    match value:
+        case Mapping():
+            return dict(value)
+        case list() | tuple():
+            return [_json(each) for each in value]
+        case datetime():
+            return value.isoformat()
+    return value
+
+
+def _outcome(entry: StepOutcome | None) -> dict[str, Any]:
     return {
-        "fingerprint": review.fingerprint,
-        "accepted": review.accepted,
-        "reason": review.reason,
-        "reviewer": review.reviewer,
-        "reviewed_at": review.reviewed_at.isoformat(),
-    }
-
-
-def _way(way: Sequence[TraceNode]) -> list[dict[str, Any]]:
-    return [_node(node) for node in way]
-
-
-def _node(node: TraceNode) -> dict[str, Any]:
-    match node:
-        case Visited():
-            return _visited(node)
-        case Branched():
-            return {
-                "kind": "branch",
-                "place": node.path,
-                "step": node.of,
-                "condition": node.text,
-                "seen": dict(node.seen),
-                "met": node.met,
-                "way": _way(node.way),
-            }
-        case Switched():
-            return {
-                "kind": "switch",
-                "place": node.path,
-                "value": node.text,
-                "seen": dict(node.seen),
-                "case": node.case,
-                "way": _way(node.way),
-            }
-        case Gated():
-            return _gated(node)
-        case Looped():
-            turns = [
-                {"number": turn.number, "way": _way(turn.way), "seen": dict(turn.seen), "met": turn.met}
-                for turn in node.turns
-            ]
-            return {"kind": "repeat", "place": node.path, "until": node.text, "most": node.most, "turns": turns}
-        case Chosen():
-            return _chosen(node)
-
-
-def _visited(node: Visited) -> dict[str, Any]:
-    entry = node.entry
-    return {
-        "kind": "step",
-        "place": node.by.path,
-        "visit": node.visit,
-        "step": node.step,
-        "attempt": node.attempt,
-        "name": node.by.name,
-        "standing": node.state,
-        "counts": node.counts,
-        "source": node.source,
-        "seed": node.seed,
-        "changed": dict(node.changed),
         "seconds": entry.seconds if entry else 0.0,
         "cost": entry.cost if entry else 0.0,
         "error": entry.error if entry else None,
-        "image": _image(entry.artefact if entry else None),
+        "image": _json(entry.artefact if entry else None),
     }
 
 
-def _image(artefact: ArtefactRecord | None) -> dict[str, Any] | None:
-    if artefact is None:
-        return None
-    return {
-        "fingerprint": artefact.fingerprint,
-        "key": artefact.key,
-        "width": artefact.width,
-        "height": artefact.height,
-        "facts": dict(artefact.facts),
-    }
-
-
-def _gated(node: Gated) -> dict[str, Any]:
-    attempts = [
-        {
-            "number": attempt.number,
-            "from": attempt.start,
-            "way": _way(attempt.way),
-            "requirements": _checks(attempt.checks),
-            "met": attempt.met,
-        }
-        for attempt in node.attempts
-    ]
-    repair = node.repair and {
-        "way": _way(node.repair.way),
-        "requirements": _checks(node.repair.checks),
-        "met": node.repair.met,
-    }
-    return {
-        "kind": "gate",
-        "place": node.path,
-        "name": node.name,
-        "step": node.of,
-        "requirements": _checks(node.checks),
-        "met": node.met,
-        "tries": node.tries,
-        "attempts": attempts,
-        "repair": repair,
-        "verdict": node.verdict,
-    }
-
-
-def _checks(checks: Sequence[RequirementResult]) -> list[dict[str, Any]]:
-    return [
-        {"condition": one.text, "gate": one.gate, "because": one.because, "met": one.met, "seen": dict(one.seen)}
-        for one in checks
-    ]
-
-
-def _chosen(node: Chosen) -> dict[str, Any]:
-    candidates = [
-        {
-            "number": candidate.number,
-            "way": _way(candidate.way),
-            "value": candidate.value,
-            "seen": dict(candidate.seen),
-            "dropped": candidate.dropped,
-        }
-        for candidate in node.candidates
-    ]
-    return {
-        "kind": "best_of",
-        "place": node.path,
-        "by": node.text,
-        "most": node.most,
-        "candidates": candidates,
-        "picked": node.picked,
-    }
-
-
-def _recorded(visit: str, entry: StepOutcome) -> Mapping[str, Any]:
+def _recorded(visit: str, entry: StepOutcome) -> dict[str, Any]:
     return {
         "visit": visit,
         "outcome": entry.outcome.value,
         "seconds": entry.seconds,
         "error": entry.error,
-        "image": _image(entry.artefact),
+        "image": _json(entry.artefact),
     }
