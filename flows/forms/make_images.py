@@ -9,11 +9,11 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from prefect import Flow, State
 from prefect.runtime import flow_run
@@ -33,10 +33,8 @@ from flows.burst.publish import publish_plan
 from flows.job.plan import job_identity, make_plan, start_job
 from flows.job.request import JobRequest, check_request, read_recipe
 from flows.report.report import Summary
-from storage.inputs.sources import read_uri
 from storage.ledger.lease import job_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemState
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
 
@@ -46,8 +44,7 @@ NEW_SEED = -1
 MAX_SEEDS = 1000  # a larger number in a form is most likely a typing error
 
 
-@dataclass(frozen=True, slots=True)
-class ImageForm:
+class ImageForm(NamedTuple):
     """Form for the recipe of a deployment: `model` has one field per question."""
 
     deployment: Deployment
@@ -55,8 +52,7 @@ class ImageForm:
     variables: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Name and seed that distinguish runs of the same form; a retried flow run has the same."""
 
     name: str
@@ -78,13 +74,7 @@ def image_form(deployment: Deployment, settings: Settings) -> ImageForm:
     def ask(name: str, kind: Any, default: Any, title: str, description: str, **bounds: Any) -> None:
         fields[name] = (kind, Field(default=default, title=title, description=description, **bounds))
 
-    ask(
-        "name",
-        str,
-        "",
-        "Name",
-        "Name of the job and its folder. Empty: the form's name and the time.",
-    )
+    ask("name", str, "", "Name", "Name of the job and its folder. Empty: the form's name and the time.")
     if draws:
         ask("prompts", str, "", "Prompts", "One image, or several with other seeds, for each line.")
     uri = "a path, an s3:// or an https:// URI"
@@ -120,20 +110,13 @@ def _check_defaults(deployment: Deployment, fields: Mapping[str, Any]) -> None:
     """Raise InvalidInput for parameters that the form lacks: Prefect would refuse them without naming their place."""
     file = f"deployment {deployment.name}"
     given = [*deployment.parameters, *(name for each in deployment.schedules for name in each.parameters)]
-    problems = [Problem(f"parameters.{name}", f"its form has no field `{name}`", file) for name in given]
-    problems = [problem for problem, name in zip(problems, given, strict=True) if name not in fields]
-    if problems:
-        raise InvalidInput(problems)
+    wrong = [name for name in given if name not in fields]
+    if wrong:
+        raise InvalidInput([Problem(f"parameters.{name}", f"its form has no field `{name}`", file) for name in wrong])
 
 
 def form_request(
-    form: ImageForm,
-    answers: Mapping[str, Any],
-    stamp: Stamp,
-    settings: Settings,
-    *,
-    folder: str,
-    read_bytes: Callable[[str], bytes],
+    form: ImageForm, answers: Mapping[str, Any], stamp: Stamp, settings: Settings, *, folder: str
 ) -> tuple[JobRequest, dict[str, Any]]:
     """Return the checked request of a filled-in form, and the job as the document of a job file.
 
@@ -143,7 +126,7 @@ def form_request(
     document = draft.document(stamp, settings)
     problems = draft.problems
     try:
-        request = check_request(document, folder, settings, read_bytes=read_bytes)
+        request = check_request(document, folder, settings)
     except InvalidInput as refusal:
         problems = [*problems, *(draft.in_words_of_the_form(problem) for problem in refusal.problems)]
     if problems:
@@ -173,7 +156,7 @@ class _Draft:
         if variables := {name: answers[name] for name in self._form.variables}:
             job["vars"] = variables
             self._fields |= {f"vars.{name}": name for name in variables}
-        if parameters := dict(self._parameters()):
+        if parameters := self._parameters():
             job["parameters"] = parameters
         if answers["budget"]:
             job["budget"] = answers["budget"]
@@ -223,10 +206,8 @@ class _Draft:
     def _name(self, text: str) -> str:
         """Return a name from the user's text, without the style's words, with a number if it is taken."""
         stem = slug(text) or "image"
-        name, number = stem, 1
-        while name in self._names:
-            number += 1
-            name = f"{stem}-{number}"
+        names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        name = next(name for name in names if name not in self._names)
         self._names.add(name)
         return name
 
@@ -235,13 +216,13 @@ class _Draft:
             prompt = choice.options[self._answers[name]].prompt.replace(PROMPT, prompt)
         return prompt
 
-    def _parameters(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _parameters(self) -> dict[str, dict[str, Any]]:
         merged: dict[str, dict[str, Any]] = {}
         for name, choice in self._form.deployment.choices.items():
             for step, values in choice.options[self._answers[name]].parameters.items():
                 merged.setdefault(step, {}).update(values)
                 self._fields |= {f"parameters.{step}.{parameter}": name for parameter in values}
-        yield from merged.items()
+        return merged
 
 
 def __getattr__(name: str) -> Flow[..., State[Any]]:
@@ -274,14 +255,8 @@ def _flow_of(deployment: Deployment, form: ImageForm) -> Flow[..., State[Any]]:
 
 def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, settings: Settings) -> Summary | State[Any]:
     with chdir(settings.working_folder or Path.cwd()):
-        request, document = form_request(
-            form,
-            answers,
-            _stamp(form.deployment.name),
-            settings,
-            folder=str(Path.cwd()),
-            read_bytes=partial(read_uri, settings=settings),
-        )
+        stamp = _stamp(form.deployment.name)
+        request, document = form_request(form, answers, stamp, settings, folder=str(Path.cwd()))
     if answers["dry_run"]:
         plan = make_plan(request, ledger, settings)
         publish_plan(plan, settings)
@@ -291,7 +266,6 @@ def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, setti
         _keep_job_file(request, document, settings)
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items
-        ledger.items.reset(job.id, states=[ItemState.FAILED])
         return run_burst(job, ledger, settings, held)
 
 

@@ -1,18 +1,16 @@
 """Plan and begin a job: compare its request with the ledger and the store. Loads no torch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput, Problem
 from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
 from flows.job.request import JobRequest, read_request
 from gpu_worker.walk.prediction import Forecast, forecast
-from storage.inputs.sources import read_item_file, read_uri
+from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemState, JobRecord
 from storage.objects.artefacts import ArtefactStore
@@ -38,11 +36,6 @@ def job_identity(request: JobRequest, settings: Settings) -> str:
     return job_id(request.job.name, open_store(request.output, settings).root)
 
 
-def shard_of(index: int, settings: Settings) -> int:
-    """Return the shard of the item with this index."""
-    return index // settings.shard_size
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A checked job that has not begun; nothing was written for it."""
@@ -56,7 +49,7 @@ class Plan:
 
 def read_plan_request(job: str | Path, settings: Settings) -> JobRequest:
     """Return the checked job file. Raises InvalidInput with every mistake."""
-    return read_request(job, settings, read_bytes=partial(read_uri, settings=settings))
+    return read_request(job, settings)
 
 
 def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
@@ -88,14 +81,16 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
     """Begin a run of the job in the ledger.
 
     If recipe, items or models changed, the job starts from the beginning: its former finals are removed, so that its
-    folder never shows images of two recipes, but their artefacts stay. Items whose finals are gone from the store and
-    items with accepted images become pending.
+    folder never shows images of two recipes, but their artefacts stay. Items that failed, items whose finals are gone
+    from the store and items with accepted images become pending.
     """
     store = open_store(request.output, settings)
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
     if former is not None and former.revision != request.revision:
-        _remove_finals(ledger, store, identifier)
+        for record in ledger.items.find(identifier, states=[ItemState.DONE]):
+            for key in record.finals.values():
+                store.delete(key)
     job = ledger.runs.start(
         job_id=identifier,
         name=request.job.name,
@@ -103,13 +98,13 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
         revision=request.revision,
         recipe=request.recipe,
         model_digests=request.model_digests,
-        items=_with_shards(request.items, settings),
+        items=[(item, item.index // settings.shard_size) for item in request.items],
         budget=request.job.budget,
         review=request.job.review,
         overrides=Overrides(parameters=request.job.parameters, distinct=request.job.distinct),
     )
-    restart_lost_items(job, ledger, store)
-    ledger.reviews.release_accepted(job.id)
+    _reopen_items(job, ledger, store)
+    ledger.items.reset(job.id, states=[ItemState.FAILED])
     return job
 
 
@@ -138,18 +133,17 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
         review=job.review,
         overrides=job.overrides,
     )
-    restart_lost_items(again, ledger, open_store(job.output, settings))
-    ledger.reviews.release_accepted(job.id)
+    _reopen_items(again, ledger, open_store(job.output, settings))
     return again
 
 
-def restart_lost_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> int:
-    """Make done items pending whose finals are gone from the store. Returns their number."""
+def _reopen_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> None:
+    """Make done items pending whose finals are gone from the store, and those with accepted images."""
     lost = _lost(job, ledger, store)
-    if not lost.items:
-        return 0
-    ledger.steps.forget_artefacts(job.output, sorted(lost.artefacts))
-    return ledger.items.reset(job.id, indices=sorted(lost.items))
+    if lost.items:
+        ledger.steps.forget_artefacts(job.output, sorted(lost.artefacts))
+        ledger.items.reset(job.id, indices=sorted(lost.items))
+    ledger.reviews.release_accepted(job.id)
 
 
 class _Lost(NamedTuple):
@@ -178,22 +172,12 @@ def _lost(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> _Lost:
     return _Lost(items, artefacts)
 
 
-def _with_shards(items: Iterable[Item], settings: Settings) -> list[tuple[Item, int]]:
-    return [(item, shard_of(item.index, settings)) for item in items]
-
-
 def known_job(ledger: Ledger, identifier: str) -> JobRecord | None:
     """Return the job with this id, or None if the ledger has none."""
     try:
         return ledger.jobs.get(identifier)
     except LookupError:
         return None
-
-
-def _remove_finals(ledger: Ledger, store: ArtefactStore, identifier: str) -> None:
-    for record in ledger.items.find(identifier, states=[ItemState.DONE]):
-        for key in record.finals.values():
-            store.delete(key)
 
 
 def retry_items(job_id: str, which: Retried, ledger: Ledger) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,33 +36,29 @@ from gpu_worker.walk.prediction import ReachableVisits
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program, ResolvedStep
 from steps.recipe.revision import describe_program
+from storage.inputs.sources import read_uri
 from storage.objects.artefacts import StoreError
 
 _ITEM_FILES: tuple[ItemFile, ...] = ("image", "mask")
 
 
 @dataclass(frozen=True, slots=True)
-class JobRequest:
-    """A checked job that can run."""
+class CheckedRecipe:
+    """A recipe that can run for the items of a job."""
 
-    job: Job
     recipe: Recipe
     program: Program
     items: tuple[Item, ...]
-    output: str  # an absolute path, or s3://bucket/prefix
     model_digests: dict[str, str]  # str(ModelRef) -> SHA-256
     revision: str  # SHA-256 over everything that decides the job's images
 
 
 @dataclass(frozen=True, slots=True)
-class OtherRecipe:
-    """Another recipe for the items of a job: the part of a JobRequest that it decides."""
+class JobRequest(CheckedRecipe):
+    """A checked job that can run."""
 
-    recipe: Recipe
-    program: Program
-    items: tuple[Item, ...]
-    model_digests: dict[str, str]
-    revision: str  # that of a request with this recipe
+    job: Job
+    output: str  # an absolute path, or s3://bucket/prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +72,25 @@ class _RecipeRead:
     overridden: dict[str, str]  # path of a parameter in the recipe -> in the job that sets it
 
 
-def read_request(job: str | Path, settings: Settings, *, read_bytes: Callable[[str], bytes]) -> JobRequest:
+def read_request(job: str | Path, settings: Settings, *, read_bytes: ReadBytes | None = None) -> JobRequest:
     """Read and check a job file (a path or a URI) and all files that it names, without loading models.
 
-    `read_bytes` returns the bytes at a path or a URI. Raises InvalidInput with every mistake.
+    `read_bytes` returns the bytes at a path or a URI, by default as `read_uri`. Raises InvalidInput with every mistake.
     """
     uri, file = str(job), uris.shown(str(job))
     try:
-        document = parse_yaml(_as_os_errors(read_bytes)(uri), file)
+        document = parse_yaml(_reader(read_bytes, settings)(uri), file)
     except OSError as error:
         raise InvalidInput([Problem("", f"cannot be read: {error}", file)]) from None
     return check_request(document, uris.folder_of(uri), settings, read_bytes=read_bytes)
 
 
 def check_request(
-    document: Document, folder: str, settings: Settings, *, read_bytes: Callable[[str], bytes]
+    document: Document, folder: str, settings: Settings, *, read_bytes: ReadBytes | None = None
 ) -> JobRequest:
     """Check a job's document; its relative paths start at `folder`. See `read_request`."""
     catalogue.extend(settings.catalogue_path)
-    read, access = _as_os_errors(read_bytes), Access(settings)
+    read, access = _reader(read_bytes, settings), Access(settings)
     job_read = read_job(document)
     problems = list(document.locate(job_read.problems))
     recipe, trouble = None, list[Problem]()
@@ -112,7 +108,7 @@ def check_request(
     )
     problems += items.problems
     problems += _host_problems(items, settings)
-    output = _output(job_read.value.output if job_read.value else ".")
+    output = uris.resolve(job_read.value.output if job_read.value else ".", str(Path.cwd())).rstrip("/") or "/"
     if (objection := access.objection_to_writing(output)) is not None:
         trouble.append(Problem("output", objection))
     elif Path(output).is_file():
@@ -129,7 +125,7 @@ def check_request(
     if problems or recipe is None or recipe.recipe is None or recipe.program is None or job_read.value is None:
         raise InvalidInput(dict.fromkeys(problems))
     revision = revision_of(recipe.recipe, recipe.program, items.items, digests)
-    return JobRequest(job_read.value, recipe.recipe, recipe.program, items.items, output, digests, revision)
+    return JobRequest(recipe.recipe, recipe.program, items.items, digests, revision, job_read.value, output)
 
 
 def read_recipe(name: str, settings: Settings) -> tuple[Recipe, Program]:
@@ -145,9 +141,9 @@ def read_recipe(name: str, settings: Settings) -> tuple[Recipe, Program]:
     return read.recipe, read.program
 
 
-def open_recipe(name: str, folder: str, settings: Settings, *, read_bytes: Callable[[str], bytes]) -> Document:
+def open_recipe(name: str, folder: str, settings: Settings) -> Document:
     """Return the document of a recipe: by name, or by a path from `folder` or a URI. Raises InvalidInput."""
-    document, problems = _open_recipe(name, folder, settings, _as_os_errors(read_bytes), Access(settings))
+    document, problems = _open_recipe(name, folder, settings, _reader(None, settings), Access(settings))
     if document is None:
         raise InvalidInput(problems)
     return document
@@ -161,44 +157,39 @@ def check_other_recipe(
     overrides: Overrides,
     model_digests: Mapping[str, str],
     owner: str,
-) -> OtherRecipe:
+) -> CheckedRecipe:
     """Check a recipe for the items of `owner`, as for a new job. Raises InvalidInput with every mistake.
 
     `overrides` are set in the recipe. Models in `model_digests` need not be on this machine. Items get the recipe's
     defaults for variables that they lack.
     """
     catalogue.extend(settings.catalogue_path)
-    overridden, unknown = override_parameters(document.data, overrides.parameters)
-    overridden |= override_distinct(document.data, overrides.model_dump(mode="json", include={"distinct"}))
-    read = _check_recipe(document, overridden, settings)
+    read, problems = _check_overridden(document, overrides, settings)
     defaults = read.recipe.vars if read.recipe is not None else {}
     seen = [item.model_copy(update={"vars": {**defaults, **item.vars}}) for item in items]
     origins = tuple(Origin(f"items[{item.index}]", owner, None) for item in items)
     known = JobItems(tuple(seen), origins, [], complete=True)
     digests, wrong_models = _model_digests(read, ModelCatalogue(settings), model_digests)
-    problems = [*unknown]
     for problem in (*read.problems, *wrong_models, *_unknown_variables(read, known)):
         place = _overridden_place(problem, read)
-        problems += document.locate([problem]) if place is None else [Problem(overridden[place], problem.message)]
+        problems += document.locate([problem]) if place is None else [Problem(read.overridden[place], problem.message)]
     problems += _item_problems(read, known)
     if problems or read.recipe is None or read.program is None:
         raise InvalidInput(dict.fromkeys(problems))
     revision = revision_of(read.recipe, read.program, seen, digests)
-    return OtherRecipe(read.recipe, read.program, known.items, digests, revision)
+    return CheckedRecipe(read.recipe, read.program, known.items, digests, revision)
 
 
-def _as_os_errors(read_bytes: Callable[[str], bytes]) -> ReadBytes:
+def _reader(read_bytes: ReadBytes | None, settings: Settings) -> ReadBytes:
+    """Return a function that reads a path or a URI and raises OSError."""
+
     def read(uri: str) -> bytes:
         try:
-            return read_bytes(uri)
+            return read_bytes(uri) if read_bytes is not None else read_uri(uri, settings)
         except StoreError as error:
             raise OSError(str(error)) from error
 
     return read
-
-
-def _output(text: str) -> str:
-    return uris.resolve(text, str(Path.cwd())).rstrip("/") or "/"
 
 
 def _read_recipe(
@@ -206,10 +197,15 @@ def _read_recipe(
 ) -> tuple[_RecipeRead | None, list[Problem]]:
     """Return the recipe with the job's `parameters`, or None, and the problems of these fields of the job."""
     document, problems = _open_recipe(job.recipe, folder, settings, read, access)
-    if document is None:
-        return None, problems
-    overridden, unknown = override_parameters(document.data, job.parameters)
-    overridden |= override_distinct(document.data, job.model_dump(mode="json", include={"distinct"}))
+    return (None, problems) if document is None else _check_overridden(document, job, settings)
+
+
+def _check_overridden(
+    document: Document, overrides: Job | Overrides, settings: Settings
+) -> tuple[_RecipeRead, list[Problem]]:
+    """Set the overrides in the recipe and check it. Returns it, and the problems of the overrides."""
+    overridden, unknown = override_parameters(document.data, overrides.parameters)
+    overridden |= override_distinct(document.data, overrides.model_dump(mode="json", include={"distinct"}))
     return _check_recipe(document, overridden, settings), unknown
 
 
@@ -251,10 +247,9 @@ def _overridden_place(problem: Problem, recipe: _RecipeRead) -> str | None:
 
 
 def _check_recipe(document: Document, overridden: dict[str, str], settings: Settings) -> _RecipeRead:
-    stand_ins = {"name": "recipe"}
     _, problems = take_overrides(document)
     unknown_gates = write_out_gates(document.data, lambda name: find_gate(name, settings))
-    read = salvage(Recipe, document.data, "steps", stand_ins)
+    read = salvage(Recipe, document.data, "steps", {"name": "recipe"})
     problems += [*document.problems, *unknown_gates, *read.problems]
     if read.value is None:
         return _RecipeRead(document, None, None, (), (), problems, overridden)

@@ -18,9 +18,8 @@ from configs.documents.yaml_source import Document, parse_yaml
 from configs.recipe.recipe import DISTINCT, Recipe
 from configs.recipe.source import Overrides, take_overrides
 from configs.settings.settings import Settings
-from flows.job.request import OtherRecipe, check_other_recipe, open_recipe
+from flows.job.request import CheckedRecipe, check_other_recipe, open_recipe
 from steps.contract import Step
-from storage.inputs.sources import read_uri
 from storage.ledger.records import JobRecord
 
 HOW = (
@@ -105,7 +104,7 @@ class Changes:
 
 def read_new_recipe(
     job: JobRecord, items: Sequence[Item], wanted: NewRecipe, settings: Settings
-) -> tuple[OtherRecipe, JobOverrides]:
+) -> tuple[CheckedRecipe, JobOverrides]:
     """Read the requested recipe for the job's items, with the job's own parameters and the changes.
 
     Models that the job was planned with need not be on this machine. Raises InvalidInput with every mistake.
@@ -343,7 +342,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _document(job: JobRecord, name: str | None, settings: Settings) -> Document:
     if name is not None:
-        return open_recipe(name, str(Path.cwd()), settings, read_bytes=partial(read_uri, settings=settings))
+        return open_recipe(name, str(Path.cwd()), settings)
     written = job.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return Document(_with_gates_by_name(written), f"the recipe of {job.id}", {})
 

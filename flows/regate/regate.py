@@ -14,7 +14,7 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import is_remote
 from configs.failures import Log
 from configs.settings.settings import Settings
-from flows.job.request import OtherRecipe, revision_of
+from flows.job.request import CheckedRecipe, revision_of
 from flows.regate.recipe import JobOverrides, NewRecipe, read_new_recipe
 from flows.regate.reevaluate import Change, Reevaluation, Reviews, reevaluate
 from flows.report.report import Summary
@@ -63,7 +63,7 @@ class RegatePlan:
     """A job, another recipe, and the result of each item under it."""
 
     job: JobRecord
-    new: OtherRecipe
+    new: CheckedRecipe
     own: JobOverrides
     store: ArtefactStore
     items: tuple[Reevaluation, ...]

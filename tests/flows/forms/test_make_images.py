@@ -50,7 +50,6 @@ def filled(form: ImageForm, settings: Settings, **answers: Any) -> JobRequest:
         STAMP,
         settings,
         folder=str(settings.home.parent),
-        read_bytes=lambda uri: Path(uri).read_bytes(),
     )[0]
 
 
