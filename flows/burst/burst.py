@@ -28,7 +28,7 @@ from flows.report.report import Summary, build_summary
 from gpu_worker.monitor.log_lines import shared_fields
 from storage.ledger.lease import HeldLease, job_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemState, JobRecord, JobStatus
+from storage.ledger.records import JobRecord, JobStatus
 from storage.objects.artefacts import StoreError
 from storage.objects.open_store import open_store
 
@@ -78,26 +78,24 @@ def with_burst(begin: Callable[[Ledger, Settings], Summary | State[Any]]) -> Sta
     `begin` returns the job's summary, or a state if there was nothing to run. If the job waits for people's decisions,
     the flow run is suspended instead. When it is resumed, it continues with the accepted images; `begin` is not called.
     """
-    return with_ledger(partial(_begin_or_go_on, begin))
+
+    def begin_or_go_on(ledger: Ledger, settings: Settings) -> State[Any]:
+        wait = ledger.reviews.wait_of(str(flow_run.id)) if flow_run.id else None
+        ended = begin(ledger, settings) if wait is None else _after_review(wait.job_id, ledger, settings)
+        if not isinstance(ended, Summary):
+            return ended
+        assert ended.job is not None, "what has run is a job"
+        if wait is None or not has_expired(wait):
+            suspend_for_review(ledger.jobs.get(ended.job), ledger, settings)
+        ledger.reviews.drop_wait(str(flow_run.id))
+        return state_of(ended)
+
+    return with_ledger(begin_or_go_on)
 
 
-def _begin_or_go_on(
-    begin: Callable[[Ledger, Settings], Summary | State[Any]], ledger: Ledger, settings: Settings
-) -> State[Any]:
-    wait = ledger.reviews.wait_of(str(flow_run.id)) if flow_run.id else None
-    ended = begin(ledger, settings) if wait is None else _after_review(ledger.jobs.get(wait.job_id), ledger, settings)
-    if not isinstance(ended, Summary):
-        return ended
-    assert ended.job is not None, "what has run is a job"
-    if wait is None or not has_expired(wait):
-        suspend_for_review(ledger.jobs.get(ended.job), ledger, settings)
-    ledger.reviews.drop_wait(str(flow_run.id))
-    return state_of(ended)
-
-
-def _after_review(known: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
-    with job_lease(known.id, ledger, log=get_run_logger().info) as held:
-        job = ledger.jobs.get(known.id)
+def _after_review(job_id: str, ledger: Ledger, settings: Settings) -> Summary:
+    with job_lease(job_id, ledger, log=get_run_logger().info) as held:
+        job = ledger.jobs.get(job_id)
         if job.status in (JobStatus.CANCELLED, JobStatus.FAILED):  # another burst has run it meanwhile
             return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
         if job.status is not JobStatus.RUNNING:
@@ -108,22 +106,16 @@ def _after_review(known: JobRecord, ledger: Ledger, settings: Settings) -> Summa
 def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
     if bool(job) == bool(job_id):
         raise InvalidInput([Problem("job", "give either a job file, or the id of a job that has begun")])
-    return _continue(job_id, ledger, settings) if job_id else _begin(job, ledger, settings)
-
-
-def _continue(wanted: str, ledger: Ledger, settings: Settings) -> Summary:
-    job_id = ledger.jobs.find(wanted, field="job_id").id
-    with job_lease(job_id, ledger, log=get_run_logger().info) as held:
-        return run_burst(ledger.jobs.get(job_id), ledger, settings, held)
-
-
-def _begin(path: str, ledger: Ledger, settings: Settings) -> Summary:
+    log = get_run_logger().info
+    if job_id:
+        known = ledger.jobs.find(job_id, field="job_id").id
+        with job_lease(known, ledger, log=log) as held:
+            return run_burst(ledger.jobs.get(known), ledger, settings, held)
     with chdir(settings.working_folder or Path.cwd()):
-        request = read_plan_request(path, settings)
-    with job_lease(job_identity(request, settings), ledger, log=get_run_logger().info) as held:
+        request = read_plan_request(job, settings)
+    with job_lease(job_identity(request, settings), ledger, log=log) as held:
         begun = start_job(request, ledger, settings)
         del request  # the ledger has the items
-        ledger.items.reset(begun.id, states=[ItemState.FAILED])
         return run_burst(begun, ledger, settings, held)
 
 

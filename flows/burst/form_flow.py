@@ -45,13 +45,8 @@ def form_flow(
         from_answers.__signature__ = _signature(form)  # type: ignore[attr-defined]
         from_answers.__name__ = function.__name__
         from_answers.__module__ = function.__module__
-        return flow(
-            name=name,
-            description=description,
-            flow_run_name=run_name,
-            persist_result=False,
-            validate_parameters=True,
-        )(from_answers)
+        named = flow(name=name, description=description, flow_run_name=run_name, persist_result=False)
+        return named(from_answers)
 
     return decorate
 
@@ -62,16 +57,9 @@ def _signature(form: type[BaseModel]) -> inspect.Signature:
         # Prefect overwrites a field's own title and description, but merges the rest of its schema.
         words = {"title": field.title or name, "description": field.description or ""}
         annotation = Annotated[field.annotation, *field.metadata, Field(json_schema_extra=words)]  # type: ignore[name-defined]
-        parameters.append(
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty
-                if field.is_required()
-                else field.get_default(call_default_factory=True),
-                annotation=annotation,
-            )
-        )
+        default = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=annotation))
     return inspect.Signature(parameters)
 
 
@@ -88,7 +76,11 @@ def with_ledger(work: Callable[[Ledger, Settings], State[Any]]) -> State[Any]:
         with closing(Ledger(settings.resolved_ledger_url, patient=True)) as ledger:
             return work(ledger, settings)
     except InvalidInput as refusal:
-        return _refused(refusal)
+        for problem in refusal.problems:
+            get_run_logger().error("%s", problem)
+        count = len(refusal.problems)
+        head = "Nothing was started. " + ("1 mistake" if count == 1 else f"{count} mistakes")
+        return Failed(message=f"{head}: " + "; ".join(str(problem) for problem in refusal.problems))
     except (JobIsRunning, LedgerError, StoreError) as error:
         return Failed(message=str(error))
     except JobTakenOver as error:
@@ -101,15 +93,6 @@ def state_of(summary: Summary) -> State[Any]:
     reasons = "; ".join(error.message for error in summary.errors)
     message = format_counts(summary.items) + (f": {reasons}" if reasons else "")
     return kind(message=message, data=summary.model_dump(mode="json"))
-
-
-def _refused(refusal: InvalidInput) -> State[Any]:
-    logger = get_run_logger()
-    for problem in refusal.problems:
-        logger.error("%s", problem)
-    count = len(refusal.problems)
-    head = "Nothing was started. " + ("1 mistake" if count == 1 else f"{count} mistakes")
-    return Failed(message=f"{head}: " + "; ".join(str(problem) for problem in refusal.problems))
 
 
 def _deaths() -> int:

@@ -105,7 +105,8 @@ def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> No
     if run is None or run.deployment_id is None or run.parent_task_run_id is not None:
         return
     drop_ended_waits(ledger)
-    if not _may_wait(job, str(run.id), ledger):
+    others = any(wait.flow_run_id != str(run.id) for wait in ledger.reviews.waits(job.id))
+    if job.review is not AtReview.WAIT or job.status is not JobStatus.INCOMPLETE or others:
         return
     verdicts = [verdict for _, verdict in ledger.reviews.refused_images(job.id).values()]
     waiting = verdicts.count(None)
@@ -133,11 +134,6 @@ def suspend_for_review(job: JobRecord, ledger: Ledger, settings: Settings) -> No
         if is_over(wait, ledger):  # decided before the flow run was suspended: only this process can resume it
             client.resume_flow_run(run.id)
     raise Pause(state=state)
-
-
-def _may_wait(job: JobRecord, flow_run_id: str, ledger: Ledger) -> bool:
-    others = [wait for wait in ledger.reviews.waits(job.id) if wait.flow_run_id != flow_run_id]
-    return job.review is AtReview.WAIT and job.status is JobStatus.INCOMPLETE and not others
 
 
 def is_over(wait: Wait, ledger: Ledger) -> bool:

@@ -12,7 +12,7 @@ from flows.prefect_api.workers import fleet
 from flows.report.report import Summary, build_summary
 from storage.ledger.lease import HeldLease, JobTakenOver, job_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemState, JobRecord, JobStatus
+from storage.ledger.records import JobRecord, JobStatus
 from storage.objects.open_store import open_store
 
 OnStart = Callable[[JobRecord], None]  # called once with the job that runs, as to show its progress
@@ -31,30 +31,24 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, log: Log, o
     with job_lease(job_identity(request, settings), ledger, log=log) as held:
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items
-        ledger.items.reset(job.id, states=[ItemState.FAILED])
         return run_pending(job, held, ledger, settings, log, on_start)
 
 
-def resume_job(identifier: str, ledger: Ledger, settings: Settings, *, log: Log, on_start: OnStart) -> Summary:
-    """Run the items that have not reached their end, and those with accepted images."""
-    return _continue(identifier, None, ledger, settings, log, on_start)
-
-
-def retry_job(
-    identifier: str, which: Retried, ledger: Ledger, settings: Settings, *, log: Log, on_start: OnStart
+def resume_job(
+    identifier: str,
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    log: Log,
+    on_start: OnStart,
+    retried: Retried | None = None,
 ) -> Summary:
-    """Run these items again, and all that are pending."""
-    return _continue(identifier, which, ledger, settings, log, on_start)
-
-
-def _continue(
-    identifier: str, which: Retried | None, ledger: Ledger, settings: Settings, log: Log, on_start: OnStart
-) -> Summary:
+    """Run the items that have not reached their end, those with accepted images, and those that are `retried`."""
     known = ledger.jobs.get(identifier)
     with job_lease(known.id, ledger, log=log) as held:
         job = continue_job(known, ledger, settings)
-        if which is not None:
-            retry_items(job.id, which, ledger)
+        if retried is not None:
+            retry_items(job.id, retried, ledger)
         return run_pending(job, held, ledger, settings, log, on_start)
 
 
@@ -73,7 +67,10 @@ def run_pending(
         raise
     except BaseException as failure:
         # The burst records its own end; this is for failures around it, before or after.
-        ledger.jobs.end_if_running(job.id, *_end_by(failure))
+        interrupted = isinstance(failure, KeyboardInterrupt)
+        status = JobStatus.CANCELLED if interrupted else JobStatus.FAILED
+        reason = "interrupted" if interrupted else str(failure) or type(failure).__name__
+        ledger.jobs.end_if_running(job.id, status, reason)
         raise
     ended = ledger.jobs.get(job.id)
     return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)
@@ -114,10 +111,3 @@ def _check_end(job: JobRecord, failure: object) -> None:
     is_recorded = job.status is not JobStatus.RUNNING and isinstance(failure, FailedRun | CancelledRun)
     if isinstance(failure, BaseException) and not is_recorded:
         raise failure
-
-
-def _end_by(failure: BaseException) -> tuple[JobStatus, str]:
-    """Return the status and the reason of a job that this exception ended."""
-    if isinstance(failure, KeyboardInterrupt):
-        return JobStatus.CANCELLED, "interrupted"
-    return JobStatus.FAILED, str(failure) or type(failure).__name__

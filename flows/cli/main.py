@@ -86,12 +86,12 @@ def retry(
     json: AsJson = False,
 ) -> None:
     """Try the items again that failed or were quarantined, without those that a person rejected."""
-    from flows.burst.run_job import retry_job
+    from flows.burst.run_job import resume_job
 
     which = _retried(only)
     with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
         job = ledger.jobs.find(job_id, field="id")
-        summary = retry_job(job.id, which, ledger, settings, log=log, on_start=on_start)
+        summary = resume_job(job.id, ledger, settings, log=log, on_start=on_start, retried=which)
     finish(summary, json)
 
 

@@ -12,7 +12,6 @@ from gpu_worker.device.installation import installed_version
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.responses import DeploymentResponse
     from prefect.events.schemas.automations import AutomationCore
     from prefect.workers.base import BaseWorker
 
@@ -58,6 +57,7 @@ def ensure_pool_and_deployments(settings: Settings, wanted: Iterable[Deployment]
     loads no torch. Raises ValueError if the GPU pool exists with another type.
     """
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectAlreadyExists
     from prefect.workers.process import ProcessWorker
 
     from gpu_worker.process.prefect_worker import PixelmillWorker
@@ -65,7 +65,8 @@ def ensure_pool_and_deployments(settings: Settings, wanted: Iterable[Deployment]
     with get_client(sync_client=True) as client:
         _ensure_pool(client, settings.work_pool, PixelmillWorker)
         for queue, priority in QUEUES.items():
-            _ensure_queue(client, settings.work_pool, queue, priority)
+            with suppress(ObjectAlreadyExists):
+                client.create_work_queue(queue, priority=priority, work_pool_name=settings.work_pool)
         _ensure_pool(client, BURST_POOL, ProcessWorker)
         return [_deploy(client, deployment, settings) for deployment in wanted]
 
@@ -85,14 +86,8 @@ def _ensure_pool(client: "SyncPrefectClient", name: str, worker: "type[BaseWorke
         )
 
 
-def _ensure_queue(client: "SyncPrefectClient", pool: str, name: str, priority: int) -> None:
-    from prefect.exceptions import ObjectAlreadyExists
-
-    with suppress(ObjectAlreadyExists):
-        client.create_work_queue(name, priority=priority, work_pool_name=pool)
-
-
 def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Settings) -> Deployed:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.exceptions import ObjectNotFound
     from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
@@ -122,7 +117,8 @@ def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Setti
     if all(_is_same(getattr(known, field), value) for field, value in wanted.items()):
         return Deployed(name, "unchanged")
     # Prefect drops the schedules of a deployment that is created again without them.
-    client.create_deployment(known.flow_id, deployment.name, schedules=_schedules_of(known), **wanted)
+    schedules = [DeploymentScheduleCreate.model_validate(each, from_attributes=True) for each in known.schedules]
+    client.create_deployment(known.flow_id, deployment.name, schedules=schedules, **wanted)
     return Deployed(name, "updated")
 
 
@@ -140,21 +136,6 @@ def _schedule(schedule: Schedule) -> "DeploymentScheduleCreate":
         active=schedule.active,
         parameters=schedule.parameters,
     )
-
-
-def _schedules_of(known: "DeploymentResponse") -> "list[DeploymentScheduleCreate]":
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
-
-    return [
-        DeploymentScheduleCreate(
-            schedule=each.schedule,
-            active=each.active,
-            max_scheduled_runs=each.max_scheduled_runs,
-            parameters=each.parameters,
-            slug=each.slug,
-        )
-        for each in known.schedules
-    ]
 
 
 class _Rule(NamedTuple):
@@ -213,21 +194,17 @@ def ensure_automations() -> None:
     automation that was switched off stays off.
     """
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[BURST_POOL]))
     with get_client(sync_client=True) as client:
+        parents = [deployment.id for deployment in client.read_deployments(work_pool_filter=pool)]
         known = {automation.name: automation for automation in client.read_automations()}
-        for wanted in _automations(_parent_deployments(client)):
+        for wanted in _automations(parents):
             if (old := known.get(wanted.name)) is None:
                 client.create_automation(wanted)
             else:
                 client.update_automation(old.id, wanted.model_copy(update={"enabled": old.enabled}))
-
-
-def _parent_deployments(client: "SyncPrefectClient") -> list[UUID]:
-    from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
-
-    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[BURST_POOL]))
-    return [deployment.id for deployment in client.read_deployments(work_pool_filter=pool)]
 
 
 def _automations(deployments: list[UUID]) -> "Iterator[AutomationCore]":
