@@ -169,18 +169,6 @@ def _finish(job: JobRecord, ending: FinalStatus, ledger: Ledger, settings: Setti
         return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
 
 
-def _run_and_settle(
-    job: JobRecord, watch: ShardWatch, report: ProgressReport, held: HeldLease, ledger: Ledger, settings: Settings
-) -> FinalStatus:
-    """Run the pending items, then apply the recipe's `distinct` to all images of the job."""
-    ending = watch.run_to_end(every=PROGRESS_SECONDS, report=report, held=held)
-    if ending.error is None and job.recipe.distinction is not None:
-        repeated = settle_repetitions(job, ledger, settings)
-        get_run_logger().info("%s: %d items repeat an earlier one", job.name, repeated)
-        ending = watch.final_status()
-    return ending
-
-
 def _run_shards(
     job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease, client: SyncPrefectClient
 ) -> FinalStatus:
@@ -190,12 +178,22 @@ def _run_shards(
     logger = get_run_logger()
     logger.info("%s: %d of %d items to do", job.name, ledger.items.progress(job.id).pending, job.total)
     watch = ShardWatch(job, ledger, settings, logger, client=client, burst_run=burst_run)
+
+    def run_and_settle(report: ProgressReport) -> FinalStatus:
+        """Run the pending items, then apply the recipe's `distinct` to all images of the job."""
+        ending = watch.run_to_end(every=PROGRESS_SECONDS, report=report, held=held)
+        if ending.error is None and job.recipe.distinction is not None:
+            repeated = settle_repetitions(job, ledger, settings)
+            logger.info("%s: %d items repeat an earlier one", job.name, repeated)
+            ending = watch.final_status()
+        return ending
+
     try:
         report = progress_artifact(job, client)
-        ending = _run_and_settle(job, watch, report, held, ledger, settings)
+        ending = run_and_settle(report)
         while ending.status is JobStatus.INCOMPLETE and ledger.reviews.release_accepted(job.id):
             logger.info("%s: continues with images accepted meanwhile", job.name)
-            ending = _run_and_settle(job, watch, report, held, ledger, settings)
+            ending = run_and_settle(report)
     except Exception as failure:
         ending = FinalStatus(JobStatus.FAILED, str(failure) or type(failure).__name__)
         raise

@@ -115,12 +115,7 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> N
         held.when_lost(shard_run.halt)
         for chunk, step in shard_run.schedule():
 
-            @task(
-                name=step.name,
-                task_run_name=f"{step.id} {chunk.label}",
-                cache_policy=NO_CACHE,
-                persist_result=False,
-            )
+            @task(name=step.name, task_run_name=f"{step.id} {chunk.label}", cache_policy=NO_CACHE, persist_result=False)
             def run_step() -> str | None:
                 try:
                     counts = shard_run.run_step(chunk, step)  # noqa: B023 - called at once, before the loop moves on

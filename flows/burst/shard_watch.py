@@ -28,7 +28,7 @@ from flows.prefect_api.workers import why_idle
 from flows.report.render import format_cost
 from storage.ledger.lease import HeldLease, JobTakenOver, LeaseWatch, shard_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, JobStatus, Progress, ShardRecord, ShardState
+from storage.ledger.records import JobRecord, JobStatus, ShardRecord, ShardState
 
 POLL_SECONDS = 0.25
 MAX_POLL_SECONDS = 3.0  # cancelling has to be noticed soon
@@ -110,7 +110,12 @@ class ShardWatch:
 
     def final_status(self) -> FinalStatus:
         """Return how the job would end with its items' present states."""
-        return self._end_of(self._ledger.items.progress(self._job.id))
+        if self._given_up:
+            return FinalStatus(JobStatus.FAILED, "; ".join(self._given_up.values()))
+        progress = self._ledger.items.progress(self._job.id)
+        if progress.pending:
+            return FinalStatus(JobStatus.FAILED, f"{progress.pending} items were left pending by their shards")
+        return FinalStatus(JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE)
 
     def stop_shards(self) -> None:
         """End the open shards after the job's status has changed: in order if possible, else through their workers."""
@@ -278,13 +283,6 @@ class ShardWatch:
         self._waiting.pop(shard, None)
         self._submitted_at = time.monotonic()
 
-    def _end_of(self, progress: Progress) -> FinalStatus:
-        if self._given_up:
-            return FinalStatus(JobStatus.FAILED, "; ".join(self._given_up.values()))
-        if progress.pending:
-            return FinalStatus(JobStatus.FAILED, f"{progress.pending} items were left pending by their shards")
-        return FinalStatus(JobStatus.INCOMPLETE if progress.failed or progress.quarantined else JobStatus.DONE)
-
     # -- progress and warnings -------------------------------------------------------------------------------------
     def _warn_if_idle(self, runs: dict[UUID, FlowRun]) -> None:
         shards = [runs[identifier] for identifier in self._open.values() if identifier in runs]
@@ -296,20 +294,15 @@ class ShardWatch:
             self._logger.warning("nothing starts: %s", reason)
 
     def _report(self, report: ProgressReport, seconds: float) -> None:
-        try:
-            report(*self._describe(seconds))
-        except OUTAGE as error:
-            if not is_outage(error):
-                raise
-
-    def _describe(self, seconds: float) -> tuple[float, str]:
         now = self._ledger.items.progress(self._job.id)
-        ended = now.total - now.pending
-        made = self._before.pending - now.pending
-        rate = made / seconds if seconds > 0 else 0.0
+        rate = (self._before.pending - now.pending) / seconds if seconds > 0 else 0.0
         left = f", {now.pending / rate:.0f} s left" if rate > 0 and now.pending else ""
         text = (
             f"{self._job.name}: {now.done} done, {now.failed} failed, {now.quarantined} quarantined, "
             f"{now.pending} remaining; {rate:.2f} images/s{left}"
         )
-        return 100.0 * ended / max(now.total, 1), text
+        try:
+            report(100.0 * (now.total - now.pending) / max(now.total, 1), text)
+        except OUTAGE as error:
+            if not is_outage(error):
+                raise

@@ -71,12 +71,13 @@ class BurstSupervisor:
         A job whose bursts die again and again without progress is failed; the ledger records the reason.
         """
         orphaned = self._orphaned.look(self._ledger.fleet.work().running, self._ledger)
-        self._restarts = {job_id: restart for job_id, restart in self._restarts.items() if self._is_running(job_id)}
+        self._restarts = {
+            job_id: restart
+            for job_id, restart in self._restarts.items()
+            if self._ledger.jobs.run_and_status(job_id)[1] is JobStatus.RUNNING
+        }
         due = {job_id: lease for job_id, lease in orphaned.items() if self._is_due(job_id, lease)}
         return [job_id for job_id, lease in due.items() if self._restart(job_id, lease)]
-
-    def _is_running(self, job_id: str) -> bool:
-        return self._ledger.jobs.run_and_status(job_id)[1] is JobStatus.RUNNING
 
     def _is_due(self, job_id: str, lease: Lease | None) -> bool:
         """Return False while a burst that was started for this lease may still take the job."""
@@ -150,16 +151,15 @@ def supervise_forever(ledger: Ledger, ending: threading.Event) -> None:
     A failure is logged once and retried.
     """
     supervisor = BurstSupervisor(ledger, BurstDeployment())
-    trouble: str | None = None
+    in_trouble = False
     while not ending.wait(LOOK_SECONDS):
         try:
             supervisor.restart_orphaned()
             drop_ended_waits(ledger)
             wake_due(ledger)
-            trouble = None
+            in_trouble = False
         except Exception as error:
-            if not isinstance(error, LedgerError) and trouble is None:
-                logger.warning("cannot start a burst, trying again: %s", error)
-            elif trouble is None:
-                logger.warning("cannot supervise the jobs, trying again: %s", error)
-            trouble = str(error)
+            if not in_trouble:
+                what = "supervise the jobs" if isinstance(error, LedgerError) else "start a burst"
+                logger.warning("cannot %s, trying again: %s", what, error)
+            in_trouble = True

@@ -138,6 +138,10 @@ class _GateTally:
         # Of the first image: what a retry had to do.
         self.reasons.update(_reason(one) for one in gate.checks if one.met is False)
 
+    def summary(self, place: str) -> GateSummary:
+        reasons = tuple(WhyNot(reason=text, images=count) for text, count in self.reasons.most_common(MAX_REASONS))
+        return GateSummary(gate=self.name, step=self.step, place=place, reasons=reasons, **self.counts)
+
 
 class WayCounts:
     """What became of all items at each gate, how often their images were made, and what they were warned of.
@@ -173,7 +177,7 @@ class WayCounts:
         again = {step: counts for step, counts in self._attempts.items() if max(counts) > 1}
         gates = sorted(self._gates.items(), key=lambda gate: self._order[gate[0]])[:MAX_GATES]
         return GateStats(
-            gates=tuple(_summary(place, tally) for place, tally in gates),
+            gates=tuple(tally.summary(place) for place, tally in gates),
             attempts={
                 step: tuple(counts[number] for number in range(1, max(counts) + 1)) for step, counts in again.items()
             },
@@ -204,9 +208,3 @@ def _outcome(gate: Gated) -> str:
 def _reason(check: RequirementResult) -> str:
     words = [word for word in (check.gate, check.because) if word]
     return f"{': '.join(words)}: {check.text}" if words else check.text
-
-
-def _summary(place: str, tally: _GateTally) -> GateSummary:
-    common = tally.reasons.most_common(MAX_REASONS)
-    reasons = tuple(WhyNot(reason=reason, images=count) for reason, count in common)
-    return GateSummary(gate=tally.name, step=tally.step, place=place, reasons=reasons, **tally.counts)

@@ -162,7 +162,7 @@ def verify(form: VerifyForm) -> State[Any]:
 def _verify(form: VerifyForm, ledger: Ledger, settings: Settings) -> State[Any]:
     job = form.find_job(ledger)
     answer = verify_command(job.id, job.id, ledger, settings, repair=form.repair, console=Console(quiet=True))
-    screen = Console(width=120, record=True, quiet=False, file=None, force_terminal=False)
+    screen = Console(width=120, force_terminal=False)
     with screen.capture() as printed:
         screen.print(answer.text, highlight=False)
     text = printed.get().strip()

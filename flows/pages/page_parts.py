@@ -76,7 +76,10 @@ def write_files(
             store.sync()
             store.replace(key, file.data, content_type=file.content_type)
         else:
-            _store_data(store, key, file)
+            try:
+                store.put(key, file.data, sha256=sha256_hex(file.data), content_type=file.content_type)
+            except ContentConflict:  # the key holds the digest, so other bytes under it are damaged
+                store.replace(key, file.data, content_type=file.content_type)
         keys.add(key)
     if page_key not in keys and store.exists(page_key):
         store.delete(page_key)
@@ -116,11 +119,3 @@ def _templates() -> Environment:
 def _source(name: str) -> Markup:
     """Return a file of this package as it is: neither parsed as a template nor escaped."""
     return Markup((files("flows.pages") / "templates" / name).read_text(encoding="utf-8"))  # noqa: S704
-
-
-def _store_data(store: ArtefactStore, key: str, file: PageFile) -> None:
-    """Store a data file. Its key holds its digest, so other bytes under that key are damaged and replaced."""
-    try:
-        store.put(key, file.data, sha256=sha256_hex(file.data), content_type=file.content_type)
-    except ContentConflict:
-        store.replace(key, file.data, content_type=file.content_type)

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
@@ -60,10 +60,9 @@ def write_contact_sheet(store: ArtefactStore, ledger: Ledger, job: JobRecord, li
     if not done or limit < 1:
         store.delete(key)
         return None
-    picked = _spread(done, limit)
-    sheet = contact_sheet(
-        _finals(store, job, picked), columns=min(8, math.ceil(math.sqrt(len(picked)))), cell=SHEET_CELL
-    )
+    count = min(limit, len(done))
+    picked = [done[index * len(done) // count] for index in range(count)]
+    sheet = contact_sheet(_finals(store, job, picked), columns=min(8, math.ceil(math.sqrt(count))), cell=SHEET_CELL)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", **PNG_OPTIONS)
     store.replace(key, buffer.getvalue(), content_type="image/png")
@@ -74,11 +73,6 @@ def last_final(job: JobRecord, record: ItemRecord) -> tuple[str, str] | None:
     """Return (visit id, key) of the item's final that comes last in the recipe, or None if it has no final."""
     order = {step.id: index for index, step in enumerate(job.recipe.leaves)}
     return max(record.finals.items(), key=lambda final: in_order(final[0], order), default=None)
-
-
-def _spread(records: Sequence[ItemRecord], limit: int) -> list[ItemRecord]:
-    count = min(limit, len(records))
-    return [records[index * len(records) // count] for index in range(count)]
 
 
 def _finals(store: ArtefactStore, job: JobRecord, records: Iterable[ItemRecord]) -> Iterator[tuple[str, Image.Image]]:

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from configs.settings.settings import Settings
-from flows.report.report import GateStats, ItemCounts, Summary
+from flows.report.report import GateStats, ItemCounts, Summary, SummaryError
 
 if TYPE_CHECKING:
     from flows.job.plan import Plan  # loads SQLAlchemy
@@ -59,11 +59,6 @@ def format_cost(cost: float) -> str:
     return f"{cost:.{1 - math.floor(math.log10(cost))}f}"
 
 
-def render_summary(summary: Summary, console: Console) -> None:
-    """Print the summary. Names and messages are printed as they are, never read as Rich markup."""
-    console.print(Group(*_sections(summary)))
-
-
 def plan_document(plan: "Plan", settings: Settings) -> dict[str, Any]:
     """Return the plan as a JSON object. `undecided` visits depend on facts that are not measured yet."""
     total = len(plan.request.items)
@@ -102,14 +97,8 @@ def gate_rows(stats: GateStats) -> tuple[list[str], list[list[str]]]:
     headers = ["gate", "tested", "passed", "after a retry", "after a repair", "warned", "rejected"]
     rows = []
     for gate in stats.gates:
-        counts = (
-            gate.tested,
-            gate.passed,
-            gate.retried,
-            gate.repaired,
-            gate.warned + gate.accepted,
-            gate.quarantined + gate.dropped,
-        )
+        went_on, rejected = gate.warned + gate.accepted, gate.quarantined + gate.dropped
+        counts = (gate.tested, gate.passed, gate.retried, gate.repaired, went_on, rejected)
         rows.append([gate.gate, *(f"{count:,}" if count else "–" for count in counts)])
     return headers, rows
 
@@ -130,9 +119,8 @@ def attempt_rows(stats: GateStats) -> list[str]:
 
 def warning_title(stats: GateStats, shown: int) -> str:
     """Return the title of a list of the first `shown` warnings."""
-    items = "1 item" if stats.warned_items == 1 else f"{stats.warned_items:,} items"
     more = f", the first {shown} of {stats.warnings:,} warnings" if stats.warnings > shown else ""
-    return f"Warnings: {items}{more}"
+    return f"Warnings: {_plural(stats.warned_items, 'item')}{more}"
 
 
 def gate_sections(stats: GateStats) -> list[RenderableType]:
@@ -171,10 +159,11 @@ def _times(number: int) -> str:
 _STATUS_STYLE = {"done": "bold green", "incomplete": "bold yellow", "failed": "bold red", "refused": "bold red"}
 
 
-def _sections(summary: Summary) -> list[RenderableType]:
+def render_summary(summary: Summary, console: Console) -> None:
+    """Print the summary. Names and messages are printed as they are, never read as Rich markup."""
     parts: list[RenderableType] = [_headline(summary)]
     if summary.errors:
-        parts.append(_errors(summary))
+        parts.append(Padding(Group(*(_error_line(error) for error in summary.errors)), (0, 0, 0, 2)))
     if summary.steps:
         parts += ["", _step_table(summary)]
     if summary.ways is not None:
@@ -185,7 +174,7 @@ def _sections(summary: Summary) -> list[RenderableType]:
         parts += ["", _waiting(summary)]
     if summary.output:
         parts += ["", _files(summary)]
-    return parts
+    console.print(Group(*parts))
 
 
 def _headline(summary: Summary) -> Text:
@@ -209,16 +198,13 @@ def _headline(summary: Summary) -> Text:
     return text.append(f" · cost {format_cost(summary.cost)}", "dim") if summary.cost else text
 
 
-def _errors(summary: Summary) -> RenderableType:
-    lines = []
-    for error in summary.errors:
-        line = Text()
-        if error.place:
-            line.append(f"{error.place}: ", "dim")
-        if error.path:
-            line.append(f"{error.path}: ", "bold")
-        lines.append(line.append(error.message))
-    return Padding(Group(*lines), (0, 0, 0, 2))
+def _error_line(error: SummaryError) -> Text:
+    line = Text()
+    if error.place:
+        line.append(f"{error.place}: ", "dim")
+    if error.path:
+        line.append(f"{error.path}: ", "bold")
+    return line.append(error.message)
 
 
 def _step_table(summary: Summary) -> Table:
