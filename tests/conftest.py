@@ -15,7 +15,7 @@ from tests.support.servers.s3 import S3Server, rclone_s3
 pytest_plugins = ["tests.plugins.parts", "tests.plugins.heap", "tests.support.servers.prefect_server"]
 
 # A machine that does other things as well would miss any deadline now and then.
-hypothesis.settings.register_profile("without deadlines", deadline=None)
+hypothesis.settings.register_profile("without deadlines", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("without deadlines")
 
 

@@ -4,6 +4,10 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.parts  # reads all of the core
+
 ROOT = Path(__file__).parents[1]
 CORE = ("configs", "storage", "steps", "gpu_worker", "flows")
 MOST_MODULES = 15

@@ -31,6 +31,7 @@ def test_pages_keep_the_bar():
     assert tally.rate < BAR, "\n".join(hits(tally))
 
 
+@pytest.mark.parts
 def test_the_core_keeps_the_bar():
     tally = Tally()
     for layer in CORE:
@@ -39,6 +40,7 @@ def test_the_core_keeps_the_bar():
     assert tally.rate < BAR, "\n".join(hits(tally))
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize("folder", ["benchmarks", "starter", "docker"])
 def test_code_beside_the_core_keeps_the_bar(folder):
     tally = Tally()

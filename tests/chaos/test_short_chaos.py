@@ -19,13 +19,15 @@ FAULTS: tuple[Fault, ...] = (Kills(), FlakyStore(), TwoStarts(places=("one-home"
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> dict[str, Future[Findings]]:
     """All at once: most of the time they wait for processes to start, or for a store that stalls."""
-
-    def run(fault: Fault) -> Findings:
-        folder = tmp_path_factory.mktemp(fault.name)
-        return fault.run(Arena(folder, Random(f"short {fault.name}"), items=ITEMS, kills=KILLS, log=print))
-
+    # Made before the threads: of two that ask pytest for its first folder at once, one fails.
+    arenas = {
+        fault.name: Arena(
+            tmp_path_factory.mktemp(fault.name), Random(f"short {fault.name}"), items=ITEMS, kills=KILLS, log=print
+        )
+        for fault in FAULTS
+    }
     with ThreadPoolExecutor(len(FAULTS)) as pool:
-        return {fault.name: pool.submit(run, fault) for fault in FAULTS}
+        return {fault.name: pool.submit(fault.run, arenas[fault.name]) for fault in FAULTS}
 
 
 @pytest.mark.parametrize("name", [fault.name for fault in FAULTS])

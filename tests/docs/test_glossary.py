@@ -4,9 +4,13 @@ import ast
 import re
 from collections.abc import Iterator
 
+import pytest
+
 from configs.catalogues import catalogue
 from tests.support import ROOT
 from tests.wording import CORE
+
+pytestmark = pytest.mark.parts  # reads all of the core
 
 WORDS = re.findall(
     r"^\| ([a-z][a-z -]+) \| ", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE

@@ -1,6 +1,7 @@
 """Which part each test belongs to, and what a unit test may not do.
 
-A unit test starts no process, loads no library that computes models, and runs no whole job of more than a few items.
+A unit test starts no process, loads no library that computes models, runs no whole job of more than a few items, and
+does not read all of the source.
 What does is one of the `parts`, or with servers an end-to-end test.
 """
 

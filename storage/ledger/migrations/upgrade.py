@@ -6,6 +6,7 @@ way back.
 """
 
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -28,14 +29,18 @@ def _config() -> Config:
     return config
 
 
+@cache
+def _revisions() -> list[str]:
+    """Return the packaged revisions, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
 def schema_state(connection: Connection) -> SchemaState:
     """Compare the database with the newest migration."""
-    scripts = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()
-    if current == scripts.get_current_head():
+    if current == _revisions()[0]:
         return SchemaState.CURRENT
-    known = current is None or current in {script.revision for script in scripts.walk_revisions()}
-    return SchemaState.BEHIND if known else SchemaState.UNKNOWN
+    return SchemaState.BEHIND if current is None or current in _revisions() else SchemaState.UNKNOWN
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:

@@ -44,5 +44,5 @@ def test_a_masked_text_is_masked_for_good(text: str) -> None:
 @pytest.mark.parametrize("part", ["http://", "://a:", "?token=", "https://x:y"])
 def test_long_texts_take_no_long_time(part: str) -> None:
     start = time.process_time()
-    without_secrets(part * (200_000 // len(part)))
-    assert time.process_time() - start < 5
+    without_secrets(part * (50_000 // len(part)))
+    assert time.process_time() - start < 3

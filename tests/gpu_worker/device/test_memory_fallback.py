@@ -1,5 +1,7 @@
 """Out of memory: halves, freed models, fallbacks, quarantine; the next frames begin with what worked."""
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +13,14 @@ from tests.support import fake_steps as parts
 from tests.support.fake_steps import NeedsMemory, PlainContext, frames
 
 NONE, TILE, OFFLOAD = MemoryFallback
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> Iterator[None]:
+    """Memory is freed before each new try: what other tests left behind would be visited every time."""
+    gc.collect()
+    gc.freeze()
+    yield
 
 
 def run(step: NeedsMemory, count: int, limit: int = 8, **options: Any) -> list[BatchOutcome]:
