@@ -323,7 +323,7 @@ def _host_problems(items: JobItems, settings: Settings) -> Iterator[Problem]:
                         first.setdefault(address.host, (origin, field))
     if not first:
         return
-    from storage.inputs.web_connections import host_objections  # only for those who read from the web
+    from storage.inputs.web_source import host_objections  # only for those who read from the web
 
     for host, objection in host_objections(first, private=settings.input_private_hosts).items():
         origin, field = first[host]

@@ -24,9 +24,8 @@ from flows.report.contact_sheet import last_final, write_contact_sheet
 from flows.report.report import GALLERY_NAME, Summary, build_summary, write_report
 from gpu_worker.walk.trace import Visited
 from storage.images.manifest import write_manifest
-from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome
+from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome, step_of
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store
 

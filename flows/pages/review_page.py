@@ -17,9 +17,17 @@ from flows.pages.page_parts import PageFile, batches, data_file, relative_link, 
 from flows.report.report import GALLERY_NAME, REVIEW_NAME
 from gpu_worker.walk.distinct import repeated_in
 from gpu_worker.walk.trace import visit_label
-from storage.ledger.finals import step_of
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, JobStatus, Outcome, RefusedItem, Review
+from storage.ledger.records import (
+    ArtefactRecord,
+    ItemReport,
+    JobRecord,
+    JobStatus,
+    Outcome,
+    RefusedItem,
+    Review,
+    step_of,
+)
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store
 

@@ -24,7 +24,7 @@ from typing_extensions import override
 from configs.failures import PixelmillError, RestartPolicy
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
-from storage.ledger.lease_owner import process_start
+from storage.ledger.lease import process_start
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction

@@ -8,9 +8,8 @@ from functools import lru_cache
 from PIL import Image, ImageDraw, ImageFont
 
 from storage.images.images import PNG_OPTIONS
-from storage.ledger.finals import in_order
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemRecord, ItemState, JobRecord
+from storage.ledger.records import ItemRecord, ItemState, JobRecord, in_order
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
 from storage.objects.keys import job_key
 

@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import Settings
-from storage.ledger.finals import step_of
-from storage.ledger.records import ItemState, JobRecord, JobStatus
+from storage.ledger.records import ItemState, JobRecord, JobStatus, step_of
 from storage.objects.artefacts import ArtefactStore, StoreError
 from storage.objects.keys import job_key, sha256_hex
 

@@ -15,7 +15,6 @@ from flows.verify.findings import Fault, Finding, Findings, Kind, LostArtefact, 
 from gpu_worker.walk.prediction import replay
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
-from storage.ledger.finals import final_keys
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,
@@ -25,6 +24,7 @@ from storage.ledger.records import (
     JobStatus,
     Outcome,
     Progress,
+    final_keys,
 )
 from storage.ledger.runs import JobChanged
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject, StoreError

@@ -10,8 +10,7 @@ from PIL import Image
 
 from steps.contract import Encoding, Fact
 from steps.facts import ALWAYS, FACTS, measure
-from storage.images.image_formats import UnreadableImage
-from storage.images.images import EncodedImage, decode, encode
+from storage.images.images import EncodedImage, UnreadableImage, decode, encode
 from storage.images.png_recipe import ImageRecipe
 from storage.ledger.records import ArtefactRecord
 from storage.objects.artefacts import ArtefactStore, ContentConflict, DamagedObject, MissingObject

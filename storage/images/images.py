@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageCms, ImageOps
 
-from storage.images.image_formats import (
+from storage.images.images import (
     FORMATS,
     ImageFormat,
     UnreadableImage,

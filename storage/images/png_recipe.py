@@ -22,7 +22,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from storage.images.image_formats import open_image, reading_errors
+from storage.images.images import open_image, reading_errors
 from storage.objects.keys import fingerprint
 
 _FORMAT = 1  # of the JSON document

@@ -16,7 +16,7 @@ from configs.documents.uris import WebAddress
 from configs.failures import RestartPolicy
 from configs.settings.access import Access
 from configs.settings.settings import Settings
-from storage.inputs.web_connections import CheckedBackend, WebError, refuse_status, time_limit, web_errors
+from storage.inputs.web_source import CheckedBackend, WebError, refuse_status, time_limit, web_errors
 from storage.objects.artefacts import StoreError
 
 _CONNECTIONS = 16

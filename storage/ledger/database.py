@@ -10,11 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from sqlalchemy import Engine, create_engine, event, text
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -22,7 +26,6 @@ from sqlmodel import Session, SQLModel
 
 from configs.failures import PixelmillError, RestartPolicy
 from configs.settings.privacy import private_file, private_folder
-from storage.ledger.migrations.upgrade import SchemaState, schema_state, upgrade
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,11 @@ _ADVICE = {
     "42501": "permission denied: let this user write its tables",
 }
 _MIGRATION_LOCK = 7_266_455_377  # any number, the same for all: PostgreSQL's advisory lock of the migrations
+# A new migration is a file in `migrations/versions/`; tests compare what the migrations make with `tables.py`. One that
+# was ever on the main branch is never edited: there are ledgers that it made. There is no way down: a copy is the way
+# back. Unknown is a revision that these migrations do not have: the database is newer than the program.
+SchemaState = Literal["current", "behind", "unknown"]
+
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _R = TypeVar("_R", bound="Repository")
@@ -139,7 +147,7 @@ class Database:
                 if (advice := _advice(error)) is not None:
                     raise LedgerError(f"The ledger {self.name} cannot be written: {advice}.") from error
                 if (lack := _lack(error)) is not None:
-                    self._refuse_newer(error)
+                    self._compare_schema(error)
                     raise LedgerError(
                         f"The ledger {self.name} does not match its own version: {lack}. Put back a copy of "
                         "it; without one, move it away and run the jobs again."
@@ -150,28 +158,51 @@ class Database:
             time.sleep(_RETRIES.jittered_pause(number))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _schema_state(self) -> SchemaState:
-        with _migrating, self._connectable().connect() as connection:
-            return schema_state(connection)
-
-    def _refuse_newer(self, cause: Exception | None = None) -> None:
+    def _compare_schema(self, cause: Exception | None = None) -> SchemaState:
         """Raise LedgerError if a newer Pixelmill has migrated the database, maybe while this process uses it."""
-        if self._schema_state() is SchemaState.UNKNOWN:
+        with _migrating, self._connectable().connect() as connection:
+            state = schema_state(connection)
+        if state == "unknown":
             raise LedgerError(f"The ledger {self.name} was made by a newer Pixelmill: upgrade this one.") from cause
+        return state
 
     def _migrate(self) -> None:
-        self._refuse_newer()
-        with _migrating:
-            with self._connectable().connect() as connection:
-                found = schema_state(connection)
-            if found is SchemaState.CURRENT:
-                return
-            # The write lock, or the advisory lock, makes processes that start together wait for the first of them.
-            begin = self._connectable().execution_options(sqlite_begin="BEGIN IMMEDIATE")
-            with begin.begin() as connection:
-                if not self.sqlite:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-                upgrade(connection)
+        if self._compare_schema() == "current":
+            return
+        # The write lock, or the advisory lock, makes processes that start together wait for the first of them.
+        begin = self._connectable().execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        with _migrating, begin.begin() as connection:
+            if not self.sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            upgrade(connection)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@cache
+def _revisions() -> list[str]:
+    """Return the packaged revisions, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def schema_state(connection: Connection) -> SchemaState:
+    """Compare the database with the newest migration."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current == _revisions()[0]:
+        return "current"
+    return "behind" if current is None or current in _revisions() else "unknown"
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Run the missing migrations in the caller's transaction. Not safe to call from two threads at once."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 class Repository:

@@ -1,14 +1,16 @@
-"""Queries about all jobs together: the work of a fleet, and the batch sizes that fit its devices."""
+"""What the processes of a fleet share: the work of all jobs, batch sizes that fit its devices, and leases."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, select
+from sqlalchemy import ColumnElement, CursorResult, and_, case, delete, exists, func, select, update
 from sqlmodel import Session, col
 
-from storage.ledger.database import Repository, query, transaction
+from storage.ledger.database import Repository, query, slices, transaction
 from storage.ledger.items import as_progress
-from storage.ledger.records import BatchSize, Fleet, ItemState, JobStatus, Progress, ShardState
-from storage.ledger.tables import BatchSizeRow, ItemRow, JobRow, ShardRow
+from storage.ledger.records import BatchSize, Fleet, ItemState, JobStatus, Lease, Progress, ShardState
+from storage.ledger.tables import BatchSizeRow, ItemRow, JobRow, LeaseRow, ShardRow
 
 _IS_RUNNING = col(JobRow.status) == JobStatus.RUNNING.value
 
@@ -83,3 +85,49 @@ def _has_pending_items() -> ColumnElement[bool]:
         col(ItemRow.shard) == col(ShardRow.index),
         col(ItemRow.state) == ItemState.PENDING.value,
     )
+
+
+class LeaseRepository(Repository):
+    """Names and the processes that own them: which process works at what, so that no other one does."""
+
+    @transaction
+    def take(self, session: Session, name: str, owner: str, *, dead: Lease | None = None) -> Lease:
+        """Give `name` to `owner` if it is free, or if its lease is unchanged since it was read as `dead`.
+
+        Returns the lease as it is afterwards: it is the caller's if it names the caller.
+        """
+        fresh = {"name": name, "owner": owner, "heartbeat": 0}
+        session.execute(self.database.insert(LeaseRow).on_conflict_do_nothing(), [fresh])
+        row = session.get_one(LeaseRow, name, with_for_update=True)
+        if row.owner != owner and dead == _lease(row):
+            row.owner, row.heartbeat = owner, row.heartbeat + 1  # not reset: no state of the former owner may return
+        return _lease(row)
+
+    @transaction
+    def confirm(self, session: Session, name: str, owner: str) -> bool:
+        """Record the owner's heartbeat. False means that the lease is no longer its own, and it has to stop."""
+        changed = session.execute(
+            update(LeaseRow)
+            .where(col(LeaseRow.name) == name, col(LeaseRow.owner) == owner)
+            .values({"heartbeat": col(LeaseRow.heartbeat) + 1}),
+            execution_options={"synchronize_session": False},
+        )
+        return cast("CursorResult[Any]", changed).rowcount == 1
+
+    @transaction
+    def drop(self, session: Session, name: str, owner: str) -> None:
+        """Give the lease up, if it is this owner's."""
+        session.execute(delete(LeaseRow).where(col(LeaseRow.name) == name, col(LeaseRow.owner) == owner))
+
+    @query
+    def find(self, session: Session, names: Collection[str]) -> dict[str, Lease]:
+        """Return the leases of those names that are held."""
+        found: dict[str, Lease] = {}
+        for some in slices(sorted(set(names))):
+            rows = session.scalars(select(LeaseRow).where(col(LeaseRow.name).in_(some)))
+            found.update((row.name, _lease(row)) for row in rows)
+        return found
+
+
+def _lease(row: LeaseRow) -> Lease:
+    return Lease(row.owner, row.heartbeat)

@@ -8,7 +8,6 @@ from sqlmodel import Session, col
 
 from configs.documents.fields import Item
 from storage.ledger.database import SLICE, Repository, query, single_transaction, slices, transaction
-from storage.ledger.finals import in_order
 from storage.ledger.jobs import get_row, step_order
 from storage.ledger.records import (
     ItemRecord,
@@ -19,6 +18,7 @@ from storage.ledger.records import (
     Progress,
     ReviewVerdict,
     StepOutcome,
+    in_order,
 )
 from storage.ledger.steps import end_items, outcomes_between, outcomes_of, result_values
 from storage.ledger.tables import ItemRow, JobRow, ReviewRow, StepRunRow

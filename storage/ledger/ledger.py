@@ -1,10 +1,9 @@
 """The ledger: jobs, items, step runs, artefacts and shards in one database; the only record of what is done."""
 
 from storage.ledger.database import Database
-from storage.ledger.fleet import FleetRepository
+from storage.ledger.fleet import FleetRepository, LeaseRepository
 from storage.ledger.items import ItemRepository
 from storage.ledger.jobs import JobRepository
-from storage.ledger.leases import LeaseRepository
 from storage.ledger.reviews import ReviewRepository
 from storage.ledger.runs import RunRepository
 from storage.ledger.steps import StepRepository

@@ -1,6 +1,6 @@
 """Plain records for all that goes in and out of the ledger, so that no other layer handles SQL rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -8,8 +8,9 @@ from typing import Any
 
 from configs.documents.fields import Item
 from configs.job.job import AtReview
-from configs.recipe.recipe import Recipe
+from configs.recipe.recipe import Recipe, VisitId
 from configs.recipe.source import Overrides
+from storage.objects.keys import final_key
 
 
 class JobStatus(StrEnum):
@@ -248,3 +249,28 @@ class ItemReport:
     def artefacts(self) -> dict[str, ArtefactRecord]:
         """Visit id -> the image of the item there."""
         return {visit: entry.artefact for visit, entry in self.steps.items() if entry.artefact is not None}
+
+
+def final_keys(job: JobRecord, item: str, images: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return visit id -> key of the final. `images`: visit id and artefact key of each of the item's images, in order.
+
+    Final are the images of the steps that the recipe keeps, as far as the item visited them, or else its last image.
+    """
+    made = dict(images)
+    kept = [visit for visit in made if step_of(visit) in job.recipe.keep] or list(made)[-1:]
+    named_by_step = len(job.recipe.keep) > 1
+    return {
+        visit: final_key(job.name, item, made[visit].rpartition(".")[2], step=step_of(visit) if named_by_step else None)
+        for visit in kept
+    }
+
+
+def step_of(visit: str) -> str:
+    """Return the id of a visit's step: `base` for `base~2`."""
+    return VisitId.parse(visit).step
+
+
+def in_order(visit: str, order: Mapping[str, int]) -> tuple[int, int]:
+    """Return a sort key of visits: position of the step in the recipe, then number of the visit."""
+    step, number = VisitId.parse(visit)
+    return order.get(step, len(order)), number

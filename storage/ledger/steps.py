@@ -9,9 +9,8 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select
 from sqlmodel import Session, col
 
 from storage.ledger.database import Database, Repository, query, slices, transaction
-from storage.ledger.finals import step_of
 from storage.ledger.jobs import step_order
-from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, Outcome, StepCounts, StepOutcome
+from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, Outcome, StepCounts, StepOutcome, step_of
 from storage.ledger.tables import ArtefactRow, ItemRow, JobRow, StepRunRow
 
 log = logging.getLogger(__name__)

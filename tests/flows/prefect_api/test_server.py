@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTER
 from configs.settings.settings import Settings
 from flows.prefect_api.server import ServerError, is_own, local_server
 from flows.prefect_api.workers import fleet
-from storage.ledger.lease_owner import process_start
+from storage.ledger.lease import process_start
 from tests.support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.usefixtures("without_api")]

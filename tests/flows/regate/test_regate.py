@@ -411,7 +411,7 @@ def test_an_input_file_that_changed_is_another_image(photos: RegatedJob, tmp_pat
 
 # -- others at work, and interruptions -------------------------------------------------------------------------------
 def test_a_job_that_somebody_works_at_is_refused(job: RegatedJob) -> None:
-    code = "from storage.ledger.lease_owner import this_process; print(this_process(), flush=True); input()"
+    code = "from storage.ledger.lease import this_process; print(this_process(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:

@@ -13,7 +13,7 @@ from gpu_worker.shard import run_chunk, step_images
 from gpu_worker.shard.inputs import Inputs
 from steps.contract import Frame, StepContext, StepResult
 from steps.load import Load
-from storage.images.image_formats import UnreadableImage
+from storage.images.images import UnreadableImage
 from storage.objects.artefacts import StoreError
 from storage.objects.folder_store import FolderStore
 from tests.support.fake_steps import Invert

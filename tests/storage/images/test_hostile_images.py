@@ -8,8 +8,7 @@ import time
 import pytest
 from PIL import Image
 
-from storage.images.image_formats import READABLE, UnreadableImage
-from storage.images.images import decode
+from storage.images.images import READABLE, UnreadableImage, decode
 from tests.storage.images.hostile_images import BOMBS, MANY_FRAMES, OTHER_KINDS
 
 MAX_PIXELS = 64_000_000  # the setting's default
@@ -17,7 +16,7 @@ MAX_PIXELS = 64_000_000  # the setting's default
 OPEN_ALL = f"""
 import json, resource, time
 from storage.images.images import decode
-from storage.images.image_formats import UnreadableImage
+from storage.images.images import UnreadableImage
 from tests.storage.images.hostile_images import BOMBS
 
 def peak():

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from storage.images.image_formats import FORMATS, ImageFormat, UnreadableImage, UnwritableImage
-from storage.images.images import EncodedImage, decode, encode
+from storage.images.images import FORMATS, EncodedImage, ImageFormat, UnreadableImage, UnwritableImage, decode, encode
 from storage.images.png_recipe import ImageRecipe, Provenance
 from storage.objects.keys import sha256_hex
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from storage.images.image_formats import FORMATS, ImageFormat, UnreadableImage
-from storage.images.images import encode
+from storage.images.images import FORMATS, ImageFormat, UnreadableImage, encode
 from storage.images.png_recipe import ImageRecipe, Provenance, parameters, read_recipe, xmp_packet
 
 DRAWN: Mapping[str, Any] = {

@@ -13,7 +13,7 @@ import pytest
 from configs.settings.settings import Settings
 from storage.inputs import web_source
 from storage.inputs.sources import read_uri
-from storage.inputs.web_connections import CheckedBackend, host_objections, time_limit
+from storage.inputs.web_source import CheckedBackend, host_objections, time_limit
 from storage.objects.artefacts import MissingObject, StoreError
 from tests.support.servers.web_server import Page, WebServer, make_authority, web_server
 from tests.support.waiting import PATIENCE

@@ -11,8 +11,17 @@ from pathlib import Path
 import pytest
 
 from storage.ledger import lease as module
-from storage.ledger.lease import JobIsRunning, LeaseTaken, is_abandoned, job_lease, lease
-from storage.ledger.lease_owner import LeaseOwner, is_dead, read_owner, this_process
+from storage.ledger.lease import (
+    JobIsRunning,
+    LeaseOwner,
+    LeaseTaken,
+    is_abandoned,
+    is_dead,
+    job_lease,
+    lease,
+    read_owner,
+    this_process,
+)
 from storage.ledger.ledger import Ledger
 from tests.support.new_ledger import new_ledger
 from tests.support.waiting import PATIENCE
@@ -36,7 +45,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def other() -> Iterator["subprocess.Popen[str]"]:
     """A process on this machine that prints its own name as a holder, and lives until the test ends."""
-    code = "from storage.ledger.lease_owner import this_process; print(this_process(), flush=True); input()"
+    code = "from storage.ledger.lease import this_process; print(this_process(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

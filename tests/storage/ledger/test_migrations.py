@@ -10,10 +10,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Integer, MetaData, create_engine, make_url, text
 from sqlmodel import select
 
-from storage.ledger.database import Database, LedgerError
+from storage.ledger.database import Database, LedgerError, upgrade
 from storage.ledger.ledger import Ledger
 from storage.ledger.migrations import versions
-from storage.ledger.migrations.upgrade import upgrade
 from storage.ledger.tables import ReviewRow, Table
 
 # Of the migrations that ledgers were made with. A new one is added here; a digest is never changed.
