@@ -10,8 +10,7 @@ from configs.documents import uris
 from configs.settings.access import Access
 from configs.settings.settings import Settings
 from storage.objects.artefacts import MissingObject, StoreError
-from storage.objects.locations import FileLocation, S3Location, parse_location
-from storage.objects.open_store import s3_store
+from storage.objects.open_store import FileLocation, S3Location, parse_location, s3_store
 
 if TYPE_CHECKING:
     from storage.objects.s3_store import S3Store

@@ -19,8 +19,7 @@ from typing import TypeVar
 from filelock import FileLock
 
 from storage.objects.artefacts import ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
-from storage.objects.keys import sha256_hex
-from storage.objects.locations import HIDDEN_PREFIX, check_key
+from storage.objects.keys import HIDDEN_PREFIX, check_key, sha256_hex
 
 _T = TypeVar("_T")
 

@@ -2,8 +2,17 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from storage.objects.artefacts import StoreError
+
+MAX_KEY_BYTES = 1024  # the limit of S3
+MAX_SEGMENT_BYTES = 200  # file systems allow 255; the rest is for the temporary file's suffix
+HIDDEN_PREFIX = ".pixelmill-"  # temporary files and locks of the folder store: never a key
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 def sha256_hex(data: bytes) -> str:
@@ -49,3 +58,22 @@ def final_key(job: str, item: str, extension: str, *, step: str | None = None) -
 def job_key(job: str, name: str) -> str:
     """Return the key of a file about the whole job, such as its manifest."""
     return f"{job}/{name}"
+
+
+def check_key(key: str) -> str:
+    """Return the key if it is a relative POSIX path that stays inside the root. Raises StoreError."""
+    segments = key.split("/")
+    reason = None
+    if not key or key.startswith("/"):
+        reason = "it must be a relative path"
+    elif any(segment in ("", ".", "..") for segment in segments):
+        reason = "it must not hold empty, `.` or `..` segments"
+    elif _UNSAFE.search(key):
+        reason = "it must not hold backslashes or control characters"
+    elif any(segment.startswith(HIDDEN_PREFIX) for segment in segments):
+        reason = f"names beginning with {HIDDEN_PREFIX} are the store's own"
+    elif len(key.encode()) > MAX_KEY_BYTES or any(len(segment.encode()) > MAX_SEGMENT_BYTES for segment in segments):
+        reason = f"it is longer than {MAX_KEY_BYTES} bytes, or {MAX_SEGMENT_BYTES} bytes in one segment"
+    if reason:
+        raise StoreError(f"{key[:80]!r} cannot be the key of an object: {reason}.")
+    return key

@@ -8,8 +8,7 @@ import sys
 from configs.documents.problems import InvalidInput
 from configs.settings.settings import load_settings
 from storage.objects.artefacts import StoreError
-from storage.objects.locations import S3Location, parse_location
-from storage.objects.open_store import s3_store
+from storage.objects.open_store import S3Location, parse_location, s3_store
 
 
 def main(arguments: list[str]) -> int:

@@ -25,8 +25,7 @@ from storage.objects.artefacts import (
     StoreError,
     note_retry,
 )
-from storage.objects.keys import sha256_hex
-from storage.objects.locations import check_key
+from storage.objects.keys import check_key, sha256_hex
 from storage.objects.s3_errors import is_missing, is_taken, not_offered, store_errors
 
 if TYPE_CHECKING:

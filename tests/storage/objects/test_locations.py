@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from configs.settings.settings import Settings
 from storage.objects.artefacts import StoreError
-from storage.objects.locations import FileLocation, S3Location, check_key, parse_location
-from storage.objects.open_store import open_store
+from storage.objects.keys import check_key
+from storage.objects.open_store import FileLocation, S3Location, open_store, parse_location
 
 
 @pytest.mark.parametrize(
