@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.contract import Bar, Bench, Benchmark, Measures
 from benchmarks.job_files import RECIPES, plain_items
 from benchmarks.rig import rig
-from storage.images.png_recipe import read_recipe
+from storage.images.images import read_recipe
 from storage.ledger.records import ItemReport, ItemState, Outcome
 from storage.objects.artefacts import ArtefactStore, MissingObject
 from storage.objects.folder_store import FolderStore

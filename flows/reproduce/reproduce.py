@@ -21,8 +21,17 @@ from gpu_worker.device.model_pool import ModelLoadError
 from gpu_worker.device.runtime import WorkerRuntime, get_runtime
 from gpu_worker.monitor.failures import BrokenInstallation, DeviceLost, describe
 from steps.contract import Frame, StepResult
-from storage.images.images import FORMATS, EncodedImage, UnreadableImage, UnwritableImage, decode, encode, open_image
-from storage.images.png_recipe import ImageRecipe, Provenance, read_recipe
+from storage.images.images import (
+    FORMATS,
+    EncodedImage,
+    UnreadableImage,
+    UnwritableImage,
+    decode,
+    encode,
+    open_image,
+    read_recipe,
+)
+from storage.images.png_recipe import ImageRecipe, Provenance
 from storage.inputs.sources import read_item_file
 from storage.objects.artefacts import ContentConflict, StoreError
 from storage.objects.folder_store import FolderStore

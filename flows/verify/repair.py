@@ -22,9 +22,17 @@ from flows.verify.verify import Advance, Verification, verify_job
 from gpu_worker.shard.new_artefact import MAX_STORED_PIXELS
 from steps.contract import Fact, Step
 from steps.facts import measure
-from storage.images.images import FORMATS, FormatTraits, UnreadableImage, decode, open_image, reading_errors
+from storage.images.images import (
+    FORMATS,
+    FormatTraits,
+    UnreadableImage,
+    decode,
+    open_image,
+    read_recipe,
+    reading_errors,
+)
 from storage.images.manifest import manifest_keys
-from storage.images.png_recipe import Provenance, read_recipe
+from storage.images.png_recipe import Provenance
 from storage.ledger.lease import JobIsRunning, is_abandoned, job_lease, shard_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemState, JobStatus

@@ -1,22 +1,64 @@
-"""Images to bytes and back."""
+"""Images to bytes and back: the formats, encoding and decoding, and the errors of both ways."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
-from storage.images.images import (
-    FORMATS,
-    ImageFormat,
-    UnreadableImage,
-    UnwritableImage,
-    open_image,
-    reading_errors,
-)
-from storage.images.png_recipe import ImageRecipe, exif_block, png_chunks, xmp_packet
+from configs.failures import PixelmillError
+from storage.images.png_recipe import ImageRecipe, exif_block, parse_recipe, png_chunks, recipe_text, xmp_packet
 from storage.objects.keys import sha256_hex
+
+ImageFormat = Literal["png", "webp", "jpeg", "avif"]
+
+
+class FormatTraits(NamedTuple):
+    content_type: str
+    extension: str
+    has_alpha: bool
+
+
+FORMATS: dict[ImageFormat, FormatTraits] = {
+    "png": FormatTraits("image/png", "png", has_alpha=True),
+    "webp": FormatTraits("image/webp", "webp", has_alpha=True),
+    "jpeg": FormatTraits("image/jpeg", "jpg", has_alpha=False),
+    "avif": FormatTraits("image/avif", "avif", has_alpha=True),
+}
+
+# The decoders offered to foreign bytes. Others of Pillow's are seldom met, and some start external programs.
+READABLE = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+
+
+class UnreadableImage(PixelmillError, ValueError):
+    """Raised for bytes that are not a readable image; the message names the reason."""
+
+
+class UnwritableImage(PixelmillError, ValueError):
+    """Raised for an image that this format cannot hold; the message names what to change."""
+
+
+@contextmanager
+def reading_errors() -> Iterator[None]:
+    """Convert all that Pillow's decoders raise on damaged or hostile bytes to UnreadableImage."""
+    try:
+        yield
+    except (UnreadableImage, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"This is no image in one of the formats {', '.join(READABLE)}.") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"The image is too large: {error}") from error
+    except Exception as error:  # decoders raise a dozen kinds: RuntimeError, struct.error, zlib.error …
+        raise UnreadableImage(f"The image is damaged: {error}.") from error
+
+
+def open_image(data: bytes) -> ImageFile.ImageFile:
+    """Open an image by its header alone. Use within `reading_errors`."""
+    return Image.open(BytesIO(data), formats=READABLE)
+
 
 # Runs only: images out of a network have few longer repeats. Measured with zlib-ng on those of
 # 256 and 1024 pixels: half the time of level 4 or less, and 1 to 7 % fewer bytes; screenshots take 13 % more.
@@ -137,3 +179,13 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image
     return image if converted is None else converted
+
+
+def read_recipe(data: bytes) -> ImageRecipe | None:
+    """Return the chain in an image file, or None if there is none that this version understands.
+
+    Raises UnreadableImage if the bytes are no image.
+    """
+    with reading_errors():
+        text = recipe_text(open_image(data))
+    return None if text is None else parse_recipe(text)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from storage.ledger.database import to_json
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord, StepOutcome
+from storage.ledger.records import ItemReport, JobRecord, StepOutcome
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import job_key
 
@@ -36,7 +36,7 @@ def write_manifest(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> Mani
     keys = manifest_keys(job.name)
     with TemporaryDirectory(prefix="pixelmill-manifest-") as folder:
         lines, table = Path(folder, "manifest.jsonl"), Path(folder, "manifest.parquet")
-        _write_files(_rows(store, ledger, job), lines, table)
+        _write_files((manifest_row(store, report) for report in ledger.items.reports(job.id)), lines, table)
         store.replace(keys.jsonl, lines.read_bytes(), content_type="application/x-ndjson")
         store.replace(keys.parquet, table.read_bytes(), content_type="application/vnd.apache.parquet")
     return keys
@@ -51,11 +51,6 @@ def _write_files(rows: Iterator[dict[str, Any]], lines: Path, table: Path) -> No
         while some := list(islice(rows, _ROW_GROUP)):
             text.writelines(to_json(row) + "\n" for row in some)
             parquet.write_table(pa.Table.from_pylist([flat_row(row) for row in some], schema=schema))
-
-
-def _rows(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> Iterator[dict[str, Any]]:
-    for report in ledger.items.reports(job.id):
-        yield manifest_row(store, report)
 
 
 def manifest_row(store: ArtefactStore, report: ItemReport) -> dict[str, Any]:
@@ -78,12 +73,8 @@ def manifest_row(store: ArtefactStore, report: ItemReport) -> dict[str, Any]:
 
 def _final(store: ArtefactStore, step: str, key: str, entry: StepOutcome | None) -> dict[str, Any]:
     artefact = entry.artefact if entry else None
-    return {"step": step, "key": key, "uri": store.uri(key), **_described(artefact)}
-
-
-def _described(artefact: ArtefactRecord | None) -> dict[str, Any]:
-    fields = ("sha256", "width", "height", "content_type")
-    return {field: getattr(artefact, field, None) for field in fields}
+    described = {field: getattr(artefact, field, None) for field in ("sha256", "width", "height", "content_type")}
+    return {"step": step, "key": key, "uri": store.uri(key), **described}
 
 
 def _step(step: str, entry: StepOutcome) -> dict[str, Any]:
@@ -116,11 +107,5 @@ def _schema() -> Any:
     step |= {"fingerprint": text, "key": text, "facts": text, "error": text}
     columns = {"index": count, "name": text, "state": text, "prompt": text, "negative_prompt": text, "seed": count}
     columns |= {"vars": text, "error": text, "error_step": text}
-    columns |= {"finals": pa.list_(_struct(final)), "steps": pa.list_(_struct(step))}
-    return pa.schema(list(columns.items()))
-
-
-def _struct(fields: dict[str, Any]) -> Any:
-    import pyarrow as pa
-
-    return pa.struct(list(fields.items()))
+    columns |= {"finals": pa.list_(pa.struct(final)), "steps": pa.list_(pa.struct(step))}
+    return pa.schema(columns)

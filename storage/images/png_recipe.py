@@ -15,14 +15,13 @@ make both, as after a kill, so it is rare. In the ledger or the manifest the ver
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from xml.sax.saxutils import escape
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from storage.images.images import open_image, reading_errors
 from storage.objects.keys import fingerprint
 
 _FORMAT = 1  # of the JSON document
@@ -84,7 +83,7 @@ class _StepDocument(BaseModel):
     version: int
     identity: dict[str, Any]
     models: dict[str, str]
-    inputs: list[str]
+    inputs: Annotated[tuple[str, ...], Field(strict=False)]  # JSON has lists
     fingerprint: str
 
 
@@ -100,7 +99,7 @@ def png_chunks(recipe: ImageRecipe) -> PngInfo:
     """Return the texts of a PNG file."""
     chunks = PngInfo()
     if text := parameters(recipe):
-        chunks.add_itxt("parameters", text) if not _is_latin(text) else chunks.add_text("parameters", text)
+        chunks.add_text("parameters", text)  # as iTXt if it is not Latin
     chunks.add_text(_CHUNK, _to_json(recipe))
     if packet := xmp_packet(recipe):
         chunks.add_itxt("XML:com.adobe.xmp", packet.decode())
@@ -176,18 +175,13 @@ def xmp_packet(recipe: ImageRecipe) -> bytes:
     ).encode()
 
 
-def read_recipe(data: bytes) -> ImageRecipe | None:
-    """Return the chain in an image file, or None if there is none that this version understands.
-
-    Raises UnreadableImage if the bytes are no image.
-    """
-    with reading_errors():
-        image = open_image(data)
-        text = image.info.get(_CHUNK)
-        if text is None:
-            comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
-            text = _from_comment(comment) if isinstance(comment, bytes) else None
-    return _from_json(text) if isinstance(text, str) else None
+def recipe_text(image: Image.Image) -> str | None:
+    """Return the JSON that an opened file carries, or None. Raises what Pillow's decoders raise."""
+    text = image.info.get(_CHUNK)
+    if text is None:
+        comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+        text = _from_comment(comment) if isinstance(comment, bytes) else None
+    return text if isinstance(text, str) else None
 
 
 def _from_comment(comment: bytes) -> str | None:
@@ -206,41 +200,19 @@ def _from_comment(comment: bytes) -> str | None:
 
 def _to_json(recipe: ImageRecipe) -> str:
     """Encode as ASCII with sorted keys: equal chains give equal bytes."""
-    document: dict[str, Any] = {"format": _FORMAT, "steps": [_to_document(step) for step in recipe.steps]}
+    steps = [{field: getattr(step, field) for field in _StepDocument.model_fields} for step in recipe.steps]
+    document: dict[str, Any] = {"format": _FORMAT, "steps": steps}
     if recipe.made_with:
-        document["made_with"] = dict(recipe.made_with)
-    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+        document["made_with"] = recipe.made_with
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=dict)  # any Mapping as a dict
 
 
-def _to_document(step: Provenance) -> dict[str, Any]:
-    return {
-        "step": step.step,
-        "version": step.version,
-        "identity": dict(step.identity),
-        "models": dict(step.models),
-        "inputs": list(step.inputs),
-        "fingerprint": step.fingerprint,
-    }
-
-
-def _from_json(text: str) -> ImageRecipe | None:
-    """Parse untrusted text: guarantees the types and nothing else."""
+def parse_recipe(text: str) -> ImageRecipe | None:
+    """Parse untrusted text, or return None: guarantees the types and nothing else."""
     if len(text) > _TEXT_LIMIT:
         return None
     try:
         document = _Document.model_validate(json.loads(text))
     except (ValueError, ValidationError, RecursionError):  # another program's text under the same name
         return None
-    return ImageRecipe(tuple(_to_provenance(step) for step in document.steps), document.made_with)
-
-
-def _to_provenance(step: _StepDocument) -> Provenance:
-    return Provenance(step.step, step.version, step.identity, step.models, tuple(step.inputs), step.fingerprint)
-
-
-def _is_latin(text: str) -> bool:
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return ImageRecipe(tuple(Provenance(**dict(step)) for step in document.steps), document.made_with)

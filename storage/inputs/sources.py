@@ -45,7 +45,7 @@ def read_uri(uri: str | Path, settings: Settings, *, max_bytes: int | None = Non
     _refuse(access.objection_to_reading(f"s3://{location.bucket}/{location.key}"), str(uri))
     if not location.key:
         raise StoreError(f"{uri} names a bucket, not an object: write s3://{location.bucket}/folder/file.")
-    return _bucket(location, settings).get_limited(location.key, limit)
+    return _bucket(location, settings).get(location.key, max_bytes=limit)
 
 
 def _refuse(objection: str | None, uri: str) -> None:

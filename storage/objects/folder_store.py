@@ -82,10 +82,14 @@ class FolderStore:
         with _store_errors(path):
             if not source.is_file():
                 raise MissingObject(f"{source} is not there.")
-            if not _in_folder(path, lambda: _link_at_once(source, path)):
+            try:
+                published = _in_folder(path, lambda: _linked(source, path))
+            except FileExistsError:
+                published = False
+            if not published:
                 temporary = _temporary_path(path)
                 try:
-                    _in_folder(path, lambda: _link_or_copy(source, temporary))
+                    _in_folder(path, lambda: _linked(source, temporary) or shutil.copyfile(source, temporary))
                     temporary.replace(path)
                 finally:
                     # A rename between two links of the same file does nothing, and leaves both.
@@ -203,14 +207,9 @@ def _temporary_path(path: Path) -> Path:
 def _link_new(temporary: Path, path: Path) -> bool:
     """Return whether `path` is new. Unlike a rename, a link fails if the file exists: one of two writers wins."""
     try:
-        os.link(temporary, path)
+        return _linked(temporary, path) or _rename_new(temporary, path)
     except FileExistsError:
         return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        return _rename_new(temporary, path)
-    return True
 
 
 def _rename_new(temporary: Path, path: Path) -> bool:
@@ -227,24 +226,15 @@ def _rename_over(temporary: Path, path: Path) -> bool:
     return True
 
 
-def _link_at_once(source: Path, path: Path) -> bool:
-    """Return False if that is impossible: `path` exists already, or the file system has no links."""
+def _linked(source: Path, path: Path) -> bool:
+    """Make `path` a hard link; return False if the file system has none. Raises FileExistsError."""
     try:
         os.link(source, path)
     except OSError as error:
-        if error.errno not in {errno.EEXIST, *_NO_LINKS}:
+        if error.errno not in _NO_LINKS:
             raise
         return False
     return True
-
-
-def _link_or_copy(source: Path, temporary: Path) -> None:
-    try:
-        os.link(source, temporary)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copyfile(source, temporary)
 
 
 def _sync_file_system(folder: Path) -> None:

@@ -31,7 +31,7 @@ from storage.objects.s3_errors import is_missing, is_taken, not_offered, store_e
 if TYPE_CHECKING:
     from botocore.loaders import Loader
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import CopySourceTypeDef, ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
 _MB = 1 << 20  # the smallest part S3 takes is 5 of these
 _DIGEST = "sha256"  # name of the metadata entry: x-amz-meta-sha256
@@ -133,13 +133,18 @@ class S3Store:
     def sync(self) -> None:
         """Do nothing: S3 answers once an object is safe."""
 
-    def get(self, key: str, *, sha256: str | None = None) -> bytes:
-        """Return the object's bytes, checked against `sha256` or the digest in its metadata. Raises MissingObject."""
-        return self._get(key, sha256=sha256, max_bytes=None)
+    def get(self, key: str, *, sha256: str | None = None, max_bytes: int | None = None) -> bytes:
+        """Return the object's bytes, checked against `sha256` or the digest in its metadata. Raises MissingObject.
 
-    def get_limited(self, key: str, max_bytes: int) -> bytes:
-        """Do as `get`, but raise StoreError, before the body is read, for an object larger than `max_bytes`."""
-        return self._get(key, sha256=None, max_bytes=max_bytes)
+        Raises StoreError, before the body is read, for an object larger than `max_bytes`.
+        """
+        data, kept = self._call(key, lambda: self._read(key, max_bytes))
+        expected = sha256 or kept
+        if expected is not None and sha256_hex(data) != expected:
+            raise DamagedObject(
+                f"{self.uri(key)} is damaged: its {len(data)} bytes are not those that were stored. Delete it."
+            )
+        return data
 
     def exists(self, key: str) -> bool:
         return self._head(key) is not None
@@ -148,14 +153,15 @@ class S3Store:
         """Yield (key, size in bytes) of each object whose key starts with `prefix`, in the server's order."""
         if prefix:
             check_key(prefix.rstrip("/"))
-        more: dict[str, Any] = {}
+        wanted: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        wanted["MaxKeys"] = self._options.page_size
         while True:
-            page = self._call(prefix, lambda more=more: self._page(prefix, more))  # type: ignore[misc]
+            page = self._call(prefix, lambda: self._client().list_objects_v2(**wanted))
             for entry in page.get("Contents", ()):
                 yield entry["Key"].removeprefix(self._prefix), entry["Size"]
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            wanted["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, key: str) -> None:
         """Remove the object if it is there."""
@@ -213,13 +219,10 @@ class S3Store:
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _client(self) -> "S3Client":
-        made = self._made
-        if made is None or made[0] != os.getpid():
-            with _client_lock:  # making a session is not thread-safe
-                made = self._made
-                if made is None or made[0] != os.getpid():
-                    made = self._made = (os.getpid(), _make_client(self._options))
-        return made[1]
+        with _client_lock:  # making a session is not thread-safe
+            if self._made is None or self._made[0] != os.getpid():
+                self._made = (os.getpid(), _make_client(self._options))
+            return self._made[1]
 
     def _head(self, key: str) -> _Head | None:
         try:
@@ -234,7 +237,7 @@ class S3Store:
             same = head.sha256 == sha256
         elif same and head.etag != _md5(data).hex():
             # Neither metadata nor a plain ETag to go by (parts or encryption change it): look at the bytes.
-            same = sha256_hex(self._get(key, sha256=None, max_bytes=None)) == sha256
+            same = sha256_hex(self.get(key)) == sha256
         if not same:
             raise ContentConflict(f"{self.uri(key)} holds other content already; delete it if it is not wanted.")
 
@@ -279,7 +282,8 @@ class S3Store:
                 parts.append({"PartNumber": number, "ETag": sent["ETag"]})
             client.complete_multipart_upload(**upload, **condition, MultipartUpload={"Parts": parts})
         except BaseException:
-            _abort(client, upload)
+            with suppress(BotoCoreError, ClientError):  # the first error is the one to report
+                client.abort_multipart_upload(**upload)  # servers expire those that stay
             raise
         return False
 
@@ -289,15 +293,6 @@ class S3Store:
             found = "nothing" if head is None else f"{head.size} bytes"
             raise StoreError(f"{self.uri(key)}: stored {size} bytes, found {found}; try again.", retryable=True)
 
-    def _get(self, key: str, *, sha256: str | None, max_bytes: int | None) -> bytes:
-        data, kept = self._call(key, lambda: self._read(key, max_bytes))
-        expected = sha256 or kept
-        if expected is not None and sha256_hex(data) != expected:
-            raise DamagedObject(
-                f"{self.uri(key)} is damaged: its {len(data)} bytes are not those that were stored. Delete it."
-            )
-        return data
-
     def _read(self, key: str, max_bytes: int | None) -> tuple[bytes, str | None]:
         answer = self._client().get_object(Bucket=self._bucket, Key=self._name(key))
         # closing(): as a context manager the body would hand out the raw stream, whose errors are not botocore's.
@@ -305,11 +300,6 @@ class S3Store:
             if max_bytes is not None and answer["ContentLength"] > max_bytes:
                 raise StoreError(f"{self.uri(key)} has {answer['ContentLength']} bytes; at most {max_bytes} are read.")
             return body.read(), answer.get("Metadata", {}).get(_DIGEST)
-
-    def _page(self, prefix: str, more: dict[str, Any]) -> "ListObjectsV2OutputTypeDef":
-        return self._client().list_objects_v2(
-            Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=self._options.page_size, **more
-        )
 
 
 @cache
@@ -323,7 +313,7 @@ def _make_client(options: S3Options) -> "S3Client":
     session = botocore.session.Session()
     session.register_component("data_loader", _descriptions())
     # Other servers seldom answer to bucket.host names; a profile with another setting is left alone.
-    style = {} if not options.endpoint_url or "s3" in _profile(session) else {"addressing_style": "path"}
+    style = {} if not options.endpoint_url or "s3" in session.get_scoped_config() else {"addressing_style": "path"}
     config = Config(
         signature_version="s3v4",  # also of addresses that are signed for browsers, which default to an older one
         retries={"mode": "standard", "total_max_attempts": 2},  # for stale connections; the rest is `_call`
@@ -352,17 +342,6 @@ def _send_at_once(params: dict[str, Any], **_: object) -> None:
     params["headers"].pop("Expect", None)
     if isinstance(params["body"], BytesIO):
         params["body"] = params["body"].getvalue()
-
-
-def _profile(session: Any) -> dict[str, Any]:
-    return dict(session.get_scoped_config())
-
-
-def _abort(client: "S3Client", upload: dict[str, Any]) -> None:
-    try:
-        client.abort_multipart_upload(**upload)
-    except (BotoCoreError, ClientError):  # the first error is the one to report; servers expire stale uploads
-        return
 
 
 def _md5(data: bytes) -> bytes:

@@ -10,7 +10,8 @@ import pytest
 from configs.catalogues.models import ModelCatalogue
 from flows.reproduce.plan import MAX_STEPS, CannotReproduce, ReproductionPlan, plan_reproduction
 from steps.transform import Resize
-from storage.images.png_recipe import ImageRecipe, Provenance, read_recipe
+from storage.images.images import read_recipe
+from storage.images.png_recipe import ImageRecipe, Provenance
 from tests.support.finished_images import labeled, mark, settings_for
 
 FILE = "a" * 64

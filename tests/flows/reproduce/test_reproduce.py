@@ -17,8 +17,8 @@ from flows.reproduce.plan import CannotReproduce
 from flows.reproduce.reproduce import Reproduction, ReproductionResult, pixel_difference, reproduce
 from steps.contract import StepResult
 from steps.transform import Pad
-from storage.images.images import encode
-from storage.images.png_recipe import ImageRecipe, png_chunks, read_recipe
+from storage.images.images import encode, read_recipe
+from storage.images.png_recipe import ImageRecipe, png_chunks
 from storage.objects.keys import sha256_hex
 from tests.support.finished_images import TRANSFORMS, finished, mark, marked, photo, settings_for
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from storage.images.png_recipe import ImageRecipe, png_chunks, read_recipe
+from storage.images.images import read_recipe
+from storage.images.png_recipe import ImageRecipe, png_chunks
 from tests.support.command import Pixelmill, PixelmillHere
 from tests.support.finished_images import labeled, mark, marked
 from tests.support.without_torch import command, run

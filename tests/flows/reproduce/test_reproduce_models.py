@@ -14,7 +14,7 @@ from configs.catalogues.models import BUILT_IN
 from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduce
 from gpu_worker.device.installation import DEVICE, made_with
 from gpu_worker.device.runtime import get_runtime
-from storage.images.png_recipe import read_recipe
+from storage.images.images import read_recipe
 from tests.support import ROOT
 from tests.support.command import Pixelmill
 from tests.support.finished_images import finished, photo, settings_for

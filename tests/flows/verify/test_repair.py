@@ -9,8 +9,8 @@ from PIL import Image
 
 from flows.verify.findings import Kind
 from flows.verify.repair import Mended, reindex_artefacts
-from storage.images.images import decode, encode
-from storage.images.png_recipe import ImageRecipe, read_recipe
+from storage.images.images import decode, encode, read_recipe
+from storage.images.png_recipe import ImageRecipe
 from storage.ledger.lease import JobIsRunning, job_lease, lease, shard_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemState, JobStatus

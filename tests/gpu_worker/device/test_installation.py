@@ -9,7 +9,7 @@ import pytest
 from gpu_worker.device import installation
 from gpu_worker.device.device import Device
 from gpu_worker.device.installation import DEVICE, PLATFORM, made_with
-from storage.images.png_recipe import read_recipe
+from storage.images.images import read_recipe
 from tests.support.finished_images import TRANSFORMS, finished, photo
 
 

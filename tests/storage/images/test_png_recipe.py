@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from storage.images.images import FORMATS, ImageFormat, UnreadableImage, encode
-from storage.images.png_recipe import ImageRecipe, Provenance, parameters, read_recipe, xmp_packet
+from storage.images.images import FORMATS, ImageFormat, UnreadableImage, encode, read_recipe
+from storage.images.png_recipe import ImageRecipe, Provenance, parameters, xmp_packet
 
 DRAWN: Mapping[str, Any] = {
     "prompt": "a fox, orange",

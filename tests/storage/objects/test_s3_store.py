@@ -168,9 +168,9 @@ def test_a_size_limit_is_kept_before_the_body_is_read(open_s3: OpenS3) -> None:
     store = open_s3()
     assert isinstance(store, S3Store)
     put(store, "a.png", b"x" * 100)
-    assert store.get_limited("a.png", 100) == b"x" * 100
+    assert store.get("a.png", max_bytes=100) == b"x" * 100
     with pytest.raises(StoreError, match="at most 99"):
-        store.get_limited("a.png", 99)
+        store.get("a.png", max_bytes=99)
 
 
 def test_errors_say_what_to_fix(open_s3: OpenS3) -> None:
