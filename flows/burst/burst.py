@@ -28,7 +28,7 @@ from flows.report.report import Summary, build_summary
 from gpu_worker.monitor.log_lines import shared_fields
 from storage.ledger.lease import HeldLease, job_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, JobStatus
+from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict
 from storage.objects.artefacts import StoreError
 from storage.objects.open_store import open_store
 
@@ -191,7 +191,7 @@ def _run_shards(
     try:
         report = progress_artifact(job, client)
         ending = run_and_settle(report)
-        while ending.status is JobStatus.INCOMPLETE and ledger.reviews.release_accepted(job.id):
+        while ending.status is JobStatus.INCOMPLETE and ledger.reviews.release(job.id, ReviewVerdict.ACCEPTED):
             logger.info("%s: continues with images accepted meanwhile", job.name)
             ending = run_and_settle(report)
     except Exception as failure:

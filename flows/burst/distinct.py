@@ -14,7 +14,15 @@ from gpu_worker.walk.distinct import OPENING, Finished, Repetition, likeness_of,
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemRecord, ItemReport, ItemResult, ItemState, JobRecord
+from storage.ledger.records import (
+    ArtefactRecord,
+    ItemRecord,
+    ItemReport,
+    ItemResult,
+    ItemState,
+    JobRecord,
+    ReviewVerdict,
+)
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store
 
@@ -39,7 +47,7 @@ def settle_repetitions(job: JobRecord, ledger: Ledger, settings: Settings) -> in
     rule = job.recipe.distinction
     if rule is None:
         return 0
-    accepted = ledger.reviews.accepted_images(job.id)
+    accepted = ledger.reviews.images_with(job.id, ReviewVerdict.ACCEPTED)
     program = resolve_program(job.recipe)
     ended = [one for report in ledger.items.reports(job.id) if (one := _ended(job, program, report)) is not None]
     found = repetitions(

@@ -18,7 +18,7 @@ from steps.recipe import resolve_program
 from steps.recipe.program import Program
 from storage.ledger.lease import HeldLease, LeaseTaken, lease, shard_lease
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemState, JobRecord, JobStatus, ShardState, StepCounts
+from storage.ledger.records import ItemState, JobRecord, JobStatus, ReviewVerdict, ShardState, StepCounts
 from storage.objects.artefacts import StoreError
 from storage.objects.open_store import open_store
 
@@ -110,7 +110,7 @@ def _run_items(job: JobRecord, shard: int, ledger: Ledger, held: HeldLease) -> N
         ledger=ledger,
         runtime=get_runtime(settings),
         settings=settings,
-        accepted=ledger.reviews.accepted_images(job.id),
+        accepted=ledger.reviews.images_with(job.id, ReviewVerdict.ACCEPTED),
     ) as shard_run:
         held.when_lost(shard_run.halt)
         for chunk, step in shard_run.schedule():

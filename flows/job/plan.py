@@ -12,7 +12,7 @@ from flows.job.request import JobRequest, read_request
 from gpu_worker.walk.prediction import Forecast, forecast
 from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemState, JobRecord
+from storage.ledger.records import ArtefactRecord, ItemState, JobRecord, ReviewVerdict
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import sha256_hex
 from storage.objects.open_store import open_store
@@ -72,7 +72,7 @@ def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
         model_digests=request.model_digests,
         find_artefacts=find_artefacts,
         digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
-        accepted=ledger.reviews.accepted_images(identifier),
+        accepted=ledger.reviews.images_with(identifier, ReviewVerdict.ACCEPTED),
     )
     return Plan(identifier, request, store, len(done), steps)
 
@@ -143,7 +143,7 @@ def _reopen_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> None:
     if lost.items:
         ledger.steps.forget_artefacts(job.output, sorted(lost.artefacts))
         ledger.items.reset(job.id, indices=sorted(lost.items))
-    ledger.reviews.release_accepted(job.id)
+    ledger.reviews.release(job.id, ReviewVerdict.ACCEPTED)
 
 
 class _Lost(NamedTuple):
@@ -183,5 +183,5 @@ def known_job(ledger: Ledger, identifier: str) -> JobRecord | None:
 def retry_items(job_id: str, which: Retried, ledger: Ledger) -> int:
     """Make these items pending. Returns their number. Rejected items are retried only by `rejected`."""
     if which == "rejected":
-        return ledger.reviews.release_rejected(job_id)
+        return ledger.reviews.release(job_id, ReviewVerdict.REJECTED)
     return ledger.items.retry(job_id, _STATES[which])

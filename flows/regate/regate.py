@@ -37,6 +37,7 @@ from storage.ledger.records import (
     JobStatus,
     Outcome,
     Rerecord,
+    ReviewVerdict,
     StepOutcome,
 )
 from storage.objects.artefacts import ArtefactStore, MissingObject
@@ -151,7 +152,10 @@ def plan_regate(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settin
         old=old,
         new=new.program,
         new_job=replace(job, recipe=new.recipe, model_digests=new.model_digests),
-        reviews=Reviews(ledger.reviews.accepted_images(job.id), ledger.reviews.rejected_images(job.id)),
+        reviews=Reviews(
+            ledger.reviews.images_with(job.id, ReviewVerdict.ACCEPTED),
+            ledger.reviews.images_with(job.id, ReviewVerdict.REJECTED),
+        ),
         walk=walk,
     )
     return RegatePlan(job, new, own, store, tuple(reevaluated))

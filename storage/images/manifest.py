@@ -1,12 +1,11 @@
 """The manifest: one row per item, as JSON Lines for programs and as Parquet for analysis."""
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from storage.ledger.database import to_json
+from storage.ledger.database import slices, to_json
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemReport, JobRecord, StepOutcome
 from storage.objects.artefacts import ArtefactStore
@@ -48,7 +47,7 @@ def _write_files(rows: Iterator[dict[str, Any]], lines: Path, table: Path) -> No
 
     schema = _schema()
     with lines.open("w", encoding="utf-8") as text, pq.ParquetWriter(table, schema, compression="zstd") as parquet:
-        while some := list(islice(rows, _ROW_GROUP)):
+        for some in slices(rows, _ROW_GROUP):
             text.writelines(to_json(row) + "\n" for row in some)
             parquet.write_table(pa.Table.from_pylist([flat_row(row) for row in some], schema=schema))
 

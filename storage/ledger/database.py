@@ -8,17 +8,17 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, wraps
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -247,10 +247,24 @@ def _writing(
     return write
 
 
-def slices(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Yield the values in slices that fit into one `IN (...)`."""
-    for start in range(0, len(values), SLICE):
-        yield values[start : start + SLICE]
+def upsert(insert: Any, columns: Iterable[str], *, where: Any = None) -> Any:
+    """Let an INSERT replace these columns where its primary key is known, if `where` holds."""
+    keys = [column.name for column in insert.table.primary_key]
+    changed = {name: insert.excluded[name] for name in columns}
+    return insert.on_conflict_do_update(index_elements=keys, set_=changed, where=where)
+
+
+def slices(values: Iterable[_T], size: int = SLICE) -> Iterator[list[_T]]:
+    """Yield the values in slices, by default such that fit into one `IN (...)`."""
+    values = iter(values)
+    while some := list(itertools.islice(values, size)):
+        yield some
+
+
+def change(session: Session, statement: Update | Delete) -> int:
+    """Execute it without a look for its rows among the session's objects. Return the number of rows."""
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", result).rowcount
 
 
 def accepted_url(url: str) -> URL:

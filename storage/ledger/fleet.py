@@ -2,12 +2,11 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, and_, case, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, select, update
 from sqlmodel import Session, col
 
-from storage.ledger.database import Repository, query, slices, transaction
+from storage.ledger.database import Repository, change, query, slices, transaction, upsert
 from storage.ledger.items import as_progress
 from storage.ledger.records import BatchSize, Fleet, ItemState, JobStatus, Lease, Progress, ShardState
 from storage.ledger.tables import BatchSizeRow, ItemRow, JobRow, LeaseRow, ShardRow
@@ -67,11 +66,9 @@ class FleetRepository(Repository):
     @transaction
     def record_batch_size(self, session: Session, device: str, key: str, size: int, fallback: int) -> None:
         """Record, or replace, what fitted this kind of device after more had not."""
-        insert = self.database.insert(BatchSizeRow)
-        changed = {name: insert.excluded[name] for name in ("size", "fallback", "recorded_at")}
-        upsert = insert.on_conflict_do_update(index_elements=["device", "key"], set_=changed)
+        replacing = upsert(self.database.insert(BatchSizeRow), ("size", "fallback", "recorded_at"))
         row = {"device": device, "key": key, "size": size, "fallback": fallback, "recorded_at": datetime.now(UTC)}
-        session.execute(upsert, [row])
+        session.execute(replacing, [row])
 
     @transaction
     def forget_batch_size(self, session: Session, device: str, key: str) -> None:
@@ -106,13 +103,8 @@ class LeaseRepository(Repository):
     @transaction
     def confirm(self, session: Session, name: str, owner: str) -> bool:
         """Record the owner's heartbeat. False means that the lease is no longer its own, and it has to stop."""
-        changed = session.execute(
-            update(LeaseRow)
-            .where(col(LeaseRow.name) == name, col(LeaseRow.owner) == owner)
-            .values({"heartbeat": col(LeaseRow.heartbeat) + 1}),
-            execution_options={"synchronize_session": False},
-        )
-        return cast("CursorResult[Any]", changed).rowcount == 1
+        own = update(LeaseRow).where(col(LeaseRow.name) == name, col(LeaseRow.owner) == owner)
+        return change(session, own.values({"heartbeat": col(LeaseRow.heartbeat) + 1})) == 1
 
     @transaction
     def drop(self, session: Session, name: str, owner: str) -> None:

@@ -1,13 +1,14 @@
 """Queries about items."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlmodel import Session, col
 
 from configs.documents.fields import Item
-from storage.ledger.database import SLICE, Repository, query, single_transaction, slices, transaction
+from storage.ledger.database import SLICE, Repository, change, query, single_transaction, slices, transaction
 from storage.ledger.jobs import get_row, step_order
 from storage.ledger.records import (
     ItemRecord,
@@ -20,11 +21,10 @@ from storage.ledger.records import (
     StepOutcome,
     in_order,
 )
-from storage.ledger.steps import end_items, outcomes_between, outcomes_of, result_values
+from storage.ledger.steps import RESULT_FIELDS, end_items, outcomes_of, result_values
 from storage.ledger.tables import ItemRow, JobRow, ReviewRow, StepRunRow
 
-_RESULT_FIELDS = tuple(ItemResult.__dataclass_fields__)
-ITEM_COLUMNS = tuple(getattr(ItemRow, name) for name in ("shard", *_RESULT_FIELDS, *Item.model_fields))
+ITEM_COLUMNS = tuple(getattr(ItemRow, name) for name in ("shard", *RESULT_FIELDS, *Item.model_fields))
 # Joins an item with what a person decided about the image that a gate refused.
 REVIEW_OF_REFUSED = (
     (col(ReviewRow.job_id) == col(ItemRow.job_id))
@@ -118,7 +118,7 @@ class ItemRepository(Repository):
 
     def reports(self, job_id: str) -> Iterator[ItemReport]:
         """Yield every item with its step outcomes and artefacts in the job's order; reads slices (constant memory)."""
-        order, last = self._order(job_id), -1
+        order, last = self.database.read(partial(step_order, job_id)), -1
         while some := self._reports_after(job_id, last, order):
             yield from some
             last = some[-1].record.item.index
@@ -130,7 +130,7 @@ class ItemRepository(Repository):
         records = _records(_items(job_id).where(col(ItemRow.index) == index), session)
         if not records:
             raise LookupError(f"The job {job_id!r} has no item {index}.")
-        return _reports(records, outcomes_between(job_id, index, index, session), order)[0]
+        return _reports(records, outcomes_of(job_id, [index], session), order)[0]
 
     @query
     def reports_named(self, session: Session, job_id: str, names: Sequence[str]) -> dict[str, ItemReport]:
@@ -144,16 +144,11 @@ class ItemRepository(Repository):
         return found
 
     @query
-    def _order(self, session: Session, job_id: str) -> dict[str, int]:
-        return step_order(job_id, session)
-
-    @query
     def _reports_after(self, session: Session, job_id: str, index: int, order: Mapping[str, int]) -> list[ItemReport]:
         records = _records(_items(job_id).where(col(ItemRow.index) > index).limit(SLICE), session)
         if not records:
             return []
-        outcomes = outcomes_between(job_id, records[0].item.index, records[-1].item.index, session)
-        return _reports(records, outcomes, order)
+        return _reports(records, outcomes_of(job_id, [record.item.index for record in records], session), order)
 
 
 def _in_states(states: Sequence[ItemState]) -> ColumnElement[bool]:
@@ -185,17 +180,11 @@ def _reset_slice(
         matches.append(_in_states(states))
     if indices is not None:
         matches.append(col(ItemRow.index).in_(indices))
-    session.execute(
-        delete(StepRunRow)
-        .where(col(StepRunRow.job_id) == job_id, col(StepRunRow.outcome) == Outcome.FAILED.value)
-        .where(col(StepRunRow.index).in_(select(col(ItemRow.index)).where(*matches))),
-        execution_options={"synchronize_session": False},
+    failures = delete(StepRunRow).where(
+        col(StepRunRow.job_id) == job_id, col(StepRunRow.outcome) == Outcome.FAILED.value
     )
-    changed = session.execute(
-        update(ItemRow).where(*matches).values(result_values(ItemResult(ItemState.PENDING))),
-        execution_options={"synchronize_session": False},
-    )
-    return cast("CursorResult[Any]", changed).rowcount
+    change(session, failures.where(col(StepRunRow.index).in_(select(col(ItemRow.index)).where(*matches))))
+    return change(session, update(ItemRow).where(*matches).values(result_values(ItemResult(ItemState.PENDING))))
 
 
 def refused(job_id: str) -> list[ColumnElement[bool]]:
@@ -238,8 +227,8 @@ def _reports(
 
 def item_record(row: Sequence[Any]) -> ItemRecord:
     """Return the record of the columns of ITEM_COLUMNS."""
-    shard, state, error, error_step, finals, warnings, *refused_image_and_by = row[: 1 + len(_RESULT_FIELDS)]
-    fields = row[1 + len(_RESULT_FIELDS) :]
+    shard, state, error, error_step, finals, warnings, *refused_image_and_by = row[: 1 + len(RESULT_FIELDS)]
+    fields = row[1 + len(RESULT_FIELDS) :]
     item = Item.model_construct(**dict(zip(Item.model_fields, fields, strict=True)))
     result = (ItemState(state), error, error_step, finals, tuple(warnings), *refused_image_and_by)
     return ItemRecord(*result, item=item, shard=shard)

@@ -111,21 +111,8 @@ def _unknown(job_id: str, session: Session) -> LookupError:
 
 def job_record(row: JobRow) -> JobRecord:
     """Return the record of a row."""
-    return JobRecord(
-        id=row.id,
-        name=row.name,
-        output=row.output,
-        revision=row.revision,
-        run=row.run,
-        recipe=Recipe.model_validate(row.recipe),
-        model_digests=row.model_digests,
-        status=JobStatus(row.status),
-        total=row.total,
-        error=row.error,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        budget=row.budget,
-        review=AtReview(row.review),
-        overrides=Overrides.model_validate(row.overrides) if row.overrides is not None else None,
-    )
+    values = {name: getattr(row, name) for name in JobRecord.__dataclass_fields__}
+    values |= {"status": JobStatus(row.status), "review": AtReview(row.review)}
+    values["recipe"] = Recipe.model_validate(row.recipe)
+    values["overrides"] = Overrides.model_validate(row.overrides) if row.overrides is not None else None
+    return JobRecord(**values)

@@ -142,15 +142,6 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedItem:
-    """A quarantined item with the image that a gate refused, and what a person has decided about that image so far."""
-
-    record: ItemRecord
-    steps: "Mapping[str, StepOutcome]"  # by visit id, in the recipe's order
-    review: Review | None  # None: it waits
-
-
-@dataclass(frozen=True, slots=True)
 class Wait:
     """A burst that waits for decisions, its flow run suspended."""
 
@@ -243,12 +234,19 @@ class ItemReport:
     """An item with all its step outcomes and artefacts: a row of the manifest."""
 
     record: ItemRecord
-    steps: Mapping[str, StepOutcome]
+    steps: Mapping[str, StepOutcome]  # by visit id, in the recipe's order
 
     @property
     def artefacts(self) -> dict[str, ArtefactRecord]:
         """Visit id -> the image of the item there."""
         return {visit: entry.artefact for visit, entry in self.steps.items() if entry.artefact is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedItem(ItemReport):
+    """A quarantined item with the image that a gate refused, and what a person has decided about that image so far."""
+
+    review: Review | None  # None: it waits
 
 
 def final_keys(job: JobRecord, item: str, images: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Select, delete, func, select, update
 from sqlmodel import Session, col
 
-from storage.ledger.database import SLICE, Repository, query, single_transaction, transaction
+from storage.ledger.database import SLICE, Repository, change, query, single_transaction, transaction, upsert
 from storage.ledger.items import (
     ITEM_COLUMNS,
     REVIEW_OF_REFUSED,
@@ -23,9 +25,8 @@ from storage.ledger.records import ItemState, RefusedItem, Review, ReviewVerdict
 from storage.ledger.steps import outcomes_of
 from storage.ledger.tables import ItemRow, ReviewRow, WaitRow
 
-_REVIEW_COLUMNS = tuple(
-    getattr(ReviewRow, name) for name in ("item", "fingerprint", "verdict", "reason", "reviewer", "reviewed_at")
-)
+_REVIEW_COLUMNS = tuple(getattr(ReviewRow, name) for name in Review.__dataclass_fields__)
+_WAIT_COLUMNS = tuple(getattr(WaitRow, name) for name in Wait.__dataclass_fields__)
 
 
 class ReviewRepository(Repository):
@@ -36,24 +37,12 @@ class ReviewRepository(Repository):
         """Record decisions, all or none; one about the same image of the same item replaces the former."""
         if not reviews:
             return
-        insert = self.database.insert(ReviewRow)
-        changed = ("verdict", "reason", "reviewer", "reviewed_at")
-        upsert = insert.on_conflict_do_update(
-            index_elements=["job_id", "item", "fingerprint"], set_={name: insert.excluded[name] for name in changed}
-        )
+        replacing = upsert(self.database.insert(ReviewRow), ("verdict", "reason", "reviewer", "reviewed_at"))
         rows = [
-            {
-                "job_id": job_id,
-                "item": review.item,
-                "fingerprint": review.fingerprint,
-                "verdict": review.verdict.value,
-                "reason": review.reason,
-                "reviewer": review.reviewer,
-                "reviewed_at": review.reviewed_at,
-            }
+            {"job_id": job_id, **asdict(review), "verdict": review.verdict.value}
             for review in sorted(reviews, key=lambda review: (review.item, review.fingerprint))  # as all writers do
         ]
-        session.execute(upsert, rows)
+        session.execute(replacing, rows)
 
     @query
     def all(self, session: Session, job_id: str) -> list[Review]:
@@ -61,16 +50,9 @@ class ReviewRepository(Repository):
         rows = select(*_REVIEW_COLUMNS).where(col(ReviewRow.job_id) == job_id).order_by(col(ReviewRow.reviewed_at))
         return [_review(row) for row in session.execute(rows)]
 
-    def accepted_images(self, job_id: str) -> dict[str, frozenset[str]]:
-        """Return name of an item -> fingerprints of its images that no gate shall refuse."""
-        return self._images_with(job_id, ReviewVerdict.ACCEPTED)
-
-    def rejected_images(self, job_id: str) -> dict[str, frozenset[str]]:
-        """Return name of an item -> fingerprints of its images that a person rejected."""
-        return self._images_with(job_id, ReviewVerdict.REJECTED)
-
     @query
-    def _images_with(self, session: Session, job_id: str, verdict: ReviewVerdict) -> dict[str, frozenset[str]]:
+    def images_with(self, session: Session, job_id: str, verdict: ReviewVerdict) -> dict[str, frozenset[str]]:
+        """Return name of an item -> fingerprints of its images with this verdict; no gate refuses accepted ones."""
         rows = select(col(ReviewRow.item), col(ReviewRow.fingerprint)).where(
             col(ReviewRow.job_id) == job_id, col(ReviewRow.verdict) == verdict.value
         )
@@ -109,15 +91,11 @@ class ReviewRepository(Repository):
 
         `waiting`: only those without a decision.
         """
-        order = self._order(job_id)
+        order = self.database.read(partial(step_order, job_id))
         last, left = -1, limit if limit is not None else sys.maxsize
         while left > 0 and (some := self._refused_after(job_id, last, min(left, SLICE), order, waiting=waiting)):
             yield from some
             last, left = some[-1].record.item.index, left - len(some)
-
-    @query
-    def _order(self, session: Session, job_id: str) -> dict[str, int]:
-        return step_order(job_id, session)
 
     @query
     def _refused_after(
@@ -142,63 +120,42 @@ class ReviewRepository(Repository):
             for record, review in zip(records, reviews, strict=True)
         ]
 
-    def release_accepted(self, job_id: str) -> int:
-        """Make items pending whose refused image a person has accepted. Returns their number."""
-        return self._release(job_id, ReviewVerdict.ACCEPTED)
-
-    def release_rejected(self, job_id: str) -> int:
-        """Make items pending whose refused image a person has rejected. Returns their number."""
-        return self._release(job_id, ReviewVerdict.REJECTED)
-
     @single_transaction
-    def _release(self, session: Session, job_id: str, verdict: ReviewVerdict) -> int:
+    def release(self, session: Session, job_id: str, verdict: ReviewVerdict) -> int:
+        """Make items pending whose refused image has this verdict. Returns their number."""
         indices = refused_with(job_id, verdict, session)
         return reset_items(job_id, [ItemState.QUARANTINED], indices, session) if indices else 0
 
     @transaction
     def set_wait(self, session: Session, wait: Wait) -> None:
         """Record that a burst waits, replacing an earlier wait of its flow run."""
-        insert = self.database.insert(WaitRow)
-        changed = {name: insert.excluded[name] for name in ("job_id", "since", "until")}
-        upsert = insert.on_conflict_do_update(index_elements=["flow_run_id"], set_=changed)
-        row = {"flow_run_id": wait.flow_run_id, "job_id": wait.job_id, "since": wait.since, "until": wait.until}
-        session.execute(upsert, [row])
+        session.execute(upsert(self.database.insert(WaitRow), ("job_id", "since", "until")), [asdict(wait)])
 
     @query
     def waits(self, session: Session, job_id: str | None = None) -> list[Wait]:
         """Return the waiting bursts of all jobs or of one; the longest wait first."""
-        rows = select(WaitRow).order_by(col(WaitRow.since), col(WaitRow.flow_run_id))
+        rows = select(*_WAIT_COLUMNS).order_by(col(WaitRow.since), col(WaitRow.flow_run_id))
         if job_id is not None:
             rows = rows.where(col(WaitRow.job_id) == job_id)
-        return [_wait(row) for row in session.scalars(rows)]
+        return [Wait(*row) for row in session.execute(rows)]
 
     @query
     def wait_of(self, session: Session, flow_run_id: str) -> Wait | None:
         """Return the wait of this flow run, or None if it does not wait."""
-        row = session.get(WaitRow, flow_run_id)
-        return None if row is None else _wait(row)
+        row = session.execute(select(*_WAIT_COLUMNS).where(col(WaitRow.flow_run_id) == flow_run_id)).first()
+        return None if row is None else Wait(*row)
 
     @transaction
     def shorten_waits(self, session: Session, job_id: str, until: datetime) -> None:
         """Make the job's waiting bursts wait only until then."""
-        session.execute(
-            update(WaitRow).where(col(WaitRow.job_id) == job_id).values({"until": until}),
-            execution_options={"synchronize_session": False},
-        )
+        change(session, update(WaitRow).where(col(WaitRow.job_id) == job_id).values({"until": until}))
 
     @transaction
     def drop_wait(self, session: Session, flow_run_id: str) -> None:
         """Record that the flow run no longer waits."""
-        session.execute(
-            delete(WaitRow).where(col(WaitRow.flow_run_id) == flow_run_id),
-            execution_options={"synchronize_session": False},
-        )
+        change(session, delete(WaitRow).where(col(WaitRow.flow_run_id) == flow_run_id))
 
 
 def _review(row: Sequence[Any]) -> Review:
     item, fingerprint, verdict, reason, reviewer, reviewed_at = row
     return Review(item, fingerprint, ReviewVerdict(verdict), reason, reviewer, reviewed_at)
-
-
-def _wait(row: WaitRow) -> Wait:
-    return Wait(row.flow_run_id, row.job_id, row.since, row.until)

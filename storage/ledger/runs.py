@@ -1,8 +1,7 @@
 """Queries about runs of a job: how one begins, its shards, and what it costs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import and_, delete, func, insert, select, update
@@ -13,7 +12,7 @@ from configs.failures import PixelmillError
 from configs.job.job import AtReview
 from configs.recipe.recipe import Recipe
 from configs.recipe.source import Overrides
-from storage.ledger.database import Repository, query, single_transaction, transaction
+from storage.ledger.database import Repository, query, single_transaction, slices, transaction
 from storage.ledger.items import reset_items
 from storage.ledger.jobs import change_status, job_record
 from storage.ledger.records import (
@@ -242,7 +241,7 @@ def _overrides_document(overrides: Overrides | None) -> dict[str, Any] | None:
 def _replace_items(job_id: str, items: Sequence[tuple[Item, int]], session: Session) -> None:
     session.execute(delete(StepRunRow).where(col(StepRunRow.job_id) == job_id))
     session.execute(delete(ItemRow).where(col(ItemRow.job_id) == job_id))
-    for some in _row_slices(_item_row(job_id, item, shard) for item, shard in items):
+    for some in slices((_item_row(job_id, item, shard) for item, shard in items), _INSERT_SLICE):
         session.execute(insert(ItemRow), some)
 
 
@@ -264,9 +263,10 @@ def _update_items(job_id: str, items: Sequence[tuple[Item, int]], session: Sessi
         for item, shard in items
         if shards.get(item.index, shard) != shard
     )
-    for some in _row_slices(moved):
+    for some in slices(moved, _INSERT_SLICE):
         session.execute(update(ItemRow), some)  # by primary key
-    for some in _row_slices(_item_row(job_id, item, shard) for item, shard in items if item.index not in shards):
+    added = (_item_row(job_id, item, shard) for item, shard in items if item.index not in shards)
+    for some in slices(added, _INSERT_SLICE):
         session.execute(insert(ItemRow), some)
 
 
@@ -280,11 +280,5 @@ def _replace_shards(job_id: str, shards: set[int], now: datetime, session: Sessi
         "error": None,
         "updated_at": now,
     }
-    for some in _row_slices({"job_id": job_id, "index": shard, **fresh} for shard in sorted(shards)):
+    for some in slices(({"job_id": job_id, "index": shard, **fresh} for shard in sorted(shards)), _INSERT_SLICE):
         session.execute(insert(ShardRow), some)
-
-
-def _row_slices(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    rows = iter(rows)
-    while some := list(islice(rows, _INSERT_SLICE)):
-        yield some

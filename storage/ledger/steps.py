@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, or_, select, update
 from sqlmodel import Session, col
 
-from storage.ledger.database import Database, Repository, query, slices, transaction
+from storage.ledger.database import Database, Repository, change, query, slices, transaction, upsert
 from storage.ledger.jobs import step_order
 from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, Outcome, StepCounts, StepOutcome, step_of
 from storage.ledger.tables import ArtefactRow, ItemRow, JobRow, StepRunRow
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _ARTEFACT_FIELDS = tuple(ArtefactRecord.__dataclass_fields__)
 _ARTEFACT_COLUMNS = tuple(getattr(ArtefactRow, name) for name in _ARTEFACT_FIELDS)
+RESULT_FIELDS = tuple(ItemResult.__dataclass_fields__)
 _NONE: Mapping[int, Any] = {}
 _OUTCOME_FIELDS = ("visit", "index", "outcome", "seconds", "error", "traceback", "cost")
 
@@ -55,10 +56,7 @@ class StepRepository(Repository):
             # A step that only measured the image has a row of its own for the same object.
             wanted = (col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
             keys = list(session.scalars(select(col(ArtefactRow.key)).where(*wanted)))
-            session.execute(
-                delete(ArtefactRow).where(col(ArtefactRow.root) == root, col(ArtefactRow.key).in_(keys)),
-                execution_options={"synchronize_session": False},
-            )
+            change(session, delete(ArtefactRow).where(col(ArtefactRow.root) == root, col(ArtefactRow.key).in_(keys)))
 
     @transaction
     def record(
@@ -159,7 +157,6 @@ def upsert_outcomes(
         return
     insert = database.insert(StepRunRow)
     new = insert.excluded
-    changed = ("run", "outcome", "seconds", "cost", "root", "fingerprint", "error", "traceback", "recorded_at")
     # A resumed shard finds the image that was computed before: the row with its time and seconds stays.
     found_again = and_(
         col(StepRunRow.outcome) == Outcome.COMPUTED.value,
@@ -167,13 +164,10 @@ def upsert_outcomes(
         col(StepRunRow.root) == new.root,
         col(StepRunRow.fingerprint) == new.fingerprint,
     )
-    upsert = insert.on_conflict_do_update(
-        index_elements=["job_id", "index", "visit"],
-        set_={name: new[name] for name in changed},
-        where=or_(found_again.is_(None), ~found_again),
-    )
+    changed = ("run", "outcome", "seconds", "cost", "root", "fingerprint", "error", "traceback", "recorded_at")
+    replacing = upsert(insert, changed, where=or_(found_again.is_(None), ~found_again))
     now = datetime.now(UTC)
-    session.execute(upsert, [_outcome_row(job_id, run, visit, outcome, now) for outcome in outcomes])
+    session.execute(replacing, [_outcome_row(job_id, run, visit, outcome, now) for outcome in outcomes])
 
 
 def _outcome_row(job_id: str, run: int, visit: str, outcome: StepOutcome, now: datetime) -> dict[str, Any]:
@@ -214,15 +208,8 @@ def forget_other_visits(job_id: str, kept: Mapping[int, Collection[str]], sessio
 
 def result_values(result: ItemResult) -> dict[str, Any]:
     """Return the columns of an item's row that hold its result."""
-    return {
-        "state": result.state.value,
-        "error": result.error,
-        "error_step": result.error_step,
-        "finals": dict(result.finals),
-        "warnings": list(result.warnings),
-        "refused_image": result.refused_image,
-        "refused_by": result.refused_by,
-    }
+    values = {name: getattr(result, name) for name in RESULT_FIELDS}
+    return values | {"state": result.state.value, "finals": dict(result.finals), "warnings": list(result.warnings)}
 
 
 def end_items(job_id: str, ends: Mapping[int, ItemResult], session: Session) -> None:
@@ -232,17 +219,8 @@ def end_items(job_id: str, ends: Mapping[int, ItemResult], session: Session) -> 
         session.execute(update(ItemRow), rows)  # by primary key
 
 
-def outcomes_between(job_id: str, first: int, last: int, session: Session) -> list[tuple[str, StepOutcome]]:
-    """Return (visit id, outcome) of all items from `first` to `last`, with the artefacts that are still known."""
-    return _outcomes(job_id, col(StepRunRow.index).between(first, last), session)
-
-
 def outcomes_of(job_id: str, indices: Sequence[int], session: Session) -> list[tuple[str, StepOutcome]]:
-    """Return the same for these items, at most a slice of them."""
-    return _outcomes(job_id, col(StepRunRow.index).in_(indices), session)
-
-
-def _outcomes(job_id: str, items: ColumnElement[bool], session: Session) -> list[tuple[str, StepOutcome]]:
+    """Return (visit id, outcome) of these items, at most a slice of them, with the artefacts that are still known."""
     same = and_(
         col(ArtefactRow.root) == col(StepRunRow.root), col(ArtefactRow.fingerprint) == col(StepRunRow.fingerprint)
     )
@@ -250,7 +228,7 @@ def _outcomes(job_id: str, items: ColumnElement[bool], session: Session) -> list
     rows = session.execute(
         select(*(getattr(StepRunRow, name) for name in _OUTCOME_FIELDS), *_ARTEFACT_COLUMNS)
         .outerjoin(ArtefactRow, same)
-        .where(col(StepRunRow.job_id) == job_id, items)
+        .where(col(StepRunRow.job_id) == job_id, col(StepRunRow.index).in_(indices))
     )
     return [
         (visit, StepOutcome(index, Outcome(outcome), seconds, _artefact(artefact), error, traceback, cost))

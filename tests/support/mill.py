@@ -12,7 +12,7 @@ from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.shard.shard_run import ShardRun
 from steps.contract import Step
 from steps.recipe.program import Block, Decision, Program, ResolvedStep, StepNode, Visit
-from storage.ledger.records import ItemReport, ItemState, JobRecord, StepCounts
+from storage.ledger.records import ItemReport, ItemState, JobRecord, ReviewVerdict, StepCounts
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.folder_store import FolderStore
 from tests.support.new_ledger import new_ledger
@@ -98,7 +98,7 @@ class Mill:
             ledger=self.ledger,
             runtime=self.runtime,
             settings=self.settings,
-            accepted=self.ledger.reviews.accepted_images(JOB),
+            accepted=self.ledger.reviews.images_with(JOB, ReviewVerdict.ACCEPTED),
         )
 
     def run(self) -> list[tuple[str, str, StepCounts]]:

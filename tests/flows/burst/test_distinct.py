@@ -104,10 +104,10 @@ def test_of_two_images_of_an_item_one_accepted_does_not_stand_for_the_other(dist
 def test_an_accepted_repetition_goes_through_the_recipe_once_more_and_stays(distinct):
     settle(distinct)
     decide(JOB, {"twin": None}, ReviewVerdict.ACCEPTED, reason=None, reviewer=None, ledger=distinct.ledger)
-    assert distinct.ledger.reviews.release_accepted(JOB) == 1
+    assert distinct.ledger.reviews.release(JOB, ReviewVerdict.ACCEPTED) == 1
     assert distinct.run() == {}
     assert settle(distinct) == 0
-    assert distinct.ledger.reviews.release_accepted(JOB) == 0
+    assert distinct.ledger.reviews.release(JOB, ReviewVerdict.ACCEPTED) == 0
     assert states(distinct)["twin"] is ItemState.DONE and exists(distinct, "twin")
 
 

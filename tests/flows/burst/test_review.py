@@ -30,7 +30,7 @@ def accept(job: IconJob, *items: str, verdict: ReviewVerdict = ReviewVerdict.ACC
 
 
 def run_again(job: IconJob) -> dict[str, int]:
-    job.ledger.reviews.release_accepted(JOB)
+    job.ledger.reviews.release(JOB, ReviewVerdict.ACCEPTED)
     return job.run()
 
 
@@ -89,7 +89,7 @@ def test_the_forecast_knows_what_was_accepted(job: IconJob) -> None:
             model_digests={},
             find_artefacts=lambda some: job.ledger.steps.find_artefacts(job.store.root, some),
             digest_file=lambda uri: sha256_hex(Path(uri).read_bytes()),
-            accepted=job.ledger.reviews.accepted_images(JOB),
+            accepted=job.ledger.reviews.images_with(JOB, ReviewVerdict.ACCEPTED),
         )
         return seen["large"].computed
 

@@ -73,7 +73,7 @@ def test_a_damaged_list_is_written_anew(job: IconJob) -> None:
 def test_a_job_without_refused_items_has_no_page(job: IconJob) -> None:
     assert job.store.exists(PAGE)
     decide(JOB, None, ReviewVerdict.ACCEPTED, reason=None, reviewer=None, ledger=job.ledger)
-    job.ledger.reviews.release_accepted(JOB)
+    job.ledger.reviews.release(JOB, ReviewVerdict.ACCEPTED)
     job.run()
     assert not job.store.exists(PAGE)
     assert list(job.store.list(f"{JOB}/review/")) == []
@@ -192,5 +192,5 @@ def test_served_at_this_machine_the_page_decides_itself(page: Page, job: IconJob
     finally:
         server.should_exit = True
         thread.join()
-    assert job.ledger.reviews.accepted_images(JOB).keys() == {"first"}
+    assert job.ledger.reviews.images_with(JOB, ReviewVerdict.ACCEPTED).keys() == {"first"}
     assert states(job)["first"] is ItemState.QUARANTINED

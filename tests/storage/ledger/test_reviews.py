@@ -48,15 +48,15 @@ def test_a_second_decision_about_an_image_replaces_the_first(ledger: Ledger) -> 
     decide(ledger, ReviewVerdict.ACCEPTED, 0)
     decide(ledger, ReviewVerdict.REJECTED, 0)
     assert [review.verdict for review in ledger.reviews.all(JOB)] == [ReviewVerdict.REJECTED]
-    assert ledger.reviews.accepted_images(JOB) == {}
-    assert ledger.reviews.rejected_images(JOB) == {"item-0": frozenset({"generate-0"})}
+    assert ledger.reviews.images_with(JOB, ReviewVerdict.ACCEPTED) == {}
+    assert ledger.reviews.images_with(JOB, ReviewVerdict.REJECTED) == {"item-0": frozenset({"generate-0"})}
 
 
 def test_an_item_may_have_several_accepted_images(ledger: Ledger) -> None:
     start(ledger)
     decide(ledger, ReviewVerdict.ACCEPTED, 0, 1)
     decide(ledger, ReviewVerdict.ACCEPTED, 0, image="upscale")
-    assert ledger.reviews.accepted_images(JOB) == {
+    assert ledger.reviews.images_with(JOB, ReviewVerdict.ACCEPTED) == {
         "item-0": frozenset({"generate-0", "upscale-0"}),
         "item-1": frozenset({"generate-1"}),
     }
@@ -105,11 +105,11 @@ def test_accepted_items_become_pending_and_lose_what_the_gate_said(ledger: Ledge
     refuse(ledger, 0, 1, 2)
     decide(ledger, ReviewVerdict.ACCEPTED, 0)
     decide(ledger, ReviewVerdict.REJECTED, 1)
-    assert ledger.reviews.release_accepted(JOB) == 1
+    assert ledger.reviews.release(JOB, ReviewVerdict.ACCEPTED) == 1
     assert states(ledger) == "pqqppp"
     (released, *_) = ledger.items.find(JOB)
     assert (released.error, released.refused_image, released.refused_by) == (None, None, None)
-    assert ledger.reviews.release_accepted(JOB) == 0
+    assert ledger.reviews.release(JOB, ReviewVerdict.ACCEPTED) == 0
 
 
 def test_a_retry_spares_what_a_person_rejected(ledger: Ledger) -> None:
@@ -118,7 +118,7 @@ def test_a_retry_spares_what_a_person_rejected(ledger: Ledger) -> None:
     decide(ledger, ReviewVerdict.REJECTED, 1)
     assert ledger.items.retry(JOB, QUARANTINED) == 1
     assert states(ledger) == "pqpppp"
-    assert ledger.reviews.release_rejected(JOB) == 1
+    assert ledger.reviews.release(JOB, ReviewVerdict.REJECTED) == 1
     assert states(ledger) == "pppppp"
 
 
@@ -127,7 +127,7 @@ def test_decisions_outlive_the_items_and_hold_in_any_order(ledger: Ledger) -> No
     refuse(ledger, 0)
     decide(ledger, ReviewVerdict.ACCEPTED, 0)
     start(ledger, 2, revision="b" * 64)
-    assert ledger.reviews.accepted_images(JOB) == {"item-0": frozenset({"generate-0"})}
+    assert ledger.reviews.images_with(JOB, ReviewVerdict.ACCEPTED) == {"item-0": frozenset({"generate-0"})}
     assert ledger.reviews.count_waiting(JOB) == 0
 
 
