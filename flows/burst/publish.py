@@ -215,10 +215,9 @@ def publish_waiting(job: JobRecord, ledger: Ledger, settings: Settings) -> int:
     """Publish the list of items that wait for a decision, even if it is empty. Returns their number."""
     waiting = ledger.reviews.count_waiting(job.id)
     store = open_store(job.output, settings)
+    some = list(ledger.reviews.refused_items(job.id, waiting=True, limit=MAX_WAITING))
     create_markdown_artifact(
-        waiting_markdown(
-            job, waiting, list(ledger.reviews.refused_items(job.id, waiting=True, limit=MAX_WAITING)), store, settings
-        ),
+        waiting_markdown(job, waiting, some, store, settings),
         key=artifact_key("review", job.name),
         description=f"What waits for a decision in {escape_markdown(job.name)}",
     )

@@ -43,10 +43,9 @@ def decide(
     refused = ledger.reviews.refused_images(job_id)
     if wanted is None:
         chosen = {name: image for name, (image, decided) in refused.items() if decided is None}
+    elif problems := _problems(job_id, wanted, refused, ledger):
+        raise InvalidInput(problems)
     else:
-        problems = [*_problems(job_id, wanted, refused, ledger)]
-        if problems:
-            raise InvalidInput(problems)
         chosen = {name: refused[name][0] for name in wanted}
     now = datetime.now(UTC)
     reviews = [Review(name, image, verdict, reason or None, reviewer, now) for name, image in chosen.items()]
@@ -154,15 +153,13 @@ def wake(wait: Wait, ledger: Ledger) -> bool:
     Needs a configured API. Raises the errors of Prefect's client.
     """
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
 
+    from flows.prefect_api.shard_runs import has_ended, read_runs
+
+    identifier = UUID(wait.flow_run_id)
     with get_client(sync_client=True) as client:
-        try:
-            run = client.read_flow_run(UUID(wait.flow_run_id))
-        except ObjectNotFound:
-            ledger.reviews.drop_wait(wait.flow_run_id)
-            return False
-        if run.state is None or run.state.is_final():
+        run = read_runs(client, [identifier]).get(identifier)
+        if run is None or run.state is None or has_ended(run):
             ledger.reviews.drop_wait(wait.flow_run_id)
             return False
         if run.state.is_paused():

@@ -5,13 +5,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
-from configs.job.deployment import Deployment, Schedule, deployments
+from configs.job.deployment import Deployment, deployments
 from configs.settings.settings import Settings
 from gpu_worker.device.installation import installed_version
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.events.schemas.automations import AutomationCore
     from prefect.workers.base import BaseWorker
 
@@ -88,6 +87,7 @@ def _ensure_pool(client: "SyncPrefectClient", name: str, worker: "type[BaseWorke
 
 def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Settings) -> Deployed:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
     from prefect.exceptions import ObjectNotFound
     from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
@@ -109,7 +109,14 @@ def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Setti
     try:
         known = client.read_deployment_by_name(name)
     except ObjectNotFound:
-        schedules = [_schedule(schedule) for schedule in deployment.schedules]
+        schedules = [
+            DeploymentScheduleCreate(
+                schedule=CronSchedule(cron=each.cron, timezone=each.timezone),
+                active=each.active,
+                parameters=each.parameters,
+            )
+            for each in deployment.schedules
+        ]
         client.create_deployment(
             client.create_flow_from_name(flow.name), deployment.name, schedules=schedules, **wanted
         )
@@ -125,17 +132,6 @@ def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Setti
 def _is_same(known: Any, wanted: Any) -> bool:
     # Without a queue, Prefect uses the pool's own, called `default`.
     return known == wanted or (wanted is None and known == "default") or (not known and not wanted)
-
-
-def _schedule(schedule: Schedule) -> "DeploymentScheduleCreate":
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.schedules import CronSchedule
-
-    return DeploymentScheduleCreate(
-        schedule=CronSchedule(cron=schedule.cron, timezone=schedule.timezone),
-        active=schedule.active,
-        parameters=schedule.parameters,
-    )
 
 
 class _Rule(NamedTuple):

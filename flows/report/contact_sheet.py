@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from storage.images.images import PNG_OPTIONS
@@ -119,12 +120,8 @@ def _fitted(image: Image.Image, cell: int) -> Image.Image:
 
 
 def _checkerboard(cell: int) -> Image.Image:
-    board = Image.new("RGB", (cell, cell), _LIGHT_SQUARE)
-    draw = ImageDraw.Draw(board)
-    for y in range(0, cell, _CHECKER):
-        for x in range(y // _CHECKER % 2 * _CHECKER, cell, 2 * _CHECKER):
-            draw.rectangle((x, y, x + _CHECKER - 1, y + _CHECKER - 1), fill=_DARK_SQUARE)
-    return board
+    y, x = np.indices((cell, cell)) // _CHECKER
+    return Image.fromarray(np.array([_DARK_SQUARE, _LIGHT_SQUARE], np.uint8)[(x + y) % 2])
 
 
 def _shortened(label: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

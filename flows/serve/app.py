@@ -39,6 +39,11 @@ from storage.objects.open_store import open_store
 _ARTEFACTS = "artefacts"
 _UNCHANGING = "public, max-age=31536000, immutable"  # an artefact's key is its fingerprint
 MAX_BODY = 32 * 2**20  # a hundred thousand names with their fingerprints
+_NO_FILE = "no job has such a file\n"
+_NO_GALLERY = (  # of a job that runs or was cancelled
+    "This job has no gallery here: one is written when a run of it ends.\n"
+    "One that was deleted is written again by `pixelmill verify JOB --repair`.\n"
+)
 _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 
@@ -111,11 +116,11 @@ class _Files:
         key: str = request.path_params["key"]
         store = self._store(request.path_params["store"], key.partition("/")[0])
         if store is None:
-            return _not_found()
+            return _missing(_NO_FILE)
         try:
             data = store.get(key)
         except MissingObject:
-            return _no_gallery() if key.endswith(f"/{GALLERY_NAME}") else _not_found()
+            return _missing(_NO_GALLERY if key.endswith(f"/{GALLERY_NAME}") else _NO_FILE)
         except StoreError as error:
             # Also for keys that no object can have; the message names only the requested key.
             return PlainTextResponse(f"{error}\n", status_code=503 if error.retryable else 404, headers=_HEADERS)
@@ -221,16 +226,7 @@ def _answer(document: dict[str, Any], status: int = 200) -> Response:
     return JSONResponse(document, status_code=status, headers={**_HEADERS, "cache-control": "no-store"})
 
 
-def _not_found() -> Response:
-    return PlainTextResponse("no job has such a file\n", status_code=404, headers=_HEADERS)
-
-
-def _no_gallery() -> Response:
-    """Answer for a job without a gallery, such as one that runs or was cancelled."""
-    text = (
-        "This job has no gallery here: one is written when a run of it ends.\n"
-        "One that was deleted is written again by `pixelmill verify JOB --repair`.\n"
-    )
+def _missing(text: str) -> Response:
     return PlainTextResponse(text, status_code=404, headers=_HEADERS)
 
 
