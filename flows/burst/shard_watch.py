@@ -12,7 +12,6 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from configs.failures import RestartPolicy
 from configs.settings.settings import Settings
-from flows.prefect_api.deployments import Queue
 from flows.prefect_api.shard_runs import (
     LONG_AGO,
     OUTAGE,
@@ -20,6 +19,7 @@ from flows.prefect_api.shard_runs import (
     cancel_runs,
     has_ended,
     is_outage,
+    queue_of,
     read_runs,
     submit_shard,
     waits_for_the_clock,
@@ -73,8 +73,7 @@ class ShardWatch:
         self._client = client  # one for all requests: making one costs as much CPU as ten requests
         self._burst_run = burst_run
         self._before = ledger.items.progress(job.id)
-        # Shards of small jobs come first on every free worker.
-        self._queue: Queue = "interactive" if self._before.pending <= settings.interactive_items else "bulk"
+        self._queue = queue_of(self._before.pending, settings)
         self._waiting: dict[int, None] = {}  # shards to be submitted, in order
         self._open: dict[int, UUID] = {}  # shard -> its flow run
         self._attempts: dict[int, _Attempts] = {}

@@ -21,6 +21,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling
 
 from configs.failures import PixelmillError
+from configs.settings.settings import Settings
 from flows.prefect_api.deployments import Queue
 from storage.ledger.records import JobRecord
 
@@ -124,6 +125,11 @@ def is_cancelled(client: SyncPrefectClient, identifier: UUID) -> bool:
     except OUTAGE:
         return False
     return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
+def queue_of(items: int, settings: Settings) -> Queue:
+    """Return the queue for this number of items: shards of small jobs come first on every free worker."""
+    return "interactive" if items <= settings.interactive_items else "bulk"
 
 
 def waits_for_the_clock(run: FlowRun) -> bool:
