@@ -157,11 +157,11 @@ def accept(
     """Accept images that gates refused: their items go on with the job's next run."""
     from flows.burst.run_job import resume_job
 
-    answer, job = _decide("accepted", job_id, items, everything, reason, by, json)
+    answer = _decide("accepted", job_id, items, everything, reason, by, json)
     if resume and answer.document["items"] and answer.document["burst"] != "resumed":
         open_console(stderr=True).print(answer.text, highlight=False)
         with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
-            summary = resume_job(job, ledger, settings, log=log, on_start=on_start)
+            summary = resume_job(answer.document["job"], ledger, settings, log=log, on_start=on_start)
         finish(summary, json)
     show(answer, json)
 
@@ -176,7 +176,7 @@ def reject(
     json: AsJson = False,
 ) -> None:
     """Reject images that gates refused: their items stay in quarantine, and only `retry --only rejected` runs them."""
-    show(_decide("rejected", job_id, items, everything, reason, by, json)[0], json)
+    show(_decide("rejected", job_id, items, everything, reason, by, json), json)
 
 
 @app.command()
@@ -273,14 +273,14 @@ def _decide(
     reason: str | None,
     by: str | None,
     json: bool,
-) -> "tuple[Answer, str]":
-    """Record a person's decisions. Returns the answer and the job's id."""
+) -> "Answer":
+    """Record a person's decisions."""
     from flows.cli.items import decide_command
     from storage.ledger.records import ReviewVerdict
 
     with session(json) as (settings, ledger, _):
         job = ledger.jobs.find(wanted, field="id")
-        answer = decide_command(
+        return decide_command(
             job,
             items or [],
             ReviewVerdict(verdict),
@@ -290,7 +290,6 @@ def _decide(
             ledger=ledger,
             settings=settings,
         )
-    return answer, job.id
 
 
 def _retried(only: str) -> "Retried":

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, StepCounts
+from storage.ledger.records import JobRecord
 
 READ_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0  # before a bar or a stage is shown: shorter work needs none
@@ -54,7 +54,8 @@ def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
         while not stop.wait(pause):
             began = time.monotonic()
             now = ledger.items.progress(job.id)
-            text = _describe(job, ledger.steps.counts(job.id, job.run))
+            steps = ledger.steps.counts(job.id, job.run).items()
+            text = f"{job.name} ({', '.join(f'{step} {count.computed + count.reused}' for step, count in steps)})"
             bar.update(task, completed=now.total - now.pending, description=text)
             if not console.is_terminal:
                 log(f"{text}: {now.total - now.pending} of {now.total} items")
@@ -71,11 +72,6 @@ def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
             stop.set()
             for thread in threads:
                 thread.join()
-
-
-def _describe(job: JobRecord, steps: dict[str, StepCounts]) -> str:
-    counts = (f"{step} {count.computed + count.reused}" for step, count in steps.items())
-    return f"{job.name} ({', '.join(counts)})"
 
 
 @contextmanager
@@ -107,39 +103,31 @@ def counted(text: str, total: int | None, console: Console) -> Iterator[Callable
 @contextmanager
 def stages(console: Console) -> Iterator[Callable[[str], None]]:
     """Yield `log(stage)`, to be called at the beginning of each stage; stages of some length are shown."""
-    changed = threading.Condition()
-    current, begun, over = "", 0, False
     bar = _progress(console)
     task = bar.add_task("")
+    timer: threading.Timer | None = None
 
-    def show() -> None:
-        with changed:
-            while not over:
-                seen = begun
-                if changed.wait_for(lambda: over or begun != seen, PATIENCE_SECONDS):  # noqa: B023
-                    continue  # it did not last
-                if console.is_terminal:
-                    bar.update(task, description=current)
-                    bar.start()
-                elif current:
-                    console.print(Text(current, "dim"))
-                changed.wait_for(lambda: over or begun != seen)  # noqa: B023
+    def show(stage: str) -> None:
+        if console.is_terminal:
+            bar.start()
+        else:
+            console.print(Text(stage, "dim"))
+
+    def end_stage() -> None:
+        if timer is not None:
+            timer.cancel()
+            timer.join()
 
     def log(stage: str) -> None:
-        nonlocal current, begun
-        with changed:
-            current, begun = stage, begun + 1
-            if bar.live.is_started:
-                bar.update(task, description=stage)
-            changed.notify_all()
+        nonlocal timer
+        end_stage()
+        bar.update(task, description=stage)
+        timer = threading.Timer(PATIENCE_SECONDS, show, (stage,))
+        timer.name, timer.daemon = "stages", True
+        timer.start()
 
-    watcher = threading.Thread(target=show, name="stages", daemon=True)
-    watcher.start()
     try:
         yield log
     finally:
-        with changed:
-            over = True
-            changed.notify_all()
-        watcher.join()
+        end_stage()
         bar.stop()

@@ -81,7 +81,12 @@ def errors_reported(json: bool) -> Iterator[None]:
     try:
         yield
     except InvalidInput as refusal:
-        _refuse(refusal, json)
+        for problem in refusal.problems:
+            typer.echo(str(problem), err=True)
+        if json:
+            from flows.report.report import refusal_summary
+
+            print_json(refusal_summary(refusal).model_dump(mode="json"))
         raise typer.Exit(EXIT_INVALID) from None
     except (typer.Exit, typer.Abort):
         raise
@@ -114,15 +119,6 @@ def output_reported() -> Iterator[None]:
         # The interpreter writes the rest when it ends, and would report the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(EXIT_ERROR) from None
-
-
-def _refuse(refusal: InvalidInput, json: bool) -> None:
-    for problem in refusal.problems:
-        typer.echo(str(problem), err=True)
-    if json:
-        from flows.report.report import refusal_summary
-
-        print_json(refusal_summary(refusal).model_dump(mode="json"))
 
 
 def finish(summary: "Summary", json: bool) -> None:

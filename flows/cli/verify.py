@@ -21,21 +21,6 @@ from storage.ledger.lease import is_held
 from storage.ledger.ledger import Ledger
 from storage.objects.open_store import open_store
 
-_WORDS = {
-    Kind.MISSING_ARTEFACT: "artefacts missing from the store",
-    Kind.DAMAGED_ARTEFACT: "artefacts damaged",
-    Kind.MISSING_FINAL: "finals missing from the store",
-    Kind.DAMAGED_FINAL: "finals damaged",
-    Kind.STRAY_FINAL: "finals of no item that is done",
-    Kind.MISSING_OUTCOME: "done items without the outcome of a step",
-    Kind.UNKNOWN_ARTEFACT: "done items with an artefact that the ledger has lost",
-    Kind.NO_FINAL: "done items without their finals in the ledger",
-    Kind.MISSING_ITEM: "items missing from the ledger",
-    Kind.WRONG_STATUS: "status of the job wrong",
-    Kind.MANIFEST: "differences between manifest and ledger",
-    Kind.REPORT: "report missing, or of another state",
-    Kind.GALLERY: "files of the gallery missing or damaged",
-}
 _REPAIR_WORDS = {
     "adopted": "artefacts taken into the ledger",
     "restored": "artefacts restored from their finals",
@@ -144,7 +129,7 @@ def describe_verification(verification: Verification) -> RenderableType:
     if not verification.complete:
         lines.append(Text("  the job has not ended: manifest, report and gallery were not checked", "dim"))
     if not verification.sound:
-        lines += [Text(f"  {_WORDS[kind]}: {count:,}") for kind, count in _counts(verification)]
+        lines += [Text(f"  {kind.words}: {count:,}") for kind, count in _counts(verification)]
         lines.append(_table(verification))
     return Group(*lines)
 

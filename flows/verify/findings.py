@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 from configs.failures import PixelmillError
 from storage.images.manifest import flat_row, manifest_keys, manifest_row
@@ -21,21 +21,28 @@ Row = dict[str, Any]
 
 
 class Kind(StrEnum):
-    """The kinds of findings, in the order in which they are reported."""
+    """The kinds of findings, in the order in which they are reported, and the words for their number."""
 
-    MISSING_ARTEFACT = "missing_artefact"  # a step's image is not in the store
-    DAMAGED_ARTEFACT = "damaged_artefact"  # its bytes are not those that were stored
-    MISSING_FINAL = "missing_final"
-    DAMAGED_FINAL = "damaged_final"  # its bytes are not those of its artefact
-    STRAY_FINAL = "stray_final"  # a final that belongs to no item, or to one that failed
-    MISSING_OUTCOME = "missing_outcome"  # a done item has no outcome of a step in the ledger
-    UNKNOWN_ARTEFACT = "unknown_artefact"  # the ledger has the fingerprint of an image and nothing else
-    NO_FINAL = "no_final"  # the item is done, but the ledger's finals are not those it should have
-    MISSING_ITEM = "missing_item"  # the ledger has fewer items than the job
-    WRONG_STATUS = "wrong_status"  # the status of the job does not fit the states of its items
-    MANIFEST = "manifest"  # it differs from the ledger
-    REPORT = "report"  # it differs from the ledger
-    GALLERY = "gallery"  # one of its files is missing or damaged
+    words: str
+
+    def __new__(cls, value: str, words: str) -> Self:
+        kind = str.__new__(cls, value)
+        kind._value_, kind.words = value, words
+        return kind
+
+    MISSING_ARTEFACT = "missing_artefact", "artefacts missing from the store"
+    DAMAGED_ARTEFACT = "damaged_artefact", "artefacts damaged"  # their bytes are not those that were stored
+    MISSING_FINAL = "missing_final", "finals missing from the store"
+    DAMAGED_FINAL = "damaged_final", "finals damaged"  # their bytes are not those of their artefacts
+    STRAY_FINAL = "stray_final", "finals of no item that is done"
+    MISSING_OUTCOME = "missing_outcome", "done items without the outcome of a step"
+    UNKNOWN_ARTEFACT = "unknown_artefact", "done items with an artefact that the ledger has lost"
+    NO_FINAL = "no_final", "done items without their finals in the ledger"
+    MISSING_ITEM = "missing_item", "items missing from the ledger"
+    WRONG_STATUS = "wrong_status", "status of the job wrong"  # it does not fit the states of the items
+    MANIFEST = "manifest", "differences between manifest and ledger"
+    REPORT = "report", "report missing, or of another state"
+    GALLERY = "gallery", "files of the gallery missing or damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +55,18 @@ class Finding:
     key: str | None = None
 
 
-class LostArtefact(NamedTuple):
-    """An image in the ledger that is missing or damaged in the store."""
+class Fault(Enum):
+    """A reason why an object cannot be used."""
 
-    record: ArtefactRecord
-    damaged: bool
+    MISSING = auto()
+    DAMAGED = auto()
 
 
 @dataclass(slots=True)
 class Damage:
     """Input of a repair. Grows with the number of problems, not with the job."""
 
-    artefacts: dict[str, LostArtefact] = field(default_factory=dict)  # by fingerprint
+    artefacts: dict[str, tuple[ArtefactRecord, Fault]] = field(default_factory=dict)  # lost ones, by fingerprint
     items: dict[int, set[str]] = field(default_factory=dict)  # item -> fingerprints of lost artefacts that it visited
     incomplete: set[int] = field(default_factory=set)  # done items that lack something in the ledger
     finals: dict[str, ArtefactRecord] = field(default_factory=dict)  # key of a missing or damaged final -> its image
@@ -88,20 +95,12 @@ class Findings:
         return self.counts.total()
 
 
-class Fault(Enum):
-    """A reason why an object cannot be used."""
-
-    MISSING = auto()
-    DAMAGED = auto()
-
-
 class ReadBack:
     """Reader of objects, several at once and each once. Takes some 150 bytes for each key; `close` it."""
 
     def __init__(self, store: ArtefactStore) -> None:
         self._store = store
-        self._seen: set[str] = set()
-        self._faults: dict[str, Fault] = {}
+        self._faults: dict[str, Fault | None] = {}  # of all keys that were read
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-verify")
         self.objects = 0
         self.bytes = 0
@@ -111,14 +110,12 @@ class ReadBack:
 
         Raises StoreError where the store refuses or fails.
         """
-        new = [key for key in digests if key not in self._seen]
+        new = [key for key in digests if key not in self._faults]
         for key, (fault, size) in zip(new, self._pool.map(lambda key: self._look(key, digests[key]), new), strict=True):
-            self._seen.add(key)
+            self._faults[key] = fault
             self.objects += 1
             self.bytes += size
-            if fault is not None:
-                self._faults[key] = fault
-        return {key: self._faults[key] for key in digests if key in self._faults}
+        return {key: fault for key in digests if (fault := self._faults[key]) is not None}
 
     def _look(self, key: str, sha256: str) -> tuple[Fault | None, int]:
         try:

@@ -17,7 +17,7 @@ from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
 from configs.failures import PixelmillError
 from configs.settings.settings import Settings
 from flows.pages.gallery import finish_job
-from flows.verify.findings import READERS, Damage, Kind
+from flows.verify.findings import READERS, Damage, Fault, Kind
 from flows.verify.verify import Advance, Verification, verify_job
 from gpu_worker.shard.new_artefact import MAX_STORED_PIXELS
 from steps.contract import Fact, Step
@@ -125,13 +125,13 @@ def _mend(before: Verification, mended: Mended, ledger: Ledger, store: ArtefactS
 def _mend_artefacts(damage: Damage, mended: Mended, store: ArtefactStore) -> set[str]:
     """Put artefacts back from a sound final where there is one. Return the fingerprints of the others."""
     forgotten = set()
-    for fingerprint, (record, damaged) in damage.artefacts.items():
+    for fingerprint, (record, fault) in damage.artefacts.items():
         copy = damage.copies.get(fingerprint)
         if copy is not None:
             store.publish(copy, record.key, content_type=record.content_type)
             mended.restored += 1
             continue
-        if damaged:
+        if fault is Fault.DAMAGED:
             store.delete(record.key)
         forgotten.add(fingerprint)
     mended.forgotten = len(forgotten)

@@ -11,7 +11,7 @@ from typing import Any
 from configs.documents.problems import InvalidInput
 from flows.pages.gallery import DATA_FOLDER
 from flows.report.report import GALLERY_NAME, REPORT_NAME, Summary, build_summary
-from flows.verify.findings import Fault, Finding, Findings, Kind, LostArtefact, ManifestCheck, ReadBack
+from flows.verify.findings import Fault, Finding, Findings, Kind, ManifestCheck, ReadBack
 from gpu_worker.walk.prediction import replay
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
@@ -148,8 +148,8 @@ class _ItemCheck:
             damage.items.setdefault(record.item.index, set()).add(artefact.fingerprint)
             if artefact.fingerprint in damage.artefacts:
                 continue  # reported with the first item that visited it
+            damage.artefacts[artefact.fingerprint] = artefact, lost[artefact.key]
             damaged = lost[artefact.key] is Fault.DAMAGED
-            damage.artefacts[artefact.fingerprint] = LostArtefact(artefact, damaged)
             kind = Kind.DAMAGED_ARTEFACT if damaged else Kind.MISSING_ARTEFACT
             message = "its bytes are not those that were stored" if damaged else "it is not in the store"
             yield Finding(kind, f"{artefact.key}: {message}", record.item.name, artefact.key)
