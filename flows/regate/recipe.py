@@ -94,12 +94,8 @@ class ChangeLine:
 class Changes:
     """All lines, and those among them that a job could set itself as overrides."""
 
-    lines: tuple[ChangeLine, ...] = ()
-    overrides: Overrides = field(default_factory=Overrides)
-
-    def last_at(self, path: str) -> ChangeLine | None:
-        """Return the last line that set this path (`base`: any parameter of it)."""
-        return next((line for line in reversed(self.lines) if f"{line.path}.".startswith(f"{path}.")), None)
+    lines: tuple[ChangeLine, ...]
+    overrides: Overrides
 
 
 def read_new_recipe(
@@ -269,42 +265,29 @@ def _own_overrides(job: JobRecord, recipe: Mapping[str, Any], changed: Overrides
     """Decide which of the job's own settings to set in a recipe that does not have them in it."""
     if job.overrides is None:
         return JobOverrides(changed, forgotten=True)
-    dropped = tuple(_dropped(recipe, job.overrides))
-    gone = {each.path for each in dropped}
-    parameters = {
-        step: {
-            name: value
-            for name, value in values.items()
-            if f"{step}.{name}" not in gone and name not in changed.parameters.get(step, {})
-        }
-        for step, values in job.overrides.parameters.items()
-    }
-    kept = Overrides(
-        parameters={step: values for step, values in parameters.items() if values},
-        distinct=job.overrides.distinct if changed.distinct is None else None,
-    )
-    return JobOverrides(kept | changed, kept, dropped)
-
-
-def _dropped(recipe: Mapping[str, Any], overrides: Overrides) -> Iterator[DroppedOverride]:
     listed = recipe.get("steps")
     steps = {
         node["id"]: node.get("step")
         for node in (listed if isinstance(listed, list) else ())
         if isinstance(node, dict) and isinstance(node.get("id"), str)
     }
-    for step_id, values in overrides.parameters.items():
+    kept: dict[str, dict[str, Any]] = {}
+    dropped = []
+    for step_id, values in job.overrides.parameters.items():
         step = steps.get(step_id)
-        try:
-            kind: type[Step] | None = load_step(step) if isinstance(step, str) else None
-        except (UnknownName, BrokenEntry):
-            continue  # the recipe is refused for that
+        kind: type[Step] | None = None
+        with suppress(UnknownName, BrokenEntry):  # the recipe is refused for that
+            kind = load_step(step) if isinstance(step, str) else None
         for name, value in values.items():
             if step_id not in steps:
-                yield DroppedOverride(f"{step_id}.{name}", value, f"the recipe has no step `{step_id}`")
+                dropped.append(DroppedOverride(f"{step_id}.{name}", value, f"the recipe has no step `{step_id}`"))
             elif kind is not None and name not in kind.model_fields:
                 reason = f"`{step_id}` is a step `{step}`, which has no `{name}`"
-                yield DroppedOverride(f"{step_id}.{name}", value, reason)
+                dropped.append(DroppedOverride(f"{step_id}.{name}", value, reason))
+            elif name not in changed.parameters.get(step_id, {}):
+                kept.setdefault(step_id, {})[name] = value
+    own = Overrides(parameters=kept, distinct=job.overrides.distinct if changed.distinct is None else None)
+    return JobOverrides(own | changed, own, tuple(dropped))
 
 
 # -- differences and messages ------------------------------------------------------------------------------------------
@@ -315,7 +298,7 @@ def recipe_changes(old: Recipe, new: Recipe) -> list[tuple[str, Any, Any]]:
 
     Steps go by their ids, so that a step that is put in front does not move all others.
     """
-    before, after = (dict(_leaves(_written(recipe), "")) for recipe in (old, new))
+    before, after = (dict(_leaves(as_written(recipe, "name", "description"), "")) for recipe in (old, new))
     return [
         (path, before.get(path), after.get(path))
         for path in {**before, **after}
@@ -323,9 +306,9 @@ def recipe_changes(old: Recipe, new: Recipe) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def _written(recipe: Recipe) -> dict[str, Any]:
-    document = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    return {name: value for name, value in document.items() if name not in ("name", "description")}
+def as_written(recipe: Recipe, *without: str) -> dict[str, Any]:
+    """Return the recipe as a file has it, without defaults and these fields."""
+    return recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(without))
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -343,8 +326,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _document(job: JobRecord, name: str | None, settings: Settings) -> Document:
     if name is not None:
         return open_recipe(name, str(Path.cwd()), settings)
-    written = job.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    return Document(_with_gates_by_name(written), f"the recipe of {job.id}", {})
+    return Document(_with_gates_by_name(as_written(job.recipe)), f"the recipe of {job.id}", {})
 
 
 def _with_gates_by_name(value: Any) -> Any:
@@ -367,9 +349,10 @@ def _about_change(problem: Problem, changes: Changes, paths: Mapping[str, Change
     prefix, _, path = problem.path.partition(".")
     if problem.path != DISTINCT and prefix != "parameters":
         return problem
-    line = changes.last_at(path or DISTINCT)
+    path = path or DISTINCT
+    line = next((line for line in reversed(changes.lines) if f"{line.path}.".startswith(f"{path}.")), None)
     if line is None:
-        return Problem(f"the job's {problem.path}", f"{problem.message}; `{path or DISTINCT}=…` sets another")
+        return Problem(f"the job's {problem.path}", f"{problem.message}; `{path}=…` sets another")
     if path == "vars" and problem.message.startswith("the recipe has no step"):
         return line.problem("variables belong to the items: change the condition that reads it, as `STEP.require=…`")
     return line.problem(problem.message)

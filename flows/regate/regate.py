@@ -1,7 +1,7 @@
 """Plan a regate, a job's items under another recipe, and apply it: run what is missing and record the rest."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +15,7 @@ from configs.documents.uris import is_remote
 from configs.failures import Log
 from configs.settings.settings import Settings
 from flows.job.request import CheckedRecipe, revision_of
-from flows.regate.recipe import JobOverrides, NewRecipe, read_new_recipe
+from flows.regate.recipe import JobOverrides, NewRecipe, as_written, read_new_recipe
 from flows.regate.reevaluate import Change, Reevaluation, Reviews, reevaluate
 from flows.report.report import Summary
 from flows.verify.findings import READERS
@@ -88,28 +88,27 @@ class RegatePlan:
 
     def needs(self) -> dict[str, StepNeed]:
         """Return the steps that the items that change need, by visit id in recipe order."""
-        computed: dict[str, set[str]] = {}
+        computed = defaultdict[str, set[str]](set)
         undecided = Counter[str]()
         for each in self.items:
             if each.change is Change.UNCHANGED:
                 continue
             for visit_id, fingerprint in each.computes.items():
-                computed.setdefault(visit_id, set()).add(fingerprint)
+                computed[visit_id].add(fingerprint)
             undecided.update(each.undecided)
         return {
-            visit_id: StepNeed(len(computed.get(visit_id, ())), undecided[visit_id])
+            visit_id: StepNeed(len(computed[visit_id]), undecided[visit_id])
             for visit_id in self.new.program.step_ids
-            if visit_id in computed or undecided[visit_id]
+            if computed[visit_id] or undecided[visit_id]
         }
 
     def unmeasured(self) -> dict[str, int]:
         """Return fact -> number of images that lack it although the new recipe reads it."""
-        images: dict[str, set[str]] = {}
+        images = defaultdict[str, set[str]](set)
         for each in self.items:
             for fact, visit_ids in each.unmeasured.items():
-                known = (each.ways[visit_id] for visit_id in visit_ids)
-                images.setdefault(fact, set()).update(image.fingerprint for image in known if image is not None)
-        return {fact: len(images[fact]) for fact in sorted(images)}
+                images[fact].update(image.fingerprint for visit in visit_ids if (image := each.ways[visit]) is not None)
+        return {fact: len(found) for fact, found in sorted(images.items())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +182,7 @@ def _earlier_provenance(job: JobRecord, reports: Sequence[ItemReport], old: Prog
     items = [report.record.item for report in reports]
     untouched = revision_of(job.recipe, old, items, dict(job.model_digests)) == job.revision
 
-    @cache
-    def visits_of(index: int) -> list[tuple[Visit, Item, str | None, str]]:
-        return list(_file_visits(by_index[index], old))
+    visits_of = cache(lambda index: list(_file_visits(by_index[index], old)))
 
     def find(path: ItemPath, visit: Visit) -> Provenance | None:
         item = visit.item(path.item)
@@ -308,7 +305,7 @@ def _publish_one(store: ArtefactStore, final: tuple[str, ArtefactRecord]) -> Art
 def _keep_recipe(job: JobRecord, store: ArtefactStore) -> str:
     """Keep the job's recipe beside its manifest, as a file that `--recipe` takes. Return its key."""
     key = job_key(job.name, f"recipes/{job.revision[:16]}.yaml")
-    recipe = job.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    recipe = as_written(job.recipe)
     # The overrides of the job as it is when this is read must not apply here.
     recipe["overrides"] = job.overrides.model_dump(mode="json", exclude_defaults=True) if job.overrides else None
     head = f"# The recipe of {job.id} up to its run {job.run}. JSON, which YAML contains.\n"
