@@ -10,8 +10,8 @@ from io import BytesIO
 from typing import Any, Self
 
 from configs.failures import PixelmillError
-from storage.images.manifest import flat_row, manifest_keys, manifest_row
-from storage.ledger.records import ArtefactRecord, ItemReport, JobRecord
+from storage.images.manifest import flat_row, manifest_keys
+from storage.ledger.records import ArtefactRecord, JobRecord
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
 
 LISTED = 20  # findings of each kind; the others are only counted
@@ -136,31 +136,8 @@ class UnreadableManifest(PixelmillError):
     """The file is not a manifest."""
 
 
-class ManifestCheck:
-    """Comparison of both files of the manifest with the ledger's reports, in the job's order."""
-
-    def __init__(self, store: ArtefactStore, job: JobRecord) -> None:
-        self._store = store
-        keys = manifest_keys(job.name)
-        self._files = [
-            _ManifestFile(keys.jsonl, _jsonl_rows, lambda row: row, store),
-            _ManifestFile(keys.parquet, _parquet_rows, flat_row, store),
-        ]
-
-    def compare(self, report: ItemReport) -> Iterator[Finding]:
-        """Yield the findings up to this item's row."""
-        row = manifest_row(self._store, report)
-        for file in self._files:
-            yield from file.compare(row)
-
-    def finish(self) -> Iterator[Finding]:
-        """Yield a finding for each row after the last item's."""
-        for file in self._files:
-            yield from file.finish()
-
-
-class _ManifestFile:
-    """One file, read in step with the ledger. If it cannot be read, that is its only finding."""
+class ManifestFile:
+    """One file of the manifest, read in step with the ledger. If it cannot be read, that is its only finding."""
 
     def __init__(
         self, key: str, read: Callable[[bytes], Iterator[Row]], form: Callable[[Row], Row], store: ArtefactStore
@@ -168,20 +145,15 @@ class _ManifestFile:
         self._key, self._form = key, form
         self._error: str | None = None
         self._reported = False
-        self._rows: Iterator[Row] = iter(())
-        try:
-            self._rows = read(store.get(key))
-        except MissingObject:
-            self._error = "it is not there"
-        except DamagedObject as error:
-            self._error = str(error)
-        self._next = self._advance()
+        self._rows = self._read(read, store)
+        self._next = next(self._rows, None)
 
     def compare(self, row: Row) -> Iterator[Finding]:
+        """Yield the findings up to the row of this item, in the job's order."""
         index, name = row["index"], row["name"]
         while self._next is not None and self._next["index"] < index:
             yield self._surplus(self._next, f"where that of item {index} should be")
-            self._next = self._advance()
+            self._next = next(self._rows, None)
         if self._error is not None:
             yield from self._report_error()
         elif self._next is None or self._next["index"] > index:
@@ -189,23 +161,25 @@ class _ManifestFile:
         else:
             if (expected := self._form(row)) != self._next:
                 yield self._finding(_difference(self._next, expected), name)
-            self._next = self._advance()
+            self._next = next(self._rows, None)
 
     def finish(self) -> Iterator[Finding]:
+        """Yield a finding for each row after the last item's."""
         while self._next is not None:
             yield self._surplus(self._next, "after the last one")
-            self._next = self._advance()
+            self._next = next(self._rows, None)
         if self._error is not None:
             yield from self._report_error()
 
-    def _advance(self) -> Row | None:
-        if self._error is not None:
-            return None
+    def _read(self, read: Callable[[bytes], Iterator[Row]], store: ArtefactStore) -> Iterator[Row]:
         try:
-            return next(self._rows, None)
+            yield from read(store.get(self._key))
+        except MissingObject:
+            self._error = "it is not there"
+        except DamagedObject as error:
+            self._error = str(error)
         except UnreadableManifest as error:
             self._error = f"it cannot be read: {error}"
-            return None
 
     def _report_error(self) -> Iterator[Finding]:
         if not self._reported:
@@ -217,6 +191,15 @@ class _ManifestFile:
 
     def _finding(self, message: str, item: str | None) -> Finding:
         return Finding(Kind.MANIFEST, f"{self._key}: {message}", item, self._key)
+
+
+def manifest_files(job: JobRecord, store: ArtefactStore) -> tuple[ManifestFile, ...]:
+    """Return both files of the job's manifest, to be compared with the ledger."""
+    keys = manifest_keys(job.name)
+    return (
+        ManifestFile(keys.jsonl, _jsonl_rows, lambda row: row, store),
+        ManifestFile(keys.parquet, _parquet_rows, flat_row, store),
+    )
 
 
 def _difference(row: Row, expected: Row) -> str:

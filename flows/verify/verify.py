@@ -11,10 +11,11 @@ from typing import Any
 from configs.documents.problems import InvalidInput
 from flows.pages.gallery import DATA_FOLDER
 from flows.report.report import GALLERY_NAME, REPORT_NAME, Summary, build_summary
-from flows.verify.findings import Fault, Finding, Findings, Kind, ManifestCheck, ReadBack
+from flows.verify.findings import Fault, Finding, Findings, Kind, ReadBack, manifest_files
 from gpu_worker.walk.prediction import replay
 from steps.recipe import resolve_program
 from steps.recipe.program import Program
+from storage.images.manifest import manifest_row
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,
@@ -63,19 +64,21 @@ def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bo
     with closing(ReadBack(store)) as read_back:
         check = _ItemCheck(job, store, read_back)
         findings = check.findings
-        manifest = ManifestCheck(store, job) if complete else None
+        manifest = manifest_files(job, store) if complete else ()
         reports = ledger.items.reports(job_id)
         while some := list(islice(reports, SLICE)):
             check.check(some)
-            if manifest is not None:
-                for report in some:
-                    findings.add(manifest.compare(report))
+            for report in some if complete else ():
+                row = manifest_row(store, report)
+                for file in manifest:
+                    findings.add(file.compare(row))
             advance(len(some))
     progress = ledger.items.progress(job_id)
     findings.add(stray_finals(job, store, check.finals, check.open_names))
     findings.add(_wrong_job(job, progress, complete))
-    if manifest is not None:
-        findings.add(manifest.finish())
+    if complete:
+        for file in manifest:
+            findings.add(file.finish())
         findings.add(wrong_pages(job, build_summary(ledger, job, store, run=job.run), store))
     now = ledger.jobs.get(job_id)
     if not running and (now.run, now.status) != (job.run, job.status):
