@@ -81,10 +81,8 @@ def _head(explanation: Explanation) -> list[RenderableType]:
     head.append(f" · item {record.item.index} of {job.id}, recipe {job.recipe.name}", "dim")
     about = f"seed {record.item.seed} · {format_seconds(seconds)} of compute time"
     about += f" · cost {format_cost(cost)}" if cost else ""
-    lines: list[RenderableType] = [head, Padding(Text(about, "dim"), (0, 0, 0, 2), expand=False)]
-    if record.item.prompt:
-        lines.append(Padding(Text(record.item.prompt, "dim"), (0, 0, 0, 2), expand=False))
-    return lines
+    below = [about, record.item.prompt] if record.item.prompt else [about]
+    return [head, *(Padding(Text(text, "dim"), (0, 0, 0, 2), expand=False) for text in below)]
 
 
 def _line(line: ExplanationLine) -> RenderableType:

@@ -18,8 +18,8 @@ from flows.burst.run_job import OnStart, run_pending
 from flows.regate.recipe import NewRecipe, recipe_changes
 from flows.regate.reevaluate import Change, Reevaluation
 from flows.regate.regate import Applied, RegatePlan, apply, plan_regate
-from flows.report.render import Answer, format_seconds
-from flows.report.report import EXIT_DONE, EXIT_ERROR, EXIT_INCOMPLETE
+from flows.report.render import Answer, format_seconds, plural
+from flows.report.report import EXIT_DONE, EXIT_ERROR, EXIT_INCOMPLETE, Summary
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemResult, ItemState, JobStatus
 
@@ -183,10 +183,10 @@ def _table(plan: RegatePlan) -> Table:
 
 
 def _applied(applied: Applied) -> list[RenderableType]:
-    ended = run_line(applied)
-    if ended is None or applied.summary is None:
+    if applied.summary is None:
         return [Text(NOTHING_TO_DO)]
-    lines: list[RenderableType] = [Text(ended[0], "bold").append(ended[1], "default")]
+    status, counts = run_line(applied.summary)
+    lines: list[RenderableType] = [Text(status, "bold").append(counts, "default")]
     lines += [Text(f"  {line}") for line in applied_lines(applied)]
     return [*lines, *(Text(f"  {error.message}", "red") for error in applied.summary.errors)]
 
@@ -198,12 +198,8 @@ def outcome(plan: RegatePlan) -> str:
     """Return how many items stay unchanged."""
     unchanged = sum(each.change is Change.UNCHANGED for each in plan.items)
     if unchanged == len(plan.items):
-        return f"nothing changes for its {items(unchanged)}"
-    return f"{unchanged:,} of {items(len(plan.items))} unchanged"
-
-
-def items(count: int) -> str:
-    return f"{count:,} item" if count == 1 else f"{count:,} items"
+        return f"nothing changes for its {plural(unchanged, 'item')}"
+    return f"{unchanged:,} of {plural(len(plan.items), 'item')} unchanged"
 
 
 def recipe_lines(plan: RegatePlan) -> list[tuple[str, str]]:
@@ -246,7 +242,7 @@ def count_lines(plan: RegatePlan) -> list[str]:
     counts = Counter(each.change for each in plan.items)
     lines = [f"{words}: {counts[change]:,}" for change, words in COUNTED.items() if counts[change]]
     for fact, images in plan.unmeasured().items():
-        lines.append(f"{fact} was not measured on {images:,} {'image' if images == 1 else 'images'}")
+        lines.append(f"{fact} was not measured on {plural(images, 'image')}")
     needs = plan.needs()
     for visit_id, need in needs.items():
         if need.computed:
@@ -283,14 +279,12 @@ def applied_lines(applied: Applied) -> list[str]:
     return lines
 
 
-def run_line(applied: Applied) -> tuple[str, str] | None:
-    """Return status and counts of the run, or None if there was nothing to do."""
-    if applied.summary is None:
-        return None
-    counts = applied.summary.items
-    return str(applied.summary.status), (
-        f" · {counts.done:,} of {items(counts.total)} done, {counts.quarantined:,} quarantined, {counts.failed:,} "
-        f"failed, {counts.pending:,} pending · {format_seconds(applied.summary.seconds)}"
+def run_line(run: Summary) -> tuple[str, str]:
+    """Return status and counts of the run."""
+    counts = run.items
+    return str(run.status), (
+        f" · {counts.done:,} of {plural(counts.total, 'item')} done, {counts.quarantined:,} quarantined, "
+        f"{counts.failed:,} failed, {counts.pending:,} pending · {format_seconds(run.seconds)}"
     )
 
 

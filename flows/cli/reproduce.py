@@ -48,7 +48,9 @@ def reproduce_command(
         for problem in refusal.problems:
             console.print(Text(str(problem)), soft_wrap=True)
         verdict = ReproductionResult.CANNOT
-        return Answer(refusal_document(shown(image), refusal), _styled(verdict), exit_status(verdict))
+        errors = [{"path": each.path, "message": each.message, "place": each.file} for each in refusal.problems]
+        document = {"image": shown(image), "verdict": verdict.value, "errors": errors}
+        return Answer(document, _styled(verdict), exit_status(verdict))
     except KeyboardInterrupt:
         raise typer.Abort from None  # no job to continue
     return Answer(reproduction_document(done), describe_reproduction(done), exit_status(done.verdict))
@@ -57,12 +59,6 @@ def reproduce_command(
 def exit_status(verdict: ReproductionResult) -> int:
     """Return 0 if the images are the same within the tolerance, 1 if different, 2 if not comparable."""
     return _VERDICTS[verdict][0]
-
-
-def refusal_document(image: str, refusal: InvalidInput) -> dict[str, Any]:
-    """Return the document of an image that could not be made again; see `reproduction_document`."""
-    errors = [{"path": problem.path, "message": problem.message, "place": problem.file} for problem in refusal.problems]
-    return {"image": image, "verdict": ReproductionResult.CANNOT.value, "errors": errors}
 
 
 def reproduction_document(done: Reproduction) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def _regate(form: RegateForm, ledger: Ledger, settings: Settings) -> Summary | S
     try:
         job = form.find_job(ledger)
     except InvalidInput as unknown:  # check the lines as well
-        raise InvalidInput([*unknown.problems, *read_changes(wanted.changes, LABEL)[1]]) from None
+        *_, problems = read_changes(wanted.changes, LABEL)
+        raise InvalidInput([*unknown.problems, *problems]) from None
     if form.apply:
         return _apply(job.id, wanted, ledger, settings)
     plan = plan_regate(job.id, wanted, ledger, settings)
@@ -138,8 +139,8 @@ def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str
 
 
 def _state(applied: Applied, *, asked: bool) -> str:
-    if (ended := words.run_line(applied)) is not None:
-        return escape_markdown("".join(ended))
+    if applied.summary is not None:
+        return escape_markdown("".join(words.run_line(applied.summary)))
     if applied.plan.is_applied:
         return words.NOTHING_TO_DO
     steps = applied.plan.needs_steps

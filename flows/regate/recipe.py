@@ -90,14 +90,6 @@ class ChangeLine:
         return Problem(f"{self.label} {self.text}", message)
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """All lines, and those among them that a job could set itself as overrides."""
-
-    lines: tuple[ChangeLine, ...]
-    overrides: Overrides
-
-
 def read_new_recipe(
     job: JobRecord, items: Sequence[Item], wanted: NewRecipe, settings: Settings
 ) -> tuple[CheckedRecipe, JobOverrides]:
@@ -106,32 +98,34 @@ def read_new_recipe(
     Models that the job was planned with need not be on this machine. Raises InvalidInput with every mistake.
     """
     catalogue.extend(settings.catalogue_path)
-    changes, problems = read_changes(wanted.changes, wanted.label)
+    lines, changed, problems = read_changes(wanted.changes, wanted.label)
     try:
-        document = _document(job, wanted.name, settings)
+        if wanted.name is not None:
+            document = open_recipe(wanted.name, str(Path.cwd()), settings)
+        else:
+            document = Document(_with_gates_by_name(as_written(job.recipe)), f"the recipe of {job.id}", {})
     except InvalidInput as error:
         raise InvalidInput([*problems, *error.problems]) from None
     written, mistakes = take_overrides(document)
-    if wanted.name is not None:
-        problems += document.locate(mistakes)
+    problems += document.locate(mistakes)
     if wanted.name is not None and written is None:
-        own = _own_overrides(job, document.data, changes.overrides)
+        own = _own_overrides(job, document.data, changed)
     else:  # the job's own recipe, or one that was kept, has the overrides in it
         known = (written or job).overrides
-        own = JobOverrides(known | changes.overrides if known is not None else None)
-    paths, unknown = change_recipe(document.data, changes, partial(find_gate, settings=settings))
+        own = JobOverrides(known | changed if known is not None else None)
+    paths, unknown = change_recipe(document.data, lines, partial(find_gate, settings=settings))
     problems += unknown
     try:
         read = check_other_recipe(
             document,
             items,
             settings,
-            overrides=own.kept | changes.overrides,
+            overrides=own.kept | changed,
             model_digests=job.model_digests,
             owner=job.id,
         )
     except InvalidInput as error:
-        others = [_about_change(each, changes, paths) for each in error.problems]
+        others = [_about_change(each, lines, paths) for each in error.problems]
         if wanted.name is None:
             others = [replace(each, line=None) for each in others]  # there is no file
         raise InvalidInput([*problems, *others]) from None
@@ -141,8 +135,11 @@ def read_new_recipe(
     return read, own
 
 
-def read_changes(texts: Sequence[str], label: str) -> tuple[Changes, list[Problem]]:
-    """Read the lines, their values as YAML. Returns the problems of all others."""
+def read_changes(texts: Sequence[str], label: str) -> tuple[list[ChangeLine], Overrides, list[Problem]]:
+    """Read the lines, their values as YAML.
+
+    Returns with them what a job could set itself as overrides, and the problems of all other lines.
+    """
     problems: list[Problem] = []
     lines = [line for text in texts if (line := _read_line(text, label, problems)) is not None]
     parameters: dict[str, dict[str, Any]] = {}
@@ -156,7 +153,7 @@ def read_changes(texts: Sequence[str], label: str) -> tuple[Changes, list[Proble
         if distinct[-1].value is None:
             problems.append(distinct[-1].problem("must be true, false or a rule, such as {distance: 8, on_fail: warn}"))
         overrides |= rule or Overrides()
-    return Changes(tuple(lines), overrides), problems
+    return lines, overrides, problems
 
 
 def _read_line(text: str, label: str, problems: list[Problem]) -> ChangeLine | None:
@@ -178,7 +175,7 @@ def _read_line(text: str, label: str, problems: list[Problem]) -> ChangeLine | N
 
 
 def change_recipe(
-    recipe: dict[str, Any], changes: Changes, find_gate: Callable[[str], NamedGate]
+    recipe: dict[str, Any], lines: Sequence[ChangeLine], find_gate: Callable[[str], NamedGate]
 ) -> tuple[dict[str, ChangeLine], list[Problem]]:
     """Set conditions and gates in a recipe as read from its file.
 
@@ -187,7 +184,7 @@ def change_recipe(
     nodes = {node["id"]: (path, node) for path, node in _nodes(recipe.get("steps"), "steps")}
     paths: dict[str, ChangeLine] = {}
     problems = []
-    for line in changes.lines:
+    for line in lines:
         if not line.changes_recipe:
             continue
         if line.step not in nodes:
@@ -323,12 +320,6 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _document(job: JobRecord, name: str | None, settings: Settings) -> Document:
-    if name is not None:
-        return open_recipe(name, str(Path.cwd()), settings)
-    return Document(_with_gates_by_name(as_written(job.recipe)), f"the recipe of {job.id}", {})
-
-
 def _with_gates_by_name(value: Any) -> Any:
     """Undo the expansion of named gates, so that their files are read again."""
     if isinstance(value, dict):
@@ -341,7 +332,7 @@ def _with_gates_by_name(value: Any) -> Any:
     return [_with_gates_by_name(each) for each in value] if isinstance(value, list) else value
 
 
-def _about_change(problem: Problem, changes: Changes, paths: Mapping[str, ChangeLine]) -> Problem:
+def _about_change(problem: Problem, lines: Sequence[ChangeLine], paths: Mapping[str, ChangeLine]) -> Problem:
     """Return a problem as one of the line that caused it."""
     line = next((line for path, line in paths.items() if f"{problem.path}.".startswith((f"{path}.", f"{path}["))), None)
     if line is not None:
@@ -350,7 +341,7 @@ def _about_change(problem: Problem, changes: Changes, paths: Mapping[str, Change
     if problem.path != DISTINCT and prefix != "parameters":
         return problem
     path = path or DISTINCT
-    line = next((line for line in reversed(changes.lines) if f"{line.path}.".startswith(f"{path}.")), None)
+    line = next((line for line in reversed(lines) if f"{line.path}.".startswith(f"{path}.")), None)
     if line is None:
         return Problem(f"the job's {problem.path}", f"{problem.message}; `{path}=…` sets another")
     if path == "vars" and problem.message.startswith("the recipe has no step"):

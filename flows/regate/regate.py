@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -274,22 +274,18 @@ def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings)
     while True:
         plan = plan_regate(job_id, wanted, ledger, settings)
         store = plan.store
-        new = [pair for each in plan.changed for pair in _new_finals(each)]
+        new = [
+            (key, artefact)
+            for each in plan.changed
+            for visit_id, key in each.finals.items()
+            if (artefact := each.ways[visit_id]) is not None and each.images_before.get(key) != artefact.fingerprint
+        ]
         with ThreadPoolExecutor(READERS, thread_name_prefix="pixelmill-regate") as pool:
             lost = [artefact for artefact in pool.map(partial(_publish_one, store), new) if artefact is not None]
         store.sync()
         if not lost:
             return plan
         ledger.steps.forget_artefacts(store.root, [artefact.fingerprint for artefact in lost])
-
-
-def _new_finals(each: Reevaluation) -> Iterable[tuple[str, ArtefactRecord]]:
-    before = each.images_before
-    for visit_id, key in each.finals.items():
-        artefact = each.ways[visit_id]
-        assert artefact is not None, "a final is an image that exists"
-        if before.get(key) != artefact.fingerprint:
-            yield key, artefact
 
 
 def _publish_one(store: ArtefactStore, final: tuple[str, ArtefactRecord]) -> ArtefactRecord | None:

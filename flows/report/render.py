@@ -120,7 +120,7 @@ def attempt_rows(stats: GateStats) -> list[str]:
 def warning_title(stats: GateStats, shown: int) -> str:
     """Return the title of a list of the first `shown` warnings."""
     more = f", the first {shown} of {stats.warnings:,} warnings" if stats.warnings > shown else ""
-    return f"Warnings: {_plural(stats.warned_items, 'item')}{more}"
+    return f"Warnings: {plural(stats.warned_items, 'item')}{more}"
 
 
 def gate_sections(stats: GateStats) -> list[RenderableType]:
@@ -180,13 +180,13 @@ def render_summary(summary: Summary, console: Console) -> None:
 def _headline(summary: Summary) -> Text:
     text = Text(str(summary.status), style=_STATUS_STYLE.get(str(summary.status), "bold cyan"))
     if summary.status == "refused":
-        return text.append(f" · {_plural(len(summary.errors), 'mistake')} in the input, nothing was made", "default")
+        return text.append(f" · {plural(len(summary.errors), 'mistake')} in the input, nothing was made", "default")
     items = summary.items
     computed = sum(step.computed for step in summary.steps.values())
     if summary.steps and items.total and not computed and items.done == items.total:
-        text.append(f" · nothing to do: all {_plural(items.total, 'image')} were made before", "default")
+        text.append(f" · nothing to do: all {plural(items.total, 'image')} were made before", "default")
     else:
-        text.append(f" · {items.done:,} of {_plural(items.total, 'image')}", "default")
+        text.append(f" · {items.done:,} of {plural(items.total, 'image')}", "default")
         for count, word, style in (
             (items.failed, "failed", "red"),
             (items.quarantined, "quarantined", "yellow"),
@@ -241,7 +241,7 @@ def _failure_table(summary: Summary) -> Table:
 
 
 def _waiting(summary: Summary) -> Text:
-    head = Text(f"{_plural(summary.items.waiting, 'item')} can be accepted or rejected:")
+    head = Text(f"{plural(summary.items.waiting, 'item')} can be accepted or rejected:")
     for verb, options in (("accept", " --resume"), ("reject", "")):
         head.append("\n  ").append(f"pixelmill {verb} {summary.job} ITEM…{options}", "bold")
     return head
@@ -268,7 +268,8 @@ def _files(summary: Summary) -> Table:
     return table
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """Return "1 item" or "2 items"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 

@@ -249,11 +249,10 @@ def _save(made: NewImage, save: Path) -> Path:
     path = save.expanduser().absolute()
     try:
         FolderStore(path.parent).put(path.name, file.data, sha256=file.sha256, content_type=file.content_type)
-    except ContentConflict:
-        message = "came to be while the image was computed, and is not written over: choose another name"
-        raise InvalidInput([Problem("--save", message, str(save))]) from None
     except StoreError as error:
-        raise InvalidInput([Problem("--save", str(error), str(save))]) from None
+        taken = "came to be while the image was computed, and is not written over: choose another name"
+        message = taken if isinstance(error, ContentConflict) else str(error)
+        raise InvalidInput([Problem("--save", message, str(save))]) from None
     return path
 
 
