@@ -255,8 +255,7 @@ def count_lines(plan: RegatePlan) -> list[str]:
 
 def rows(plan: RegatePlan, limit: int) -> list[tuple[str, ...]]:
     """Return the first items that change, sorted by kind of change, in the order of HEADERS."""
-    order = list(COUNTED)
-    changed = sorted(plan.changed, key=lambda each: order.index(each.change))
+    changed = sorted(plan.changed, key=lambda each: list(COUNTED).index(each.change))
     return [
         (
             each.item.name,
@@ -302,8 +301,8 @@ def _why(each: Reevaluation) -> str:
         parts.append(f"to measure: {', '.join(each.unmeasured)}")
     if each.undecided:
         parts.append(f"then decided: {_some(each.undecided)}")
-    if each.reason is not None:
-        parts.append(each.reason)
+    if each.result is not None and (reason := each.result.error or "; ".join(each.result.warnings)):
+        parts.append(reason)
     if each.change is Change.DONE and before.error is not None:
         parts.append(f"it was: {before.error}")
     if each.change is Change.OTHER_FINALS:

@@ -67,7 +67,10 @@ def regate(form: RegateForm) -> State[Any]:
 
 def _regate(form: RegateForm, ledger: Ledger, settings: Settings) -> Summary | State[Any]:
     changes = tuple(line.strip() for line in form.changes.splitlines() if line.strip())
-    wanted = NewRecipe(_recipe(form.recipe.strip(), settings), changes, LABEL)
+    recipe = form.recipe.strip()
+    if is_recipe_path(recipe):
+        recipe = resolve(recipe, str(settings.working_folder or Path.cwd()))
+    wanted = NewRecipe(recipe or None, changes, LABEL)
     try:
         job = form.find_job(ledger)
     except InvalidInput as unknown:  # check the lines as well
@@ -78,11 +81,6 @@ def _regate(form: RegateForm, ledger: Ledger, settings: Settings) -> Summary | S
     plan = plan_regate(job.id, wanted, ledger, settings)
     publish_regate(Applied(plan), settings, asked=False)
     return Completed(message=f"Nothing was changed: {words.outcome(plan)}.")
-
-
-def _recipe(text: str, settings: Settings) -> str | None:
-    """Resolve a recipe's path as that of a job file; return None for the job's own recipe."""
-    return resolve(text, str(settings.working_folder or Path.cwd())) if is_recipe_path(text) else text or None
 
 
 def _apply(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> Summary | State[Any]:

@@ -69,13 +69,6 @@ class Reevaluation:
     expected: ItemState | None = None
 
     @property
-    def reason(self) -> str | None:
-        """Why it ends so, for people."""
-        if self.result is None:
-            return None
-        return self.result.error or "; ".join(self.result.warnings) or None
-
-    @property
     def finals(self) -> Mapping[str, str]:
         """Visit id -> final key, under the new recipe."""
         return self.result.finals if self.result is not None else {}

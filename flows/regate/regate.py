@@ -44,8 +44,6 @@ from storage.objects.artefacts import ArtefactStore, MissingObject
 from storage.objects.keys import job_key, sha256_hex
 from storage.objects.open_store import open_store
 
-Run = Callable[[JobRecord, HeldLease], Summary]
-
 
 @dataclass(frozen=True, slots=True)
 class StepNeed:
@@ -186,11 +184,11 @@ def _earlier_provenance(job: JobRecord, reports: Sequence[ItemReport], old: Prog
 
     def find(path: ItemPath, visit: Visit) -> Provenance | None:
         item = visit.item(path.item)
-        if not visit.step.item_files(item):
+        if not visit.step.item_files(item) or not all(
+            job.model_digests.get(str(ref)) for ref in visit.step.model_refs()
+        ):
             return None
         if not untouched and all(is_remote(uri) or Path(uri).is_file() for uri in _files_of(path.item)):
-            return None
-        if not all(job.model_digests.get(str(ref)) for ref in visit.step.model_refs()):
             return None
         for earlier, seen, source, fingerprint in visits_of(path.item.index):
             same = (earlier.name, earlier.step, source) == (visit.name, visit.step, path.fingerprint)
@@ -229,7 +227,7 @@ def apply(
     ledger: Ledger,
     settings: Settings,
     *,
-    run: Run,
+    run: Callable[[JobRecord, HeldLease], Summary],
     log: Log | None = None,
     on_plan: Callable[[RegatePlan], object] | None = None,
 ) -> Applied:

@@ -328,7 +328,9 @@ def test_a_gate_whose_file_changed(tmp_path: Path) -> None:
     assert job.decide(None).is_applied
     write(0.5)
     changed = [each for each in job.decide(None).changed if each.change is Change.QUARANTINED]
-    assert changed and all(str(each.reason).startswith("too bright: facts.this.brightness < 0.5") for each in changed)
+    assert changed and all(
+        str(each.result and each.result.error).startswith("too bright: facts.this.brightness < 0.5") for each in changed
+    )
     job.apply(None)
     assert job.is_sound()
     file.write_text("gates:\n  other: {require: facts.this.brightness < 1, because: too bright}\n")

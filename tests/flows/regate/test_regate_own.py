@@ -168,7 +168,7 @@ def test_a_gate_by_its_name_keeps_its_words(tmp_path: Path) -> None:
     document["steps"][0]["require"] = [{"that": "facts.this.brightness < 0.7", "because": "too bright", "gate": "dark"}]
     job = job_of(tmp_path, document, Overrides(), gates_path=(tmp_path / "gates.yaml",))
     plan = job.decide(None, "base.require.dark=facts.this.brightness < 0.5")
-    reasons = {str(each.reason) for each in plan.changed if each.change is Change.QUARANTINED}
+    reasons = {str(each.result and each.result.error) for each in plan.changed if each.change is Change.QUARANTINED}
     assert reasons and all(reason.startswith("too bright: facts.this.brightness < 0.5") for reason in reasons)
 
 
