@@ -1,1 +1,1 @@
-"""Commands of `pixelmill`: `main` declares them, each other module does the work of one and prints its result."""
+"""Commands of `pixelmill`: `main` declares them, each other module does the work of some and prints its result."""

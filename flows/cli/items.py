@@ -19,16 +19,15 @@ from flows.report.report import EXIT_DONE
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemRecord, ItemState, JobRecord, JobStatus, ReviewVerdict
 
-_STYLES = {  # mark, style of the text, style of what follows it
-    Tone.STEP: ("●", "bold", "default"),
-    Tone.ASIDE: ("○", "dim", "dim"),
-    Tone.CHOICE: ("◇", "default", "default"),
-    Tone.GOOD: ("✓", "green", "dim"),
-    Tone.BAD: ("✗", "red", "default"),
-    Tone.WARN: ("!", "yellow", "default"),
+_STYLES = {  # mark, style of the mark, of the text, and of what follows it
+    Tone.STEP: ("●", "bold", "bold", "default"),
+    Tone.ASIDE: ("○", "dim", "dim", "dim"),
+    Tone.CHOICE: ("◇", "cyan", "default", "default"),
+    Tone.GOOD: ("✓", "green", "green", "dim"),
+    Tone.BAD: ("✗", "red", "red", "default"),
+    Tone.WARN: ("!", "yellow", "yellow", "default"),
 }
 _MOST_NEAR = 6
-_MARKS = {Tone.CHOICE: "cyan"}  # only the mark is colored
 _STATES = {ItemState.DONE: "bold green", ItemState.QUARANTINED: "bold yellow", ItemState.FAILED: "bold red"}
 
 
@@ -48,10 +47,9 @@ def find_item(job: JobRecord, wanted: str, ledger: Ledger) -> ItemRecord:
     by_name = {record.item.name: record for record in records}
     if wanted in by_name:
         return by_name[wanted]
-    if wanted.isdecimal():
-        for record in records:
-            if record.item.index == int(wanted):
-                return record
+    for record in records:
+        if wanted.isdecimal() and record.item.index == int(wanted):
+            return record
     for record in records:
         if any(wanted in (key, key.rpartition("/")[2]) for key in record.finals.values()):
             return record
@@ -86,14 +84,14 @@ def _head(explanation: Explanation) -> list[RenderableType]:
 
 
 def _line(line: ExplanationLine) -> RenderableType:
-    mark, style, quiet = _STYLES[line.tone]
+    mark, color, style, quiet = _STYLES[line.tone]
     text = Text(line.text, style)
     if line.detail:
         text.append(": " if line.tone is Tone.CHOICE else "  ", "dim").append(line.detail, quiet)
     row = Table.grid(padding=(0, 1))  # wraps below the text, not below the mark
     row.add_column(no_wrap=True)
     row.add_column(overflow="fold")
-    row.add_row(Text(mark, _MARKS.get(line.tone, style)), text)
+    row.add_row(Text(mark, color), text)
     return Padding(row, (0, 0, 0, 2 * line.depth + 2), expand=False)
 
 
@@ -133,10 +131,8 @@ def _describe_decision(
 ) -> RenderableType:
     if not decided.items:
         return Text(f"Nothing of {job.name} waits for a decision.")
-    lines = [
-        f"{len(decided.items):,} {verdict.value}; "
-        + (f"{decided.waiting:,} still wait" if decided.waiting else "nothing waits any longer")
-    ]
+    left = f"{decided.waiting:,} still wait" if decided.waiting else "nothing waits any longer"
+    lines = [f"{len(decided.items):,} {verdict.value}; {left}"]
     if goes_on:
         lines.append("The burst that waited for this goes on.")
     elif goes_on is None:

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from configs.failures import Log
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord
 
@@ -27,8 +28,6 @@ READ_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0  # before a bar or a stage is shown: shorter work needs none
 PLAIN_SECONDS = 10.0  # between lines where the output is not a terminal
 READ_SHARE = 0.02  # of the time, at most, goes into counting: a job of 50,000 items takes a while to count
-
-Hooks = tuple[Callable[[str], None], Callable[[JobRecord], None]]
 
 
 def _progress(console: Console, *columns: ProgressColumn) -> Progress:
@@ -39,7 +38,7 @@ def _progress(console: Console, *columns: ProgressColumn) -> Progress:
 
 
 @contextmanager
-def progress_bar(ledger: Ledger, console: Console) -> Iterator[Hooks]:
+def progress_bar(ledger: Ledger, console: Console) -> Iterator[tuple[Log, Callable[[JobRecord], None]]]:
     """Yield `log(text)`, for messages before a job runs, and `watch(job)`, to show its progress in the ledger."""
     stop = threading.Event()
     threads: list[threading.Thread] = []
@@ -101,7 +100,7 @@ def counted(text: str, total: int | None, console: Console) -> Iterator[Callable
 
 
 @contextmanager
-def stages(console: Console) -> Iterator[Callable[[str], None]]:
+def stages(console: Console) -> Iterator[Log]:
     """Yield `log(stage)`, to be called at the beginning of each stage; stages of some length are shown."""
     bar = _progress(console)
     task = bar.add_task("")

@@ -1,6 +1,6 @@
 """Commands about services: everything on one machine, deployments, galleries, workers, models."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from flows.cli.session import (
     quiet_prefect,
     session,
 )
-
-if TYPE_CHECKING:
-    from configs.settings.settings import Settings
 
 app = typer.Typer()
 worker_app = typer.Typer(help="GPU workers.", no_args_is_help=True)
@@ -95,35 +92,29 @@ def worker_start(
 @models_app.command("list")
 def models_list(json: AsJson = False) -> None:
     """List the models of the catalogue and whether their weights are here."""
+    from configs.catalogues.models import ModelCatalogue, ModelRef
+
     with errors_reported(json):
-        rows = _model_rows(current_settings())
+        catalogue = ModelCatalogue(current_settings())
+        rows: list[dict[str, Any]] = []
+        for name in catalogue.names():
+            spec = catalogue.get(name)
+            for role, part in spec.parts.items():
+                reason = catalogue.available(ModelRef(name, role))
+                rows.append(
+                    {
+                        "model": name,
+                        "role": role,
+                        "engine": part.engine,
+                        "source": part.source,
+                        "license": spec.license,
+                        "available": reason is None,
+                        "reason": reason,
+                    }
+                )
         if json:
             print_json({"models": rows})
             return
         names = ("model", "role", "engine", "license")
         cells = [[*(row[name] for name in names), "yes" if row["available"] else row["reason"]] for row in rows]
         print_table((*names, "ready"), cells)
-
-
-def _model_rows(settings: "Settings") -> list[dict[str, Any]]:
-    """Return one row for each part of each model; `reason` may be None for a usable part."""
-    from configs.catalogues.models import ModelCatalogue, ModelRef
-
-    catalogue = ModelCatalogue(settings)
-    rows = []
-    for name in catalogue.names():
-        spec = catalogue.get(name)
-        for role, part in spec.parts.items():
-            reason = catalogue.available(ModelRef(name, role))
-            rows.append(
-                {
-                    "model": name,
-                    "role": role,
-                    "engine": part.engine,
-                    "source": part.source,
-                    "license": spec.license,
-                    "available": reason is None,
-                    "reason": reason,
-                }
-            )
-    return rows

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,12 +67,10 @@ def open_console(*, stderr: bool) -> "Console":
     return Console(stderr=stderr)
 
 
-@contextmanager
-def progress(ledger: "Ledger", console: "Console") -> Iterator[Any]:
+def progress(ledger: "Ledger", console: "Console") -> AbstractContextManager[Any]:
     from flows.cli.progress import progress_bar
 
-    with progress_bar(ledger, console) as hooks:
-        yield hooks
+    return progress_bar(ledger, console)
 
 
 @contextmanager

@@ -140,8 +140,7 @@ def _counts(verification: Verification) -> list[tuple[Kind, int]]:
 
 
 def _in_order(verification: Verification) -> list[Finding]:
-    order = list(Kind)
-    return sorted(verification.findings.listed, key=lambda finding: order.index(finding.kind))
+    return sorted(verification.findings.listed, key=lambda finding: list(Kind).index(finding.kind))
 
 
 def _table(verification: Verification) -> Table:

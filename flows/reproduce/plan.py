@@ -21,6 +21,8 @@ from steps.contract import Step
 from steps.recipe.program import Visit
 from storage.images.png_recipe import ImageRecipe, Provenance
 
+DifferenceKind = Literal["version", "model", "parameter", "software", "device"]
+
 MAX_STEPS = 256  # a recipe has 64 at most, and some may have run more than once
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_DIGESTS = 16  # models or inputs of a step
@@ -36,10 +38,15 @@ class CannotReproduce(InvalidInput):
 class Difference:
     """A difference between when the image was made and now. `then` or `here` may be missing."""
 
-    kind: Literal["version", "model", "parameter", "software", "device"]
+    kind: DifferenceKind
     name: str
     then: str | None
     here: str | None
+
+    @classmethod
+    def of(cls, kind: DifferenceKind, name: str, then: str | None, here: str | None) -> "Difference":
+        """Return a difference with texts that are safe to print."""
+        return cls(kind, legible(name), *(None if text is None else legible(text) for text in (then, here)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +219,8 @@ class _Planner:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def _differ(
-        self, kind: Literal["version", "model", "parameter"], name: str, then: str | None, here: str | None
-    ) -> None:
-        shown = (None if text is None else legible(text) for text in (then, here))
-        difference = Difference(kind, legible(name), *shown)
+    def _differ(self, kind: DifferenceKind, name: str, then: str | None, here: str | None) -> None:
+        difference = Difference.of(kind, name, then, here)
         if difference not in self.differences:
             self.differences.append(difference)
 

@@ -233,12 +233,7 @@ def _environment_differences(then: ImageRecipe, here: ImageRecipe) -> list[Diffe
         return []
     was, now = then.made_with, here.made_with
     return [
-        Difference(
-            "device" if name == DEVICE else "software",
-            legible(name),
-            legible(was[name]) if name in was else None,
-            now.get(name),
-        )
+        Difference.of("device" if name == DEVICE else "software", name, was.get(name), now.get(name))
         for name in sorted({*was, *now})
         if was.get(name) != now.get(name)
     ]

@@ -44,8 +44,6 @@ Facts = Mapping[str, Fact]
 
 _SLICE = 200  # objects that are looked up and recorded together
 _KEY = re.compile(r"artefacts/[0-9a-f]{2}/([0-9a-f]{64})\.([a-z0-9]+)")
-_BY_EXTENSION: Mapping[str, FormatTraits] = {traits.extension: traits for traits in FORMATS.values()}
-_ENDED = (JobStatus.DONE, JobStatus.INCOMPLETE)
 _PAGES = (Kind.MANIFEST, Kind.REPORT, Kind.GALLERY)
 
 
@@ -116,7 +114,8 @@ def _mend(before: Verification, mended: Mended, ledger: Ledger, store: ArtefactS
     _mend_finals(damage, forgotten, mended, store)
     store.sync()
     mended.removed = remove_copies(damage.stray, ledger, store)
-    restated = job.status in _ENDED and _correct_status(job.id, job.status, ledger)
+    ended = job.status in (JobStatus.DONE, JobStatus.INCOMPLETE)
+    restated = ended and _correct_status(job.id, job.status, ledger)
     if restated or (before.complete and any(counts[kind] for kind in _PAGES)):
         finish_job(ledger.jobs.get(job.id), ledger, settings)
         mended.rewritten = True
@@ -287,7 +286,7 @@ def _whole_image(key: str, data: bytes) -> tuple[Image.Image, FormatTraits]:
     with reading_errors():
         header = open_image(data)
         header.verify()
-    traits = _BY_EXTENSION.get(key.rpartition(".")[2])
+    traits = next((each for each in FORMATS.values() if each.extension == key.rpartition(".")[2]), None)
     if traits is None or traits.content_type != header.get_format_mimetype():
         raise NotIndexable("its name belongs to another format")
     return decode(data, max_pixels=MAX_STORED_PIXELS), traits

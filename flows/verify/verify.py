@@ -88,7 +88,7 @@ def verify_job(job_id: str, ledger: Ledger, store: ArtefactStore, *, running: bo
         progress=progress,
         findings=findings,
         artefacts=check.artefacts,
-        finals=check.finals_read,
+        finals=read_back.objects - check.artefacts,
         bytes=read_back.bytes,
         complete=complete,
     )
@@ -120,7 +120,7 @@ class _ItemCheck:
         self.findings = Findings()
         self.finals: set[str] = set()  # keys that belong to done items
         self.open_names: set[str] = set()  # of items that have not ended, whose finals will be replaced
-        self.artefacts = self.finals_read = 0
+        self.artefacts = 0  # read back; all other objects are finals
 
     def check(self, reports: list[ItemReport]) -> None:
         artefacts = {image.key: image for report in reports for image in report.artefacts.values()}
@@ -128,9 +128,7 @@ class _ItemCheck:
         before = self._read_back.objects
         lost = self._read_back.read({key: artefact.sha256 for key, artefact in artefacts.items()})
         self.artefacts += self._read_back.objects - before
-        before = self._read_back.objects
         lost_finals = self._read_back.read({key: artefact.sha256 for key, artefact in finals.items()})
-        self.finals_read += self._read_back.objects - before
         # An unmounted disk or a wrong prefix has lost nothing.
         if Fault.MISSING in lost.values() and next(iter(self._store.list("")), None) is None:
             raise StoreError(f"{self._store.root} is empty: mount it or bring it back, then verify again.")
