@@ -35,7 +35,7 @@ class BareContext:
     fallback = MemoryFallback.NONE
 
     def __init__(self, settings: Settings) -> None:
-        self.device = choose_device(settings.device).torch
+        self.device = choose_device(settings.device).kind
         self._models = ModelCatalogue(settings)
         self._loaded: dict[ModelRef, Any] = {}
 

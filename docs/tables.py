@@ -25,7 +25,7 @@ from configs.job.deployment import Deployment
 from configs.settings.settings import Settings, variable_of
 from flows.prefect_api.deployments import all_deployments, entrypoint_of, pool_of
 from flows.serve.metrics import FLEET_TABLE
-from gpu_worker.device.installation import installed_version
+from gpu_worker.device.device import installed_version
 from gpu_worker.monitor.metric_table import TABLE, Metric
 from steps.contract import Step
 from steps.facts import FACTS, FactSpec

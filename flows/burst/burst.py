@@ -25,7 +25,7 @@ from flows.job.plan import continue_job, job_identity, read_plan_request, start_
 from flows.pages.gallery import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
 from flows.report.report import Summary, build_summary
-from gpu_worker.monitor.log_lines import shared_fields
+from gpu_worker.monitor.logs import shared_fields
 from storage.ledger.lease import HeldLease, job_lease
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from configs.job.deployment import Deployment, deployments
 from configs.settings.settings import Settings
-from gpu_worker.device.installation import installed_version
+from gpu_worker.device.device import installed_version
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

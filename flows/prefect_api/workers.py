@@ -19,7 +19,7 @@ from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings, variable_of
 from flows.prefect_api.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
 from flows.prefect_api.server import ServerError, is_own, local_server, require_port
-from gpu_worker.device.installation import MISSING, can_compute
+from gpu_worker.device.device import MISSING, can_compute
 from gpu_worker.monitor.logs import prefect_environment
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from configs.catalogues.models import ModelCatalogue, ModelRef, UnknownModel
 from configs.documents.fields import Item, ItemFile
 from configs.documents.problems import InvalidInput, Problem, check
 from gpu_worker.monitor.failures import describe
-from gpu_worker.walk.provenance import provenance_of
+from gpu_worker.walk.item_context import provenance_of
 from steps.contract import Step
 from steps.recipe.program import Visit
 from storage.images.png_recipe import ImageRecipe, Provenance

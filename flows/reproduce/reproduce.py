@@ -14,8 +14,7 @@ from configs.documents.uris import resolve, shown
 from configs.failures import Log
 from configs.settings.settings import Settings
 from flows.reproduce.plan import CannotReproduce, Difference, PlannedStep, ReproductionPlan, legible, plan_reproduction
-from gpu_worker.device.device import DeviceUnavailable
-from gpu_worker.device.installation import DEVICE, can_compute
+from gpu_worker.device.device import DEVICE, DeviceUnavailable, can_compute
 from gpu_worker.device.micro_batch import InvalidResult, run_in_batches
 from gpu_worker.device.model_pool import ModelLoadError
 from gpu_worker.device.runtime import WorkerRuntime, get_runtime

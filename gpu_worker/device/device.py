@@ -1,9 +1,16 @@
-"""The device that models run on. torch is imported only when a device is chosen."""
+"""What this process computes with: the device that models run on, and the installed libraries.
+
+torch is imported only when a device is chosen.
+"""
 
 import os
+import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +18,28 @@ from configs.failures import PixelmillError
 
 DeviceKind = Literal["cuda", "mps", "cpu"]
 MEGABYTE = 2**20
+DEVICE = "device"
+PLATFORM = "platform"
+# Libraries that touch pixels. All installed ones are named, even for a step that uses none: the other steps of its
+# image mostly ran in the same process.
+LIBRARIES = (
+    "pixelmill",
+    "pillow",
+    "numpy",
+    "opencv-python-headless",
+    "torch",
+    "diffusers",
+    "transformers",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "rembg",
+    "pymatting",
+    "realesrgan",
+)
+MISSING = (
+    "This installation cannot compute images: install `pixelmill[worker]`, or let the workers of a fleet do it "
+    "(PREFECT_API_URL)."
+)
 
 
 class DeviceUnavailable(PixelmillError):
@@ -21,14 +50,9 @@ class DeviceUnavailable(PixelmillError):
 class Device:
     """The device of a process. Memory in MB (2**20 bytes)."""
 
-    kind: DeviceKind
+    kind: DeviceKind  # as torch names it; CUDA_VISIBLE_DEVICES selects one of several GPUs
     name: str
     total_mb: int
-
-    @property
-    def torch(self) -> str:
-        """Torch's name for it: `cuda`, `mps`, `cpu`. CUDA_VISIBLE_DEVICES selects one of several GPUs."""
-        return self.kind
 
 
 def choose_device(setting: Literal["auto", "cuda", "mps", "cpu"]) -> Device:
@@ -128,3 +152,48 @@ def _open_cpu() -> Device:
 
 
 _OPENERS: dict[DeviceKind, Callable[[], Device]] = {"cuda": _open_cuda, "mps": _open_mps, "cpu": _open_cpu}
+
+
+# -- the installation ------------------------------------------------------------------------------------------------
+def installed_version() -> str:
+    """Return Pixelmill's version, or `unknown` if it runs from a folder that is not installed."""
+    return _version("pixelmill") or "unknown"
+
+
+def can_compute() -> bool:
+    """Return whether the libraries of the extra `worker` are installed, without importing them."""
+    return find_spec("torch") is not None
+
+
+def made_with(device: Device | None) -> Mapping[str, str]:
+    """Return library -> version of the installed ones, `platform`, and `device` if there is one.
+
+    The same for all images that this process makes on the device. Imports none of the libraries.
+    """
+    if device is None:
+        return _versions()
+    return {**_versions(), DEVICE: _processor() if device.kind == "cpu" else device.name}
+
+
+@cache
+def _processor() -> str:
+    """Return the kind of CPU, which determines its kernels, but not its number of cores, which does not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or "CPU"
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    found = {library: known for library in LIBRARIES if (known := _version(library)) is not None}
+    return {**found, PLATFORM: f"{sys.platform} {platform.machine()}"}
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

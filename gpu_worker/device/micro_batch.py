@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -37,23 +37,18 @@ class InvalidResult(PixelmillError):
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """Either the results of a whole micro-batch, in order, or the failure of the one frame in it."""
+    """Either the results of a whole micro-batch, in order, or the failure of the one frame in it.
+
+    A failure is the text of an exception, without its frames and the device memory that they hold.
+    """
 
     frames: tuple[Frame, ...]
     results: tuple[StepResult, ...] = ()
     seconds: float = 0.0  # of compute for each item
     error: str | None = None  # one line, without secrets
     traceback: str | None = None
+    out_of_memory: bool = False
     quarantined: bool = False  # the failure is lack of memory under every fallback
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """The text of an exception, without its frames and the device memory that they hold."""
-
-    error: str
-    traceback: str
-    out_of_memory: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +131,20 @@ class _MicroBatches:
         """Return the outcome, or None if the batch is to be halved."""
         plan = BatchPlan(len(batch), fallback)
         outcome = self._attempt(batch, key, plan)
-        if isinstance(outcome, BatchOutcome):
+        if outcome.error is None:
             return outcome
         tried_above = outcome.out_of_memory and self.sizes.did_not_fit(key, plan)
         if len(batch) == 1:
             if outcome.out_of_memory:
                 return self._fall_back(batch, key, fallback, outcome, free=not tried_above)
-            return _failed(batch, outcome)
+            return outcome
         telemetry.batch_halved(self.label, out_of_memory=outcome.out_of_memory)
         why = "does not fit the memory" if outcome.out_of_memory else "holds an item that fails"
         logger.info("%s: a micro-batch of %d %s: trying its halves", self.label, len(batch), why)
         return None
 
     def _fall_back(
-        self, batch: tuple[Frame, ...], key: MemoryKey, tried: MemoryFallback, failure: _Failure, *, free: bool
+        self, batch: tuple[Frame, ...], key: MemoryKey, tried: MemoryFallback, outcome: BatchOutcome, *, free: bool
     ) -> BatchOutcome:
         """Try the one frame under stronger and stronger fallbacks. `free`: unload other models first."""
         stronger = sorted(fallback for fallback in set(self.step.fallbacks(self.context)) if fallback > tried)
@@ -160,22 +155,19 @@ class _MicroBatches:
             if fallback > tried:
                 telemetry.fallback_tried(self.label, fallback.name.lower())
             outcome = self._attempt(batch, key, BatchPlan(1, fallback))
-            if isinstance(outcome, BatchOutcome):
-                if freed:
-                    self.sizes.try_next_up(key)  # there is more room now than before
+            if outcome.error is None and freed:
+                self.sizes.try_next_up(key)  # there is more room now than before
+            if not outcome.out_of_memory:
                 return outcome
-            failure = outcome
-            if not failure.out_of_memory:
-                return _failed(batch, failure)
         self.sizes.try_next_up(key)  # its neighbors may fit together
         measures = ["alone", *(_MEASURES[each] for each in sorted({tried, *stronger}) if each in _MEASURES)]
         device = self.sizes.device if self.step.model_refs() else "this machine"
         message = (
             f"{self.label}: the image does not fit in the memory of {device}, even {' and '.join(measures)}. Make it "
             "smaller (width and height of the step that makes it, or a resize before this step), choose a smaller "
-            f"model, or bring a worker with a larger device; then retry the quarantined items. ({failure.error})"
+            f"model, or bring a worker with a larger device; then retry the quarantined items. ({outcome.error})"
         )
-        return BatchOutcome(batch, error=message, traceback=failure.traceback, quarantined=True)
+        return replace(outcome, error=message, quarantined=True)
 
     def _free_once(self) -> bool:
         """Free memory, but only once: models unloaded in vain would have to be loaded again and again."""
@@ -184,9 +176,9 @@ class _MicroBatches:
         self.has_freed = True
         return self.free_memory()
 
-    def _attempt(self, batch: tuple[Frame, ...], key: MemoryKey, plan: BatchPlan) -> BatchOutcome | _Failure:
+    def _attempt(self, batch: tuple[Frame, ...], key: MemoryKey, plan: BatchPlan) -> BatchOutcome:
         outcome = _run(self.step, self.label, batch, _FallbackContext(self.context, plan.fallback))
-        if isinstance(outcome, BatchOutcome):
+        if outcome.error is None:
             self.sizes.worked(key, plan, self.limit)
         elif outcome.out_of_memory:
             # A failure in a thread is held by a cycle of exception, traceback and frames, with all their tensors.
@@ -194,7 +186,7 @@ class _MicroBatches:
         return outcome
 
 
-def _run(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext) -> BatchOutcome | _Failure:
+def _run(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext) -> BatchOutcome:
     start = time.perf_counter()
     try:
         with telemetry.computing(on_device=bool(step.model_refs())):
@@ -212,11 +204,8 @@ def _run(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext)
                 f"Items: {_names(batch)}"
             ) from error
         # The exception is not kept: its traceback would keep the batch's tensors alive while the halves are tried.
-        return _Failure(describe(error), full_traceback(error), is_out_of_memory(error))
-
-
-def _failed(batch: tuple[Frame, ...], failure: _Failure) -> BatchOutcome:
-    return BatchOutcome(batch, error=failure.error, traceback=failure.traceback)
+        text, trace = describe(error), full_traceback(error)
+        return BatchOutcome(batch, error=text, traceback=trace, out_of_memory=is_out_of_memory(error))
 
 
 def _validated(label: str, batch: Sequence[Frame], results: object) -> tuple[StepResult, ...]:

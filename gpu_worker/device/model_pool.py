@@ -165,11 +165,11 @@ class ModelPool:
         try:
             loader = self._load_engine(part.engine)
             try:
-                return loader(part.source, options, self.device.torch)
+                return loader(part.source, options, self.device.kind)
             except Exception as error:
                 if not is_out_of_memory(error) or not self.evict_idle():
                     raise
-            return loader(part.source, options, self.device.torch)
+            return loader(part.source, options, self.device.kind)
         except Exception as error:
             remedy = (
                 "It does not fit on the device beside what is in use: choose a smaller model or a larger device."

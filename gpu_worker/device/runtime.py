@@ -11,8 +11,7 @@ from typing import Any
 from configs.catalogues.catalogue import load_engine
 from configs.catalogues.models import ModelCatalogue, ModelRef
 from configs.settings.settings import Settings
-from gpu_worker.device.device import Device, choose_device
-from gpu_worker.device.installation import made_with
+from gpu_worker.device.device import Device, choose_device, made_with
 from gpu_worker.device.model_pool import ModelLoadError, ModelPool, OnLoad
 from steps.contract import MemoryFallback, Step, StepContext
 from storage.ledger.ledger import Ledger
@@ -113,7 +112,7 @@ class _Context:
 
     @property
     def device(self) -> str:
-        return self._runtime.device.torch
+        return self._runtime.device.kind
 
     @property
     def fallback(self) -> MemoryFallback:

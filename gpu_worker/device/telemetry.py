@@ -8,10 +8,9 @@ import threading
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -178,7 +177,7 @@ _load_seconds = _counter("pixelmill_model_load_seconds_total")
 _halved = _counter("pixelmill_batches_halved_total")
 _fallbacks = _counter("pixelmill_reliefs_total")
 _device_busy = BusyClock()
-_listeners: list[Callable[[], None]] = []
+_listeners: list[Callable[[], None]] = []  # called after outcomes were counted, in any thread
 _warm_windows: list[WarmWindows | None] = []  # of this process's settings, once they are read
 
 
@@ -238,12 +237,6 @@ def watch_warm_windows(windows: WarmWindows | None) -> None:
 
 
 # -- reporting ---------------------------------------------------------------------------------------------------------
-def on_recorded(listener: Callable[[], None]) -> Callable[[], None]:
-    """Call `listener` after outcomes were counted, in any thread. Return a function that ends this."""
-    _listeners.append(listener)
-    return lambda: _listeners.remove(listener)
-
-
 def sample() -> list[Sample]:
     """Return the current value of every metric of this process."""
     return [
@@ -292,35 +285,27 @@ def _pool_samples() -> Iterator[Sample]:
         yield Sample("pixelmill_device_memory_held_bytes", {}, held * MEGABYTE)
 
 
-class Reporter:
-    """Sends all metrics of this process from a thread until the block ends, and once more then."""
+@contextmanager
+def reporting(send: Callable[[list[Sample]], None]) -> Iterator[None]:
+    """Send all metrics of this process from a thread until the block ends, and once more then."""
+    wanted, ending = threading.Event(), threading.Event()
 
-    def __init__(self, send: Callable[[list[Sample]], None]) -> None:
-        self._send = send
-        self._wanted, self._ending = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._report, name="pixelmill-report", daemon=True)
-        self._end_listening: Callable[[], None] = lambda: None
+    def report() -> None:
+        with suppress(OSError):  # the parent is gone, and this process will end
+            while not ending.is_set():
+                wanted.wait(REPORT_SECONDS)
+                wanted.clear()
+                send(sample())
+                ending.wait(REPORT_SPACING_SECONDS)
+            send(sample())
 
-    def __enter__(self) -> Self:
-        self._end_listening = on_recorded(self._wanted.set)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end_listening()
-        self._ending.set()
-        self._wanted.set()
-        self._thread.join()
-
-    def _report(self) -> None:
-        try:
-            while not self._ending.is_set():
-                self._wanted.wait(REPORT_SECONDS)
-                self._wanted.clear()
-                self._send(sample())
-                self._ending.wait(REPORT_SPACING_SECONDS)
-            self._send(sample())
-        except OSError:
-            return  # the parent is gone, and this process will end
+    thread = threading.Thread(target=report, name="pixelmill-report", daemon=True)
+    _listeners.append(wanted.set)
+    thread.start()
+    try:
+        yield
+    finally:
+        _listeners.remove(wanted.set)
+        ending.set()
+        wanted.set()
+        thread.join()

@@ -13,7 +13,7 @@ from typing import Any
 
 from configs.failures import PixelmillError, RestartPolicy
 from gpu_worker.process.worker_child import ABANDON_SIGNAL, ChildSpec
-from gpu_worker.process.worker_metrics import ChildMetrics, WorkerMetrics
+from gpu_worker.process.worker_metrics import ChildMetrics, ChildReports, WorkerMetrics
 
 RESTARTS = RestartPolicy(first_seconds=1.0, longest_seconds=60.0)
 LAST_REPLIES_SECONDS = 1.0
@@ -63,7 +63,7 @@ class WorkerChild:
     ) -> None:
         self.environment = environment
         self._process = process
-        self._reports = metrics.open() if metrics is not None else None
+        self._metrics, self._reports = metrics, metrics.open() if metrics is not None else ChildReports()
         self._replies: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._running = False
         self._reader = asyncio.create_task(self._read_replies())
@@ -163,12 +163,12 @@ class WorkerChild:
                 reply = json.loads(line)
                 if reply["kind"] != "metrics":
                     self._replies.put_nowait(reply)
-                elif self._reports is not None:
-                    self._reports.update(reply["samples"])
+                elif self._metrics is not None:
+                    self._metrics.update(self._reports, reply["samples"])
         finally:
             self._replies.put_nowait(None)
-            if self._reports is not None:
-                self._reports.close()
+            if self._metrics is not None:
+                self._metrics.close(self._reports)
 
 
 class ChildKeeper:
@@ -183,17 +183,12 @@ class ChildKeeper:
         self._environment = dict(environment)
         self._logger, self._metrics = logger, metrics
         self._ready = asyncio.Event()
-        self._child: WorkerChild | None = None
-
-    @property
-    def child(self) -> WorkerChild | None:
-        """The current child, whether it is ready or not."""
-        return self._child
+        self.child: WorkerChild | None = None  # the current one, whether it is ready or not
 
     @property
     def is_starting(self) -> bool:
         """Whether the child is alive but takes no flow runs yet; loading models may take minutes."""
-        return not self._ready.is_set() and self._child is not None and self._child.is_running
+        return not self._ready.is_set() and self.child is not None and self.child.is_running
 
     async def keep(self) -> None:
         """Keep a child until cancelled; then stop it."""
@@ -212,7 +207,7 @@ class ChildKeeper:
     async def _run_child(self) -> None:
         """Start a child and wait for its end. Raises OSError and ChildEnded if it cannot start."""
         metrics = self._metrics.children if self._metrics.is_wanted else None
-        self._child = child = await WorkerChild.start(self._environment, worker=self._metrics.worker, metrics=metrics)
+        self.child = child = await WorkerChild.start(self._environment, worker=self._metrics.worker, metrics=metrics)
         self._metrics.child_started(child.pid)
         try:
             problem = await child.ready()
@@ -236,7 +231,7 @@ class ChildKeeper:
         """Return a ready child that was started with `environment`; replace one that has another."""
         while True:
             await self._ready.wait()
-            child = self._child
+            child = self.child
             if child is not None and child.environment == environment:
                 return child
             self._logger.info("Restarting the child: this flow run needs other environment variables")

@@ -26,8 +26,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 from configs.catalogues.catalogue import BUILT_IN, Catalogue
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, load_settings, variable_of
-from gpu_worker.monitor.log_lines import shared_fields
-from gpu_worker.monitor.logs import use_logs
+from gpu_worker.monitor.logs import shared_fields, use_logs
 from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild
 from gpu_worker.process.preloading import keep_warm_problems
 from gpu_worker.process.worker_metrics import WorkerMetrics
@@ -105,7 +104,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         self._tasks: list[asyncio.Task[None]] = []
         self._polled_at = time.monotonic()
         self._run_once = False
-        self._stopping = False
+        self.is_stopping = False  # whether the orderly end has begun
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -144,7 +143,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             self._logger.warning("%s; continuing without them", taken)
         await super().setup()
         self._exit_stack.enter_context(shared_fields(worker=self.name))
-        self._stopping = False
+        self.is_stopping = False
         self._keeper = ChildKeeper(_child_environment(self._settings, {}), self._logger, self._metrics)
         keeping = asyncio.create_task(self._keeper.keep())
         keeping.add_done_callback(self._end_without_keeper)
@@ -158,14 +157,9 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             self._logger.critical("The supervisor of the child failed; shutting the worker down.", exc_info=error)
             signal.raise_signal(signal.SIGTERM)
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether the orderly end has begun."""
-        return self._stopping
-
     async def teardown(self, *exc_info: Any) -> None:
         """Stop the child; a current flow run is reported as crashed."""
-        self._stopping = True
+        self.is_stopping = True
         with anyio.CancelScope(shield=True):
             for task in self._tasks:
                 task.cancel()
@@ -231,7 +225,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
 
     def _release_limit_slot(self, flow_run_id: UUID) -> None:
         super()._release_limit_slot(flow_run_id)
-        if self.is_setup and not self._run_once and not self._stopping and self._runs_task_group is not None:
+        if self.is_setup and not self._run_once and not self.is_stopping and self._runs_task_group is not None:
             self._runs_task_group.start_soon(self._poll_at_once)
 
     async def _poll_at_once(self) -> None:
@@ -275,7 +269,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
                 try:
                     problem, result = await child.run(str(flow_run.id), environment)
                 except ChildEnded as end:
-                    problem = STOPPED_MESSAGE if self._stopping else str(end)
+                    problem = STOPPED_MESSAGE if self.is_stopping else str(end)
                 if not stopping.is_set():
                     group.cancel_scope.cancel()
         finally:

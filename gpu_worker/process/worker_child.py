@@ -83,8 +83,7 @@ def main() -> int:
 
     settings = load_settings()
 
-    from gpu_worker.monitor.log_lines import shared_fields
-    from gpu_worker.monitor.logs import use_logs
+    from gpu_worker.monitor.logs import shared_fields, use_logs
 
     use_logs(settings)
     with shared_fields(worker=spec.worker):
@@ -116,7 +115,7 @@ def _prepare_and_serve(
     gc.collect()
     gc.freeze()
     cold_start.imported()
-    reporter = telemetry.Reporter(lambda samples: replies.send(kind="metrics", samples=samples))
+    reporter = telemetry.reporting(lambda samples: replies.send(kind="metrics", samples=samples))
     with reporter if spec.metrics else nullcontext():
         problem = preloader.begin()
         cold_start.ready()
@@ -145,7 +144,7 @@ class Replies:
 def _serve(requests: "queue.SimpleQueue[Message]", replies: Replies, preloader: "ModelPreloader") -> None:
     """Run flow runs until a shutdown is requested or a flow run is abandoned."""
     from gpu_worker.device.telemetry import cold_start
-    from gpu_worker.monitor.log_lines import shared_fields
+    from gpu_worker.monitor.logs import shared_fields
 
     while True:
         request = _next_request(requests, preloader)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,7 @@ import httpx
 
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, variable_of
-from gpu_worker.device.device import resident_bytes
-from gpu_worker.device.installation import installed_version
+from gpu_worker.device.device import installed_version, resident_bytes
 from gpu_worker.monitor import metric_table
 from gpu_worker.monitor.metric_table import TABLE
 
@@ -54,7 +54,7 @@ class ChildMetrics:
 
     def open(self) -> "ChildReports":
         """Return the reports of a new child, still empty."""
-        reports = ChildReports(self)
+        reports = ChildReports()
         with self._lock:
             self._reports.append(reports)
         return reports
@@ -76,32 +76,25 @@ class ChildMetrics:
         return None if reported_at is None else self._clock() - reported_at
 
     def update(self, reports: "ChildReports", samples: Iterable[Sequence[Any]]) -> None:
+        """Replace the child's report before. Drops samples whose names are not in the table."""
         values = {(name, tuple(sorted(labels.items()))): value for name, labels, value in samples if name in ROWS}
         with self._lock:
             reports.last, reports.reported_at = values, self._clock()
 
     def close(self, reports: "ChildReports") -> None:
+        """Keep the counts of a child that has ended, and drop its gauges."""
         with self._lock:
             if reports in self._reports:
                 self._reports.remove(reports)
                 _add_counts(self._ended, reports.last)
 
 
+@dataclass(eq=False, slots=True)
 class ChildReports:
     """The last report of one child."""
 
-    def __init__(self, metrics: ChildMetrics) -> None:
-        self._metrics = metrics
-        self.last: dict[Series, float] = {}
-        self.reported_at: float | None = None
-
-    def update(self, samples: Iterable[Sequence[Any]]) -> None:
-        """Replace the report before. Drops samples whose names are not in the table."""
-        self._metrics.update(self, samples)
-
-    def close(self) -> None:
-        """Keep the counts of a child that has ended, and drop its gauges."""
-        self._metrics.close(self)
+    last: dict[Series, float] = field(default_factory=dict)
+    reported_at: float | None = None
 
 
 def _add_counts(total: dict[Series, float], values: Mapping[Series, float]) -> None:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from configs.settings.settings import Settings
-from gpu_worker.device.installation import MISSING, can_compute
+from gpu_worker.device.device import MISSING, can_compute
 from gpu_worker.monitor.logs import use_logs
 from gpu_worker.monitor.parent_death import end_with_parent
 from gpu_worker.process.prefect_worker import PixelmillWorker

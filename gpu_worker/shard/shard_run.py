@@ -15,7 +15,7 @@ from configs.settings.settings import Settings
 from gpu_worker.device import telemetry
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.monitor.failures import describe
-from gpu_worker.monitor.log_lines import shared_fields
+from gpu_worker.monitor.logs import shared_fields
 from gpu_worker.shard.inputs import Inputs, Losses
 from gpu_worker.shard.run_chunk import ChunkStep
 from gpu_worker.shard.shard_state import Chunk, RunningItem, ShardWork

@@ -1,7 +1,7 @@
-"""What is known of an item at one point of its walk, and what conditions come to for it."""
+"""What is known of an item at one point of its walk: conditions come to it, and the image that a step would make."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +11,9 @@ from configs.failures import PixelmillError
 from steps.contract import Fact
 from steps.recipe.program import Decision, Visit
 from storage.images.png_recipe import Provenance
+from storage.objects.keys import fingerprint
+
+DigestFile = Callable[[str], str]  # location of an item's file -> SHA-256 of its bytes
 
 NO_IMAGE = "no step made an image: every condition was false for this item; change a `when`"
 
@@ -164,3 +167,49 @@ def only_names(seen: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
     """Return the values of the names that the condition reads."""
     names = {".".join(name) for name in condition.names}
     return {name: value for name, value in seen.items() if name in names}
+
+
+class JobMismatch(PixelmillError):
+    """The job was planned with other models than these steps use. Concerns every item."""
+
+
+def provenance_of(
+    visit: Visit, item: Item, source: str | None, model_digests: Mapping[str, str], digest_file: DigestFile
+) -> Provenance:
+    """Return what decides the image that this visit makes of the item, with its fingerprint.
+
+    `source` is the fingerprint of the image that the item has, None before the first. Raises ItemError, JobMismatch,
+    and whatever `digest_file` and the step raise.
+    """
+    item, step = visit.item(item), visit.step
+    if source is None and not step.makes_image:
+        raise ItemError(
+            f"step {visit.step_id!r} needs an image, and no step before it made one: begin with `generate` or `load`, "
+            "or change the conditions"
+        )
+    inputs = [] if source is None else [source]
+    for file in step.item_files(item):
+        location = getattr(item, file)
+        if location is None:
+            raise ItemError(f"step {visit.step_id!r} needs the item's {file}: give the item one")
+        inputs.append(digest_file(location))
+    identity = step.identity(item)
+    models = {str(ref): _digest(str(ref), visit, model_digests) for ref in step.model_refs()}
+    return Provenance(
+        step=visit.name,
+        version=step.version,
+        identity=identity,
+        models=models,
+        inputs=tuple(inputs),
+        fingerprint=fingerprint(
+            step=visit.name, version=step.version, identity=identity, model_digests=models, inputs=inputs
+        ),
+    )
+
+
+def _digest(ref: str, visit: Visit, model_digests: Mapping[str, str]) -> str:
+    try:
+        return model_digests[ref]
+    except KeyError:
+        message = f"step {visit.step_id!r} uses {ref}, which the job was not planned with: plan it again"
+        raise JobMismatch(message) from None

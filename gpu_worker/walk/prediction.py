@@ -12,9 +12,8 @@ from typing import Any
 from configs.conditions import ITEM_NAMES
 from configs.documents.fields import Item
 from configs.documents.problems import Problem
-from gpu_worker.walk.item_context import ItemError, MistakenCondition
+from gpu_worker.walk.item_context import DigestFile, ItemError, MistakenCondition, provenance_of
 from gpu_worker.walk.item_path import ItemPath
-from gpu_worker.walk.provenance import DigestFile, provenance_of
 from gpu_worker.walk.trace import TraceNode
 from steps.contract import Fact
 from steps.facts import FACTS

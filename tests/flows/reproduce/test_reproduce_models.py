@@ -12,7 +12,7 @@ from PIL import Image
 
 from configs.catalogues.models import BUILT_IN
 from flows.reproduce.reproduce import Reproduction, ReproductionResult, reproduce
-from gpu_worker.device.installation import DEVICE, made_with
+from gpu_worker.device.device import DEVICE, made_with
 from gpu_worker.device.runtime import get_runtime
 from storage.images.images import read_recipe
 from tests.support import ROOT

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker.device import installation
-from gpu_worker.device.device import Device
-from gpu_worker.device.installation import DEVICE, PLATFORM, made_with
+from gpu_worker.device import device as computing
+from gpu_worker.device.device import DEVICE, PLATFORM, Device, made_with
 from storage.images.images import read_recipe
 from tests.support.finished_images import TRANSFORMS, finished, photo
 
@@ -29,7 +28,7 @@ def test_cores_of_a_cpu_do_not_count() -> None:
 
 @pytest.mark.parts
 def test_asking_imports_nothing() -> None:
-    code = "import sys; from gpu_worker.device.installation import made_with; made_with(None); "
+    code = "import sys; from gpu_worker.device.device import made_with; made_with(None); "
     code += "print([name for name in ('torch', 'numpy', 'PIL', 'diffusers') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -56,5 +55,5 @@ def test_the_first_image_of_a_fingerprint_stands_whatever_the_second_was_made_wi
     first = finished(tmp_path, TRANSFORMS, image=str(photo(tmp_path))).read_bytes()
     for file in (tmp_path / "home").glob("ledger.db*"):
         file.unlink()  # so that everything is computed again
-    monkeypatch.setattr(installation, "_versions", lambda: {"pillow": "99.0"})
+    monkeypatch.setattr(computing, "_versions", lambda: {"pillow": "99.0"})
     assert finished(tmp_path, TRANSFORMS, image=str(photo(tmp_path))).read_bytes() == first

@@ -189,7 +189,7 @@ def test_figures_are_told_soon_after_they_change_and_once_more_at_the_end(monkey
     monkeypatch.setattr(telemetry, "REPORT_SECONDS", 600)
     monkeypatch.setattr(telemetry, "REPORT_SPACING_SECONDS", 0)
     told: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
-    with telemetry.Reporter(told.put):
+    with telemetry.reporting(told.put):
         telemetry.step_recorded("fill", [], [])
         assert told.get(timeout=PATIENCE)
         assert told.empty()
@@ -203,7 +203,7 @@ def test_a_parent_that_is_gone_ends_the_telling() -> None:
         tried.set()
         raise BrokenPipeError
 
-    with telemetry.Reporter(send):
+    with telemetry.reporting(send):
         telemetry.step_recorded("fill", [], [])
         assert tried.wait(PATIENCE)
 
@@ -240,7 +240,7 @@ def test_the_page_shows_what_parent_and_child_know(metrics: WorkerMetrics) -> No
     metrics.serve()
     metrics.child_started(1)
     reports = metrics.children.open()
-    reports.update(telemetry.sample())
+    metrics.children.update(reports, telemetry.sample())
     metrics.child_ready()
     metrics.run_began()
     metrics.queue_counted(3)
@@ -250,7 +250,7 @@ def test_the_page_shows_what_parent_and_child_know(metrics: WorkerMetrics) -> No
     assert seen["pixelmill_store_retries_total"] >= 0
     metrics.run_ended("completed")
     metrics.child_ended()
-    reports.close()
+    metrics.children.close(reports)
     seen = values(page(metrics))
     assert seen["pixelmill_shard_runs_total[completed]"] == 1
     assert seen["pixelmill_shard_runs_total[crashed]"] == 0
@@ -264,7 +264,7 @@ def test_the_page_is_of_the_table_alone_and_valid_in_both_formats(metrics: Worke
     for step in ("fill", "invert"):
         telemetry.step_recorded(step, [], [])
     metrics.serve()
-    metrics.children.open().update(telemetry.sample())
+    metrics.children.update(metrics.children.open(), telemetry.sample())
     families = list(text_string_to_metric_families(page(metrics)))
     names = [f"{family.name}_total" if family.type == "counter" else family.name for family in families]
     assert names == [row.name for row in TABLE]
@@ -316,5 +316,5 @@ def test_many_may_ask_while_a_child_tells(metrics: WorkerMetrics) -> None:
     with ThreadPoolExecutor(4) as pool:
         pages = [pool.submit(page, metrics) for _ in range(20)]
         for _ in range(100):
-            reports.update(telemetry.sample())
+            metrics.children.update(reports, telemetry.sample())
         assert all("pixelmill_worker_info" in each.result() for each in pages)

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from configs.settings.privacy import Redactor, known_secrets
 from configs.settings.settings import Settings
 from gpu_worker.monitor.failures import without_secrets
-from gpu_worker.monitor.log_lines import JsonLines, PrintedLines, TextLines, current_fields, log_fields, shared_fields
+from gpu_worker.monitor.logs import JsonLines, PrintedLines, TextLines, current_fields, log_fields, shared_fields
 from tests.support import ROOT
 from tests.support.fake_steps import Fill, items
 from tests.support.mill import Mill, resolved
@@ -208,7 +208,7 @@ PROGRAM = """
 import logging, sys, threading, warnings
 from configs.settings.settings import load_settings
 from gpu_worker.monitor.logs import use_logs
-from gpu_worker.monitor.log_lines import shared_fields
+from gpu_worker.monitor.logs import shared_fields
 BEFORE
 from prefect.logging import get_logger
 from prefect.logging.configuration import setup_logging
@@ -328,7 +328,7 @@ def test_a_quiet_process_stays_quiet() -> None:
 
 
 def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
-    from gpu_worker.monitor.log_lines import LineHandler
+    from gpu_worker.monitor.logs import LineHandler
 
     with (tmp_path / "log").open("w") as file:
         handler = LineHandler(file)

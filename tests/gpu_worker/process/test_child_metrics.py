@@ -24,31 +24,31 @@ def report(images: float, resident: float = 1) -> list[Any]:
 def test_a_report_replaces_the_one_before() -> None:
     metrics = ChildMetrics()
     child = metrics.open()
-    child.update(report(3))
-    child.update(report(5))
+    metrics.update(child, report(3))
+    metrics.update(child, report(5))
     assert metrics.series() == {IMAGES: 5, RESIDENT: 1, BUCKET: 5}
 
 
 def test_counts_go_on_and_measures_end_with_the_child() -> None:
     metrics = ChildMetrics()
     first = metrics.open()
-    first.update(report(5, resident=2))
-    first.close()
+    metrics.update(first, report(5, resident=2))
+    metrics.close(first)
     assert metrics.series() == {IMAGES: 5, BUCKET: 5}
     second = metrics.open()
     assert metrics.series() == {IMAGES: 5, BUCKET: 5}
-    second.update(report(1))
+    metrics.update(second, report(1))
     assert metrics.series() == {IMAGES: 6, RESIDENT: 1, BUCKET: 6}
 
 
 def test_last_words_of_a_child_count_while_the_next_one_works() -> None:
     metrics = ChildMetrics()
     first, second = metrics.open(), metrics.open()
-    second.update(report(1, resident=1))
-    first.update(report(5, resident=4))
+    metrics.update(second, report(1, resident=1))
+    metrics.update(first, report(5, resident=4))
     assert metrics.series() == {IMAGES: 6, RESIDENT: 1, BUCKET: 6}
-    first.close()
-    first.close()
+    metrics.close(first)
+    metrics.close(first)
     assert metrics.series() == {IMAGES: 6, RESIDENT: 1, BUCKET: 6}
 
 
@@ -57,7 +57,7 @@ def test_the_age_is_that_of_the_newest_childs_last_report() -> None:
     metrics = ChildMetrics(lambda: seconds)
     assert metrics.age() is None
     child = metrics.open()
-    child.update(report(1))
+    metrics.update(child, report(1))
     seconds = 14.0
     assert metrics.age() == 4
     metrics.open()
@@ -76,9 +76,9 @@ def test_no_count_ever_goes_back(moves: list[tuple[str, int]]) -> None:
             child, count = children[which % len(children)]
             if move == "take":
                 count[0] += which
-                child.update(report(count[0]))
+                metrics.update(child, report(count[0]))
             else:
-                child.close()
+                metrics.close(child)
                 children.remove((child, count))
         now = metrics.series().get(IMAGES, 0.0)
         assert now >= before

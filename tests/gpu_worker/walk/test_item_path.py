@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from gpu_worker.walk.item_context import ItemError
+from gpu_worker.walk.item_context import ItemError, JobMismatch, provenance_of
 from gpu_worker.walk.item_path import ItemPath
 from gpu_worker.walk.prediction import Forecast, forecast
-from gpu_worker.walk.provenance import JobMismatch, provenance_of
 from steps.contract import Step
 from steps.recipe.program import ResolvedStep, Visit
 from steps.remove_background import RemoveBackground

@@ -6,8 +6,8 @@ from typing import Any
 from PIL import Image
 
 from configs.documents.fields import Item
+from gpu_worker.walk.item_context import provenance_of
 from gpu_worker.walk.item_path import ItemPath
-from gpu_worker.walk.provenance import provenance_of
 from steps.contract import Frame
 from steps.recipe.program import Program, Visit
 from tests.support.fake_steps import PlainContext
