@@ -159,12 +159,12 @@ class ShardRun:
         size = self._work.settings.chunk_size
         starts = range(0, len(items), size)
         return [
-            Chunk(f"{label} {number}", [RunningItem(self._path(item)) for item in items[start : start + size]])
+            Chunk(f"{label} {number}", [self._running(item) for item in items[start : start + size]])
             for number, start in enumerate(starts)
         ]
 
-    def _path(self, item: Item) -> ItemPath:
-        return ItemPath(item, self._work.program, self._accepted.get(item.name, frozenset()))
+    def _running(self, item: Item) -> RunningItem:
+        return RunningItem(ItemPath(item, self._work.program, self._accepted.get(item.name, frozenset())))
 
     def _ordered(self, chunks: Sequence[Chunk]) -> Iterator[Pair]:
         if self._streams:
@@ -212,7 +212,7 @@ class ShardRun:
             [running.path.copy() for running in chunk.alive],
             visits,
             model_digests=self._work.job.model_digests,
-            find_artefacts=self._known,
+            find_artefacts=partial(self._work.ledger.steps.find_artefacts, self._work.root),
             digest_file=self._work.inputs.digest,
         )
         for _, predicted in walk:
@@ -224,9 +224,6 @@ class ShardRun:
                     computing.add(index)
                     if (artefact := newest[index]) is not None:
                         self._work.inputs.fetch_image(artefact)
-
-    def _known(self, fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
-        return self._work.ledger.steps.find_artefacts(self._work.root, fingerprints)
 
 
 def _written(running: RunningItem) -> ArtefactRecord | None:

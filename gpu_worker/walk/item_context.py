@@ -194,7 +194,10 @@ def provenance_of(
             raise ItemError(f"step {visit.step_id!r} needs the item's {file}: give the item one")
         inputs.append(digest_file(location))
     identity = step.identity(item)
-    models = {str(ref): _digest(str(ref), visit, model_digests) for ref in step.model_refs()}
+    refs = [str(ref) for ref in step.model_refs()]
+    if unplanned := next((ref for ref in refs if ref not in model_digests), None):
+        raise JobMismatch(f"step {visit.step_id!r} uses {unplanned}, which the job was not planned with: plan it again")
+    models = {ref: model_digests[ref] for ref in refs}
     return Provenance(
         step=visit.name,
         version=step.version,
@@ -205,11 +208,3 @@ def provenance_of(
             step=visit.name, version=step.version, identity=identity, model_digests=models, inputs=inputs
         ),
     )
-
-
-def _digest(ref: str, visit: Visit, model_digests: Mapping[str, str]) -> str:
-    try:
-        return model_digests[ref]
-    except KeyError:
-        message = f"step {visit.step_id!r} uses {ref}, which the job was not planned with: plan it again"
-        raise JobMismatch(message) from None

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -71,8 +71,9 @@ def _process(pid: int) -> LeaseOwner:
 @cache
 def _machine() -> str:
     # Containers may share a host's name, and numbers of processes repeat from one to the next.
-    here = [_text("/proc/sys/kernel/random/boot_id"), _link("/proc/self/ns/pid")]
-    return f"{socket.gethostname()}-{sha256_hex(' '.join(here).encode())[:8]}"
+    space = Path("/proc/self/ns/pid")
+    here = f"{_text('/proc/sys/kernel/random/boot_id')} {space.readlink() if space.is_symlink() else ''}"
+    return f"{socket.gethostname()}-{sha256_hex(here.encode())[:8]}"
 
 
 def process_start(pid: int) -> str:
@@ -94,17 +95,9 @@ def _exists(pid: int) -> bool:
 
 
 def _text(path: str) -> str:
-    try:
+    with suppress(OSError):
         return Path(path).read_text().strip()
-    except OSError:
-        return ""
-
-
-def _link(path: str) -> str:
-    try:
-        return str(Path(path).readlink())
-    except OSError:
-        return ""
+    return ""
 
 
 # -- leases ------------------------------------------------------------------------------------------------------------
@@ -211,9 +204,27 @@ def lease(
     _take(name, ledger, process, wait=wait, objection=objection, log=log)
     held = _held[process.pid, name] = HeldLease()
     stop = threading.Event()
-    heartbeat = threading.Thread(
-        target=_confirm, args=(name, ledger, process, held, stop, objection), name="lease", daemon=True
-    )
+
+    def confirm() -> None:
+        confirmed = time.monotonic()
+        reason: str | None = None
+        while reason is None:
+            if stop.wait(HEARTBEAT_SECONDS):
+                return
+            began = time.monotonic()
+            try:
+                if ledger.leases.confirm(name, str(process)):
+                    confirmed = began
+                    reason = objection()
+                else:
+                    reason = "another process has taken it over"
+            except Exception as error:
+                # The database may be unreachable for a moment; after longer, another process may rightly take over.
+                if time.monotonic() - confirmed > GIVE_UP_SECONDS:
+                    reason = f"the ledger could not be reached: {error}"
+        held.lose(reason)
+
+    heartbeat = threading.Thread(target=confirm, name="lease", daemon=True)
     heartbeat.start()
     try:
         yield held
@@ -306,30 +317,3 @@ def _take(
             logged = True
             log(f"waiting to see whether {owner.place} still works at {name}")
         time.sleep(HEARTBEAT_SECONDS / 4)
-
-
-def _confirm(
-    name: str,
-    ledger: Ledger,
-    process: LeaseOwner,
-    held: HeldLease,
-    stop: threading.Event,
-    objection: Callable[[], str | None],
-) -> None:
-    confirmed = time.monotonic()
-    reason: str | None = None
-    while reason is None:
-        if stop.wait(HEARTBEAT_SECONDS):
-            return
-        began = time.monotonic()
-        try:
-            if ledger.leases.confirm(name, str(process)):
-                confirmed = began
-                reason = objection()
-            else:
-                reason = "another process has taken it over"
-        except Exception as error:
-            # The database may be unreachable for a moment; after longer, another process may rightly take over.
-            if time.monotonic() - confirmed > GIVE_UP_SECONDS:
-                reason = f"the ledger could not be reached: {error}"
-    held.lose(reason)
