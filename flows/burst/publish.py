@@ -111,13 +111,13 @@ def _outcome(summary: Summary) -> str:
 
 
 def _links(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:
-    links = []
-    # A gallery that S3 signs for a browser could not load its images: those are other objects.
-    if address := served_address(store, job_key(job.name, GALLERY_NAME), settings):
-        links.append(f"[Gallery]({address})")
-    for name, file in (("Manifest", MANIFEST_NAME), ("Report as JSON", REPORT_NAME)):
-        if address := file_address(store, job_key(job.name, file), settings):
-            links.append(f"[{name}]({address})")
+    addresses = {
+        # A gallery that S3 signs for a browser could not load its images: those are other objects.
+        "Gallery": served_address(store, job_key(job.name, GALLERY_NAME), settings),
+        "Manifest": file_address(store, job_key(job.name, MANIFEST_NAME), settings),
+        "Report as JSON": file_address(store, job_key(job.name, REPORT_NAME), settings),
+    }
+    links = [f"[{name}]({address})" for name, address in addresses.items() if address]
     text = f"Images, manifest and gallery: {escape_markdown(store.uri(job.name))}"
     return f"{' · '.join(links)}\n\n{text}" if links else text
 

@@ -7,37 +7,24 @@ from typing import Any
 
 from configs.documents.uris import shown
 from flows.explain.explain import Explanation
-from gpu_worker.walk.trace import (
-    Attempt,
-    Branched,
-    Candidate,
-    Chosen,
-    Gated,
-    Looped,
-    Repaired,
-    RequirementResult,
-    Switched,
-    Turn,
-    Visited,
-)
+from gpu_worker.walk import trace
 from storage.ledger.records import ArtefactRecord, Review, StepOutcome
 
-_KINDS = {Visited: "step", Branched: "branch", Switched: "switch", Gated: "gate", Looped: "repeat", Chosen: "best_of"}
-# The fields of each object in order; `place=path`: the field `place` has the value of the attribute `path`.
-_FIELDS: Mapping[type, str] = {
-    Visited: "place=by.path visit step attempt name=by.name standing=state counts source seed changed",
-    Branched: "place=path step=of condition=text seen met way",
-    Switched: "place=path value=text seen case way",
-    Gated: "place=path name step=of requirements=checks met tries attempts repair verdict",
-    Attempt: "number from=start way requirements=checks met",
-    Repaired: "way requirements=checks met",
-    RequirementResult: "condition=text gate because met seen",
-    Looped: "place=path until=text most turns",
-    Turn: "number way seen met",
-    Chosen: "place=path by=text most candidates picked",
-    Candidate: "number way value seen dropped",
-    ArtefactRecord: "fingerprint key width height facts",
-    Review: "fingerprint accepted reason reviewer reviewed_at",
+# Kind and fields of each object, in order; `place=path`: the field `place` has the value of the attribute `path`.
+_OBJECTS: Mapping[type, tuple[str | None, str]] = {
+    trace.Visited: ("step", "place=by.path visit step attempt name=by.name standing=state counts source seed changed"),
+    trace.Branched: ("branch", "place=path step=of condition=text seen met way"),
+    trace.Switched: ("switch", "place=path value=text seen case way"),
+    trace.Gated: ("gate", "place=path name step=of requirements=checks met tries attempts repair verdict"),
+    trace.Attempt: (None, "number from=start way requirements=checks met"),
+    trace.Repaired: (None, "way requirements=checks met"),
+    trace.RequirementResult: (None, "condition=text gate because met seen"),
+    trace.Looped: ("repeat", "place=path until=text most turns"),
+    trace.Turn: (None, "number way seen met"),
+    trace.Chosen: ("best_of", "place=path by=text most candidates picked"),
+    trace.Candidate: (None, "number way value seen dropped"),
+    ArtefactRecord: (None, "fingerprint key width height facts"),
+    Review: (None, "fingerprint accepted reason reviewer reviewed_at"),
 }
 
 
@@ -73,13 +60,14 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
 
 
 def _json(value: Any) -> Any:
-    """Return a value of an explanation as JSON: an object by its _FIELDS, a list by its items, any other as it is."""
-    if (fields := _FIELDS.get(type(value))) is not None:
-        document = {"kind": _KINDS[type(value)]} if type(value) in _KINDS else {}
+    """Return a value of an explanation as JSON: an object by its fields, a list by its items, any other as it is."""
+    if type(value) in _OBJECTS:
+        kind, fields = _OBJECTS[type(value)]
+        document: dict[str, Any] = {"kind": kind} if kind is not None else {}
         for field in fields.split():
             name, _, attribute = field.partition("=")
             document[name] = _json(attrgetter(attribute or name)(value))
-        return document | _outcome(value.entry) if isinstance(value, Visited) else document
+        return document | _outcome(value.entry) if isinstance(value, trace.Visited) else document
     match value:
         case Mapping():
             return dict(value)

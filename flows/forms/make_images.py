@@ -236,11 +236,11 @@ def _flow(identifier: str) -> Flow[..., State[Any]]:
     settings = load_settings()
     for deployment in deployments(settings):
         if deployment.recipe is not None and deployment.identifier == identifier:
-            return _flow_of(deployment, image_form(deployment, settings))
-    raise AttributeError(f"no deployment of a recipe is called {identifier}")
+            break
+    else:
+        raise AttributeError(f"no deployment of a recipe is called {identifier}")
+    form = image_form(deployment, settings)
 
-
-def _flow_of(deployment: Deployment, form: ImageForm) -> Flow[..., State[Any]]:
     @form_flow(
         form.model,
         name="images",

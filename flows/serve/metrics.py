@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
@@ -61,19 +61,17 @@ def render_fleet_metrics(ledger: Ledger) -> bytes:
     return generate_latest(watch.read(ledger))
 
 
-@dataclass(slots=True)
 class FleetWatch:
     """State between readings of the ledger."""
 
-    clock: Callable[[], float] = time.monotonic
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _progress: Progress | None = None
-    _count_again_at: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _orphaned: OrphanedJobs = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._orphaned = OrphanedJobs(self.clock)
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._clock, self._now = clock, now
+        self._lock = threading.Lock()
+        self._orphaned = OrphanedJobs(clock)
+        self._progress: Progress | None = None
+        self._count_again_at = 0.0
 
     def read(self, ledger: Ledger) -> "FleetStats":
         """Read the ledger. Raises its errors."""
@@ -81,17 +79,17 @@ class FleetWatch:
         with self._lock:
             orphaned = len(self._orphaned.look(fleet.running, ledger))
             progress = self._count_items(fleet, ledger)
-        waited = 0.0 if fleet.oldest_waiting is None else (self.now() - fleet.oldest_waiting).total_seconds()
+        waited = 0.0 if fleet.oldest_waiting is None else (self._now() - fleet.oldest_waiting).total_seconds()
         return FleetStats(fleet, progress, orphaned, max(0.0, waited))
 
     def _count_items(self, fleet: Fleet, ledger: Ledger) -> Progress:
-        began = self.clock()
+        began = self._clock()
         if not fleet.running:
             self._progress, self._count_again_at = None, 0.0
             return Progress(0, 0, 0, 0, 0)
         if self._progress is None or began >= self._count_again_at:
             self._progress = ledger.fleet.progress()
-            ended = self.clock()
+            ended = self._clock()
             self._count_again_at = ended + (ended - began) / COUNT_SHARE
         return self._progress
 
