@@ -4,15 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.session import (
-    AsJson,
-    current_settings,
-    errors_reported,
-    print_json,
-    print_table,
-    quiet_prefect,
-    session,
-)
+from flows.cli.session import AsJson, current_settings, errors_reported, print_json, print_table, quiet_prefect, session
 
 app = typer.Typer()
 worker_app = typer.Typer(help="GPU workers.", no_args_is_help=True)

@@ -13,15 +13,7 @@ from gpu_worker.walk.item_context import NO_IMAGE, ItemError
 from gpu_worker.walk.item_path import ItemPath
 from gpu_worker.walk.prediction import PredictedStep, Prediction
 from steps.recipe.program import Program, Visit
-from storage.ledger.records import (
-    ArtefactRecord,
-    ItemReport,
-    ItemResult,
-    ItemState,
-    JobRecord,
-    Outcome,
-    final_keys,
-)
+from storage.ledger.records import ArtefactRecord, ItemReport, ItemResult, ItemState, JobRecord, Outcome, final_keys
 
 # `gpu_worker.walk.prediction.predict` with its look-ups, called with paths, visits and `model_digests`
 Walk = Callable[..., Iterator[tuple[Visit, list[PredictedStep]]]]

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 
-from PIL import Image
-
 from configs.catalogues.catalogue import BrokenEntry, UnknownName, load_step
 from configs.failures import PixelmillError
 from configs.settings.settings import Settings
@@ -22,15 +20,7 @@ from flows.verify.verify import Advance, Verification, verify_job
 from gpu_worker.shard.new_artefact import MAX_STORED_PIXELS
 from steps.contract import Fact, Step
 from steps.facts import measure
-from storage.images.images import (
-    FORMATS,
-    FormatTraits,
-    UnreadableImage,
-    decode,
-    open_image,
-    read_recipe,
-    reading_errors,
-)
+from storage.images.images import FORMATS, UnreadableImage, decode, open_image, read_recipe, reading_errors
 from storage.images.manifest import manifest_keys
 from storage.images.png_recipe import Provenance
 from storage.ledger.lease import JobIsRunning, is_abandoned, job_lease, shard_lease
@@ -230,7 +220,13 @@ class _ReindexingReader:
 
     def _record(self, key: str) -> ArtefactRecord:
         data = self._store.get(key)
-        image, traits = _whole_image(key, data)
+        with reading_errors():  # also for one wrong bit in a PNG; other formats have no checksum
+            header = open_image(data)
+            header.verify()
+        traits = next((each for each in FORMATS.values() if each.extension == key.rpartition(".")[2]), None)
+        if traits is None or traits.content_type != header.get_format_mimetype():
+            raise NotIndexable("its name belongs to another format")
+        image = decode(data, max_pixels=MAX_STORED_PIXELS)
         made = _provenance(key, data)
         return ArtefactRecord(
             root=self._store.root,
@@ -279,17 +275,6 @@ class _ReindexingReader:
             return {step["fingerprint"]: step["facts"] for row in rows for step in row["steps"] if step["fingerprint"]}
         except (MissingObject, DamagedObject, ValueError, LookupError, TypeError):
             return {}
-
-
-def _whole_image(key: str, data: bytes) -> tuple[Image.Image, FormatTraits]:
-    """Decode an image. Raises UnreadableImage, also for one wrong bit in a PNG; other formats have no checksum."""
-    with reading_errors():
-        header = open_image(data)
-        header.verify()
-    traits = next((each for each in FORMATS.values() if each.extension == key.rpartition(".")[2]), None)
-    if traits is None or traits.content_type != header.get_format_mimetype():
-        raise NotIndexable("its name belongs to another format")
-    return decode(data, max_pixels=MAX_STORED_PIXELS), traits
 
 
 def _provenance(key: str, data: bytes) -> Provenance:

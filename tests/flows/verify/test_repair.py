@@ -216,6 +216,7 @@ def test_facts_of_another_image_are_not_believed(local_icons: IconJob) -> None:
         ("rename", "its name belongs to another format"),
         ("strip", "it has no record of how it was made"),
         ("forge", "its record belongs to another image"),
+        ("nan", "its record belongs to another image"),
     ],
 )
 def test_what_an_image_does_not_prove_is_not_believed(local_icons: IconJob, change: str, reason: str) -> None:
@@ -223,10 +224,11 @@ def test_what_an_image_does_not_prove_is_not_believed(local_icons: IconJob, chan
     forget_all(local_icons)
     if change in ("truncate", "alter"):
         getattr(local_icons, change)(artefact.key)
-    elif change == "forge":
+    elif change in ("forge", "nan"):
         data = store.get(artefact.key)
         (mark,) = read_recipe(data).steps
-        forged = ImageRecipe((replace(mark, identity={"other": "than the fingerprint says"}),))
+        other = "than the fingerprint says" if change == "forge" else float("nan")  # of which no fingerprint is made
+        forged = ImageRecipe((replace(mark, identity={"other": other}),))
         image = decode(data, max_pixels=10**6)
         other_data = encode(image, format="png", quality=90, lossless=True, recipe=forged).data
         store.replace(artefact.key, other_data, content_type="image/png")
