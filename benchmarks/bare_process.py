@@ -70,7 +70,7 @@ def take_through(
 
 def steps_read(program: Program) -> set[str]:
     """Ids of the steps whose facts a condition reads."""
-    return {name[1] for _, condition in program.conditions() for name in condition.names if name[0] == "facts"}
+    return {name[1] for each in program.decisions for name in each.condition.names if name[0] == "facts"}
 
 
 def run_bare(

@@ -2,16 +2,16 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
 from configs.documents.fields import MAX_SEED, Item
 from steps.contract import Frame, MemoryFallback, Step, StepContext
-from steps.template import MAX_PROMPT, Template, fill, filled_length, placeholders, unknown_placeholders
+from steps.template import MAX_PROMPT, Template, fill, filled_length, placeholders, too_long, unknown_variables
 
 Task = Literal["text_to_image", "image_to_image", "inpaint"]
 SchedulerName = Literal["ddim", "dpmpp_2m", "euler", "euler_ancestral", "heun", "lcm", "unipc"]
@@ -115,6 +115,21 @@ class DiffusionStep(Step):
         default=0, ge=0, le=2**31, description="Added to the item's seed, so that two steps draw different noise."
     )
 
+    @model_validator(mode="after")
+    def _paints_at_all(self) -> Self:
+        strength = self.painted_share
+        if int(self.steps * strength) < 1:  # diffusers rounds down
+            raise ValueError(
+                f"{self.steps} steps at strength {strength} come to no step at all: "
+                f"raise strength to at least {1 / self.steps:.3g}, or steps"
+            )
+        return self
+
+    @property
+    def painted_share(self) -> float:
+        """The share of the denoising steps that are gone through, 0 … 1: less than 1 for a start from an image."""
+        return 1.0
+
     @override
     def model_refs(self) -> tuple[ModelRef, ...]:
         return (ModelRef(self.model, "diffusion"),)
@@ -134,16 +149,13 @@ class DiffusionStep(Step):
         problems = []
         if "prompt" in placeholders(self.prompt) and not (item.prompt or "").strip():
             problems.append("has no prompt: give it one, or a prompt template without {prompt} to the step")
-        for field, template in (("prompt", self.prompt), ("negative_prompt", self._negative_template(item))):
-            problems += [
-                f"has no variable {name!r}, which the step's {field} names: add it to vars"
-                for name in unknown_placeholders(template, item)
-            ]
+        own = item.negative_prompt
+        problems += unknown_variables("prompt", self.prompt, item)
+        problems += unknown_variables("negative_prompt", self.negative_prompt, item) if own is None else []
         if not problems:
-            lengths = {"prompt": filled_length(self.prompt, item), "negative prompt": self._negative_length(item)}
-            for field, length in lengths.items():
-                if length > MAX_PROMPT:
-                    problems.append(f"has a {field} of {length:,} characters: shorten it to {MAX_PROMPT:,}")
+            problems += too_long("prompt", filled_length(self.prompt, item))
+            negative_length = filled_length(self.negative_prompt, item) if own is None else len(own)
+            problems += too_long("negative prompt", negative_length)
         return problems
 
     @override
@@ -169,23 +181,15 @@ class DiffusionStep(Step):
         """Return what to compute for the item."""
         return ImageRequest(self._prompt(item), self._negative_prompt(item), self._seed(item), image, mask)
 
+    def sampling(self, width: int, height: int) -> Sampling:
+        """Return the settings for images of this size, pixels."""
+        return Sampling(self.steps, self.guidance, width, height, self.painted_share, self.scheduler)
+
     def _prompt(self, item: Item) -> str:
         return fill(self.prompt, item)
-
-    def _negative_template(self, item: Item) -> str:
-        return self.negative_prompt if item.negative_prompt is None else ""
 
     def _negative_prompt(self, item: Item) -> str:
         return fill(self.negative_prompt, item) if item.negative_prompt is None else item.negative_prompt
 
-    def _negative_length(self, item: Item) -> int:
-        own = item.negative_prompt
-        return filled_length(self.negative_prompt, item) if own is None else len(own)
-
     def _seed(self, item: Item) -> int:
         return (item.seed + self.seed_offset) % (MAX_SEED + 1)
-
-
-def painted_steps(steps: int, strength: float) -> int:
-    """Return how many of the denoising steps a start from an image goes through; diffusers rounds down."""
-    return min(int(steps * strength), steps)

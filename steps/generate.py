@@ -1,15 +1,15 @@
 """generate: an image from a prompt, or from a prompt and an image."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from PIL import Image
-from pydantic import Field, model_validator
+from pydantic import Field
 from typing_extensions import override
 
 from configs.documents.fields import Item, ItemFile
 from steps.contract import Frame, MemoryFallback, StepContext, StepResult
-from steps.diffusion import DiffusionModel, DiffusionStep, Sampling, painted_steps
+from steps.diffusion import DiffusionModel, DiffusionStep
 from steps.pixels.colors import Color, flatten, rgb
 from steps.pixels.sizes import crop, pad_to_multiple
 
@@ -40,14 +40,10 @@ class Generate(DiffusionStep):
     )
     background: Color = Field(default="white", description="from_image: color behind transparent pixels.")
 
-    @model_validator(mode="after")
-    def _paints_at_all(self) -> Self:
-        if self.from_image and painted_steps(self.steps, self.strength) < 1:
-            raise ValueError(
-                f"{self.steps} steps at strength {self.strength} come to no step at all: "
-                f"raise strength to at least {1 / self.steps:.3g}, or steps"
-            )
-        return self
+    @property
+    @override
+    def painted_share(self) -> float:
+        return self.strength if self.from_image else 1.0
 
     @override
     def item_files(self, item: Item) -> tuple[ItemFile, ...]:
@@ -82,7 +78,7 @@ class Generate(DiffusionStep):
         self, frames: Sequence[Frame], model: DiffusionModel, fallback: MemoryFallback
     ) -> list[Image.Image]:
         width, height = model.default_size
-        sampling = self._sampling(self.width or width, self.height or height)
+        sampling = self.sampling(self.width or width, self.height or height)
         return model.paint("text_to_image", [self.request(frame.item) for frame in frames], sampling, fallback)
 
     def _from_images(
@@ -91,11 +87,8 @@ class Generate(DiffusionStep):
         starts = [self._prepared(frame) for frame in frames]
         padded = [pad_to_multiple(start, model.size_multiple) for start in starts]
         requests = [self.request(frame.item, image) for frame, image in zip(frames, padded, strict=True)]
-        images = model.paint("image_to_image", requests, self._sampling(*padded[0].size), fallback)
+        images = model.paint("image_to_image", requests, self.sampling(*padded[0].size), fallback)
         return [crop(image, start.size) for image, start in zip(images, starts, strict=True)]
-
-    def _sampling(self, width: int, height: int) -> Sampling:
-        return Sampling(self.steps, self.guidance, width, height, self.strength, self.scheduler)
 
     def _start(self, frame: Frame) -> Image.Image | None:
         if not self.from_image:

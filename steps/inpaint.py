@@ -2,16 +2,16 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
-from pydantic import Field, model_validator
+from pydantic import Field
 from typing_extensions import override
 
 from configs.documents.fields import Item, ItemFile
 from steps.contract import Fact, Frame, StepContext, StepResult
-from steps.diffusion import DiffusionModel, DiffusionStep, ImageRequest, Sampling, painted_steps
+from steps.diffusion import DiffusionModel, DiffusionStep, ImageRequest
 from steps.pixels import masks
 from steps.pixels.colors import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
 from steps.pixels.sizes import crop, pad_to_multiple, padded_size
@@ -60,14 +60,10 @@ class Inpaint(DiffusionStep):
         default=1, ge=0, le=2**31, description="Added to the item's seed, so that two steps draw different noise."
     )
 
-    @model_validator(mode="after")
-    def _paints_at_all(self) -> Self:
-        if painted_steps(self.steps, self.strength) < 1:
-            raise ValueError(
-                f"{self.steps} steps at strength {self.strength} come to no step at all: "
-                f"raise strength to at least {1 / self.steps:.3g}, or steps"
-            )
-        return self
+    @property
+    @override
+    def painted_share(self) -> float:
+        return self.strength
 
     @override
     def item_files(self, item: Item) -> tuple[ItemFile, ...]:
@@ -121,9 +117,7 @@ class Inpaint(DiffusionStep):
     def _paint(self, painting: Sequence[tuple[Frame, _Work]], context: StepContext) -> list[Image.Image]:
         model: DiffusionModel = context.model(self.model_refs()[0])
         requests = [self._masked_request(frame, work, model) for frame, work in painting]
-        first = painting[0][1].image
-        width, height = padded_size(first.size, model.size_multiple)
-        sampling = Sampling(self.steps, self.guidance, width, height, self.strength, self.scheduler)
+        sampling = self.sampling(*padded_size(painting[0][1].image.size, model.size_multiple))
         return model.paint("inpaint", requests, sampling, context.fallback)
 
     def _masked_request(self, frame: Frame, work: _Work, model: DiffusionModel) -> ImageRequest:

@@ -16,7 +16,7 @@ from configs.catalogues.models import ModelRef, Role
 from configs.documents.fields import Item
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
 from steps.pixels.colors import Color, flatten, palette_distance, rgb
-from steps.template import MAX_PROMPT, Template, fill, filled_length, unknown_placeholders
+from steps.template import MAX_PROMPT, Template, fill, filled_length, too_long, unknown_variables
 
 MeasureName = Literal["classifier", "clip", "aesthetic", "nsfw", "text"]
 Vector = NDArray[np.float32]  # shape (width of the model,), of length 1
@@ -258,15 +258,11 @@ class Judge(Step):
     def item_problems(self, item: Item) -> list[str]:
         if not self._reads_prompt():
             return []
-        unknown = unknown_placeholders(self.prompt, item)
-        if unknown:
-            return [f"has no variable {name!r}, which the step's prompt names: add it to vars" for name in unknown]
-        length = filled_length(self.prompt, item)
-        if length > MAX_PROMPT:
-            return [f"has a prompt of {length:,} characters: shorten it to {MAX_PROMPT:,}"]
-        if "clip" in self.measure and not self._prompt(item).strip():
+        problems = unknown_variables("prompt", self.prompt, item)
+        problems = problems or too_long("prompt", filled_length(self.prompt, item))
+        if not problems and "clip" in self.measure and not self._prompt(item).strip():
             return ["has no prompt to compare the image with: give it one, or leave `clip` out of the step's `measure`"]
-        return []
+        return problems
 
     @override
     def identity(self, item: Item) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def _pieces(template: str, item: Item) -> Iterator[str]:
     for literal, name in _parts(template):
         yield literal
         if name is not None:
-            yield _text(values[name])
+            yield "" if values[name] is None else str(values[name])
 
 
 @lru_cache(maxsize=256)
@@ -56,18 +56,23 @@ def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
     return tuple(parts)
 
 
-def unknown_placeholders(template: str, item: Item) -> list[str]:
-    """Return placeholders that the item has no value for, each once, in order. `{prompt}` always counts as known."""
+def unknown_variables(field: str, template: str, item: Item) -> list[str]:
+    """Return a problem for each placeholder that the item has no value for. `{prompt}` always counts as known."""
     known = {"prompt", *_values(item)}
-    return [name for name in dict.fromkeys(placeholders(template)) if name not in known]
+    return [
+        f"has no variable {name!r}, which the step's {field} names: add it to vars"
+        for name in dict.fromkeys(placeholders(template))
+        if name not in known
+    ]
+
+
+def too_long(field: str, length: int) -> list[str]:
+    """Return the problem of a prompt of so many characters, if it is one."""
+    return [f"has a {field} of {length:,} characters: shorten it to {MAX_PROMPT:,}"] if length > MAX_PROMPT else []
 
 
 def _values(item: Item) -> dict[str, Scalar]:
     return {**item.vars, "name": item.name, "prompt": item.prompt}
-
-
-def _text(value: Scalar) -> str:
-    return "" if value is None else str(value)
 
 
 def _checked(template: str) -> str:

@@ -13,7 +13,7 @@ from configs.catalogues.models import ModelRef
 from steps.contract import Frame, MemoryFallback, Step, StepContext, StepResult
 from steps.pixels.colors import bleed
 from steps.pixels.sizes import checked_size, crop, pad_to
-from steps.side_by_side import side_by_side
+from steps.side_by_side import on_device
 
 # Tiles against a lack of memory: small ones, as the missing amount is unknown. A multiple of 4 pixels, as networks
 # that fold the image need.
@@ -68,9 +68,8 @@ class Upscale(Step):
     @override
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
         shared, fallback = context.model(self.model_refs()[0]), context.fallback
-        if context.device == "cpu":
-            return side_by_side(lambda frame: StepResult(self._upscaled(frame, shared, fallback)), frames)
-        return [StepResult(self._upscaled(frame, shared, fallback)) for frame in frames]
+        images = on_device(lambda few: [self._upscaled(each, shared, fallback) for each in few], frames, context.device)
+        return [StepResult(image) for image in images]
 
     def _upscaled(self, frame: Frame, shared: Any, fallback: MemoryFallback) -> Image.Image:
         image = frame.input_image

@@ -179,7 +179,7 @@ class ReachableVisits:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        names = {name for _, condition in program.conditions() for name in condition.names}
+        names = {name for each in program.decisions for name in each.condition.names}
         self._names = sorted(name for name in names if name[0] in ("item", "vars"))
         self._known: dict[tuple[Any, ...], Reachability] = {}
 

@@ -3,8 +3,10 @@
 Writing loops out bounds the path of each item before any work, and gives chunks of items a common order of visits.
 """
 
+import hashlib
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from configs.conditions import Condition
 from configs.documents.fields import MAX_SEED, Item
@@ -184,18 +186,18 @@ def blocks_in(node: Node) -> tuple[Block, ...]:
             return (node.candidates[0].steps,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Program:
     """The tree, and its visits and decisions in the order in which items come to them."""
 
     root: Block
     visits: tuple[Visit, ...]
     decisions: tuple[Decision, ...]
-    _asked_at: frozenset[int] = field(init=False)  # how many visits come before each decision over facts
 
-    def __post_init__(self) -> None:
-        asked_at = frozenset(each.at for each in self.decisions if not each.condition.is_static)
-        object.__setattr__(self, "_asked_at", asked_at)
+    @cached_property
+    def _asked_at(self) -> frozenset[int]:
+        """How many visits come before each decision over facts."""
+        return frozenset(each.at for each in self.decisions if not each.condition.is_static)
 
     def awaits(self, visit: Visit) -> bool:
         """Return whether a later decision may wait for facts of this visit."""
@@ -215,14 +217,8 @@ class Program:
         """Ids of the visits, in order."""
         return tuple(visit.id for visit in self.visits)
 
-    def conditions(self) -> tuple[tuple[str, Condition], ...]:
-        """Return the condition of every decision with its path in the recipe."""
-        return tuple((each.path, each.condition) for each in self.decisions)
-
 
 def derived_seed(seed: int, label: str) -> int:
     """Return another seed for another visit: the same for the same seed and label on every machine."""
-    import hashlib
-
     digest = hashlib.sha256(f"{seed}\n{label}".encode()).digest()
     return int.from_bytes(digest[:8], "big") & MAX_SEED

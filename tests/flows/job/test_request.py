@@ -39,7 +39,7 @@ def test_a_request(workspace, monkeypatch):
         ("repair", "inpaint"),
         ("large", "upscale"),
     ]
-    assert request.program.conditions()[0][1].text == "vars.transparent"
+    assert request.program.decisions[0].condition.text == "vars.transparent"
     assert request.recipe.keep == ("large",)
     assert request.output == f"{workspace.folder}/out"
     assert set(request.model_digests) == {"tiny/diffusion", "tiny/cutout", "tiny/upscaler"}
