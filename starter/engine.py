@@ -12,7 +12,7 @@ from pydantic import Field
 
 from configs.documents.fields import Schema
 from steps.judge import Match
-from steps.pixels.colors import OPAQUE, SUBJECT, alpha_of
+from steps.pixels.images import OPAQUE, SUBJECT, alpha_of
 from steps.side_by_side import on_device
 
 # A subject in the sprites that the classifier learned from takes about four fifths of the picture's side. Cut-outs are

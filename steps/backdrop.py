@@ -6,7 +6,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from steps.contract import StepResult, Transform
-from steps.pixels.colors import Color, flatten, rgb
+from steps.pixels.images import Color, flatten, rgb
 
 
 class Backdrop(Transform):

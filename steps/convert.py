@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from steps.contract import Encoding, ImageFormat, StepResult, Transform
-from steps.pixels.colors import Color, flatten, rgb
+from steps.pixels.images import Color, flatten, rgb
 
 WITHOUT_ALPHA = ("jpeg",)
 ALWAYS_LOSSY = ("jpeg", "avif")  # AVIF codes in another color space: even its best quality is off by a level or two

@@ -10,8 +10,7 @@ from typing_extensions import override
 from configs.documents.fields import Item, ItemFile
 from steps.contract import Frame, MemoryFallback, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep
-from steps.pixels.colors import Color, flatten, rgb
-from steps.pixels.sizes import crop, pad_to_multiple
+from steps.pixels.images import Color, crop, flatten, pad_to_multiple, rgb
 
 
 class Generate(DiffusionStep):

@@ -13,8 +13,7 @@ from configs.documents.fields import Item, ItemFile
 from steps.contract import Fact, Frame, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, ImageRequest
 from steps.pixels import masks
-from steps.pixels.colors import OPAQUE, Plane, alpha_of, bleed, flatten, with_alpha
-from steps.pixels.sizes import crop, pad_to_multiple, padded_size
+from steps.pixels.images import OPAQUE, Plane, alpha_of, bleed, crop, flatten, pad_to_multiple, padded_size, with_alpha
 
 NEUTRAL = (127, 127, 127)  # behind transparent pixels, for the model: not a color that it could carry over
 

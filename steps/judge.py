@@ -15,7 +15,7 @@ from typing_extensions import override
 from configs.catalogues.models import ModelRef, Role
 from configs.documents.fields import Item
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
-from steps.pixels.colors import Color, flatten, palette_distance, rgb
+from steps.pixels.images import Color, flatten, palette_distance, rgb
 from steps.template import MAX_PROMPT, Template, fill, filled_length, too_long, unknown_variables
 
 MeasureName = Literal["classifier", "clip", "aesthetic", "nsfw", "text"]

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from configs.documents.fields import Item, ItemFile
 from steps.contract import Frame, Step, StepContext, StepResult
-from steps.pixels.colors import OPAQUE
+from steps.pixels.images import OPAQUE
 
 
 class Load(Step):

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
 from steps.contract import Fact, Frame, Step, StepContext, StepResult
-from steps.pixels.colors import OPAQUE, Color, Plane, alpha_of, flatten, rgb, with_alpha
+from steps.pixels.images import OPAQUE, Color, Plane, alpha_of, flatten, rgb, with_alpha
 
 WHITE = (OPAQUE, OPAQUE, OPAQUE)
 

@@ -9,8 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import override
 
 from steps.contract import Fact, StepResult, Transform
-from steps.pixels.colors import OPAQUE, alpha_of, rgb
-from steps.pixels.sizes import checked_size
+from steps.pixels.images import OPAQUE, alpha_of, checked_size, rgb
 
 MAX_SIDE = 16_384
 TRANSPARENT = "transparent"

@@ -11,8 +11,7 @@ from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
 from steps.contract import Frame, MemoryFallback, Step, StepContext, StepResult
-from steps.pixels.colors import bleed
-from steps.pixels.sizes import checked_size, crop, pad_to
+from steps.pixels.images import bleed, checked_size, crop, pad_to
 from steps.side_by_side import on_device
 
 # Tiles against a lack of memory: small ones, as the missing amount is unknown. A multiple of 4 pixels, as networks

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from steps.contract import Fact
 from steps.facts.view import FactSpec, Measures, View
-from steps.pixels.colors import OPAQUE
+from steps.pixels.images import OPAQUE
 
 NEARLY = 12  # of 255, each channel: a difference that one hardly sees side by side
 TOP = 0.98  # share of pixels below what counts as the strongest edges, and as the lightest

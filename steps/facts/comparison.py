@@ -9,7 +9,7 @@ from PIL import Image
 from steps.contract import Fact
 from steps.facts.shape import SPECK
 from steps.facts.view import FactSpec, Measures, View, of_one_size, on_gray, visible
-from steps.pixels.colors import OPAQUE, SUBJECT, alpha_of
+from steps.pixels.images import OPAQUE, SUBJECT, alpha_of
 from steps.pixels.masks import Mask, dilate, enclosed, regions
 
 WINDOW = 7  # pixels: the side of SSIM's window

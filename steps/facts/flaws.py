@@ -8,7 +8,7 @@ from PIL import Image
 
 from steps.contract import Fact
 from steps.facts.view import FactSpec, Measures, View, of_one_size, visible
-from steps.pixels.colors import OPAQUE
+from steps.pixels.images import OPAQUE
 from steps.pixels.masks import Mask
 
 SECOND_DIFFERENCES = tuple(

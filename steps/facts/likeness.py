@@ -13,7 +13,7 @@ from PIL import Image
 
 from steps.contract import Fact
 from steps.facts.view import FactSpec, Measures, View, on_gray
-from steps.pixels.colors import OPAQUE, alpha_of
+from steps.pixels.images import OPAQUE, alpha_of
 
 FINE, COARSE = 12, 6  # sides of the small planes: luma and alpha; blue and red differences
 LEVELS = "0123456789abcdefghijklmnopqrstuv"  # 32 levels, one character each

@@ -6,7 +6,7 @@ import numpy as np
 
 from steps.contract import Fact
 from steps.facts.view import FactSpec, Measures, View
-from steps.pixels.colors import OPAQUE
+from steps.pixels.images import OPAQUE
 from steps.pixels.masks import Mask, enclosed_area
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from steps.contract import Fact
-from steps.pixels.colors import OPAQUE, RGB, SUBJECT, Plane, alpha_of, flatten
+from steps.pixels.images import OPAQUE, RGB, SUBJECT, Plane, alpha_of, flatten
 from steps.pixels.masks import Mask
 
 DIGITS = 6  # facts are stored and compared as text: no noise of the last bits

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steps.pixels.colors import OPAQUE, Plane, alpha_of
+from steps.pixels.images import OPAQUE, Plane, alpha_of
 
 Mask = NDArray[np.bool_]
 MaskKind = Literal["item", "holes", "background", "alpha"]

@@ -21,7 +21,7 @@ from configs.recipe.recipe import (
     Switch,
     leaves_of,
 )
-from steps.recipe.draft import ProgramDraft, reads_seed, unknown_facts
+from steps.recipe.draft import Changes, CompileScope, ImageOrigin, ProgramDraft, reads_seed, unknown_facts
 from steps.recipe.program import (
     BestOfNode,
     Block,
@@ -37,7 +37,6 @@ from steps.recipe.program import (
     StepNode,
     SwitchNode,
 )
-from steps.recipe.scope import Changes, CompileScope, ImageOrigin
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from steps.inpaint import Inpaint
 from steps.pixels import masks
-from steps.pixels.colors import alpha_of
+from steps.pixels.images import alpha_of
 from tests.steps import images
 from tests.support.step_context import Context
 

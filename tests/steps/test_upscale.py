@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from steps.engines import realesrgan_engine
-from steps.pixels.colors import bleed, flatten
+from steps.pixels.images import bleed, flatten
 from steps.upscale import Upscale
 from tests.steps import images
 from tests.support import tiny_models

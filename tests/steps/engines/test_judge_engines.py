@@ -14,7 +14,7 @@ from steps.engines import (
     rapidocr_engine,
 )
 from steps.engines.judge_engines import load_aesthetic, load_clip, load_image_classifier
-from steps.pixels.colors import with_alpha
+from steps.pixels.images import with_alpha
 from tests.steps import images
 from tests.steps.engines import tiny_judges
 

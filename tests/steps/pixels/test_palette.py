@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steps.pixels.colors import palette_distance
+from steps.pixels.images import palette_distance
 from tests.steps import images
 
 RED, TEAL, WHITE, BLACK = (255, 0, 0), (0, 128, 128), (255, 255, 255), (0, 0, 0)
