@@ -151,7 +151,7 @@ def check(
     try:
         return model.model_validate_json(json.dumps(data), strict=True), []
     except ValidationError as error:
-        return None, problems_of(error, model, data, path, also_known)
+        return None, problems_of(error.errors(include_url=False), model, data, path, also_known)
 
 
 def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mapping[str, Any]) -> Salvaged[M]:
@@ -175,19 +175,17 @@ def salvage(model: type[M], data: dict[str, Any], entries: str, stand_ins: Mappi
         good[entries] = [good[entries][position] for position in kept]
     value, _ = check(model, good)
     bad = bad_fields | ({entries} if bad_entries else set())
-    return Salvaged(value, _problems(details, model, data, "", ()), frozenset(bad), kept)
+    return Salvaged(value, problems_of(details, model, data), frozenset(bad), kept)
 
 
 def problems_of(
-    error: ValidationError, model: type[BaseModel], data: Any, path: str = "", also_known: Sequence[str] = ()
+    errors: Sequence[Mapping[str, Any]],  # of pydantic's ValidationError
+    model: type[BaseModel],
+    data: Any,
+    path: str = "",
+    also_known: Sequence[str] = (),
 ) -> list[Problem]:
     """Return one problem per path, with the alternatives of a union joined; at most the first thousand mistakes."""
-    return _problems(error.errors(include_url=False), model, data, path, also_known)
-
-
-def _problems(
-    errors: Sequence[Mapping[str, Any]], model: type[BaseModel], data: Any, path: str, also_known: Sequence[str]
-) -> list[Problem]:
     found: dict[str, list[str]] = {}
     for details in errors[:_MAX_DETAILS]:
         if _is_echo(details):

@@ -168,57 +168,54 @@ class JobItems:
     complete: bool
 
 
-@dataclass(slots=True)
-class _Source:
-    job: Job
+@dataclass(slots=True, kw_only=True)
+class JobSource:
+    """A job as read from its document, and what decides how it is expanded.
+
+    Relative paths start at `folder`, the job file's. A job of more than `max_items` is refused before it is expanded.
+    `defaults` are the recipe's variables; the job's own win, and an item's win over both.
+    """
+
     read: Salvaged[Job]
     document: Document
-    folder: str  # of the job file
+    folder: str
     max_items: int
     read_bytes: ReadBytes
     access: Access
-    problems: list[Problem] = field(default_factory=list)
+    defaults: Mapping[str, Scalar]
+    problems: list[Problem] = field(default_factory=list, init=False)
+
+    @property
+    def job(self) -> Job:
+        assert self.read.value is not None
+        return self.read.value
 
     def report(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message, self.document.file, self.document.line(path)))
 
 
-def job_items(
-    read: Salvaged[Job],
-    document: Document,
-    *,
-    folder: str,
-    max_items: int,
-    read_bytes: ReadBytes,
-    access: Access,
-    defaults: Mapping[str, Scalar],
-) -> JobItems:
-    """Expand the job: listed items, then the table's or the matrix's, then zip's; each with all its seeds.
-
-    Relative paths start at `folder`, the job file's. A job of more than `max_items` is refused before it is expanded.
-    `defaults` are the recipe's variables; the job's own win, and an item's win over both.
-    """
-    if read.value is None:
+def job_items(source: JobSource) -> JobItems:
+    """Expand the job: listed items, then the table's or the matrix's, then zip's; each with all its seeds."""
+    if source.read.value is None:
         return JobItems((), (), [], complete=False)
-    source = _Source(read.value, read, document, folder, max_items, read_bytes, access)
     drafts = list(_within_memory(_drafts(source), source))
     names, collisions = name_drafts(drafts)
-    job = read.value
+    job = source.job
     items, missing = make_items(
         drafts,
         names,
         seed=job.seed,
         seeds_per_item=job.seeds_per_item,
-        job_vars={**defaults, **job.vars},
-        access=access,
+        job_vars={**source.defaults, **job.vars},
+        access=source.access,
     )
     problems = list(dict.fromkeys([*source.problems, *collisions, *missing]))
     origins = tuple(draft.origin for draft in drafts for _ in range(job.seeds_per_item))
-    complete = not source.problems and read.bad.isdisjoint(("items", "matrix", "zip", "vars", "seeds_per_item"))
+    complete = not source.problems and source.read.bad.isdisjoint(("items", "matrix", "zip", "vars", "seeds_per_item"))
     return JobItems(tuple(items), origins, problems, complete)
 
 
-def _drafts(source: _Source) -> Iterator[ItemDraft]:
+def _drafts(source: JobSource) -> Iterator[ItemDraft]:
     job = source.job
     both: tuple[tuple[Kind, Grid | None], ...] = (("matrix", job.matrix), ("zip", job.zip))
     grids = [(kind, grid) for kind, grid in both if grid is not None]
@@ -237,7 +234,7 @@ def _drafts(source: _Source) -> Iterator[ItemDraft]:
         yield from _grid_drafts(source, kind, grid)
 
 
-def _within_memory(drafts: Iterator[ItemDraft], source: _Source) -> Iterator[ItemDraft]:
+def _within_memory(drafts: Iterator[ItemDraft], source: JobSource) -> Iterator[ItemDraft]:
     """Yield up to the draft with too much text in all: a few lines of templates, or of a table, can hold gigabytes."""
     characters = 0
     for draft in drafts:
@@ -257,7 +254,7 @@ def _characters(entry: ItemEntry) -> int:
 _LIMIT = "make it smaller, or raise PIXELMILL_MAX_ITEMS"
 
 
-def _listed_drafts(source: _Source) -> Iterator[ItemDraft]:
+def _listed_drafts(source: JobSource) -> Iterator[ItemDraft]:
     assert isinstance(source.job.items, tuple)
     for position, entry in zip(source.read.kept, source.job.items, strict=True):
         path = f"items[{position}]"
@@ -265,7 +262,7 @@ def _listed_drafts(source: _Source) -> Iterator[ItemDraft]:
         yield ItemDraft(entry, origin, (source.folder,))
 
 
-def _table_drafts(source: _Source, text: str, room: int) -> Iterator[ItemDraft]:
+def _table_drafts(source: JobSource, text: str, room: int) -> Iterator[ItemDraft]:
     uri = uris.resolve(text, source.folder)
     if (objection := source.access.objection_to_reading(uri)) is not None:
         source.report("items", objection)
@@ -283,7 +280,7 @@ def _table_drafts(source: _Source, text: str, room: int) -> Iterator[ItemDraft]:
         yield ItemDraft(row.entry, Origin("", name, row.line), folders)
 
 
-def _grid_drafts(source: _Source, kind: Kind, grid: Grid) -> Iterator[ItemDraft]:
+def _grid_drafts(source: JobSource, kind: Kind, grid: Grid) -> Iterator[ItemDraft]:
     problems = grid_problems(grid, kind, source.job.vars)
     if "vars" in source.read.bad:  # what a template may name is not known
         problems = [problem for problem in problems if "no variable of the job" not in problem.message]

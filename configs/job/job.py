@@ -265,7 +265,7 @@ def expand_grid(grid: Grid, kind: Kind, job_vars: Mapping[str, Scalar]) -> Itera
             made = ", ".join(f"{axis} {in_text(value)!r}" for axis, value in values.items())
             yield [
                 Problem(child(kind, each.path), f"{each.message} (for {made})")
-                for each in problems_of(error, ItemEntry, fields)
+                for each in problems_of(error.errors(include_url=False), ItemEntry, fields)
             ]
 
 

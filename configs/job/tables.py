@@ -86,7 +86,7 @@ def _take(line: int, raw: dict[str, Any] | _Mistake, file: str, rows: list[Table
     except ValidationError as error:
         problems += [
             Problem(each.path.removeprefix("vars."), each.message, file, line)
-            for each in problems_of(error, ItemEntry, raw)
+            for each in problems_of(error.errors(include_url=False), ItemEntry, raw)
         ]
 
 

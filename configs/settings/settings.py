@@ -197,8 +197,9 @@ def load_settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        given = {str(details["loc"][0]): details.get("input") for details in error.errors()}
-        for each in problems_of(error, Settings, given):
+        errors = error.errors(include_url=False)
+        given = {str(details["loc"][0]): details.get("input") for details in errors}
+        for each in problems_of(errors, Settings, given):
             # Every variable is a text.
             problems.append(Problem(variable_of(each.path), each.message.replace(", not the text ", ", not ")))
         raise InvalidInput(problems) from None

@@ -17,7 +17,7 @@ from configs.documents.fields import Item, ItemFile
 from configs.documents.problems import InvalidInput, Problem, did_you_mean, salvage
 from configs.documents.uris import WebAddress
 from configs.documents.yaml_source import Document, parse_yaml
-from configs.job.items import JobItems, Origin, ReadBytes, job_items, variables_of
+from configs.job.items import JobItems, JobSource, Origin, ReadBytes, job_items, variables_of
 from configs.job.job import Job, read_job
 from configs.recipe.recipe import Recipe
 from configs.recipe.source import (
@@ -97,15 +97,16 @@ def check_request(
     if job_read.value is not None and "recipe" not in job_read.bad:
         recipe, trouble = _read_recipe(job_read.value, folder, settings, read, access)
     defaults = recipe.recipe.vars if recipe and recipe.recipe else {}
-    items = job_items(
-        job_read,
-        document,
+    source = JobSource(
+        read=job_read,
+        document=document,
         folder=folder,
         max_items=settings.max_items,
         read_bytes=read,
         access=access,
         defaults=defaults,
     )
+    items = job_items(source)
     problems += items.problems
     problems += _host_problems(items, settings)
     output = uris.resolve(job_read.value.output if job_read.value else ".", str(Path.cwd())).rstrip("/") or "/"

@@ -185,15 +185,16 @@ def test_a_few_lines_cannot_stand_for_gigabytes(monkeypatch: pytest.MonkeyPatch)
     text += "matrix:\n  prompt: '{t} {a}'\n  a: [" + ", ".join(map(str, range(10_000))) + "]\n"
     document = parse_yaml(text.encode(), "job.yaml")
     with bounded(megabytes=60, seconds=10):
-        items = job_items.job_items(
-            read_job(document),
-            document,
+        source = job_items.JobSource(
+            read=read_job(document),
+            document=document,
             folder="/",
             max_items=LIMIT,
             read_bytes=lambda _: b"",
             access=Access(Settings()),
             defaults={},
         )
+        items = job_items.job_items(source)
     (problem,) = items.problems
     assert str(problem).startswith("job.yaml:5: matrix: the items up to here have more than")
     assert not items.complete
