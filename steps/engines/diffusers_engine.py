@@ -15,22 +15,19 @@ from typing import Any, Literal
 from PIL import Image
 from pydantic import Field
 
-from configs.documents.fields import Schema
 from steps.contract import MemoryFallback
 from steps.diffusion import SCHEDULERS, ImageRequest, Sampling, SchedulerName, Task
-from steps.engines.hugging_face import offline, silence_transformers
+from steps.engines.hugging_face import PretrainedOptions, offline, silence_transformers
 from steps.side_by_side import side_by_side
 
 
-class DiffusersOptions(Schema):
+class DiffusersOptions(PretrainedOptions):
     """Options of a model part whose engine is `diffusers`."""
 
     dtype: Literal["float32", "float16", "bfloat16"] | None = Field(
         default=None, description="Numbers to compute with; default: float16 on cuda, float32 elsewhere."
     )
     variant: str | None = Field(default=None, description="Which files of the folder to read, such as fp16.")
-    revision: str | None = Field(default=None, description="Commit of a source that is a repository's name.")
-    allow_download: bool = Field(default=False, description="Fetch a source that is a repository's name.")
     vae_tiling: bool = Field(default=False, description="Decode in tiles: less memory for large images.")
 
 
@@ -89,18 +86,6 @@ class Diffusion:
         self._of_thread = threading.local()
 
     @property
-    def text_to_image(self) -> Any:
-        return self.pipeline("text_to_image")
-
-    @property
-    def image_to_image(self) -> Any:
-        return self.pipeline("image_to_image")
-
-    @property
-    def inpaint(self) -> Any:
-        return self.pipeline("inpaint")
-
-    @property
     def latent_block(self) -> int:
         return int(self._base.vae_scale_factor)
 
@@ -116,7 +101,10 @@ class Diffusion:
 
     @property
     def fallbacks(self) -> Collection[MemoryFallback]:
-        return fallbacks_of(self._base.vae, self._device)
+        vae = self._base.vae
+        tile = (MemoryFallback.TILE,) if hasattr(vae, "use_tiling") and hasattr(vae, "tile_latent_min_size") else ()
+        offload = (MemoryFallback.OFFLOAD,) if self._device != "cpu" and _has_accelerate() else ()
+        return (*tile, *offload)
 
     def pipeline(self, task: Task, scheduler: SchedulerName | None = None, *, in_tiles: bool = False) -> Any:
         """Return the diffusers pipeline of a task, over the same weights as the others, with a scheduler of its own.
@@ -160,7 +148,11 @@ class Diffusion:
         in_tiles = MemoryFallback.TILE in self.fallbacks and fallback >= MemoryFallback.TILE
         pipeline = self.pipeline(task, sampling.scheduler, in_tiles=in_tiles)
         if in_tiles:
-            set_tile(pipeline.vae, sampling.width, sampling.height, self.latent_block)
+            # At least two tiles along the longer side.
+            half = max(sampling.width, sampling.height) // self.latent_block // 2
+            latents = -(-min(_TILE, half) // _TILE_MULTIPLE) * _TILE_MULTIPLE
+            pipeline.vae.tile_latent_min_size = latents
+            pipeline.vae.tile_sample_min_size = latents * self.latent_block
         return pipeline
 
     def _new_pipeline(self, task: Task, scheduler: SchedulerName | None, in_tiles: bool) -> Any:
@@ -175,12 +167,14 @@ class Diffusion:
         kind = getattr(diffusers, SCHEDULERS[scheduler]) if scheduler else type(own)
         # Two pipelines must share neither a scheduler, which counts its steps, nor a tokenizer: encoding a prompt sets
         # padding and truncation on it, and another thread would then encode with those.
-        tokenizers = {
+        own_parts = {
             name: deepcopy(component)
             for name, component in self._base.components.items()
             if name.startswith("tokenizer") and component is not None
         }
-        own_parts = tokenizers | ({"vae": tiled(self._base.vae)} if in_tiles else {})
+        if in_tiles:
+            own_parts["vae"] = copy(self._base.vae)  # over the same weights
+            own_parts["vae"].enable_tiling()
         pipeline = auto.from_pipe(self._base, scheduler=kind.from_config(own.config), **own_parts)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
@@ -252,27 +246,6 @@ logger = logging.getLogger(__name__)
 # than slices, and is faster by far. Neither is sequential offloading, which moves every layer at every denoising step.
 _TILE = 64  # latents a side at most: 512 pixels for most autoencoders
 _TILE_MULTIPLE = 4  # latents: diffusers lets tiles overlap by a quarter, which has to be a whole number
-
-
-def fallbacks_of(vae: Any, device: str) -> tuple[MemoryFallback, ...]:
-    """Return the measures against a lack of memory for a model of this autoencoder on this device."""
-    tile = (MemoryFallback.TILE,) if hasattr(vae, "use_tiling") and hasattr(vae, "tile_latent_min_size") else ()
-    offload = (MemoryFallback.OFFLOAD,) if device != "cpu" and _has_accelerate() else ()
-    return (*tile, *offload)
-
-
-def tiled(vae: Any) -> Any:
-    """Return the same weights, to be run in tiles; the autoencoder given is not changed."""
-    other = copy(vae)
-    other.enable_tiling()
-    return other
-
-
-def set_tile(vae: Any, width: int, height: int, latent_block: int) -> None:
-    """Set a tiled autoencoder to work in at least two tiles along the longer side of an image of so many pixels."""
-    half = max(width, height) // latent_block // 2
-    latents = -(-min(_TILE, half) // _TILE_MULTIPLE) * _TILE_MULTIPLE
-    vae.tile_latent_min_size, vae.tile_sample_min_size = latents, latents * latent_block
 
 
 class Placement:

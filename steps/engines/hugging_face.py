@@ -11,7 +11,7 @@ from configs.documents.fields import Schema
 
 
 class PretrainedOptions(Schema):
-    """Options of a model part that transformers reads."""
+    """Options of a model part that transformers or diffusers reads."""
 
     revision: str | None = Field(default=None, description="Commit of a source that is a repository's name.")
     allow_download: bool = Field(default=False, description="Fetch a source that is a repository's name.")

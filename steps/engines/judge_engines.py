@@ -144,7 +144,8 @@ def _network(source: str, weights: Mapping[str, Any], options: AestheticOptions)
     from torch import nn
 
     layers: list[nn.Module] = []
-    names = sorted((name for name in weights if name.rpartition(".")[2] == "weight"), key=_numbers)
+    names = [name for name in weights if name.rpartition(".")[2] == "weight"]
+    names.sort(key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
     used = {*names, *(_bias(name) for name in names)}
     if not names or used != set(weights):
         raise ValueError(f"{source} holds no plain linear layers: it has {', '.join(sorted(weights)[:8]) or 'nothing'}")
@@ -162,10 +163,6 @@ def _network(source: str, weights: Mapping[str, Any], options: AestheticOptions)
     if width != 1:
         raise ValueError(f"{source} ends in {width} numbers, not in one rating")
     return nn.Sequential(*layers)
-
-
-def _numbers(name: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", name)]
 
 
 def _bias(name: str) -> str:

@@ -48,9 +48,7 @@ class CompactOptions(_Options):
         realesrgan()  # makes its parts importable
         from realesrgan.archs.srvgg_arch import SRVGGNetCompact
 
-        return SRVGGNetCompact(
-            num_feat=self.num_feat, num_conv=self.num_conv, upscale=self.scale, act_type=self.act_type
-        )
+        return SRVGGNetCompact(upscale=self.scale, **self.model_dump(include={"num_feat", "num_conv", "act_type"}))
 
 
 class ResidualOptions(_Options):
@@ -73,14 +71,7 @@ class ResidualOptions(_Options):
         realesrgan()  # makes basicsr importable
         from basicsr.archs.rrdbnet_arch import RRDBNet
 
-        return RRDBNet(
-            num_in_ch=3,
-            num_out_ch=3,
-            scale=self.scale,
-            num_feat=self.num_feat,
-            num_block=self.num_block,
-            num_grow_ch=self.num_grow_ch,
-        )
+        return RRDBNet(3, 3, **self.model_dump(include={"scale", "num_feat", "num_block", "num_grow_ch"}))
 
 
 RealesrganOptions = Annotated[CompactOptions | ResidualOptions, Field(discriminator="arch")]

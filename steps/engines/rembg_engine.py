@@ -86,7 +86,7 @@ def _existing(kind: Any, name: str) -> Path | None:
 
 
 def _providers(device: str, onnxruntime: Any) -> list[str]:
-    wanted = {"cuda": ["CUDAExecutionProvider"]}.get(device.split(":", maxsplit=1)[0], [])
+    wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
     available = onnxruntime.get_available_providers()
     return [provider for provider in (*wanted, "CPUExecutionProvider") if provider in available]
 
@@ -134,16 +134,13 @@ class _StandIns(MetaPathFinder, Loader):
         def stand_in(name: str) -> Callable[..., Any]:
             if name.startswith("__"):
                 raise AttributeError(name)
-            return _called_late(module.__name__, name)
+
+            def call(*args: Any, **kwargs: Any) -> Any:  # whatever the real one takes
+                return getattr(_imported(module.__name__), name)(*args, **kwargs)
+
+            return call
 
         module.__dict__["__getattr__"] = stand_in
-
-
-def _called_late(module: str, name: str) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:  # whatever the real one takes
-        return getattr(_imported(module), name)(*args, **kwargs)
-
-    return call
 
 
 def _imported(module: str) -> ModuleType:

@@ -195,8 +195,9 @@ def test_same_seed_same_pixels_in_any_micro_batch(context: Context) -> None:
 
 def test_one_set_of_weights_serves_all_tasks(models: dict[str, Any]) -> None:
     model = models["diffusion"]()
-    assert model.inpaint.unet is model.text_to_image.unet is model.image_to_image.unet
-    assert model.inpaint.scheduler is not model.text_to_image.scheduler
+    inpaint, text_to_image, image_to_image = map(model.pipeline, ("inpaint", "text_to_image", "image_to_image"))
+    assert inpaint.unet is text_to_image.unet is image_to_image.unet
+    assert inpaint.scheduler is not text_to_image.scheduler
 
 
 def test_item_problems() -> None:

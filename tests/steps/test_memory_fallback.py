@@ -117,7 +117,7 @@ def test_tiles_are_the_same_alone_and_side_by_side_on_a_cpu(diffusion_folder: Pa
 def test_offloading_changes_no_pixel_and_ends_when_it_is_not_needed(diffusion: Any) -> None:
     pytest.importorskip("accelerate")
     whole, tiled = paint(diffusion), paint(diffusion, MemoryFallback.TILE)
-    unet = diffusion.text_to_image.unet
+    unet = diffusion.pipeline("text_to_image").unet
     assert paint(diffusion, MemoryFallback.OFFLOAD) == tiled
     assert hasattr(unet, "_hf_hook")
     assert paint(diffusion, MemoryFallback.OFFLOAD) == tiled
