@@ -15,6 +15,7 @@ from steps.diffusion import DiffusionModel, DiffusionStep, ImageRequest
 from steps.pixels import masks
 from steps.pixels.images import OPAQUE, Plane, alpha_of, bleed, crop, flatten, pad_to_multiple, padded_size, with_alpha
 
+NO_MASK = "has no mask: give it one, or choose another kind of mask in the step"
 NEUTRAL = (127, 127, 127)  # behind transparent pixels, for the model: not a color that it could carry over
 
 
@@ -72,7 +73,7 @@ class Inpaint(DiffusionStep):
     def item_problems(self, item: Item) -> list[str]:
         problems = super().item_problems(item)
         if self.mask == "item" and item.mask is None:
-            problems.append("has no mask: give it one, or choose another kind of mask in the step")
+            problems.append(NO_MASK)
         return problems
 
     @override
@@ -86,16 +87,19 @@ class Inpaint(DiffusionStep):
         works = [self._work(frame) for frame in frames]
         painting = [(frame, work) for frame, work in zip(frames, works, strict=True) if work.mask.any()]
         painted = iter(self._paint(painting, context) if painting else [])
-        return [
-            StepResult(self._put_back(next(painted), work) if work.mask.any() else work.image, _facts(work))
-            for work in works
-        ]
+        results = []
+        for work in works:
+            facts: dict[str, Fact] = {"masked_ratio": round(float(work.mask.mean()), 6)}
+            results.append(StepResult(self._put_back(next(painted), work) if work.mask.any() else work.image, facts))
+        return results
 
     def _work(self, frame: Frame) -> _Work:
         image = frame.input_image
         alpha = alpha_of(image)
         if self.mask == "item":
-            found = masks.from_image(self._item_mask(frame), image.size, self.threshold)
+            if "mask" not in frame.files:
+                raise ValueError(f"{frame.item.name}: {NO_MASK}")
+            found = masks.from_image(frame.files["mask"], image.size, self.threshold)
         else:
             found = masks.FROM_ALPHA[self.mask](alpha, self.threshold, self.min_hole)
         grown = masks.dilate(found, self.mask_grow)
@@ -106,12 +110,6 @@ class Inpaint(DiffusionStep):
             # A soft edge takes as much of the painting as it lets through.
             return np.maximum(OPAQUE - alpha, masks.feather(alpha == 0, self.mask_blur))
         return masks.feather(grown, self.mask_blur)
-
-    def _item_mask(self, frame: Frame) -> Image.Image:
-        mask = frame.files.get("mask")
-        if mask is None:
-            raise ValueError(f"{frame.item.name}: has no mask: give it one, or choose another kind of mask in the step")
-        return mask
 
     def _paint(self, painting: Sequence[tuple[Frame, _Work]], context: StepContext) -> list[Image.Image]:
         model: DiffusionModel = context.model(self.model_refs()[0])
@@ -143,7 +141,3 @@ class Inpaint(DiffusionStep):
             return Image.alpha_composite(layer.convert("RGBA"), subject).convert("RGB")
         result = Image.alpha_composite(work.image.convert("RGBA"), with_alpha(layer, work.weight))
         return result.convert(work.image.mode)
-
-
-def _facts(work: _Work) -> dict[str, Fact]:
-    return {"masked_ratio": round(float(work.mask.mean()), 6)}

@@ -27,12 +27,10 @@ class Load(Step):
 
     @override
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
-        return [StepResult(self._loaded(frame)) for frame in frames]
-
-    def _loaded(self, frame: Frame) -> Image.Image:
-        if "image" not in frame.files:
-            raise ValueError(f"{frame.item.name}: has no image: give it the path or URI of one")
-        return normalized(frame.files["image"])
+        for frame in frames:
+            if "image" not in frame.files:
+                raise ValueError(f"{frame.item.name}: has no image: give it the path or URI of one")
+        return [StepResult(normalized(frame.files["image"])) for frame in frames]
 
 
 def normalized(image: Image.Image) -> Image.Image:

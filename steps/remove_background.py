@@ -9,8 +9,8 @@ from pydantic import Field
 from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
-from steps.contract import Fact, Frame, Step, StepContext, StepResult
-from steps.pixels.images import OPAQUE, Color, Plane, alpha_of, flatten, rgb, with_alpha
+from steps.contract import Frame, Step, StepContext, StepResult
+from steps.pixels.images import OPAQUE, Color, alpha_of, flatten, rgb, with_alpha
 
 WHITE = (OPAQUE, OPAQUE, OPAQUE)
 
@@ -69,8 +69,11 @@ class RemoveBackground(Step):
         if self.background is not None:
             image = flatten(image, rgb(self.background))
         elif not self.keep_color:
-            image = _blackened(image, alpha)
-        return StepResult(image, _facts(alpha_of(cutout)))
+            pixels = np.array(image)
+            pixels[alpha == 0] = 0
+            image = Image.fromarray(pixels)
+        confidence = float(np.abs(alpha_of(cutout) / (OPAQUE / 2) - 1).mean())
+        return StepResult(image, {"mask_confidence": round(confidence, 6)})
 
     def _removed(self, image: Image.Image, session: Any) -> Image.Image:
         """RGBA of the image's size, straight colors."""
@@ -97,13 +100,3 @@ def _colors(image: Image.Image, cutout: Image.Image) -> Image.Image:
     """RGB: the cut-out's colors, which may be estimates, but the image's own wherever the subject is opaque."""
     opaque = Image.fromarray(((alpha_of(cutout) == OPAQUE) * OPAQUE).astype(np.uint8))
     return Image.composite(image.convert("RGB"), cutout.convert("RGB"), opaque)
-
-
-def _blackened(image: Image.Image, alpha: Plane) -> Image.Image:
-    pixels = np.array(image)
-    pixels[alpha == 0] = 0
-    return Image.fromarray(pixels)
-
-
-def _facts(alpha: Plane) -> dict[str, Fact]:
-    return {"mask_confidence": round(float(np.abs(alpha / (OPAQUE / 2) - 1).mean()), 6)}

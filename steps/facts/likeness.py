@@ -64,7 +64,8 @@ def near_duplicates(
     given = [index for index, text in enumerate(likenesses) if text is not None]
     vectors = _vectors(likenesses, given)
     squares = np.einsum("ij,ij->i", vectors, vectors)
-    limit, kept = _squared_limit(distance), frozenset(kept)
+    # Between vectors: a unit is 8 levels of 255, and each part weighs as much as FINE x FINE values.
+    limit, kept = (distance / 8) ** 2 * _LUMA, frozenset(kept)
     first: list[int | None] = [None] * len(likenesses)
     originals = np.empty(0, dtype=np.int64)  # rows of those that repeat none, so far
     for start in range(0, len(given), _BLOCK):
@@ -106,11 +107,6 @@ def _near(
     # Whole numbers below 2^24: float32 holds them exactly, in whatever order a machine sums.
     products = vectors[rows] @ vectors[columns].T
     return np.asarray(squares[rows, None] + squares[None, columns] - 2 * products <= limit)
-
-
-def _squared_limit(distance: float) -> float:
-    """Between vectors: a unit is 8 levels of 255, and each part weighs as much as FINE x FINE values."""
-    return (distance / 8) ** 2 * _LUMA
 
 
 def _vectors(likenesses: Sequence[str | None], given: Sequence[int]) -> NDArray[np.float32]:
