@@ -7,19 +7,11 @@ if TYPE_CHECKING:
     from steps.contract import Frame, Step, StepContext, StepResult, Transform
     from steps.recipe import resolve_program
 
-_HOMES = {
-    "Frame": "steps.contract",
-    "Step": "steps.contract",
-    "StepContext": "steps.contract",
-    "StepResult": "steps.contract",
-    "Transform": "steps.contract",
-    "resolve_program": "steps.recipe",
-}
 __all__ = ["Frame", "Step", "StepContext", "StepResult", "Transform", "resolve_program"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module when it is first used: `import steps` stays light."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module("steps.recipe" if name == "resolve_program" else "steps.contract"), name)

@@ -162,9 +162,3 @@ class Transform(Step):
 
     def transform(self, image: Image.Image) -> StepResult:
         raise NotImplementedError
-
-
-class Engine(Protocol):
-    """Loads the weights of one role. Engines are callables named in the catalogue."""
-
-    def __call__(self, source: str, options: Mapping[str, Any], device: str) -> Any: ...

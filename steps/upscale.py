@@ -83,7 +83,12 @@ class Upscale(Step):
         if image.mode != "RGBA":
             return _resized(_enhanced(image, upscaler), size)
         result = _resized(_enhanced(bleed(image), upscaler), size)
-        result.putalpha(self._alpha(image.getchannel("A"), size, upscaler))
+        alpha = image.getchannel("A")
+        if self.alpha == "model":
+            alpha = _resized(_enhanced(alpha.convert("RGB"), upscaler), size).getchannel("G")
+        else:
+            alpha = alpha.resize(size, Image.Resampling.BICUBIC)
+        result.putalpha(alpha)
         return result
 
     def _fallback_tiles(self, image: Image.Image, upscaler: Any) -> tuple[int, int]:
@@ -91,11 +96,6 @@ class Upscale(Step):
         whole = self.tile or max(image.size)
         pad = max(self.tile_pad, min(upscaler.reach, RELIEF_PAD))
         return _multiple(min(RELIEF_TILE, whole // 2), SMALLEST), _multiple(pad, SMALLEST)
-
-    def _alpha(self, alpha: Image.Image, size: tuple[int, int], upscaler: Any) -> Image.Image:
-        if self.alpha == "bicubic":
-            return alpha.resize(size, Image.Resampling.BICUBIC)
-        return _resized(_enhanced(alpha.convert("RGB"), upscaler), size).getchannel("G")
 
 
 def _enhanced(image: Image.Image, upscaler: Any) -> Image.Image:

@@ -124,7 +124,7 @@ def load_step(name: str) -> type:
 
 
 def load_engine(name: str) -> Any:
-    """Return the loader of an engine (see steps.contract.Engine). Raises UnknownName or BrokenEntry."""
+    """Return an engine, whose `load(source, options, device)` loads one role. Raises UnknownName or BrokenEntry."""
     return current().load("engines", name)
 
 

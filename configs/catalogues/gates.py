@@ -72,12 +72,9 @@ class _GateFile(Schema):
 def read_gates(settings: Settings) -> Mapping[str, NamedGate]:
     """Return all gates by name. Raises InvalidInput with every mistake of every file of gates."""
     sources = (*(path.expanduser().absolute() for path in settings.gates_path), BUILT_IN)
-    return _read_all(tuple(tuple((path, *_stamp(path)) for path in _files(source)) for source in sources))
-
-
-def _files(source: Path) -> list[Path]:
-    """Return a folder's files of gates, or the path itself, also of a missing file: reading it reports that."""
-    return sorted(source.glob("*.yaml")) if source.is_dir() else [source]
+    # A missing file stays: reading it reports that.
+    files = (sorted(source.glob("*.yaml")) if source.is_dir() else [source] for source in sources)
+    return _read_all(tuple(tuple((path, *_stamp(path)) for path in some) for some in files))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -124,15 +124,11 @@ def check_value(value: Any) -> Scalar:
         if len(value) > MAX_TEXT:
             raise ValueError(f"must have at most {MAX_TEXT} characters")
         return check_text(value)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        if not -_MAX_INT <= value < _MAX_INT:
-            raise ValueError("must be a number of at most 64 bits")
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("must be a finite number")
+    if isinstance(value, int) and not -_MAX_INT <= value < _MAX_INT:
+        raise ValueError("must be a number of at most 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if isinstance(value, bool | int | float | None):
         return value
     raise ValueError(f"must be a text, a number, true or false, not {describe(value)}")
 

@@ -174,12 +174,11 @@ class _Reader:
             self._report(path, f"the tag `{tag}` is not supported", event)
         if depth >= MAX_DEPTH:
             raise self._fatal(path, f"nested deeper than {MAX_DEPTH} levels", event)
-        return self._list(path, depth + 1) if is_list else self._mapping(path, depth + 1)
-
-    def _list(self, path: str, depth: int) -> list[Any]:
+        if not is_list:
+            return self._mapping(path, depth + 1)
         values: list[Any] = []
         while not isinstance(event := next(self._events), events.SequenceEndEvent):
-            values.append(self._node(child(path, len(values)), event, depth))
+            values.append(self._node(child(path, len(values)), event, depth + 1))
         return values
 
     def _mapping(self, path: str, depth: int) -> dict[str, Any]:
@@ -271,10 +270,7 @@ def _resolve(text: str) -> tuple[Any, str | None]:
     if text.lower() in _OLD_BOOLS:
         value = _OLD_BOOLS[text.lower()]
         return value, f"`{text}` can mean a word or {str(value).lower()}: write {str(value).lower()}, or quote the word"
-    first = text[0]
-    if first not in "+-.0123456789":
-        return text, None
-    return _resolve_number(text)
+    return _resolve_number(text) if text[0] in "+-.0123456789" else (text, None)
 
 
 def _resolve_number(text: str) -> tuple[Any, str | None]:

@@ -39,25 +39,19 @@ class ItemDraft(NamedTuple):
     folders: tuple[str, ...]
 
 
-class Found(NamedTuple):
-    """Where an input file is, or would be, and what is wrong with that."""
+def find_file(access: Access, text: str, folders: tuple[str, ...]) -> tuple[str, str | None]:
+    """Return an absolute path or a URI in the first folder that has the file, and what is wrong with it, if anything.
 
-    uri: str  # an absolute path, or an s3:// or web URI
-    objection: str | None = None
-
-
-def find_file(access: Access, text: str, folders: tuple[str, ...]) -> Found:
-    """Return the file in the first folder that has it. Files on disk must exist; remote ones are not looked up.
-
-    What a job may not read is not looked up either: a job must not learn whether it exists.
+    Files on disk must exist; remote ones are not looked up, nor is what a job may not read: it must not learn whether
+    that exists.
     """
     tried = list(dict.fromkeys(uris.resolve(text, folder) for folder in folders))
     objections = [access.objection_to_reading(uri) for uri in tried]
     allowed = [uri for uri, objection in zip(tried, objections, strict=True) if objection is None]
     for uri in allowed:
         if uris.is_remote(uri) or Path(uri).is_file():
-            return Found(uri)
-    return Found(tried[0], f"no such file: {' or '.join(allowed)}" if allowed else objections[0])
+            return uri, None
+    return tried[0], f"no such file: {' or '.join(allowed)}" if allowed else objections[0]
 
 
 def derive_seed(base: int, name: str, number: int) -> int:
@@ -201,13 +195,9 @@ def job_items(source: JobSource) -> JobItems:
     drafts = list(_within_memory(_drafts(source), source))
     names, collisions = name_drafts(drafts)
     job = source.job
+    job_vars = {**source.defaults, **job.vars}
     items, missing = make_items(
-        drafts,
-        names,
-        seed=job.seed,
-        seeds_per_item=job.seeds_per_item,
-        job_vars={**source.defaults, **job.vars},
-        access=source.access,
+        drafts, names, seed=job.seed, seeds_per_item=job.seeds_per_item, job_vars=job_vars, access=source.access
     )
     problems = list(dict.fromkeys([*source.problems, *collisions, *missing]))
     origins = tuple(draft.origin for draft in drafts for _ in range(job.seeds_per_item))
@@ -224,12 +214,16 @@ def _drafts(source: JobSource) -> Iterator[ItemDraft]:
     if room < 0:
         total = (source.max_items // job.seeds_per_item - room) * job.seeds_per_item
         path = max(grids, key=lambda pair: grid_size(pair[1], pair[0]))[0] if grids else "items"
-        source.report(path, f"the job has {total:,} items, more than {source.max_items:,}: {_LIMIT}")
+        limit = f"more than {source.max_items:,}: make it smaller, or raise PIXELMILL_MAX_ITEMS"
+        source.report(path, f"the job has {total:,} items, {limit}")
         return
     if isinstance(job.items, str):
         yield from _table_drafts(source, job.items, room)
     elif job.items:
-        yield from _listed_drafts(source)
+        for position, entry in zip(source.read.kept, job.items, strict=True):
+            path = f"items[{position}]"
+            origin = Origin(path, source.document.file, source.document.line(path))
+            yield ItemDraft(entry, origin, (source.folder,))
     for kind, grid in grids:
         yield from _grid_drafts(source, kind, grid)
 
@@ -238,28 +232,14 @@ def _within_memory(drafts: Iterator[ItemDraft], source: JobSource) -> Iterator[I
     """Yield up to the draft with too much text in all: a few lines of templates, or of a table, can hold gigabytes."""
     characters = 0
     for draft in drafts:
-        characters += _characters(draft.entry) * source.job.seeds_per_item
+        entry = draft.entry
+        fields = (entry.name, entry.prompt, entry.negative_prompt, entry.image, entry.mask, *entry.vars.values())
+        characters += sum(len(text) for text in fields if isinstance(text, str)) * source.job.seeds_per_item
         if characters > MAX_CHARACTERS:
             text = f"the items up to here have more than {MAX_CHARACTERS:,} characters of text"
             source.problems.append(draft.origin.problem("", f"{text}: shorten it, or split the job"))
             return
         yield draft
-
-
-def _characters(entry: ItemEntry) -> int:
-    fields = (entry.name, entry.prompt, entry.negative_prompt, entry.image, entry.mask, *entry.vars.values())
-    return sum(len(text) for text in fields if isinstance(text, str))
-
-
-_LIMIT = "make it smaller, or raise PIXELMILL_MAX_ITEMS"
-
-
-def _listed_drafts(source: JobSource) -> Iterator[ItemDraft]:
-    assert isinstance(source.job.items, tuple)
-    for position, entry in zip(source.read.kept, source.job.items, strict=True):
-        path = f"items[{position}]"
-        origin = Origin(path, source.document.file, source.document.line(path))
-        yield ItemDraft(entry, origin, (source.folder,))
 
 
 def _table_drafts(source: JobSource, text: str, room: int) -> Iterator[ItemDraft]:

@@ -257,7 +257,8 @@ def expand_grid(grid: Grid, kind: Kind, job_vars: Mapping[str, Scalar]) -> Itera
             for field, template in templates.items()
         }
         if "name" not in fields:
-            fields["name"] = _default_name([slugs[axis][index] for axis, index in zip(axes, combination, strict=True)])
+            made = "-".join(slugs[axis][index] for axis, index in zip(axes, combination, strict=True))
+            fields["name"] = check_name(cut(made, MAX_NAME_BYTES).strip("-. ") or "item")
         fields["vars"] = values
         try:
             yield ItemEntry.model_validate(fields, strict=True)
@@ -273,7 +274,3 @@ def _value_slug(value: Scalar, index: int) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
         return f"minus-{slug(in_text(-value))}"
     return slug(in_text(value)) or str(index + 1)
-
-
-def _default_name(parts: list[str]) -> str:
-    return check_name(cut("-".join(parts), MAX_NAME_BYTES).strip("-. ") or "item")

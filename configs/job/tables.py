@@ -136,21 +136,17 @@ def _read_csv(data: bytes, _limit: int) -> Iterator[_Raw]:
                 continue
             if columns is None:
                 columns = [cell.strip() for cell in cells]
-                _check_csv_header(columns, start)
+                if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+                    raise _Mistake(start, "columns must be separated by commas")
+                if "vars" in columns:
+                    raise _Mistake(start, "in a CSV each variable has a column of its own name", "vars")
+                _check_columns(columns, start)
             elif len(cells) != len(columns):
                 yield start, _Mistake(start, f"the row has {len(cells)} cells, the header {len(columns)}")
             else:
                 yield start, _csv_item(columns, cells)
     except csv.Error as error:
         raise _Mistake(line, f"not valid CSV: {error}") from None
-
-
-def _check_csv_header(columns: list[str], line: int) -> None:
-    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
-        raise _Mistake(line, "columns must be separated by commas")
-    if "vars" in columns:
-        raise _Mistake(line, "in a CSV each variable has a column of its own name", "vars")
-    _check_columns(columns, line)
 
 
 def _csv_item(columns: list[str], cells: list[str]) -> dict[str, Any]:
@@ -227,19 +223,20 @@ def _refuse_constant(name: str) -> Any:
 
 def _read_parquet(data: bytes, limit: int) -> Iterator[_Raw]:
     import pyarrow
-    from pyarrow import parquet
+    from pyarrow import parquet, types
 
     limits = {"thrift_string_size_limit": _THRIFT_BYTES, "thrift_container_size_limit": _THRIFT_ENTRIES}
     row = 1
     try:
         schema = parquet.ParquetFile(pyarrow.BufferReader(data), **limits).schema_arrow
         # Texts are read as dictionaries, so that a text that a million rows share is in memory once.
-        texts = [field.name for field in schema if _is_text(field.type)]
+        is_text = (types.is_string, types.is_large_string, types.is_binary)
+        texts = [field.name for field in schema if any(is_one(field.type) for is_one in is_text)]
         file = parquet.ParquetFile(pyarrow.BufferReader(data), read_dictionary=texts, **limits)
         _check_sizes(file.metadata)
         for field in schema:
-            if pyarrow.types.is_nested(field.type):
-                kind = "fields" if pyarrow.types.is_struct(field.type) else "a list"
+            if types.is_nested(field.type):
+                kind = "fields" if types.is_struct(field.type) else "a list"
                 raise _Mistake(1, f"must be a text, a number, true or false, not {kind}", field.name)
         if (count := file.metadata.num_rows) > limit:
             raise _Mistake(1, f"{count:,} rows, more than {limit:,} (setting PIXELMILL_MAX_ITEMS, seeds counted)")
@@ -254,12 +251,6 @@ def _read_parquet(data: bytes, limit: int) -> Iterator[_Raw]:
         raise _Mistake(row, f"not a readable Parquet file: {error}") from None
 
 
-def _is_text(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
-
-
 def _check_sizes(metadata: Any) -> None:
     """Check row groups, not their columns: pyarrow ends the process on a damaged description of a column."""
     for group in range(metadata.num_row_groups):
@@ -271,10 +262,9 @@ def _check_sizes(metadata: Any) -> None:
 
 def _values(column: Any, name: str, row: int) -> list[Any]:
     """Return the column's values as objects of Python, in order; those of a dictionary are made once."""
-    import pyarrow
-    from pyarrow import compute
+    from pyarrow import compute, types
 
-    if not pyarrow.types.is_dictionary(column.type):
+    if not types.is_dictionary(column.type):
         return list(column.to_pylist())
     column.validate(full=True)  # a damaged file may point outside of its dictionary
     dictionary = column.dictionary

@@ -20,16 +20,12 @@ from steps.judge import Vector
 from steps.side_by_side import on_device
 
 
-class ClipOptions(PretrainedOptions):
-    """Options of a model part whose engine is `clip`."""
-
-
 def load_clip(source: str, options: Mapping[str, Any], device: str) -> "Clip":
     """Return a CLIP model in the layout of transformers (`config.json`, safetensors, tokenizer, image settings).
 
     Raises FileNotFoundError where there is none, and pydantic's ValidationError for unknown options.
     """
-    checked = ClipOptions.model_validate(dict(options))
+    checked = PretrainedOptions.model_validate(dict(options))
     from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
     network, tokenizer, processor = pretrained(

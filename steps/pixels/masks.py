@@ -59,39 +59,31 @@ FROM_ALPHA: Mapping[str, Callable[[Plane, float, int], Mask]] = {
 
 def regions(mask: Mask, min_area: int) -> Mask:
     """Return the mask's 4-connected regions of at least `min_area` pixels."""
-    import cv2
-
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    kept = stats[:, cv2.CC_STAT_AREA] >= min_area
-    kept[0] = False  # label 0 is what lies outside the mask
-    return np.asarray(kept[labels], dtype=np.bool_)
+    labels, areas, _ = _regions(mask)
+    return np.asarray((areas >= max(1, min_area))[labels], dtype=np.bool_)
 
 
 def enclosed(mask: Mask, min_area: int = 1) -> Mask:
     """Return the `regions` that reach no side of the frame."""
-    labels, kept, _ = _enclosed(mask, min_area)
-    return np.asarray(kept[labels], dtype=np.bool_)
+    labels, areas, inside = _regions(mask)
+    return np.asarray((inside & (areas >= max(1, min_area)))[labels], dtype=np.bool_)
 
 
 def enclosed_area(mask: Mask, min_area: int = 1) -> int:
     """How many pixels `enclosed` would find."""
-    _, kept, areas = _enclosed(mask, min_area)
-    return int(areas[kept].sum())
+    _, areas, inside = _regions(mask)
+    return int(areas[inside & (areas >= max(1, min_area))].sum())
 
 
-def _enclosed(mask: Mask, min_area: int) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int32]]:
-    """Label of each pixel; by label, whether the region is enclosed, and its area."""
+def _regions(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+    """Label of each pixel; by label, the region's area, and whether it reaches no side of the frame."""
     import cv2
 
     height, width = mask.shape
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    areas = stats[:, cv2.CC_STAT_AREA]
-    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
-    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
-    inside = (left > 0) & (top > 0) & (right < width) & (bottom < height)
-    kept = inside & (areas >= min_area)
-    kept[0] = False
-    return labels, kept, areas
+    left, top, wide, high, areas = stats.T  # in the order of OpenCV's CC_STAT constants
+    areas[0] = 0  # label 0 is what lies outside the mask
+    return labels, areas, (left > 0) & (top > 0) & (left + wide < width) & (top + high < height)
 
 
 def dilate(mask: Mask, pixels: int) -> Mask:

@@ -248,11 +248,11 @@ class ProgramDraft:
         step, fact = name[1], name[2]
         text = f"`{'.'.join(name)}`"
         if step not in self._measured:
-            later = "comes later: only facts of earlier steps are known"
-            known = step in self._ids
-            why = f"the step `{step}` {later}" if known else f"no step has the id `{step}`"
-            hint = "" if known else did_you_mean(step, self._measured)
-            self.complain(scope, path, f"{text}: {why}{hint}")
+            if step in self._ids:
+                why = f"the step `{step}` comes later: only facts of earlier steps are known"
+            else:
+                why = f"no step has the id `{step}`{did_you_mean(step, self._measured)}"
+            self.complain(scope, path, f"{text}: {why}")
             return
         measured = self._measured[step]
         if name[0] == "steps" or measured is None:

@@ -12,7 +12,8 @@ from configs.settings.settings import Settings
 from starter.engine import SpriteOptions
 from steps.engines import diffusers_engine
 from steps.engines.diffusers_engine import DiffusersOptions
-from steps.engines.judge_engines import AestheticOptions, ClipOptions, ImageClassifierOptions
+from steps.engines.hugging_face import PretrainedOptions
+from steps.engines.judge_engines import AestheticOptions, ImageClassifierOptions
 from steps.engines.rapidocr_engine import RapidOcrOptions
 from steps.engines.realesrgan_engine import RealesrganOptions
 from steps.engines.rembg_engine import RembgOptions
@@ -24,7 +25,7 @@ OPTIONS: dict[str, Any] = {
     "rembg": RembgOptions,
     "realesrgan": RealesrganOptions,
     "sprite_classifier": SpriteOptions,
-    "clip": ClipOptions,
+    "clip": PretrainedOptions,
     "aesthetic": AestheticOptions,
     "image_classifier": ImageClassifierOptions,
     "rapidocr": RapidOcrOptions,
