@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import override
 
-from steps.contract import Fact, StepResult, Transform
+from steps.contract import StepResult, Transform
 from steps.pixels.images import OPAQUE, alpha_of, checked_size, rgb
 
 MAX_SIDE = 16_384
@@ -118,8 +118,7 @@ class Trim(Transform):
         )
         trimmed = image.crop(box)
         area = trimmed.width * trimmed.height / (image.width * image.height)
-        facts: dict[str, Fact] = {"trimmed_ratio": round(1 - area, 6)}
-        return StepResult(trimmed, facts)
+        return StepResult(trimmed, {"trimmed_ratio": round(1 - area, 6)})
 
     def _distinct(self, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
         """How far each pixel is from being empty, 0 … 255."""

@@ -5,7 +5,6 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -84,15 +83,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    found = []
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    found: list[Path] = []
     for parent, folders, files in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith("."):
-                path = Path(parent, name)
-                found.append((path.relative_to(folder).as_posix(), path))
-    yield from sorted(found)
+        found += [Path(parent, name) for name in files if not name.startswith(".")]
+    return sorted((path.relative_to(folder).as_posix(), path) for path in found)
 
 
 # What a part of a model does. diffusion paints, cutout finds the subject, upscaler enlarges; the others judge:

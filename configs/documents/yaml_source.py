@@ -257,8 +257,7 @@ class _Reader:
 
 
 def _tag(event: Any) -> str | None:
-    tag = event.tag
-    return None if tag is None else str(tag)
+    return None if event.tag is None else str(event.tag)
 
 
 def _resolve(text: str) -> tuple[Any, str | None]:

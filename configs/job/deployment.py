@@ -111,9 +111,13 @@ def deployments(settings: Settings) -> tuple[Deployment, ...]:
     problems = list[Problem]()
     for path in files.values():
         try:
-            found.append(_read(path))
+            document = read_yaml(path)
         except InvalidInput as refusal:
             problems += refusal.problems
+            continue
+        deployment, mistakes = check(Deployment, document.data)
+        problems += [*document.problems, *document.locate(mistakes)]
+        found += [deployment] if deployment is not None else []
     if problems:
         raise InvalidInput(problems)
     known = {deployment.recipe for deployment in found} | {deployment.name for deployment in found}
@@ -123,12 +127,3 @@ def deployments(settings: Settings) -> tuple[Deployment, ...]:
         if name not in known
     ]
     return tuple(sorted(found, key=lambda deployment: deployment.name))
-
-
-def _read(path: Path) -> Deployment:
-    document = read_yaml(path)
-    deployment, problems = check(Deployment, document.data)
-    problems = [*document.problems, *document.locate(problems)]
-    if problems or deployment is None:
-        raise InvalidInput(problems)
-    return deployment

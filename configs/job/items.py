@@ -221,8 +221,8 @@ def _drafts(source: JobSource) -> Iterator[ItemDraft]:
         yield from _table_drafts(source, job.items, room)
     elif job.items:
         for position, entry in zip(source.read.kept, job.items, strict=True):
-            path = f"items[{position}]"
-            origin = Origin(path, source.document.file, source.document.line(path))
+            where = f"items[{position}]"
+            origin = Origin(where, source.document.file, source.document.line(where))
             yield ItemDraft(entry, origin, (source.folder,))
     for kind, grid in grids:
         yield from _grid_drafts(source, kind, grid)

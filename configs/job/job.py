@@ -224,11 +224,6 @@ def grid_problems(grid: Grid, kind: Kind, job_vars: Mapping[str, Any]) -> list[P
     if kind == "zip" and len(set(lengths.values())) > 1:
         counts = ", ".join(f"{axis} {length}" for axis, length in lengths.items())
         problems.append(Problem(kind, f"its lists must be equally long (they hold: {counts})"))
-    return problems + _template_problems(grid, kind, job_vars)
-
-
-def _template_problems(grid: Grid, kind: Kind, job_vars: Mapping[str, Any]) -> list[Problem]:
-    problems = []
     known = {*grid.axes, *job_vars}
     for field, text in grid.templates.items():
         try:

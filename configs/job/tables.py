@@ -61,10 +61,8 @@ def read_table(data: bytes, file: str, limit: int) -> tuple[list[TableRow], list
         return [], [Problem("", f"an item table must be one of {', '.join(_READERS)}", file)]
     rows: list[TableRow] = []
     problems: list[Problem] = []
-    count = 0
     try:
-        for line, raw in reader(data, limit):
-            count += 1
+        for count, (line, raw) in enumerate(reader(data, limit), 1):
             if count > limit:
                 raise _Mistake(line, f"more than {limit:,} items (setting PIXELMILL_MAX_ITEMS, seeds counted)")
             _take(line, raw, file, rows, problems)

@@ -216,7 +216,6 @@ def variable_of(field: str) -> str:
 def _misspelled() -> Iterator[Problem]:
     known = [variable_of(field) for field in Settings.model_fields]
     for name in sorted(os.environ):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = nearest(name.upper(), known, cutoff=88)
-            if near:
-                yield Problem(name, f"unknown setting; did you mean `{near[0]}`?")
+        is_unknown = name.upper().startswith(PREFIX) and name.upper() not in known
+        if is_unknown and (near := nearest(name.upper(), known, cutoff=88)):
+            yield Problem(name, f"unknown setting; did you mean `{near[0]}`?")

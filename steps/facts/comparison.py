@@ -43,7 +43,6 @@ LEAST = 0.02  # of the image: a smaller background is not judged
 def left_and_lost(view: View) -> Mapping[str, Fact]:
     """Return the facts `background_left` and `subject_lost`."""
     assert view.source is not None
-    nothing = {"background_left": 0.0, "subject_lost": 0.0}
     source = view.source
     if source.size != view.image.size:
         source = source.resize(view.image.size, Image.Resampling.BICUBIC)
@@ -51,7 +50,7 @@ def left_and_lost(view: View) -> Mapping[str, Fact]:
     colors = np.asarray(source.convert("RGB")) >> np.uint8(8 - BITS)
     background = _background(view.subject, seen)
     if background is None:
-        return nothing
+        return {"background_left": 0.0, "subject_lost": 0.0}
     alike = _looks_like(colors, background) & seen
     speck = max(1, round(SPECK * view.subject.size))
     left = _from_outside(view.subject & alike, ~view.subject) if view.area else view.subject

@@ -1,6 +1,7 @@
 """Facts about what processing leaves behind: noise, JPEG's blocks and borders of tiles; and about tileable images."""
 
 from collections.abc import Mapping
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +34,10 @@ def _noise(view: View) -> Mapping[str, Fact]:
     """
     import cv2
 
-    least: NDArray[np.uint8] | None = None
-    for kernel in SECOND_DIFFERENCES:
-        response = cv2.filter2D(view.luma, cv2.CV_16S, kernel, borderType=cv2.BORDER_REFLECT_101)
-        size = cv2.convertScaleAbs(response)
-        least = size if least is None else cv2.min(least, size)
-    assert least is not None
+    responses = (
+        cv2.filter2D(view.luma, cv2.CV_16S, kernel, borderType=cv2.BORDER_REFLECT_101) for kernel in SECOND_DIFFERENCES
+    )
+    least: NDArray[np.uint8] = reduce(cv2.min, map(cv2.convertScaleAbs, responses))
     inner = None if view.near_mask is None else Image.fromarray(view.inner * np.uint8(OPAQUE))
     counts = np.array(Image.fromarray(least).histogram(inner))
     before = np.cumsum(counts)

@@ -56,8 +56,7 @@ def near_duplicates(
     A picture repeats another when their likenesses differ by at most `distance`: the root of the mean square
     differences of luma, of color and of alpha, levels of 255. A repeated picture is not itself a repetition, so all
     that is left without the repetitions differs by more than `distance`, but for `kept`; and only positions decide, so
-    the same list gives the same result anywhere. Takes about a second for 10,000, and time grows
-    with the square of their number.
+    the same list gives the same result anywhere. Takes about a second for 10,000, and time grows with their square.
 
     Raises ValueError for a text that is not a likeness, with its index.
     """
