@@ -333,14 +333,27 @@ class Writer:
         if error is not None:
             self._failed.add(pending.index)
             failure = describe(error)
-            trace = full_traceback(error)
-            failed = StepOutcome(pending.index, Outcome.FAILED, pending.seconds, None, failure, trace, pending.cost)
+            failed = StepOutcome(
+                pending.index,
+                Outcome.FAILED,
+                pending.seconds,
+                error=failure,
+                traceback=full_traceback(error),
+                cost=pending.cost,
+            )
             return failed, PendingResult("", ItemResult(ItemState.FAILED, failure, visit_id))
         if pending.outcome is None:
             return None, pending.end
-        image = pending.artefact.result() if pending.artefact is not None else None
-        about = pending.seconds, image, pending.error, pending.traceback, pending.cost
-        return StepOutcome(pending.index, pending.outcome, *about), pending.end
+        row = StepOutcome(
+            pending.index,
+            pending.outcome,
+            pending.seconds,
+            pending.artefact.result() if pending.artefact is not None else None,
+            pending.error,
+            pending.traceback,
+            pending.cost,
+        )
+        return row, pending.end
 
     def _end(self, index: int, end: PendingResult) -> ItemResult | None:
         """Publish the item's final images and return its end, or None if an image is missing from the store."""
