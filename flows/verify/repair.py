@@ -17,7 +17,7 @@ from configs.settings.settings import Settings
 from flows.pages.gallery import finish_job
 from flows.verify.findings import READERS, Damage, Fault, Kind
 from flows.verify.verify import Advance, Verification, verify_job
-from gpu_worker.shard.new_artefact import MAX_STORED_PIXELS
+from gpu_worker.shard.stored_images import MAX_STORED_PIXELS
 from steps.contract import Fact, Step
 from steps.facts import measure
 from storage.images.images import FORMATS, UnreadableImage, decode, open_image, read_recipe, reading_errors

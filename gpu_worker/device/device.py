@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -64,10 +65,8 @@ def choose_device(setting: Literal["auto", "cuda", "mps", "cpu"]) -> Device:
     if setting != "auto":
         return _OPENERS[setting]()
     for kind in ("cuda", "mps"):
-        try:
+        with suppress(DeviceUnavailable):
             return _OPENERS[kind]()
-        except DeviceUnavailable:
-            continue
     return _open_cpu()
 
 

@@ -148,7 +148,9 @@ class _MicroBatches:
     ) -> BatchOutcome:
         """Try the one frame under stronger and stronger fallbacks. `free`: unload other models first."""
         stronger = sorted(fallback for fallback in set(self.step.fallbacks(self.context)) if fallback > tried)
-        freed = free and self._free_once()
+        # Only once: models unloaded in vain would have to be loaded again and again.
+        freed = free and not self.has_freed and self.free_memory()
+        self.has_freed = self.has_freed or free
         if freed:
             telemetry.fallback_tried(self.label, "free")
         for fallback in ([tried] if freed else []) + stronger:
@@ -168,13 +170,6 @@ class _MicroBatches:
             f"model, or bring a worker with a larger device; then retry the quarantined items. ({outcome.error})"
         )
         return replace(outcome, error=message, quarantined=True)
-
-    def _free_once(self) -> bool:
-        """Free memory, but only once: models unloaded in vain would have to be loaded again and again."""
-        if self.has_freed:
-            return False
-        self.has_freed = True
-        return self.free_memory()
 
     def _attempt(self, batch: tuple[Frame, ...], key: MemoryKey, plan: BatchPlan) -> BatchOutcome:
         outcome = _run(self.step, self.label, batch, _FallbackContext(self.context, plan.fallback))

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from configs.catalogues.models import ModelPart, ModelRef
+from configs.catalogues.models import ModelCatalogue, ModelPart, ModelRef
 from configs.failures import PixelmillError
 from gpu_worker.device import telemetry
 from gpu_worker.device.device import MEGABYTE, Device, held_mb, release_cached
@@ -21,12 +21,6 @@ logger = logging.getLogger(__name__)
 
 OnLoad = Callable[[ModelRef, float], None]  # the model and the seconds its load took
 Loader = Callable[[str, Any, str], Any]  # source, options, torch device -> handle
-
-
-class Parts(Protocol):
-    """The catalogue of the models' parts."""
-
-    def part(self, ref: ModelRef) -> ModelPart: ...
 
 
 class ModelLoadError(PixelmillError):
@@ -53,7 +47,7 @@ class ModelPool:
     """
 
     def __init__(
-        self, parts: Parts, device: Device, *, budget_mb: int = 0, load_engine: Callable[[str], Loader]
+        self, parts: ModelCatalogue, device: Device, *, budget_mb: int = 0, load_engine: Callable[[str], Loader]
     ) -> None:
         """Use all memory of the device if `budget_mb` is 0. `load_engine` returns an engine's loader by its name."""
         self._parts = parts

@@ -1,15 +1,18 @@
 """The models that an idle worker keeps on the device, by name and time of day."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from configs.catalogues.models import ModelCatalogue, ModelRef, UnknownModel
 from configs.documents.problems import InvalidInput, Problem
 from configs.settings.settings import Settings, variable_of
 from configs.settings.warm_windows import WarmWindows
 from gpu_worker.monitor.failures import describe
+
+if TYPE_CHECKING:
+    from gpu_worker.device.runtime import WorkerRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +36,6 @@ def keep_warm_problems(settings: Settings) -> Iterator[Problem]:
             yield from wrong.problems
 
 
-class ModelHost(Protocol):
-    """The part of a worker's runtime that preloading needs."""
-
-    def refs(self, names: Sequence[str]) -> tuple[ModelRef, ...]: ...
-
-    def resident(self) -> Collection[ModelRef]: ...
-
-    def has_room_for(self, ref: ModelRef) -> bool: ...
-
-    def load(self, ref: ModelRef) -> None: ...
-
-    def evict_idle(self, seconds: float, keep: Collection[ModelRef] = ()) -> Collection[ModelRef]: ...
-
-
 class ModelPreloader:
     """Applies the settings `keep_warm`, `warm_windows` and `idle_timeout` in one process.
 
@@ -55,7 +44,7 @@ class ModelPreloader:
     any time.
     """
 
-    def __init__(self, settings: Settings, models: ModelHost, clock: Clock = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, settings: Settings, models: "WorkerRuntime", clock: Clock = lambda: datetime.now(UTC)) -> None:
         self.windows = WarmWindows.parse(settings.warm_windows) if settings.warm_windows else None
         self._names, self._idle_timeout = settings.keep_warm, settings.idle_timeout
         self._models, self._clock = models, clock

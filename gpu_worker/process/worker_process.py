@@ -51,7 +51,9 @@ def start_worker(
     log = logger.info if settings.log_format == "json" else _print
 
     async def serve() -> None:
-        worker = PixelmillWorker(pool, name=name or _default_name(), settings=settings, needs_metrics=parent is None)
+        # Readable, and different for several workers of a machine.
+        readable = name or f"{socket.gethostname()}-{os.getpid()}"
+        worker = PixelmillWorker(pool, name=readable, settings=settings, needs_metrics=parent is None)
         working = asyncio.ensure_future(worker.start(with_healthcheck=with_healthcheck, printer=log))
         _end_on_signals(working, worker, log)
         await working
@@ -66,11 +68,6 @@ def start_worker(
         except (KeyboardInterrupt, asyncio.CancelledError):
             log("The worker has stopped.")
     return 0
-
-
-def _default_name() -> str:
-    # Readable, and different for several workers of a machine.
-    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def _end_on_signals(working: "asyncio.Future[None]", worker: PixelmillWorker, log: Callable[[str], object]) -> None:

@@ -12,9 +12,8 @@ from PIL import Image
 from gpu_worker.device.micro_batch import BatchOutcome, run_in_batches
 from gpu_worker.monitor.failures import describe, full_traceback
 from gpu_worker.monitor.logs import log_fields
-from gpu_worker.shard.new_artefact import NewArtefact
-from gpu_worker.shard.shard_state import Chunk, RunningItem, ShardWork, SharedImage
-from gpu_worker.shard.step_images import StepFacts, StepFrames
+from gpu_worker.shard.step_images import Chunk, RunningItem, ShardWork, SharedImage, StepFacts, StepFrames
+from gpu_worker.shard.stored_images import NewArtefact
 from gpu_worker.shard.writer import PendingOutcome, PendingResult, RecordBatch, Written, completed, pixel_bytes
 from gpu_worker.walk.item_context import ItemError, JobMismatch, Rejection, provenance_of
 from steps.contract import Fact, Frame, StepResult

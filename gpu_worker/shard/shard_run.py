@@ -16,10 +16,9 @@ from gpu_worker.device import telemetry
 from gpu_worker.device.runtime import WorkerRuntime
 from gpu_worker.monitor.failures import describe
 from gpu_worker.monitor.logs import shared_fields
-from gpu_worker.shard.inputs import Inputs, Losses
 from gpu_worker.shard.run_chunk import ChunkStep
-from gpu_worker.shard.shard_state import Chunk, RunningItem, ShardWork
-from gpu_worker.shard.step_images import item_locations
+from gpu_worker.shard.step_images import Chunk, RunningItem, ShardWork, item_locations
+from gpu_worker.shard.stored_images import Inputs, Losses
 from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
 from gpu_worker.walk.item_path import ItemPath
 from gpu_worker.walk.prediction import Prediction, predict

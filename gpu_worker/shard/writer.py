@@ -16,7 +16,7 @@ from PIL import Image
 from gpu_worker.device import telemetry
 from gpu_worker.device.telemetry import cold_start
 from gpu_worker.monitor.failures import BrokenInstallation, describe, full_traceback
-from gpu_worker.shard.new_artefact import NewArtefact, store_artefact
+from gpu_worker.shard.stored_images import NewArtefact, store_artefact
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, JobRecord, Outcome, StepOutcome, final_keys
 from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError

@@ -8,7 +8,7 @@ All of it follows from the fingerprint chain, since jobs share artefacts by fing
 and device of the process that wrote the file, which explain why an image comes out differently later.
 Equal processes still write equal bytes. Two that differ write different ones for the same fingerprint, as they always
 could: PNGs of another zlib differ, and so do the images of another torch. The first stands
-(gpu_worker.shard.new_artefact), at the price of reading it once. That happens only to what two workers
+(gpu_worker.shard.stored_images), at the price of reading it once. That happens only to what two workers
 make both, as after a kill, so it is rare. In the ledger or the manifest the versions would not travel with the image.
 """
 
@@ -139,11 +139,8 @@ def parameters(recipe: ImageRecipe) -> str:
 
 def _last_drawn(recipe: ImageRecipe) -> Provenance | None:
     """Return the last `generate`, as later steps only changed its picture, or else the last `inpaint`."""
-    for name in _DRAWING_STEPS:
-        for step in reversed(recipe.steps):
-            if step.step == name:
-                return step
-    return None
+    last = {step.step: step for step in recipe.steps}
+    return next((last[name] for name in _DRAWING_STEPS if name in last), None)
 
 
 def _model_digest(step: Provenance) -> str | None:

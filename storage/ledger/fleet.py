@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, select, update
+from sqlalchemy import and_, case, delete, exists, func, select, update
 from sqlmodel import Session, col
 
 from storage.ledger.database import Repository, change, query, slices, transaction, upsert
-from storage.ledger.items import as_progress
-from storage.ledger.records import BatchSize, Fleet, ItemState, JobStatus, Lease, Progress, ShardState
+from storage.ledger.items import PENDING_IN_SHARD, as_progress
+from storage.ledger.records import BatchSize, Fleet, JobStatus, Lease, Progress, ShardState
 from storage.ledger.tables import BatchSizeRow, ItemRow, JobRow, LeaseRow, ShardRow
 
 _IS_RUNNING = col(JobRow.status) == JobStatus.RUNNING.value
@@ -26,10 +26,8 @@ class FleetRepository(Repository):
         shards = dict.fromkeys(ShardState, 0)
         oldest = None
         # A shard whose items have all ended stays pending when a job is resumed, and never runs.
-        state = case(
-            (and_(col(ShardRow.state) == ShardState.PENDING.value, ~_has_pending_items()), ShardState.DONE.value),
-            else_=col(ShardRow.state),
-        ).label("state")
+        idle = and_(col(ShardRow.state) == ShardState.PENDING.value, ~exists().where(PENDING_IN_SHARD))
+        state = case((idle, ShardState.DONE.value), else_=col(ShardRow.state)).label("state")
         open_shards = (
             select(state, col(ShardRow.updated_at))
             .join(JobRow, col(JobRow.id) == col(ShardRow.job_id))
@@ -74,14 +72,6 @@ class FleetRepository(Repository):
     def forget_batch_size(self, session: Session, device: str, key: str) -> None:
         """Remove the limit of this work on this kind of device."""
         session.execute(delete(BatchSizeRow).where(col(BatchSizeRow.device) == device, col(BatchSizeRow.key) == key))
-
-
-def _has_pending_items() -> ColumnElement[bool]:
-    return exists().where(
-        col(ItemRow.job_id) == col(ShardRow.job_id),
-        col(ItemRow.shard) == col(ShardRow.index),
-        col(ItemRow.state) == ItemState.PENDING.value,
-    )
 
 
 class LeaseRepository(Repository):

@@ -22,7 +22,7 @@ from storage.ledger.records import (
     in_order,
 )
 from storage.ledger.steps import RESULT_FIELDS, end_items, outcomes_of, result_values
-from storage.ledger.tables import ItemRow, JobRow, ReviewRow, StepRunRow
+from storage.ledger.tables import ItemRow, JobRow, ReviewRow, ShardRow, StepRunRow
 
 ITEM_COLUMNS = tuple(getattr(ItemRow, name) for name in ("shard", *RESULT_FIELDS, *Item.model_fields))
 # Joins an item with what a person decided about the image that a gate refused.
@@ -30,6 +30,12 @@ REVIEW_OF_REFUSED = (
     (col(ReviewRow.job_id) == col(ItemRow.job_id))
     & (col(ReviewRow.item) == col(ItemRow.name))
     & (col(ReviewRow.fingerprint) == col(ItemRow.refused_image))
+)
+# Joins a shard with its pending items.
+PENDING_IN_SHARD = (
+    (col(ItemRow.job_id) == col(ShardRow.job_id))
+    & (col(ItemRow.shard) == col(ShardRow.index))
+    & (col(ItemRow.state) == ItemState.PENDING.value)
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlmodel import Session, col
 
 from configs.documents.fields import Item
@@ -13,7 +13,7 @@ from configs.job.job import AtReview
 from configs.recipe.recipe import Recipe
 from configs.recipe.source import Overrides
 from storage.ledger.database import Repository, query, single_transaction, slices, transaction
-from storage.ledger.items import reset_items
+from storage.ledger.items import PENDING_IN_SHARD, reset_items
 from storage.ledger.jobs import change_status, job_record
 from storage.ledger.records import (
     ItemResult,
@@ -141,14 +141,9 @@ class RunRepository(Repository):
     @query
     def shards(self, session: Session, job_id: str) -> list[ShardRecord]:
         """Return the job's shards in order. `items` counts those that are still pending."""
-        pending = and_(
-            col(ItemRow.job_id) == col(ShardRow.job_id),
-            col(ItemRow.shard) == col(ShardRow.index),
-            col(ItemRow.state) == ItemState.PENDING.value,
-        )
         counts = (
             select(col(ShardRow.index), func.count(col(ItemRow.index)))
-            .outerjoin(ItemRow, pending)
+            .outerjoin(ItemRow, PENDING_IN_SHARD)
             .where(col(ShardRow.job_id) == job_id)
             .group_by(col(ShardRow.index))
         )

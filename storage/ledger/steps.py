@@ -171,20 +171,9 @@ def upsert_outcomes(
 
 
 def _outcome_row(job_id: str, run: int, visit: str, outcome: StepOutcome, now: datetime) -> dict[str, Any]:
-    return {
-        "job_id": job_id,
-        "index": outcome.index,
-        "visit": visit,
-        "run": run,
-        "outcome": outcome.outcome.value,
-        "seconds": outcome.seconds,
-        "cost": outcome.cost,
-        "root": outcome.artefact.root if outcome.artefact else None,
-        "fingerprint": outcome.artefact.fingerprint if outcome.artefact else None,
-        "error": outcome.error,
-        "traceback": outcome.traceback,
-        "recorded_at": now,
-    }
+    row = {name: getattr(outcome, name) for name in ("index", "seconds", "cost", "error", "traceback")}
+    row |= {name: getattr(outcome.artefact, name, None) for name in ("root", "fingerprint")}
+    return row | {"job_id": job_id, "visit": visit, "run": run, "outcome": outcome.outcome.value, "recorded_at": now}
 
 
 def forget_other_visits(job_id: str, kept: Mapping[int, Collection[str]], session: Session) -> None:

@@ -73,7 +73,7 @@ class FolderStore:
         """Store `data` atomically, replacing other content. `created` is always True."""
         path = self._path(key)
         with _store_errors(path):
-            _write(path, data, _rename_over, sync=True)
+            _write(path, data, Path.replace, sync=True)
         return StoredObject(key, len(data), created=True)
 
     def publish(self, source_key: str, key: str, *, content_type: str) -> None:  # noqa: ARG002 - files have none
@@ -174,7 +174,7 @@ def _store_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {advice}.", retryable=error.errno in _PASSING) from error
 
 
-def _write(path: Path, data: bytes, place: Callable[[Path, Path], bool], *, sync: bool) -> bool:
+def _write(path: Path, data: bytes, place: Callable[[Path, Path], _T], *, sync: bool) -> _T:
     """Write a temporary file, then call `place` to bring it to `path`. Returns what `place` returns."""
     temporary = _temporary_path(path)
     try:
@@ -219,11 +219,6 @@ def _rename_new(temporary: Path, path: Path) -> bool:
             return False
         temporary.replace(path)
         return True
-
-
-def _rename_over(temporary: Path, path: Path) -> bool:
-    temporary.replace(path)
-    return True
 
 
 def _linked(source: Path, path: Path) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gpu_worker.monitor.failures import BrokenInstallation
-from gpu_worker.shard.new_artefact import NewArtefact
+from gpu_worker.shard.stored_images import NewArtefact
 from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
 from steps.contract import Encoding
 from storage.images.images import encode

@@ -10,7 +10,7 @@ from PIL import Image
 
 from configs.documents.fields import Item
 from gpu_worker.shard import run_chunk, step_images
-from gpu_worker.shard.inputs import Inputs
+from gpu_worker.shard.stored_images import Inputs
 from steps.contract import Frame, StepContext, StepResult
 from steps.load import Load
 from storage.images.images import UnreadableImage
