@@ -254,7 +254,9 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
             identifier = f"{socket.gethostname()}:{child.pid}"
             if task_status is not None:
                 task_status.started(identifier)
-            await self._supervise(child, flow_run, _run_environment(configuration.env))
+            given = ((name, value) for name, value in configuration.env.items() if value is not None)
+            about_run = {name: value for name, value in given if name.startswith("PREFECT__")}  # differ from run to run
+            await self._supervise(child, flow_run, about_run)
             return PixelmillWorkerResult(status_code=0, identifier=identifier)
         finally:
             self._idle.set()
@@ -315,11 +317,6 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         if child is None or str(child.pid) != pid:
             raise InfrastructureNotFound(f"Process {pid} is not, or no longer, a child of this worker.")
         await child.stop(min(grace_seconds, 5))
-
-
-def _run_environment(environment: Mapping[str, str | None]) -> dict[str, str]:
-    """Return Prefect's variables about the run, which differ from run to run."""
-    return {name: value for name, value in environment.items() if value is not None and name.startswith("PREFECT__")}
 
 
 def _child_environment(settings: Settings, wanted: Mapping[str, str | None]) -> dict[str, str]:

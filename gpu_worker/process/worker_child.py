@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.flows import Flow
 
-    from configs.settings.settings import Settings
     from gpu_worker.process.preloading import ModelPreloader
 
 
@@ -87,43 +86,36 @@ def main() -> int:
 
     use_logs(settings)
     with shared_fields(worker=spec.worker):
-        _prepare_and_serve(spec, started, settings, requests, replies)
+        import prefect.flow_engine  # noqa: F401 - saves the first flow run seconds
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        import gpu_worker.shard.shard_run  # noqa: F401 - likewise
+        from gpu_worker.device import telemetry
+        from gpu_worker.device.runtime import get_runtime
+        from gpu_worker.device.telemetry import cold_start
+        from gpu_worker.process.preloading import ModelPreloader
+
+        use_logs(settings, prints=True)  # again, as Prefect has set up logging meanwhile
+
+        cold_start.begin(spec.spawned, started)
+        preloader = ModelPreloader(settings, get_runtime(settings))
+        telemetry.watch_warm_windows(preloader.windows)
+        # A shard makes many small objects that last as long as a chunk: collecting after every 700 costs a tenth.
+        # Garbage of a flow run is collected after it; the modules loaded so far stay and need no looking at.
+        gc.set_threshold(10_000, 20, 20)
+        gc.collect()
+        gc.freeze()
+        cold_start.imported()
+        reporter = telemetry.reporting(lambda samples: replies.send(kind="metrics", samples=samples))
+        with reporter if spec.metrics else nullcontext():
+            problem = preloader.begin()
+            cold_start.ready()
+            replies.send(kind="ready", problem=problem and _shortened(problem))
+            # Each flow run would end by waiting up to a second for its heartbeat thread. Bursts find dead shards by
+            # their leases, and the parent reports a dead child at once.
+            with temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+                _serve(requests, replies, preloader)
     return 0
-
-
-def _prepare_and_serve(
-    spec: ChildSpec, started: float, settings: "Settings", requests: "queue.SimpleQueue[Message]", replies: "Replies"
-) -> None:
-    import prefect.flow_engine  # noqa: F401 - saves the first flow run seconds
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    import gpu_worker.shard.shard_run  # noqa: F401 - likewise
-    from gpu_worker.device import telemetry
-    from gpu_worker.device.runtime import get_runtime
-    from gpu_worker.device.telemetry import cold_start
-    from gpu_worker.monitor.logs import use_logs
-    from gpu_worker.process.preloading import ModelPreloader
-
-    use_logs(settings, prints=True)  # again, as Prefect has set up logging meanwhile
-
-    cold_start.begin(spec.spawned, started)
-    preloader = ModelPreloader(settings, get_runtime(settings))
-    telemetry.watch_warm_windows(preloader.windows)
-    # A shard makes many small objects that last as long as a chunk: collecting after every 700 of them costs a tenth.
-    # Garbage of a flow run is collected after it; the modules loaded so far stay and need no looking at.
-    gc.set_threshold(10_000, 20, 20)
-    gc.collect()
-    gc.freeze()
-    cold_start.imported()
-    reporter = telemetry.reporting(lambda samples: replies.send(kind="metrics", samples=samples))
-    with reporter if spec.metrics else nullcontext():
-        problem = preloader.begin()
-        cold_start.ready()
-        replies.send(kind="ready", problem=problem and _shortened(problem))
-        # Each flow run would end by waiting up to a second for its heartbeat thread. Bursts find dead shards by their
-        # leases, and the parent reports a dead child at once.
-        with temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            _serve(requests, replies, preloader)
 
 
 class Replies:

@@ -1,5 +1,6 @@
 """What is known of an item at one point of its walk: conditions come to it, and the image that a step would make."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -157,10 +158,7 @@ def _shown(value: Any) -> str:
 
 def as_case(value: Any) -> str:
     """Return a value as the recipe writes it: `true`, `null`, numbers without quotes."""
-    words = {True: "true", False: "false", None: "null"}
-    if value is None or isinstance(value, bool):
-        return words[value]
-    return str(value)
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def only_names(seen: Mapping[str, Any], condition: Condition) -> dict[str, Any]:

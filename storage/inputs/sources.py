@@ -45,7 +45,11 @@ def read_uri(uri: str | Path, settings: Settings, *, max_bytes: int | None = Non
     _refuse(access.objection_to_reading(f"s3://{location.bucket}/{location.key}"), str(uri))
     if not location.key:
         raise StoreError(f"{uri} names a bucket, not an object: write s3://{location.bucket}/folder/file.")
-    return _bucket(location, settings).get(location.key, max_bytes=limit)
+    bucket = settings.s3_endpoint_url, location.bucket
+    with _stores_lock:
+        if bucket not in _stores:
+            _stores[bucket] = s3_store(S3Location(location.bucket, ""), settings)
+    return _stores[bucket].get(location.key, max_bytes=limit)
 
 
 def _refuse(objection: str | None, uri: str) -> None:
@@ -74,11 +78,3 @@ def _refuse_swapped(path: Path, opened: os.stat_result, access: Access) -> None:
     real = os.path.realpath(path)
     if not (stat.S_ISREG(opened.st_mode) and access.is_inside(real) and os.path.samestat(opened, os.stat(real))):  # noqa: PTH116
         raise StoreError(f"{path} was replaced while it was opened: try again.", retryable=True)
-
-
-def _bucket(location: S3Location, settings: Settings) -> "S3Store":
-    key = (settings.s3_endpoint_url, location.bucket)
-    with _stores_lock:
-        if key not in _stores:
-            _stores[key] = s3_store(S3Location(location.bucket, ""), settings)
-        return _stores[key]

@@ -77,7 +77,8 @@ def read_web(uri: str, settings: Settings, *, max_bytes: int) -> bytes:
 
 
 def _follow(first: str, access: Access, settings: Settings, max_bytes: int) -> bytes:
-    pool = _pool(settings.input_private_hosts, os.getpid())
+    with _making:
+        pool = _pool(settings.input_private_hosts, os.getpid())
     uri, shown = first, uris.shown(first)
     for _ in range(settings.input_redirects + 1):
         address = _checked(uri, access, shown)
@@ -150,13 +151,8 @@ def _wait(told: Mapping[str, str]) -> float | None:
 _making = threading.Lock()
 
 
-def _pool(private: bool, process: int) -> httpcore2.ConnectionPool:
-    with _making:
-        return _new_pool(private, process)
-
-
 @cache
-def _new_pool(private: bool, process: int) -> httpcore2.ConnectionPool:  # noqa: ARG001 - no connection outlives a fork
+def _pool(private: bool, process: int) -> httpcore2.ConnectionPool:  # noqa: ARG001 - no connection outlives a fork
     # At its debug level the library logs the headers of answers, where a redirect's signature stands.
     for name in ("httpcore2.connection", "httpcore2.http11"):
         logging.getLogger(name).setLevel(logging.INFO)

@@ -20,8 +20,7 @@ class Ledger:
 
         Raises LedgerError, with what to change, if the database cannot be used.
         """
-        database = Database(url, patient=patient)
-        self.database = database
+        self.database = database = Database(url, patient=patient)
         self.jobs = JobRepository(database)
         self.runs = RunRepository(database)
         self.items = ItemRepository(database)

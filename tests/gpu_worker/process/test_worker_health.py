@@ -26,7 +26,7 @@ def worker(child: Child) -> PixelmillWorker:
     """One whose child takes flow runs; nothing is started."""
     made = PixelmillWorker("gpu", settings=Settings())
     made._keeper = ChildKeeper({}, logging.getLogger(__name__), made._metrics)
-    made._keeper._child = child  # type: ignore[assignment]
+    made._keeper.child = child  # type: ignore[assignment]
     made._keeper._ready.set()
     return made
 

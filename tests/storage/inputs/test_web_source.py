@@ -31,10 +31,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def web(authority: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     """An HTTPS server whose authority this process trusts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority[0]))
-    web_source._new_pool.cache_clear()  # a pool keeps the authorities of when it was made
+    web_source._pool.cache_clear()  # a pool keeps the authorities of when it was made
     with web_server(authority) as server:
         yield server
-    web_source._new_pool.cache_clear()
+    web_source._pool.cache_clear()
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_certificate_must_be_trusted_and_name_the_host(
     with pytest.raises(StoreError, match="certificate is not trusted"):
         read_uri(web.url("/x", "stranger.test"), here())
     monkeypatch.delenv("SSL_CERT_FILE")
-    web_source._new_pool.cache_clear()
+    web_source._pool.cache_clear()
     with pytest.raises(StoreError, match="certificate is not trusted"):
         read_uri(web.url("/x", "files.test"), here())
 
