@@ -20,7 +20,7 @@ from benchmarks import (
 from benchmarks.contract import Bench, Benchmark, Skipped
 from benchmarks.sdxl_networks import TINY
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def run(benchmark: Benchmark, bench: Bench) -> dict[str, float]:
@@ -40,7 +40,6 @@ def bench(tmp_path) -> Bench:
     return Bench(tmp_path, scale=0.001)
 
 
-@pytest.mark.slow
 def test_bare_loop(bench, monkeypatch):
     monkeypatch.setattr(bare_loop, "WARM_UP", 7)
     measures = run(bare_loop.BENCHMARK, bench)
@@ -48,7 +47,6 @@ def test_bare_loop(bench, monkeypatch):
     assert measures["ours_over_bare"] == pytest.approx(measures["ours_images_per_s"] / measures["bare_images_per_s"])
 
 
-@pytest.mark.slow
 def test_added_cost(bench, monkeypatch):
     monkeypatch.setattr(added_cost, "STORES", ("s3",))
     measures = run(added_cost.BENCHMARK, bench)
@@ -71,7 +69,6 @@ def test_finished_job(bench, monkeypatch):
     assert measures["folder_plan_seconds"] > 0
 
 
-@pytest.mark.slow
 def test_first_image(bench, monkeypatch):
     monkeypatch.setattr(first_image, "COLD_TIMES", 1)
     monkeypatch.setattr(first_image, "WARM_TIMES", 1)
@@ -81,7 +78,6 @@ def test_first_image(bench, monkeypatch):
     )
 
 
-@pytest.mark.slow
 def test_many_workers(bench, monkeypatch):
     monkeypatch.setattr(many_workers, "FLEETS", (1, 2))
     monkeypatch.setattr(many_workers, "WARM_UP_SECONDS", 3.0)
@@ -90,7 +86,6 @@ def test_many_workers(bench, monkeypatch):
     assert measures["linear_at_2"] == pytest.approx(measures["images_per_s_at_2"] / measures["images_per_s_at_1"] / 2)
 
 
-@pytest.mark.slow
 def test_other_ways(bench, monkeypatch):
     monkeypatch.setattr(other_ways, "WARM_UP", 7)
     measures = run(other_ways.BENCHMARK, bench)
@@ -108,14 +103,12 @@ def test_branching(tmp_path):
     assert all(measures[f"items_{what}"] for what in ("made_again", "repaired", "quarantined", "warned"))
 
 
-@pytest.mark.slow
 def test_facts_cost(bench):
     measures = run(facts_cost.BENCHMARK, bench)
     assert facts_cost.BARS.keys() <= measures.keys()
     assert measures["facts_per_image"] > 20
 
 
-@pytest.mark.slow
 def test_large_networks_on_a_cpu(tmp_path):
     setting = large_networks.Setting(
         TINY, "cpu", "float32", items=4, batch=2, steps=2, load=lambda: nullcontext([0, 50, 100, 0])
