@@ -28,6 +28,7 @@ from tests.docker.rented import RENTED, ROOT, RentedMachine, missing, rented_mac
 from tests.support.command import Pixelmill
 from tests.support.ports import free_port
 from tests.support.servers.postgres import postgres_server
+from tests.support.servers.prefect_database import give_prefect_database
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -104,6 +105,7 @@ class Home:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", PASSWORD)
+    give_prefect_database(tmp_path / "server")
     with (
         postgres_server() as postgres,
         _s3_with_policies() as (s3, keys, rented_keys),

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.servers.prefect_database import give_prefect_database
 from tests.support.waiting import PATIENCE
+
+STARTS_SERVER = ("run", "resume", "up")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Pixelmill:
 
     folder: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    makes_database: bool = False  # whether a server of its own begins as with a new user, without a database
 
     @property
     def home(self) -> Path:
@@ -43,10 +47,13 @@ class Pixelmill:
         return kept | {"PIXELMILL_HOME": str(self.home), "PIXELMILL_DEVICE": "cpu", **self.env}
 
     def start(self, *args: str) -> "subprocess.Popen[str]":
+        environment = self.environment()
+        if args[0] in STARTS_SERVER and not self.makes_database and "PREFECT_API_URL" not in environment:
+            give_prefect_database(Path(environment["PIXELMILL_HOME"]))
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli.main", *args],
             cwd=self.folder,
-            env=self.environment(),
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

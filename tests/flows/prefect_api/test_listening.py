@@ -17,6 +17,7 @@ from configs.settings.settings import Settings
 from flows.prefect_api.server import local_server
 from tests.support.command import Pixelmill
 from tests.support.ports import free_port
+from tests.support.servers.prefect_database import give_prefect_database
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -53,7 +54,7 @@ def reachable(folder: Path) -> list[str]:
 
 @pytest.mark.usefixtures("generous")
 def test_up_listens_here_only_and_keeps_its_state_to_itself(tmp_path: Path) -> None:
-    shell, port, gallery_port = Pixelmill(tmp_path), free_port(), free_port()
+    shell, port, gallery_port = Pixelmill(tmp_path, makes_database=True), free_port(), free_port()
     process = shell.start("up", "--port", str(port), "--gallery-port", str(gallery_port))
     try:
         assert process.stderr is not None
@@ -78,6 +79,7 @@ def _python_children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 @pytest.mark.usefixtures("without_api")
 def test_a_page_in_a_browser_cannot_use_the_server(tmp_path: Path) -> None:
     """Neither by a request across origins, nor under a name that means this machine for a moment."""
+    give_prefect_database(tmp_path)
     with local_server(Settings(home=tmp_path)) as url, httpx.Client(base_url=url) as client:
         port = urlsplit(url).port
         assert client.get("/health").status_code == 200

@@ -21,6 +21,7 @@ from configs.settings.settings import Settings
 from flows.prefect_api.server import ServerError, is_own, local_server
 from flows.prefect_api.workers import fleet
 from storage.ledger.lease import process_start
+from tests.support.servers.prefect_database import give_prefect_database
 from tests.support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.usefixtures("without_api")]
@@ -53,8 +54,8 @@ def test_another_process_of_the_same_number_is_no_server(tmp_path: Path) -> None
 
 
 def test_server_is_shared_and_ends_with_its_last_user(tmp_path: Path) -> None:
+    give_prefect_database(tmp_path)
     state = tmp_path / "prefect" / "server.json"
-    state.parent.mkdir()
     # Left by a server long gone, whose number another process has by now.
     state.write_text(json.dumps({"pid": os.getpid(), "port": 1, "ui": False, "start": "1"}))
     with subprocess.Popen([sys.executable, "-c", USER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as user:
@@ -84,6 +85,7 @@ def test_requests_that_write_at_the_same_time_all_succeed(tmp_path: Path) -> Non
             beats = (client.post("/work_pools/gpu/workers/heartbeat", json={"name": f"{worker}"}) for _ in range(25))
             return [answer.status_code for answer in beats]
 
+    give_prefect_database(tmp_path)
     with local_server(Settings(home=tmp_path)) as url, ThreadPoolExecutor(8) as workers:
         httpx.post(f"{url}/work_pools/", json={"name": "gpu", "type": "process"}).raise_for_status()
         statuses = [status for some in workers.map(partial(beat, url), range(8)) for status in some]
@@ -92,6 +94,7 @@ def test_requests_that_write_at_the_same_time_all_succeed(tmp_path: Path) -> Non
 
 def test_what_was_logged_last_is_sent_before_a_server_of_our_own_ends(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, device="cpu")
+    give_prefect_database(tmp_path)
     with local_server(settings) as url:
         with temporary_settings({PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 60}), fleet(settings, log=print):
             talks()

@@ -13,6 +13,7 @@ from flows.report.render import markdown_table
 from tests.support.browser import find_chromium, open_browser, open_page
 from tests.support.hostile_texts import HOSTILE, shown
 from tests.support.prefect_ui import PrefectUi
+from tests.support.servers.prefect_database import give_prefect_database
 
 CHROMIUM = find_chromium()
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
@@ -24,6 +25,7 @@ ADDRESSES = ("https://evil.example/a", "www.evil.example", "me@evil.example", "f
 def test_a_table_of_hostile_texts_is_a_table_of_texts(tmp_path: Path) -> None:
     texts = (*HOSTILE, *ADDRESSES)
     assert CHROMIUM is not None
+    give_prefect_database(tmp_path)
     with local_server(Settings(home=tmp_path), ui=True) as api, temporary_settings({PREFECT_API_URL: api}):
         # Before there is a browser: this call starts a loop.
         identifier = create_markdown_artifact(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs.settings.settings import Settings
+from tests.support.servers.prefect_database import give_prefect_database
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from flows.prefect_api.server import local_server
 
     home: Path = tmp_path_factory.mktemp("prefect-server")
+    give_prefect_database(home)
     with temporary_settings(restore_defaults={PREFECT_API_URL}), local_server(Settings(home=home)) as url:
         yield url
 
