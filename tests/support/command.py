@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.support.servers.prefect_database import give_prefect_database
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 STARTS_SERVER = ("run", "resume", "up")
 
@@ -40,7 +42,7 @@ class Pixelmill:
 
     @property
     def home(self) -> Path:
-        return self.folder / "home"
+        return Path(self.env.get("PIXELMILL_HOME", self.folder / "home"))
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "PIXELMILL_"))}
@@ -49,7 +51,7 @@ class Pixelmill:
     def start(self, *args: str) -> "subprocess.Popen[str]":
         environment = self.environment()
         if args[0] in STARTS_SERVER and not self.makes_database and "PREFECT_API_URL" not in environment:
-            give_prefect_database(Path(environment["PIXELMILL_HOME"]))
+            give_prefect_database(self.home)
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli.main", *args],
             cwd=self.folder,
@@ -67,6 +69,32 @@ class Pixelmill:
             process.kill()
             raise
         return Result(process.returncode, out, err)
+
+    @property
+    def here(self) -> "PixelmillHere":
+        """The same shell for commands that need no process of their own."""
+        return PixelmillHere(self.folder, self.env)
+
+    @contextmanager
+    def with_worker(self) -> "Iterator[Pixelmill]":
+        """A worker that is there before a command, and keeps its models from one to the next: no command starts one."""
+        with (self.folder / "worker.log").open("wb") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "flows.cli.main", "worker", "start"],
+                cwd=self.folder, env=self.environment(), stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        try:
+            wait_until(lambda: worker.poll() is not None or self._has_worker())
+            assert worker.poll() is None, (self.folder / "worker.log").read_text()
+            yield self
+        finally:
+            worker.terminate()
+            worker.wait(PATIENCE)
+
+    def _has_worker(self) -> bool:
+        pool = self.env.get("PIXELMILL_WORK_POOL", "gpu")
+        answer = httpx.post(f"{self.env['PREFECT_API_URL']}/work_pools/{pool}/workers/filter", json={})
+        return answer.is_success and bool(answer.json())  # until the worker makes the pool there is none
 
     def write(self, name: str, text: str) -> str:
         path = self.folder / name

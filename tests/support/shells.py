@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import psutil
@@ -20,7 +21,7 @@ def recorded(shell: Pixelmill, step: str = "base") -> int:
     ledger = Ledger(Settings(home=shell.home).resolved_ledger_url)
     try:
         entries: list[StepOutcome | None] = [
-            report.steps.get(step) for job in ledger.jobs.all() for report in ledger.items.reports(job.id)
+            report.steps.get(step) for job in _jobs(shell, ledger) for report in ledger.items.reports(job.id)
         ]
         return sum(entry is not None and entry.outcome in (Outcome.COMPUTED, Outcome.REUSED) for entry in entries)
     finally:
@@ -34,10 +35,15 @@ def some_recorded(shell: Pixelmill) -> bool:
 def only_job(shell: Pixelmill) -> JobRecord:
     ledger = Ledger(Settings(home=shell.home).resolved_ledger_url)
     try:
-        (job,) = ledger.jobs.all()
+        (job,) = _jobs(shell, ledger)
         return job
     finally:
         ledger.close()
+
+
+def _jobs(shell: Pixelmill, ledger: Ledger) -> list[JobRecord]:
+    """The jobs that write below the shell's folder: others may share its home."""
+    return [job for job in ledger.jobs.all() if Path(job.output.removeprefix("file://")).is_relative_to(shell.folder)]
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def test_a_burst_waits_without_a_process_and_goes_on_with_the_last_decision(up: 
     up.until(run, "Suspended")
 
     shell = Pixelmill(up.shell.folder, {"PREFECT_API_URL": up.api})
-    said = shell("reject", "both", "thin", "--reason", "too thin", "--json")
+    said = shell.here("reject", "both", "thin", "--reason", "too thin", "--json")
     assert (said.status, said.document["waiting"], said.document["burst"]) == (0, 0, "resumed")
     ended = up.until(run, "Completed").state
     assert ended is not None and ended.message == "2 of 3 images, 1 quarantined"
@@ -140,7 +140,7 @@ def test_what_is_accepted_while_the_job_runs_goes_on_before_it_ends(up: Up) -> N
     path = up.shell.write("many.yaml", MANY.replace("NAME", "many"))
     run: Any = run_deployment("burst/burst", parameters={"job": path}, timeout=0, as_subflow=False)
     wait_until(lambda: some_wait(up, "many"))
-    accepted = up.shell("accept", "many", "--all", "--json").document["items"]
+    accepted = up.shell.here("accept", "many", "--all", "--json").document["items"]
     assert 0 < len(accepted) < 16
     with up.ledger() as ledger:
         assert ledger.jobs.get(up.job("many").id).status is JobStatus.RUNNING, (

@@ -1,22 +1,18 @@
 """Whole jobs through the command line: server, worker, starter models, store and ledger, and what kills them."""
 
-import os
 import shutil
-import signal
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
-import psutil
 import pytest
 
 from starter.sprites import draw_sprite
 from storage.objects.open_store import open_store
 from tests.support.command import Pixelmill
 from tests.support.null.held_steps import hold, null_steps_environment
-from tests.support.ports import free_port
 from tests.support.servers.s3 import rclone_s3
-from tests.support.shells import processes_below, recorded, some_recorded
-from tests.support.waiting import PATIENCE, wait_until
+from tests.support.shells import only_job, processes_below, recorded, some_recorded
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -53,6 +49,21 @@ ITEMS = 13
 def shell(tmp_path, prefect_server) -> Pixelmill:
     """A user's shell before one long-lived Prefect server."""
     return Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **null_steps_environment(tmp_path)})
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory, prefect_server) -> Iterator[Pixelmill]:
+    """A home with a worker that is there before the tests."""
+    folder = tmp_path_factory.mktemp("warm")
+    settings = {"PREFECT_API_URL": prefect_server, "PIXELMILL_WORK_POOL": "runs"}
+    with Pixelmill(folder, settings | null_steps_environment(folder)).with_worker() as shell:
+        yield shell
+
+
+@pytest.fixture
+def warm_shell(tmp_path, warm) -> Pixelmill:
+    """A shell in that home, with a folder of its own."""
+    return Pixelmill(tmp_path, {**warm.env, "PIXELMILL_HOME": str(warm.home)})
 
 
 def write_job(shell: Pixelmill, *, output: str = "./out", scale: int = 4) -> str:
@@ -124,47 +135,29 @@ def test_a_killed_child_costs_nothing_that_was_recorded(shell):
     assert 0 < before < recorded(shell) == ITEMS
 
 
-def test_after_everything_was_killed_resume_redoes_nothing_recorded(shell):
-    held = hold(shell)
-    process = shell.start("run", write_held_job(shell), "--json")
-    wait_until(lambda: some_recorded(shell))
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for member in family:
-        os.kill(member.pid, signal.SIGKILL)
-    psutil.wait_procs(family, timeout=PATIENCE)
-    process.communicate()
-    before = recorded(shell)
-
-    held.unlink()
-    result = shell("resume", "icons", "--json")
-    assert result.status == 0, result.err
-    assert result.document["items"]["done"] == ITEMS
-    assert result.document["steps"]["base"]["reused"] == before
-    assert result.document["steps"]["base"]["computed"] == ITEMS - before
-
-
-def test_a_plan_counts_what_went_with_the_output(shell):
-    job = write_held_job(shell)
-    assert shell("run", job).status == 0
-    shutil.rmtree(shell.folder / "out")
-    planned = shell("plan", job, "--json").document["steps"]
+def test_a_plan_counts_what_went_with_the_output(warm_shell):
+    job = write_held_job(warm_shell)
+    assert warm_shell("run", job).status == 0
+    shutil.rmtree(warm_shell.folder / "out")
+    planned = warm_shell.here("plan", job, "--json").document["steps"]
     assert {step: counts["computed"] for step, counts in planned.items()} == {"base": ITEMS, "large": ITEMS}
 
 
-def test_cancel_stops_the_job_and_resume_ends_it(shell):
-    held = hold(shell)
-    process = shell.start("run", write_held_job(shell), "--json")
-    wait_until(lambda: some_recorded(shell))
-    assert shell("cancel", "icons", "--json").document["cancelled"] is True
+def test_cancel_stops_the_job_and_resume_ends_it(warm_shell):
+    held = hold(warm_shell)
+    process = warm_shell.start("run", write_held_job(warm_shell), "--json")
+    wait_until(lambda: some_recorded(warm_shell))
+    assert warm_shell("cancel", only_job(warm_shell).id, "--json").document["cancelled"] is True
     out, _ = process.communicate(timeout=60)
     held.unlink()
     assert process.returncode == 1
     assert '"status": "cancelled"' in out
-    assert 0 < recorded(shell) < ITEMS
-    assert shell("resume", "icons", "--json").document["items"]["done"] == ITEMS
+    assert 0 < recorded(warm_shell) < ITEMS
+    assert warm_shell("resume", only_job(warm_shell).id, "--json").document["items"]["done"] == ITEMS
 
 
-def test_a_bad_item_fails_alone_and_is_retried_once_it_is_mended(shell):
+def test_a_bad_item_fails_alone_and_is_retried_once_it_is_mended(warm_shell):
+    shell = warm_shell
     broken = Path(shell.write("broken.png", "not an image"))
     shell.write("recipe.yaml", "name: r\nsteps:\n- {id: photo, step: load}\n- {id: small, step: resize, width: 32}\n")
     draw(shell.folder / "sound.png", seed=1)
@@ -192,22 +185,3 @@ def test_a_bad_item_fails_alone_and_is_retried_once_it_is_mended(shell):
 
 def draw(path: Path, seed: int) -> None:
     draw_sprite("potion", "red", "white", seed).image.save(path)
-
-
-def test_up_serves_the_ui_and_takes_everything_down_with_it(tmp_path):
-    shell, port = Pixelmill(tmp_path), free_port()
-    process = shell.start("up", "--port", str(port))
-    try:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if "ready" in line)
-        assert f"http://127.0.0.1:{port}" in line
-        with urlopen(f"http://127.0.0.1:{port}/") as page:
-            assert b"<html" in page.read()
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) >= 3
-    finally:
-        process.terminate()
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
-    assert alive == []

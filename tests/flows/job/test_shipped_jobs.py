@@ -1,12 +1,9 @@
 """The jobs that come with Pixelmill: each can be planned, and their gates let some items pass and others not."""
 
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from ruamel.yaml import YAML
 
@@ -14,7 +11,6 @@ from configs.settings.settings import Settings
 from flows.job.plan import read_plan_request
 from tests.support import ROOT
 from tests.support.command import Pixelmill, Result
-from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.long
 
@@ -31,24 +27,8 @@ def test_a_job_can_run(path, tmp_path):
 def shell(tmp_path_factory, prefect_server) -> Iterator[Pixelmill]:
     """A user's shell, with a worker that keeps its models from one job to the next."""
     settings = {"PREFECT_API_URL": prefect_server, "PIXELMILL_WORK_POOL": "shipped"}
-    shell = Pixelmill(tmp_path_factory.mktemp("shipped"), settings)
-    with (shell.folder / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli.main", "worker", "start"],
-            cwd=shell.folder, env=shell.environment(), stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        wait_until(lambda: worker.poll() is not None or is_online("shipped", prefect_server))
-        assert worker.poll() is None, (shell.folder / "worker.log").read_text()
+    with Pixelmill(tmp_path_factory.mktemp("shipped"), settings).with_worker() as shell:
         yield shell
-    finally:
-        worker.terminate()
-        worker.wait(PATIENCE)
-
-
-def is_online(pool: str, api: str) -> bool:
-    answer = httpx.post(f"{api}/work_pools/{pool}/workers/filter", json={})
-    return answer.is_success and bool(answer.json())  # until the worker makes the pool there is none
 
 
 def run_some(shell: Pixelmill, name: str, places: Sequence[int]) -> Result:

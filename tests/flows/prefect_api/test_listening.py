@@ -18,7 +18,7 @@ from flows.prefect_api.server import local_server
 from tests.support.command import Pixelmill
 from tests.support.ports import free_port
 from tests.support.servers.prefect_database import give_prefect_database
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -53,12 +53,13 @@ def reachable(folder: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("generous")
-def test_up_listens_here_only_and_keeps_its_state_to_itself(tmp_path: Path) -> None:
+def test_up_serves_here_only_keeps_its_state_to_itself_and_takes_everything_down(tmp_path: Path) -> None:
     shell, port, gallery_port = Pixelmill(tmp_path, makes_database=True), free_port(), free_port()
     process = shell.start("up", "--port", str(port), "--gallery-port", str(gallery_port))
     try:
         assert process.stderr is not None
-        assert any("ready" in line for line in process.stderr)
+        assert f"http://127.0.0.1:{port}" in next(line for line in process.stderr if "ready" in line)
+        assert "<html" in httpx.get(f"http://127.0.0.1:{port}/").text
         wanted = {("127.0.0.1", port), ("127.0.0.1", gallery_port)}
         wait_until(lambda: wanted <= listening(psutil.Process(process.pid)))
         wait_until(lambda: len(_python_children(process)) >= 5)  # server, workers, the warm process, galleries
@@ -67,9 +68,13 @@ def test_up_listens_here_only_and_keeps_its_state_to_itself(tmp_path: Path) -> N
         assert stat.S_IMODE(shell.home.stat().st_mode) == 0o700
         assert stat.S_IMODE((shell.home / "prefect/prefect.db").stat().st_mode) == 0o600
         assert (shell.home / "logs/server.log").exists()
+        family = _python_children(process)
     finally:
         process.terminate()
         process.communicate(timeout=60)
+    assert process.returncode == 0
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
+    assert alive == []
 
 
 def _python_children(process: "subprocess.Popen[str]") -> list[psutil.Process]:

@@ -341,33 +341,31 @@ def test_an_interrupted_job_is_repaired_and_goes_on(tmp_path: Path) -> None:
     assert icons.verify().sound
 
 
-@pytest.mark.e2e
 def test_the_command_tells_programs_and_people(tmp_path: Path) -> None:
     icons = IconJob(tmp_path, FolderStore(tmp_path / "out"))
     icons.run()
     shell = Pixelmill(tmp_path)
-    sound = shell("verify", JOB, "--json")
+    sound = shell.here("verify", JOB, "--json")
     assert (sound.status, sound.document["sound"], sound.document["problems"]) == (0, True, {})
     assert sound.document["items"] == {"total": 5, "done": 4, "failed": 1, "quarantined": 0, "pending": 0}
     icons.alter(icons.artefact("cut", "cut").key)
     icons.store.delete(icons.final("cut"))
-    broken = shell("verify", JOB)
+    broken = shell.here("verify", JOB)
     assert broken.status == 3
     assert (
         "not sound" in broken.out
         and "artefacts damaged: 1" in broken.out
         and "finals missing from the store: 1" in broken.out
     )
-    repaired = shell("verify", JOB, "--repair", "--json")
+    repaired = shell.here("verify", JOB, "--repair", "--json")
     assert repaired.status == 3
     assert repaired.document["found"]["problems"] == {"damaged_artefact": 1, "missing_final": 1}
     assert (repaired.document["sound"], repaired.document["items"]["pending"]) == (True, 1)
-    assert "`pixelmill resume job` makes them" in shell("verify", JOB).out
+    assert "`pixelmill resume job` makes them" in shell.here("verify", JOB).out
     assert icons.run() == {"cut": 1}
-    assert shell("verify", JOB).status == 0
+    assert shell.here("verify", JOB).status == 0
 
 
-@pytest.mark.e2e
 def test_a_job_file_stands_for_its_job_also_where_the_ledger_is_lost(tmp_path: Path) -> None:
     icons = IconJob(tmp_path, FolderStore(tmp_path / "out"))
     icons.run()
@@ -379,9 +377,9 @@ def test_a_job_file_stands_for_its_job_also_where_the_ledger_is_lost(tmp_path: P
         f"name: {JOB}\nrecipe: ./recipe.yaml\noutput: {tmp_path / 'out'}\n"
         f"items:\n  - {{name: first, image: {tmp_path / 'input' / 'red.png'}}}\n",
     )
-    refused = shell("verify", path)
+    refused = shell.here("verify", path)
     assert refused.status == 2
     assert "the ledger has no job" in refused.err
-    adopted = shell("verify", path, "--repair", "--json")
+    adopted = shell.here("verify", path, "--repair", "--json")
     assert (adopted.status, adopted.document["repair"]["adopted"]) == (3, 7)
-    assert shell("plan", path, "--json").document["steps"]["original"]["reused"] == 1
+    assert shell.here("plan", path, "--json").document["steps"]["original"]["reused"] == 1
