@@ -79,7 +79,7 @@ def _ended(job: JobRecord, program: Program, report: ItemReport) -> _Ended | Non
         finals = expected_finals(job, report, program)
     elif record.state is not ItemState.DONE:
         return None
-    made = {visit: entry.artefact for visit, entry in report.steps.items() if entry.artefact is not None}
+    made = report.artefacts
     images = {key: made[visit] for visit, key in finals.items() if visit in made}
     last = next(reversed(list(finals)), None)
     compared = made.get(last) if last is not None else None

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from configs.documents.problems import InvalidInput
 from configs.failures import RestartPolicy
 from configs.settings.settings import Settings, load_settings
-from flows.report.render import format_counts
+from flows.report.render import format_counts, plural
 from flows.report.report import Summary
 from gpu_worker.monitor.logs import use_logs
 from storage.ledger.database import LedgerError
@@ -78,8 +78,7 @@ def with_ledger(work: Callable[[Ledger, Settings], State[Any]]) -> State[Any]:
     except InvalidInput as refusal:
         for problem in refusal.problems:
             get_run_logger().error("%s", problem)
-        count = len(refusal.problems)
-        head = "Nothing was started. " + ("1 mistake" if count == 1 else f"{count} mistakes")
+        head = f"Nothing was started. {plural(len(refusal.problems), 'mistake')}"
         return Failed(message=f"{head}: " + "; ".join(str(problem) for problem in refusal.problems))
     except (JobIsRunning, LedgerError, StoreError) as error:
         return Failed(message=str(error))

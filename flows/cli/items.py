@@ -48,7 +48,7 @@ def find_item(job: JobRecord, wanted: str, ledger: Ledger) -> ItemRecord:
     if wanted in by_name:
         return by_name[wanted]
     for record in records:
-        if wanted.isdecimal() and record.item.index == int(wanted):
+        if str(record.item.index) == (wanted.lstrip("0") or "0"):
             return record
     for record in records:
         if any(wanted in (key, key.rpartition("/")[2]) for key in record.finals.values()):

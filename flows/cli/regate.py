@@ -1,4 +1,4 @@
-"""`pixelmill regate`: its work, and what is told of it to programs, to people, and in the Prefect UI."""
+"""`pixelmill regate`: its work, and its result for programs, for people, and for the Prefect UI."""
 
 import json
 from collections import Counter

@@ -15,8 +15,8 @@ from gpu_worker.walk.prediction import PredictedStep, Prediction
 from steps.recipe.program import Program, Visit
 from storage.ledger.records import ArtefactRecord, ItemReport, ItemResult, ItemState, JobRecord, Outcome, final_keys
 
-# `gpu_worker.walk.prediction.predict` with its look-ups, called with paths, visits and `model_digests`
-Walk = Callable[..., Iterator[tuple[Visit, list[PredictedStep]]]]
+# `gpu_worker.walk.prediction.predict` with its look-ups: paths, visits, model digests -> the steps at each visit
+Walk = Callable[[Iterable[ItemPath], Iterable[Visit], Mapping[str, str]], Iterator[tuple[Visit, list[PredictedStep]]]]
 _COMPARED = ("error", "error_step", "warnings", "refused_image", "refused_by")
 
 
@@ -178,7 +178,7 @@ def _traces(items: Iterable[Item], program: Program, job: JobRecord, reviews: Re
     traces = [_Trace(ItemPath(item, program, reviews.accepted.get(item.name, frozenset()))) for item in items]
     by_path = {id(trace.path): trace for trace in traces}
     paths = [trace.path for trace in traces]
-    for visit, predicted in walk(paths, program.visits, model_digests=job.model_digests):
+    for visit, predicted in walk(paths, program.visits, job.model_digests):
         for seen in predicted:
             by_path[id(seen.path)].add(visit, seen)
     for trace in traces:

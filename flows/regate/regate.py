@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from flows.verify.findings import READERS
 from flows.verify.repair import refuse_living_shards, remove_copies
 from flows.verify.verify import stray_finals
 from gpu_worker.walk.item_path import ItemPath
-from gpu_worker.walk.prediction import FindArtefacts, KnownProvenance, predict, replay
+from gpu_worker.walk.prediction import FindArtefacts, KnownProvenance, PredictedStep, predict, replay
 from steps.recipe import resolve_program
 from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import Provenance
@@ -136,12 +136,22 @@ def plan_regate(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settin
     new, own = read_new_recipe(job, items, wanted, settings)
     old = resolve_program(job.recipe)
     store = open_store(job.output, settings)
-    walk = partial(
-        predict,
-        find_artefacts=_known_first(reports, partial(ledger.steps.find_artefacts, store.root)),
-        digest_file=cache(lambda uri: sha256_hex(read_item_file(uri, settings))),
-        known_provenance=_earlier_provenance(job, reports, old) if any(_files_of(item) for item in items) else None,
-    )
+    find_artefacts = _known_first(reports, partial(ledger.steps.find_artefacts, store.root))
+    digest_file = cache(lambda uri: sha256_hex(read_item_file(uri, settings)))
+    known = _earlier_provenance(job, reports, old) if any(_files_of(item) for item in items) else None
+
+    def walk(
+        paths: Iterable[ItemPath], visits: Iterable[Visit], model_digests: Mapping[str, str]
+    ) -> Iterator[tuple[Visit, list[PredictedStep]]]:
+        return predict(
+            paths,
+            visits,
+            model_digests=model_digests,
+            find_artefacts=find_artefacts,
+            digest_file=digest_file,
+            known_provenance=known,
+        )
+
     reevaluated = reevaluate(
         job,
         reports,

@@ -173,10 +173,10 @@ def _correct_status(job_id: str, status: JobStatus, ledger: Ledger) -> bool:
 def reindex_artefacts(store: ArtefactStore, ledger: Ledger, job_name: str, *, advance: Advance) -> Mended:
     """Record every artefact in the store that is missing from the ledger, no matter which job made it.
 
-    Such are left by a process that was killed between object and row, by a lost ledger, or by the backup of an older
-    one. Only what an image itself proves is believed: its chain must give its fingerprint, and its facts are measured.
-    Facts that only a step can know are taken from the manifest of the job `job_name`, if it has them; an image without
-    them is left out, because conditions read them. Raises StoreError where the store refuses or fails.
+    A process that was killed between object and row leaves them, as does a lost ledger or the backup of an older one.
+    Only what an image itself proves is believed: its chain must give its fingerprint, and its facts are measured. Facts
+    that only a step can know are taken from the manifest of the job `job_name`, if it has them; an image without them
+    is left out, because conditions read them. Raises StoreError where the store refuses or fails.
     """
     reader = _ReindexingReader(store, job_name)
     mended = Mended()

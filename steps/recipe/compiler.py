@@ -330,24 +330,35 @@ class _Compiler:
     # -- loops ---------------------------------------------------------------------------------------------------------
     def _repeat(self, entry: Repeat, path: str, scope: CompileScope) -> tuple[RepeatNode | None, ImageOrigin]:
         from_start = entry.start == "same"
-        passes, origin = self._passes(entry, path, scope, entry.repeat, f"{path}.until", entry.until, from_start)
+        passes, origin = self._passes(
+            entry, path, scope, entry.repeat, decided_by=(entry.until, f"{path}.until"), from_start=from_start
+        )
         return (RepeatNode(_title(entry), path, passes, from_start) if passes else None), origin
 
     def _best_of(self, entry: BestOf, path: str, scope: CompileScope) -> tuple[BestOfNode | None, ImageOrigin]:
-        candidates, origin = self._passes(entry, path, scope, entry.best_of, f"{path}.by", entry.by, from_start=True)
+        candidates, origin = self._passes(
+            entry, path, scope, entry.best_of, decided_by=(entry.by, f"{path}.by"), from_start=True
+        )
         return (BestOfNode(_title(entry), path, candidates) if candidates else None), origin
 
     def _passes(
-        self, entry: Repeat | BestOf, path: str, scope: CompileScope, times: int, end: str, ends: str, from_start: bool
+        self,
+        entry: Repeat | BestOf,
+        path: str,
+        scope: CompileScope,
+        times: int,
+        *,
+        decided_by: tuple[str, str],
+        from_start: bool,
     ) -> tuple[tuple[LoopPass, ...], ImageOrigin]:
-        """Compile the passes of a loop; none where the decision `ends`, found at the path `end`, is a mistake."""
+        """Compile the passes of a loop; none where the condition `decided_by` (text, path) is a mistake."""
         passes, origins, place = list[LoopPass](), list[ImageOrigin](), scope
         for number in range(1, times + 1):
             loops = scope.loops.time(_title(entry), number, new_seed=entry.seed == "new", change=entry.change)
             inner = place.once_more(loops, number)
             self._check_changes(entry.change, entry.steps, path, "the loop has", inner)
             steps, origin = self._within(entry.steps, f"{path}.steps", inner)
-            decision = self._draft.decision(ends, end, inner.having(origin))
+            decision = self._draft.decision(*decided_by, inner.having(origin))
             if decision is None:
                 return (), origin
             passes.append(LoopPass(steps, decision))
