@@ -223,7 +223,7 @@ def _open_recipe(
         path = find_recipe(text, settings)
         if path is None:
             message = f"unknown recipe `{text}`{did_you_mean(text, recipe_names(settings))}"
-            return None, [Problem("recipe", f"{message} A path to a recipe ends in .yaml")]
+            return None, [Problem("recipe", f"{message} (a path to a recipe ends in .yaml)")]
         return parse_yaml(path.read_bytes(), str(path)), []  # the operator's own: limits for jobs do not apply
     except OSError as error:
         return None, [Problem("recipe", f"cannot be read: {error}")]

@@ -19,6 +19,7 @@ from configs.recipe.recipe import DISTINCT, Recipe
 from configs.recipe.source import Overrides, take_overrides
 from configs.settings.settings import Settings
 from flows.job.request import CheckedRecipe, check_other_recipe, open_recipe
+from flows.report.render import plural
 from steps.contract import Step
 from storage.ledger.records import JobRecord
 
@@ -228,9 +229,10 @@ def _requirement_index(name: str, requirements: Sequence[Any]) -> int:
         raise LookupError(f"has no `{name}`: {HOW}")
     position, gate = match.groups()
     if position is not None:
+        if not requirements:
+            raise LookupError("has no gates")
         if int(position) >= len(requirements):
-            count = f"{len(requirements)} {'gate' if len(requirements) == 1 else 'gates'}"
-            raise LookupError(f"has {count}, and the first is require[0]")
+            raise LookupError(f"has {plural(len(requirements), 'gate')}, and the first is require[0]")
         return int(position)
     gates = [_gate_name(each) for each in requirements]
     if gate not in gates:

@@ -46,7 +46,12 @@ def test_it_explains_for_people_and_for_programs(pixelmill: Pixelmill) -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "item", "hint"), [("jib", "fox", "Did you mean job?"), ("job", "fix", "did you mean `fox`?")]
+    ("job", "item", "hint"),
+    [
+        ("jib", "fox", "Did you mean job?"),
+        ("job", "fix", "did you mean `fox`?"),
+        pytest.param("job", "9" * 5000, "has no item", id="an index of 5,000 digits"),
+    ],
 )
 def test_an_unknown_name_is_refused_with_one_that_is_near(pixelmill: Pixelmill, job: str, item: str, hint: str) -> None:
     result = pixelmill("explain", job, item, "--json")

@@ -193,6 +193,7 @@ def test_every_mistake_of_the_lines_is_told_at_once(job: RegatedJob) -> None:
         "junk": "write it as STEP.PARAMETER=VALUE",
         "bas.require=true": "the recipe has no step `bas`; did you mean `base`?",
         "base.require[3]=true": "`base` has 1 gate, and the first is require[0]",
+        "negative.require[0]=true": "`negative` has no gates",
         "base.require.sharp=true": "`base` lists no gate `sharp`",
         "negative.when=facts.this.brightnes > 1": "brightnes",
         "base.step=load": "`step` of a step is the recipe's",
