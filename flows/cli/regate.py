@@ -191,7 +191,7 @@ def _applied(applied: Applied) -> list[RenderableType]:
     return [*lines, *(Text(f"  {error.message}", "red") for error in applied.summary.errors)]
 
 
-# -- what both the terminal and the Prefect UI tell -------------------------------------------------------------------
+# -- lines for both the terminal and the Prefect UI --------------------------------------------------------------------
 
 
 def outcome(plan: RegatePlan) -> str:

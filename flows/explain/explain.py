@@ -144,7 +144,7 @@ class _GateTally:
 
 
 class WayCounts:
-    """What became of all items at each gate, how often their images were made, and what they were warned of.
+    """Counts of all items: their fate at each gate, how often their images were made, and their warnings.
 
     Bounded, however many items there are: counts by gate and step, and the first few messages.
     """

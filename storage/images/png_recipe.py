@@ -205,7 +205,7 @@ def _to_json(recipe: ImageRecipe) -> str:
 
 
 def parse_recipe(text: str) -> ImageRecipe | None:
-    """Parse untrusted text, or return None: guarantees the types and nothing else."""
+    """Parse untrusted text and guarantee nothing but the types; return None for any other text."""
     if len(text) > _TEXT_LIMIT:
         return None
     try:
