@@ -14,11 +14,7 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, text
+from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -53,6 +49,7 @@ _ADVICE = {
     "25006": "the database is read-only: connect to the primary server",
     "42501": "permission denied: let this user write its tables",
 }
+_MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 7_266_455_377  # any number, the same for all: PostgreSQL's advisory lock of the migrations
 # A new migration is a file in `migrations/versions/`; tests compare what the migrations make with `tables.py`. One that
 # was ever on the main branch is never edited: there are ledgers that it made. There is no way down: a copy is the way
@@ -160,7 +157,7 @@ class Database:
 
     def _compare_schema(self, cause: Exception | None = None) -> SchemaState:
         """Raise LedgerError if a newer Pixelmill has migrated the database, maybe while this process uses it."""
-        with _migrating, self._connectable().connect() as connection:
+        with self._connectable().connect() as connection:
             state = schema_state(connection)
         if state == "unknown":
             raise LedgerError(f"The ledger {self.name} was made by a newer Pixelmill: upgrade this one.") from cause
@@ -177,30 +174,30 @@ class Database:
             upgrade(connection)
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
 @cache
-def _revisions() -> list[str]:
-    """Return the packaged revisions, the newest first."""
-    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+def revisions() -> list[str]:
+    """Return the packaged revisions, the oldest first: the numbers that the migrations' files begin with."""
+    return sorted(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
 def schema_state(connection: Connection) -> SchemaState:
     """Compare the database with the newest migration."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current == _revisions()[0]:
+    # Read here and not by Alembic, whose import takes longer than most commands: only migrating needs it.
+    known = inspect(connection).has_table("alembic_version")
+    current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if known else None
+    if current == revisions()[-1]:
         return "current"
-    return "behind" if current is None or current in _revisions() else "unknown"
+    return "behind" if current is None or current in revisions() else "unknown"
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Run the missing migrations in the caller's transaction. Not safe to call from two threads at once."""
-    config = _config()
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Integer, MetaData, create_engine, make_url, text
 from sqlmodel import select
 
-from storage.ledger.database import Database, LedgerError, upgrade
+from storage.ledger.database import Database, LedgerError, revisions, upgrade
 from storage.ledger.ledger import Ledger
+from storage.ledger import migrations
 from storage.ledger.migrations import versions
 from storage.ledger.tables import ReviewRow, Table
 
@@ -76,6 +78,11 @@ def test_a_newer_database_is_left_alone(ledger_url: str) -> None:
     Database(ledger_url).write(lambda session: session.connection().execute(newer))
     with pytest.raises(LedgerError, match="newer Pixelmill"):
         Database(ledger_url)
+
+
+def test_the_revisions_are_those_that_alembic_finds() -> None:
+    found = ScriptDirectory(str(Path(migrations.__file__).parent)).walk_revisions()
+    assert [script.revision for script in found] == list(reversed(revisions()))
 
 
 def test_a_migration_that_fails_leaves_nothing(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
