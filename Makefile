@@ -45,9 +45,9 @@ test-unit: install ## the tests without processes, models and whole jobs: about 
 test-parts: install ## the tests of commands, models and jobs without servers
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "parts and not e2e and not slow" -n 2 --dist loadfile
 
-# Three at a time: each test waits for processes to start, one after the other.
+# Four at a time: each test waits for processes to start, one after the other.
 test-e2e: install ## the tests with servers and workers: some minutes
-	@$(BIN)/pytest -m "e2e and not slow" -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -m "e2e and not slow" -n 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: install ## the tests that `make test` leaves out: benchmarks at their tiniest
 	@$(BIN)/pytest -m slow

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.support.compose_file import DOCKER
 from tests.support.ports import free_port
+from tests.support.servers.web_server import handled_by
 
 pytestmark = pytest.mark.parts
 
@@ -36,10 +36,8 @@ def page() -> Iterator[str]:
 
         def log_message(self, format: str, *args: object) -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with handled_by(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

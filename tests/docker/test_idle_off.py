@@ -2,10 +2,9 @@
 
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from gpu_worker.monitor.metric_table import TABLE
 from tests.docker.rented import RENTED
 from tests.support.ports import free_port
+from tests.support.servers.web_server import handled_by
 from tests.support.waiting import wait_until
 
 IDLE = '# HELP pixelmill_shard_running …\npixelmill_shard_running 0.0\npixelmill_pool_waiting_runs{pool="gpu"} 0.0\n'
@@ -39,12 +39,8 @@ def metrics(page: Page) -> Iterator[int]:
         def log_message(self, format: str, *arguments: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
+    with handled_by(Handler) as port:
+        yield port
 
 
 @contextmanager

@@ -62,7 +62,8 @@ class Scene:
     command_lines: set[str] = field(default_factory=set)  # of processes
 
     def command(self, *arguments: str, **environment: str) -> Result:
-        result = Pixelmill(self.shell.folder, {**self.shell.env, **environment})(*arguments)
+        shell = Pixelmill(self.shell.folder, {**self.shell.env, **environment})
+        result = (shell if arguments[0] == "run" else shell.here)(*arguments)
         self.said += [result.out, result.err]
         return result
 

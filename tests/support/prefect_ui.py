@@ -24,6 +24,11 @@ class PrefectUi:
         """Click the last visible element with exactly this text."""
         self.page.get_by_text(text, exact=True).locator("visible=true").last.click()
 
+    def follow(self, text: str, address: str) -> None:
+        """Click the link with exactly this text to an address that contains `address`."""
+        links = self.page.locator(f"a[href*='{address}']").filter(has_text=re.compile(rf"^\s*{re.escape(text)}\s*$"))
+        links.locator("visible=true").last.click()
+
     def press(self, name: str, *, opens: Locator) -> None:
         """Press a button until `opens` is shown: a page that redraws itself may lose a click."""
         for _ in range(PRESSES):

@@ -16,10 +16,13 @@ def wait_for(ask: Callable[[], T | None], what: str = "", seconds: float = PATIE
     """Ask until the answer is true, and return it."""
     deadline = time.monotonic() + seconds
     while True:
+        asked = time.monotonic()
         if answer := ask():
             return answer
-        assert time.monotonic() < deadline, f"{what or 'it'} did not come about within {seconds:.0f} s"
-        time.sleep(0.1)
+        now = time.monotonic()
+        assert now < deadline, f"{what or 'it'} did not come about within {seconds:.0f} s"
+        # What is waited for needs the processor more than the question does.
+        time.sleep(max(0.1, 9 * (now - asked)))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:

@@ -153,15 +153,16 @@ def test_a_worker_with_another_ledger_says_what_to_set(shell: Pixelmill) -> None
     assert "the same PIXELMILL_LEDGER_URL" in " ".join(result.out.split())
 
 
-def test_a_job_whose_step_is_no_longer_known_says_what_to_do(tmp_path: Path, prefect_server: str) -> None:
-    shell = Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **null_steps_environment(tmp_path)})
+def test_a_job_whose_step_is_no_longer_known_says_what_to_do(shell: Pixelmill) -> None:
     extra = shell.write("extra.yaml", "steps:\n  my_step: tests.support.null.steps:NullGenerate\n")
     job = write_job(shell, step="my_step", items=2, poison=1)
+    catalogues = f"{shell.env['PIXELMILL_CATALOGUE_PATH']}:{extra}"
+    # Its worker has to know the step: one of its own.
     known = Pixelmill(
-        shell.folder, {**shell.env, "PIXELMILL_CATALOGUE_PATH": f"{shell.env['PIXELMILL_CATALOGUE_PATH']}:{extra}"}
+        shell.folder, {**shell.env, "PIXELMILL_WORK_POOL": "known", "PIXELMILL_CATALOGUE_PATH": catalogues}
     )
     assert known("run", job).status == 3
-    result = shell("retry", "nulls", "--json")
+    result = shell("retry", only_job(shell).id, "--json")
     assert result.status == 1
     message = result.document["errors"][0]["message"]
     assert "unknown step `my_step`" in message

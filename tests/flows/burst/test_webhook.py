@@ -4,12 +4,11 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +19,7 @@ from flows.report.report import ItemCounts, Summary
 from storage.ledger.records import JobStatus
 from tests.support.ledger_samples import start
 from tests.support.new_ledger import new_ledger
+from tests.support.servers.web_server import handled_by
 
 SECRET = "whsec_" + base64.b64encode(b"a key of thirty-two bytes, or so").decode()
 EVENT = {"type": "job.finished", "data": {"job": "jeu-d'icônes"}}
@@ -54,12 +54,9 @@ def receiver() -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    received.url = f"http://127.0.0.1:{server.server_port}/hook"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield received
-    server.shutdown()
-    server.server_close()
+    with handled_by(Handler) as port:
+        received.url = f"http://127.0.0.1:{port}/hook"
+        yield received
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from playwright.sync_api import expect
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import (
@@ -26,10 +28,13 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from configs.settings.settings import Settings
+from flows.report.render import markdown_table
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus
 from tests.support.browser import find_chromium, open_browser, open_page, wait_for_script
 from tests.support.command import Pixelmill
+from tests.support.hostile_texts import HOSTILE, shown
+from tests.support.null.held_steps import hold, null_steps_environment
 from tests.support.ports import free_port
 from tests.support.prefect_ui import PrefectUi
 from tests.support.shells import answers
@@ -47,14 +52,11 @@ pytestmark = [
 SCREENSHOTS = os.environ.get("PIXELMILL_TEST_SCREENSHOTS")
 
 
-KEYS = """\
-name: keys
-recipe: game-icon
-output: ./out
-seeds_per_item: 32
-parameters: {base: {steps: 10}}
-items: [{name: key, prompt: "a yellow key, game icon, white background"}]
-"""
+# For what stops a burst in its midst: where it is held there is nothing to be late for. Each has a folder of its own:
+# what another has made there would be reused.
+HELD_RECIPE = "name: held\nsteps:\n- {id: base, step: held_generate, seconds: 0.1}\n- {id: final, step: null_pass}\n"
+HELD_JOB = "name: NAME\nrecipe: ./held.yaml\noutput: ./NAME\nseeds_per_item: 80\nitems: [{name: key}]\n"
+HELD_IMAGES = 80
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Up:
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     ui, galleries = free_port(), free_port()
-    shell = Pixelmill(tmp_path_factory.mktemp("up"), {"PIXELMILL_PRICE_PER_HOUR": "1.5"})
+    folder = tmp_path_factory.mktemp("up")
+    shell = Pixelmill(folder, {"PIXELMILL_PRICE_PER_HOUR": "1.5", **null_steps_environment(folder)})
     process = shell.start("up", "--port", str(ui), "--gallery-port", str(galleries))
     try:
         started = Up(shell, process, f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{galleries}")
@@ -92,6 +95,11 @@ def _job(up: Up, name: str) -> JobRecord | None:
         return next((job for job in ledger.jobs.all() if job.name == name), None)
 
 
+def _write_held_job(up: Up, name: str) -> str:
+    up.shell.write("held.yaml", HELD_RECIPE)
+    return up.shell.write(f"{name}.yaml", HELD_JOB.replace("NAME", name))
+
+
 def _made(up: Up, name: str) -> int:
     """How many of the job's base images are recorded."""
     job = _job(up, name)
@@ -110,7 +118,7 @@ def _open_form(browser: PrefectUi, deployment: str) -> None:
     browser.visit("/deployments")
     browser.wait_for(deployment)
     browser.snap("deployments", 900)
-    browser.click(deployment)
+    browser.follow(deployment, "/deployments/deployment/")
     browser.press("Run", opens=browser.button("Custom run"))
     browser.click("Custom run")
     browser.wait_for("Validate parameters")
@@ -168,24 +176,23 @@ def test_mistakes_are_all_told_at_once(up: Up, browser: PrefectUi) -> None:
 
 
 def test_a_burst_is_cancelled_and_then_goes_on(up: Up, browser: PrefectUi) -> None:
-    _open_form(browser, "game-icon")
-    browser.fill("Name", "many-keys")
-    browser.fill("Prompts", "a yellow key")
-    browser.fill("Images of each", "80")
+    held = hold(up.shell)
+    _open_form(browser, "burst")
+    browser.fill("Job file", _write_held_job(up, "many-keys"))
     _submit(browser)
-    wait_until(lambda: _made(up, "many-keys") >= 8)
+    wait_until(lambda: _made(up, "many-keys") > 0)
     browser.page.reload()  # a page that was opened early takes a while to see that its run has begun
     browser.press("Cancel", opens=browser.button("Confirm"))
     browser.button("Confirm").click()
-    browser.wait_for("Cancelled", PATIENCE)
     wait_until(lambda: _job(up, "many-keys").status is JobStatus.CANCELLED)
-    made = _made(up, "many-keys")
-    assert 8 <= made < 80
+    held.unlink()  # the shard ends in order, long before it is through
+    browser.wait_for("Cancelled", PATIENCE)
+    assert 0 < _made(up, "many-keys") < HELD_IMAGES
     dialog = browser.page.locator("[class*=modal]").get_by_role("button", name="Retry", exact=True).last
     browser.press("Retry", opens=dialog)
     dialog.click()
     wait_until(lambda: _job(up, "many-keys").status is JobStatus.DONE, 3 * PATIENCE)
-    browser.wait_for("80 of 80 images", PATIENCE)
+    browser.wait_for(f"{HELD_IMAGES} of {HELD_IMAGES} images", PATIENCE)
     assert _job(up, "many-keys").run == 2
 
 
@@ -207,20 +214,38 @@ def test_a_schedule_starts_runs(up: Up) -> None:
 
 
 def test_a_burst_that_is_killed_with_its_worker_goes_on(up: Up) -> None:
-    job = up.shell.write("keys.yaml", KEYS)
+    held = hold(up.shell)
+    job = _write_held_job(up, "keys")
     with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}), get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("burst/burst")
         killed = client.create_flow_run_from_deployment(deployment.id, parameters={"job": job}).id
-    wait_until(lambda: _made(up, "keys") >= 8)
+    wait_until(lambda: _made(up, "keys") > 0)
     for process in psutil.Process(up.process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             command = process.cmdline()
             if "bursts" in command or "prefect.flow_engine" in command or "prefect.engine" in command:
                 process.kill()
+    held.unlink()
     wait_until(lambda: _job(up, "keys").status is JobStatus.DONE, 3 * PATIENCE)
     with closing(Ledger(Settings(home=up.shell.home).resolved_ledger_url)) as ledger:
-        assert ledger.items.progress(_job(up, "keys").id).done == 32
+        assert ledger.items.progress(_job(up, "keys").id).done == HELD_IMAGES
     with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}), get_client(sync_client=True) as client:
         state = client.read_flow_run(killed).state
     assert state is not None
     assert (state.type, "The job goes on in flow run" in str(state.message)) == (StateType.CANCELLED, True), state
+
+
+def test_a_table_of_hostile_texts_is_a_table_of_texts(up: Up) -> None:
+    assert CHROMIUM is not None
+    texts = (*HOSTILE, "https://evil.example/a", "www.evil.example", "me@evil.example", "ftp://evil.example")
+    table = markdown_table(("text", "end"), [(text, "end") for text in texts])
+    with temporary_settings({PREFECT_API_URL: f"{up.ui}/api"}):
+        identifier = create_markdown_artifact(table, key="hostile")  # before there is a browser: it starts a loop
+    with open_browser(CHROMIUM) as opened, open_page(opened, []) as page:
+        PrefectUi(page, up.ui).visit(f"/artifacts/artifact/{identifier}")
+        expect(page.locator("table tbody tr")).to_have_count(len(texts))
+        cells = [text.strip() for text in page.locator("table tbody td").all_text_contents()]
+        markup = page.locator("table a, table img, table script, table code, table b").count()
+    assert [cell.replace("\u2060", "") for cell in cells[::2]] == [shown(text) for text in texts]
+    assert set(cells[1::2]) == {"end"}
+    assert markup == 0

@@ -11,9 +11,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Integer, MetaData, create_engine, make_url, text
 from sqlmodel import select
 
+from storage.ledger import migrations
 from storage.ledger.database import Database, LedgerError, revisions, upgrade
 from storage.ledger.ledger import Ledger
-from storage.ledger import migrations
 from storage.ledger.migrations import versions
 from storage.ledger.tables import ReviewRow, Table
 

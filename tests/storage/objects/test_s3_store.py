@@ -3,10 +3,9 @@
 import multiprocessing
 import os
 import pickle
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import boto3
@@ -17,6 +16,7 @@ from storage.objects.keys import sha256_hex
 from storage.objects.s3_store import S3Options, S3Store
 from tests.storage.conftest import OpenS3
 from tests.support.servers.s3 import BUCKET, S3Server, rclone_s3
+from tests.support.servers.web_server import handled_by
 
 BIG = os.urandom(1 << 20) * 6  # two parts of 5 MiB and less
 
@@ -242,15 +242,10 @@ class _BreaksOffOnce(BaseHTTPRequestHandler):
 def test_a_body_that_breaks_off_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _BreaksOffOnce)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        store = S3Store("bucket", options=S3Options(endpoint_url=f"http://127.0.0.1:{server.server_port}"))
+    with handled_by(_BreaksOffOnce) as port:
+        store = S3Store("bucket", options=S3Options(endpoint_url=f"http://127.0.0.1:{port}"))
         assert store.get("a/b.png") == b"0123456789"
-        assert _BreaksOffOnce.answers == 2
-    finally:
-        server.shutdown()
-        server.server_close()
+    assert _BreaksOffOnce.answers == 2
 
 
 def _child_reads(store: S3Store, queue: Any) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,19 @@ class Page(NamedTuple):
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = {}
+
+
+@contextmanager
+def handled_by(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A plain HTTP server with this handler, in a thread. Yields its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        # It looks whether it is to end between its polls, otherwise of half a second.
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
 
 
 Talk = Callable[[socket.socket], None]  # what a server that keeps no rules does with the connection

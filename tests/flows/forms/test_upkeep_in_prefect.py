@@ -1,4 +1,4 @@
-"""Bursts that wait for people, with a real Prefect server and its workers."""
+"""Bursts that wait for people, and the forms that decide and regate, with a real Prefect server and its workers."""
 
 import json
 from collections.abc import Iterator
@@ -10,13 +10,15 @@ from uuid import UUID
 import pytest
 from PIL import Image
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
+from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
+from flows.prefect_api.deployments import SHARD, entrypoint_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, Wait
 from tests.support.command import Pixelmill
@@ -46,11 +48,23 @@ items:
 
 MANY = JOB.replace("review: wait", "seeds_per_item: 8")  # a shard each: time to decide while it runs
 
+PHOTOS_RECIPE = RECIPE.replace("strict", "photos").replace("100", "10")
+PHOTOS = """\
+name: photos
+recipe: ./photos.yaml
+output: ./out
+parameters: {small: {width: 24}}
+items:
+  - {name: narrow, image: narrow.png}
+  - {name: wide, image: wide.png}
+"""
+
 
 @dataclass(frozen=True)
 class Up:
     shell: Pixelmill
     api: str
+    galleries: str
 
     def start(self, name: str) -> UUID:
         """A burst of a job of this name; returns once it waits, or has ended."""
@@ -71,6 +85,19 @@ class Up:
             wait_until(arrived)
             return client.read_flow_run(run)
 
+    def regate(self, **answers: Any) -> State[Any]:
+        """How a run of the form ended."""
+        run: Any = run_deployment("regate/regate", parameters={"job": "photos", **answers}, timeout=0, as_subflow=False)
+        with get_client(sync_client=True) as client:
+
+            def state() -> State[Any]:
+                found = client.read_flow_run(UUID(str(run.id))).state
+                assert found is not None
+                return found
+
+            wait_until(lambda: state().is_final())
+            return state()
+
     def job(self, name: str) -> JobRecord:
         with self.ledger() as ledger:
             return next(job for job in ledger.jobs.all() if job.name == name)
@@ -86,15 +113,20 @@ class Up:
     def finals(self, name: str) -> list[str]:
         return sorted(path.stem for path in (self.shell.folder / "out" / name / "final").iterdir())
 
+    def outcomes(self, name: str) -> dict[str, str]:
+        lines = (self.shell.folder / "out" / name / "manifest.jsonl").read_text().splitlines()
+        return {row["name"]: row["state"] for row in map(json.loads, lines)}
+
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     shell = Pixelmill(tmp_path_factory.mktemp("up"), {"PIXELMILL_SHARD_SIZE": "1"})
     shell.write("strict.yaml", RECIPE)
+    shell.write("photos.yaml", PHOTOS_RECIPE)
     Image.new("RGB", (64, 64), "red").save(shell.folder / "narrow.png")
     Image.new("RGB", (128, 64), "blue").save(shell.folder / "wide.png")
-    with running_up(shell) as (api, _), temporary_settings({PREFECT_API_URL: api}):
-        yield Up(shell, api)
+    with running_up(shell) as (api, galleries), temporary_settings({PREFECT_API_URL: api}):
+        yield Up(shell, api, galleries)
 
 
 def artifact(key: str) -> str:
@@ -132,8 +164,7 @@ def test_a_burst_waits_without_a_process_and_goes_on_with_the_last_decision(up: 
     assert up.finals("both") == ["narrow", "wide"]
     assert up.waits("both") == []
     assert "nothing waits" in artifact("review-both")
-    manifest = [json.loads(line) for line in (up.shell.folder / "out/both/manifest.jsonl").read_text().splitlines()]
-    assert {row["name"]: row["state"] for row in manifest} == {"narrow": "done", "thin": "quarantined", "wide": "done"}
+    assert up.outcomes("both") == {"narrow": "done", "thin": "quarantined", "wide": "done"}
 
 
 def test_what_is_accepted_while_the_job_runs_goes_on_before_it_ends(up: Up) -> None:
@@ -175,3 +206,59 @@ def test_a_waiting_burst_that_is_cancelled_in_prefect_leaves_the_job_as_it_is(up
     accepted = up.shell("accept", "gone", "--all", "--resume", "--json")
     assert accepted.status == 0, accepted.err
     assert accepted.document["items"]["done"] == 3
+
+
+def shards_of(job: JobRecord) -> int:
+    """How many flow runs of shards the job has had on the GPU workers' pool."""
+    with get_client(sync_client=True) as client:
+        mine = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"job:{job.id}"]))
+        deployment = client.read_deployment_by_name(f"{SHARD.name}/{SHARD.name}")
+        assert deployment.entrypoint == entrypoint_of(SHARD)
+        return sum(run.deployment_id == deployment.id for run in client.read_flow_runs(flow_run_filter=mine))
+
+
+def test_the_regate_form_has_words_defaults_and_order(up: Up) -> None:
+    with get_client(sync_client=True) as client:
+        schema: Any = client.read_deployment_by_name("regate/regate").parameter_openapi_schema
+    fields = schema["properties"]
+    assert [name for name, _ in sorted(fields.items(), key=lambda each: each[1]["position"])] == [
+        "job",
+        "recipe",
+        "changes",
+        "apply",
+    ]
+    assert schema["required"] == ["job"]
+    assert [fields[name]["title"] for name in fields] == ["Job", "Recipe", "Changes", "Apply"]
+    assert fields["apply"]["default"] is False and fields["apply"]["type"] == "boolean"
+    assert "facts.this.contrast" in fields["changes"]["description"]
+    assert not any("anyOf" in field or "$ref" in field for field in fields.values())
+
+
+def test_a_threshold_is_tried_and_then_applied(up: Up) -> None:
+    job = up.shell.write("photos-job.yaml", PHOTOS)
+    ran = Pixelmill(up.shell.folder, {"PREFECT_API_URL": up.api})("run", job, "--json")
+    assert ran.status == 0, ran.err
+    before = up.job("photos")
+    assert before.overrides == Overrides(parameters={"small": {"width": 24}})
+
+    refused = up.regate(recipe="nowhere", changes="small.width=0\njunk\n")
+    assert refused.is_failed() and str(refused.message).startswith("Nothing was started. 2 mistakes: changes: junk: ")
+    assert "unknown recipe `nowhere`" in str(refused.message)
+
+    stricter = "original.require[0] = facts.this.width > 100"
+    looked = up.regate(recipe="photos.yaml", changes=stricter)
+    assert looked.is_completed() and looked.message == "Nothing was changed: 1 of 2 items unchanged."
+    assert up.job("photos") == before and up.finals("photos") == ["narrow", "wide"]
+    page = artifact("regate-photos")
+    assert "| narrow | done | quarantined | original | too narrow" in page
+    assert f"[Gallery]({up.galleries}/files/" in page
+
+    # What has to be computed runs on the workers of the GPU pool, as in any burst.
+    shards = shards_of(up.job("photos"))
+    applied = up.regate(changes=f"{stricter}\nsmall.width=32", apply=True)
+    assert applied.is_completed() and applied.message == "1 of 2 images, 1 quarantined"
+    assert up.outcomes("photos") == {"narrow": "quarantined", "wide": "done"} and up.finals("photos") == ["wide"]
+    assert Image.open(up.shell.folder / "out/photos/final/wide.png").width == 32
+    assert shards_of(up.job("photos")) == shards + 1
+    assert up.job("photos").overrides == Overrides(parameters={"small": {"width": 32}})
+    assert "**incomplete · 1 of 2 items done\\, 1 quarantined" in artifact("regate-photos")
