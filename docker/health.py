@@ -17,7 +17,8 @@ DOCKET_SECONDS = 30.0  # docket beats every two seconds
 
 def http(url: str) -> None:
     """Raises OSError, which HTTP errors are too."""
-    with urllib.request.urlopen(url, timeout=HTTP_SECONDS):
+    # What is asked runs in this container: no proxy knows it.
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=HTTP_SECONDS):
         pass
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -32,9 +33,44 @@ def _host(text: str) -> str:
 
 
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:]+")
-Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+def _absolute(path: Path) -> Path:
+    """Return the path from the root: a process that is handed these settings may run in another folder."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as unknown:
+        raise ValueError("begins with ~ and a user that this machine does not know") from unknown
+
+
+def _absolute_file(url: SecretStr) -> SecretStr:
+    """Likewise for the file of an SQLite URL."""
+    scheme, given, file = url.get_secret_value().partition(":///")
+    if not (given and scheme.startswith("sqlite")) or not file or file.startswith((":", "file:")):
+        return url
+    return SecretStr(f"{scheme}:///{_absolute(Path(file))}")
+
+
+def _web_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # a port that is no number
+        is_web = False
+    if not is_web:
+        raise ValueError("must be an address that begins with https:// or http:// and a host")
+    return text
+
+
+def _absolute_root(root: str) -> str:
+    return root if "://" in root else str(_absolute(Path(root)))
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
 Paths = Annotated[tuple[Folder, ...], NoDecode, _split(os.pathsep)]
 Names = Annotated[tuple[str, ...], NoDecode, _split(",")]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+Roots = Annotated[tuple[Annotated[str, AfterValidator(_absolute_root)], ...], NoDecode, _split(",")]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], NoDecode, _split(",")]
 Schemes = Annotated[tuple[Literal["file", "s3", "https", "http"], ...], NoDecode, _split(",")]
 
@@ -54,7 +90,7 @@ class Settings(BaseSettings):
     home: Folder = Field(
         default=Path("~/.pixelmill"), validate_default=True, description="Folder of the local ledger, server and logs."
     )
-    ledger_url: SecretStr | None = Field(
+    ledger_url: Annotated[SecretStr, AfterValidator(_absolute_file)] | None = Field(
         default=None, description="SQLAlchemy URL of the ledger; default: SQLite in the home folder."
     )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(default="auto", description="Where models run.")
@@ -84,7 +120,7 @@ class Settings(BaseSettings):
     input_attempts: int = Field(default=4, ge=1, le=50, description="Tries of one web input, with jittered waits.")
     input_image_mb: int = Field(default=128, ge=1, le=4096, description="A larger input image or mask is refused, MB.")
     input_table_mb: int = Field(default=512, ge=1, le=4096, description="A larger item table is refused, MB.")
-    output_roots: Names = Field(
+    output_roots: Roots = Field(
         default=(), description="The only folders and s3://bucket/prefixes that jobs may write to, if any is named."
     )
     vram_budget_mb: int = Field(
@@ -127,12 +163,12 @@ class Settings(BaseSettings):
     gates_path: Paths = Field(default=(), description="More files of gates, or folders of them, searched first.")
     work_pool: str = Field(default="gpu", description="Prefect work pool of the GPU workers.")
     output: str = Field(default="./out", description="Where forms of the Prefect UI put their images by default.")
-    gallery_url: str | None = Field(
+    gallery_url: WebUrl | None = Field(
         default=None, description="Address at which `pixelmill serve` is reached, for links in the Prefect UI."
     )
-    webhook_url: str | None = Field(default=None, description="Receives a message when a job finishes or fails.")
+    webhook_url: WebUrl | None = Field(default=None, description="Receives a message when a job finishes or fails.")
     webhook_secret: SecretStr | None = Field(default=None, description="Signs the messages to the webhook.")
-    working_folder: Path | None = Field(
+    working_folder: Folder | None = Field(
         default=None,
         description="Where relative paths given to the burst deployment start; default: its process's own.",
     )
@@ -157,7 +193,7 @@ class Settings(BaseSettings):
     max_failed_after: int = Field(
         default=50, ge=1, description="Items that must have ended before that share is looked at."
     )
-    s3_endpoint_url: str | None = Field(
+    s3_endpoint_url: WebUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("PIXELMILL_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         description="S3 server other than AWS. Credentials come from the ordinary AWS variables or profile.",

@@ -201,7 +201,7 @@ def resume_if_decided(job_id: str, ledger: Ledger) -> bool | None:
     Returns None if one could go on, but no API is configured here or it fails: `pixelmill up` or
     `pixelmill serve --revive` then resumes it within seconds.
     """
-    from flows.prefect_api.server import configured_api_url
+    from flows.prefect_api.api import configured_api_url
 
     over = [wait for wait in ledger.reviews.waits(job_id)[:1] if is_over(wait, ledger)]
     if not over:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from configs.settings.environment import settle_environment
 from flows.cli import services
 from flows.cli.session import (
     AsJson,
@@ -338,6 +339,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # None where the caller has closed it
             stream.reconfigure(errors="replace")  # a terminal may lack a character
+    settle_environment()
     with output_reported():
         app(prog_name="pixelmill")
 

@@ -30,8 +30,8 @@ def up(
 @app.command()
 def deploy(json: AsJson = False) -> None:
     """Create work pools, deployments and automations of the API at PREFECT_API_URL, or bring them up to date."""
+    from flows.prefect_api.api import require_api
     from flows.prefect_api.deployments import all_deployments, ensure_automations, ensure_pool_and_deployments
-    from flows.prefect_api.server import require_api
 
     with errors_reported(json):
         settings = current_settings()

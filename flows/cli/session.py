@@ -48,9 +48,12 @@ def session(json: bool, *, quiet: bool = True) -> "Iterator[tuple[Settings, Ledg
 
 
 def current_settings() -> "Settings":
+    from configs.settings.environment import settle_settings
     from configs.settings.settings import load_settings
 
-    return load_settings()
+    settings = load_settings()
+    settle_settings(settings)
+    return settings
 
 
 def quiet_prefect(settings: "Settings", *, quiet: bool = True) -> None:

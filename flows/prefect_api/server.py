@@ -11,8 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -21,9 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock
 from typing_extensions import override
 
-from configs.failures import PixelmillError, RestartPolicy
+from configs.failures import RestartPolicy
+from configs.settings.environment import module_command
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
+from flows.prefect_api.api import ServerError, configured_api_url, health_problem, require_answer
 from storage.ledger.lease import process_start
 
 if TYPE_CHECKING:
@@ -44,10 +44,6 @@ _UNUSABLE = re.compile(r"file is not a database|database disk image is malformed
 _UNUSED_SERVICES = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "TRIGGERS", "REPOSSESSOR", "CLEANUP_RECONCILER")
 
 
-class ServerError(PixelmillError):
-    """No Prefect API can be used; the message names the remedy."""
-
-
 @contextmanager
 def local_server(
     settings: Settings, *, port: int | None = None, ui: bool = False, start_seconds: float = START_SECONDS
@@ -63,7 +59,7 @@ def local_server(
     home runs with another port or without the UI.
     """
     if own := configured_api_url():
-        _require_answer(own)
+        require_answer(own)
         yield own
         return
     home = settings.home.expanduser().resolve()
@@ -151,44 +147,6 @@ def _bind(listener: socket.socket, port: int) -> None:
         raise ServerError(f"Port {port} cannot be used ({error.strerror}): choose another one.") from error
 
 
-def require_api() -> None:
-    """Raise ServerError unless a Prefect API is configured and answers."""
-    url = configured_api_url()
-    if url is None:
-        raise ServerError(
-            "PREFECT_API_URL is not set: set it to the address of a Prefect API, as http://host:4200/api."
-        )
-    _require_answer(url)
-
-
-def configured_api_url() -> str | None:
-    """Return the Prefect API of the environment or the active profile, or None; sends no request."""
-    from prefect.settings import get_current_settings
-
-    return get_current_settings().api.url
-
-
-def _require_answer(url: str) -> None:
-    error = _health_problem(url, timeout=10)
-    if error is not None:
-        raise ServerError(
-            f"The Prefect API at {url} does not answer ({error}). Start it, correct PREFECT_API_URL "
-            "(environment or Prefect profile), or unset it: Pixelmill then starts a server of its own."
-        )
-
-
-def _health_problem(url: str, timeout: float) -> str | None:
-    try:
-        # Neither proxies nor redirects: the address is a server's own.
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=timeout):  # noqa: S310 - http(s) by settings
-            return None
-    except urllib.error.HTTPError as error:
-        # An API behind a login may guard even this page, but it does answer.
-        return None if error.code in (401, 403) else f"HTTP {error.code}"
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error))
-
-
 def _start_lock(folder: Path) -> FileLock:
     return FileLock(folder / "start.lock", mode=0o600)
 
@@ -211,7 +169,7 @@ def _open_users_lock(path: Path) -> int:
 def _running_server(folder: Path) -> _Server | None:
     """Return the server of this home if it answers."""
     server = _recorded_server(folder)
-    return server if server is not None and _health_problem(server.url, timeout=5) is None else None
+    return server if server is not None and health_problem(server.url, timeout=5) is None else None
 
 
 def _recorded_server(folder: Path) -> _Server | None:
@@ -251,9 +209,8 @@ def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds
         _bind(listener, port or 0)
         number = int(listener.getsockname()[1])
         with log.open("wb") as output:
-            command = [sys.executable, "-m", "flows.prefect_api.server", str(listener.fileno())]
             process = subprocess.Popen(
-                [*command, str(folder / USERS_LOCK)],
+                module_command("flows.prefect_api.server", str(listener.fileno()), str(folder / USERS_LOCK)),
                 env=os.environ | _server_environment(folder, number, ui=ui),
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -279,7 +236,7 @@ def _wait_until_healthy(
 ) -> None:
     deadline = time.monotonic() + seconds
     while (status := process.poll()) is None and time.monotonic() < deadline:
-        if _health_problem(server.url, timeout=1) is None:
+        if health_problem(server.url, timeout=1) is None:
             return
         time.sleep(0.05)
     what = f"did not answer within {seconds:.0f} s" if status is None else f"ended with status {status}"

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +14,12 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from configs.failures import Log, PixelmillError, RestartPolicy
+from configs.settings.environment import module_command
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings, variable_of
+from flows.prefect_api.api import ServerError
 from flows.prefect_api.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
-from flows.prefect_api.server import ServerError, is_own, local_server, require_port
+from flows.prefect_api.server import is_own, local_server, require_port
 from gpu_worker.device.device import MISSING, can_compute
 from gpu_worker.monitor.logs import prefect_environment
 
@@ -95,7 +96,7 @@ def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log)
         environment = {**os.environ, "PREFECT_API_URL": api_url, variable_of("gallery_url"): galleries}
         stack.enter_context(worker_process(settings, api_url, log=log))
         stack.enter_context(_burst_worker(settings, environment, log))
-        command = [sys.executable, "-m", "flows.cli.main", "serve", "--port", str(gallery_port), "--revive"]
+        command = module_command("flows.cli.main", "serve", "--port", str(gallery_port), "--revive")
         stack.enter_context(supervised(command, environment, settings.home / "logs" / "galleries.log", log=log))
         log(f"ready: {api_url.removesuffix('/api')} (Ctrl-C stops it)")
         log(f"galleries: {galleries}; logs: {settings.home / 'logs'}")
@@ -121,7 +122,7 @@ def _single_instance(settings: Settings) -> AbstractContextManager[object]:
 
 def _burst_worker(settings: Settings, environment: Mapping[str, str], log: Log) -> AbstractContextManager[None]:
     """Run an ordinary process worker of Prefect: bursts need no device, and each gets a process of its own."""
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", BURST_POOL, "--type", "process"]
+    command = module_command("prefect", "worker", "start", "--pool", BURST_POOL, "--type", "process")
     # The worker gives each run a temporary folder.
     folder = settings.working_folder or Path.cwd()
     own = {"PREFECT_WORKER_QUERY_SECONDS": "2", variable_of("working_folder"): str(folder)}
@@ -134,8 +135,9 @@ def worker_process(
 ) -> AbstractContextManager[None]:
     """Run a worker beside this process while it is needed; its log is in the home folder."""
     environment = os.environ | {"PREFECT_API_URL": api_url}
-    command = [sys.executable, "-m", "flows.cli.main", "worker", "start", "--pool", settings.work_pool]
-    command += ["--parent", str(os.getpid())]
+    command = module_command(
+        "flows.cli.main", "worker", "start", "--pool", settings.work_pool, "--parent", str(os.getpid())
+    )
     return supervised(command, environment, settings.home / "logs" / "worker.log", needed=needed, log=log)
 
 
@@ -158,7 +160,7 @@ def supervised(
     changing = threading.Lock()
     running: list[subprocess.Popen[bytes]] = []
     # A worker or a server that was left behind would keep the old settings and hold the port.
-    tied = [sys.executable, "-m", "gpu_worker.monitor.parent_death", str(os.getpid()), *command]
+    tied = module_command("gpu_worker.monitor.parent_death", str(os.getpid()), *command)
 
     def start() -> bool:
         with changing, log_file.open("ab") as output:

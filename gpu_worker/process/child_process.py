@@ -5,13 +5,13 @@ import json
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from configs.failures import PixelmillError, RestartPolicy
+from configs.settings.environment import module_command
 from gpu_worker.process.worker_child import ABANDON_SIGNAL, ChildSpec
 from gpu_worker.process.worker_metrics import ChildMetrics, ChildReports, WorkerMetrics
 
@@ -75,11 +75,7 @@ class WorkerChild:
         """Start a child without waiting until it is ready. It reports to `metrics`, if given."""
         spec = ChildSpec(time.monotonic(), worker=worker, metrics=metrics is not None)
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gpu_worker.process.worker_child",
-            str(os.getpid()),
-            spec.as_argument(),
+            *module_command("gpu_worker.process.worker_child", str(os.getpid()), spec.as_argument()),
             limit=REPLY_BYTES,
             env=environment,
             stdin=asyncio.subprocess.PIPE,

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from configs.settings.environment import module_command
 from tests.support.servers.prefect_database import give_prefect_database
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -42,7 +43,7 @@ class Pixelmill:
 
     @property
     def home(self) -> Path:
-        return Path(self.env.get("PIXELMILL_HOME", self.folder / "home"))
+        return self.folder / self.env.get("PIXELMILL_HOME", "home")
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "PIXELMILL_"))}
@@ -53,7 +54,7 @@ class Pixelmill:
         if args[0] in STARTS_SERVER and not self.makes_database and "PREFECT_API_URL" not in environment:
             give_prefect_database(self.home)
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli.main", *args],
+            module_command("flows.cli.main", *args),
             cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,
@@ -80,7 +81,7 @@ class Pixelmill:
         """A worker that is there before a command, and keeps its models from one to the next: no command starts one."""
         with (self.folder / "worker.log").open("wb") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli.main", "worker", "start"],
+                module_command("flows.cli.main", "worker", "start"),
                 cwd=self.folder, env=self.environment(), stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         try:

@@ -22,6 +22,7 @@ from flows.prefect_api.deployments import SHARD, entrypoint_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, Wait
 from tests.support.command import Pixelmill
+from tests.support.hostile_surroundings import hostile_surroundings
 from tests.support.shells import running_up
 from tests.support.waiting import wait_until
 
@@ -120,13 +121,22 @@ class Up:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    shell = Pixelmill(tmp_path_factory.mktemp("up"), {"PIXELMILL_SHARD_SIZE": "1"})
+    folder = tmp_path_factory.mktemp("up")
+    shell = Pixelmill(folder, {"PIXELMILL_SHARD_SIZE": "1", **hostile_surroundings(folder)})
     shell.write("strict.yaml", RECIPE)
     shell.write("photos.yaml", PHOTOS_RECIPE)
     Image.new("RGB", (64, 64), "red").save(shell.folder / "narrow.png")
     Image.new("RGB", (128, 64), "blue").save(shell.folder / "wide.png")
     with running_up(shell) as (api, galleries), temporary_settings({PREFECT_API_URL: api}):
         yield Up(shell, api, galleries)
+
+
+def test_up_serves_from_a_folder_of_namesakes_behind_a_proxy(up: Up) -> None:
+    answers = {"prompts": "a key", "dry_run": True}
+    run: Any = run_deployment("images/game-icon", parameters=answers, timeout=0, as_subflow=False)
+    done = up.until(run.id, "Completed").state
+    assert done is not None and done.message == "Dry run: 1 images, 1 of them to be made. Nothing was."
+    assert (up.shell.folder / "its-home" / "ledger.db").is_file()
 
 
 def artifact(key: str) -> str:
@@ -156,7 +166,7 @@ def test_a_burst_waits_without_a_process_and_goes_on_with_the_last_decision(up: 
     )
     up.until(run, "Suspended")
 
-    shell = Pixelmill(up.shell.folder, {"PREFECT_API_URL": up.api})
+    shell = Pixelmill(up.shell.folder, {**up.shell.env, "PREFECT_API_URL": up.api})
     said = shell.here("reject", "both", "thin", "--reason", "too thin", "--json")
     assert (said.status, said.document["waiting"], said.document["burst"]) == (0, 0, "resumed")
     ended = up.until(run, "Completed").state
@@ -236,7 +246,7 @@ def test_the_regate_form_has_words_defaults_and_order(up: Up) -> None:
 
 def test_a_threshold_is_tried_and_then_applied(up: Up) -> None:
     job = up.shell.write("photos-job.yaml", PHOTOS)
-    ran = Pixelmill(up.shell.folder, {"PREFECT_API_URL": up.api})("run", job, "--json")
+    ran = Pixelmill(up.shell.folder, {**up.shell.env, "PREFECT_API_URL": up.api})("run", job, "--json")
     assert ran.status == 0, ran.err
     before = up.job("photos")
     assert before.overrides == Overrides(parameters={"small": {"width": 24}})

@@ -18,7 +18,8 @@ from prefect import flow, get_run_logger
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 
 from configs.settings.settings import Settings
-from flows.prefect_api.server import ServerError, is_own, local_server
+from flows.prefect_api.api import ServerError
+from flows.prefect_api.server import is_own, local_server
 from flows.prefect_api.workers import fleet
 from storage.ledger.lease import process_start
 from tests.support.servers.prefect_database import give_prefect_database
