@@ -41,6 +41,13 @@ class ArtefactStore(Protocol):
         """Canonical URI: `file:///absolute/folder` or `s3://bucket/prefix`, without a trailing slash."""
         ...
 
+    def check_writable(self) -> None:
+        """Write a small object and remove it, so that a place that takes nothing is found out before the work.
+
+        Tries little: what has to be waited for is refused as well. Raises StoreError.
+        """
+        ...
+
     def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:
         """Store `data` unless the same content is there. Raises ContentConflict if other content is."""
         ...

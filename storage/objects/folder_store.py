@@ -33,6 +33,7 @@ _PASSING = {
     errno.EMFILE,
     errno.ENFILE,
 }
+_TRIAL = b"Whether images can be written here. Safe to delete."
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free space or choose another folder",
@@ -57,6 +58,18 @@ class FolderStore:
     @property
     def root(self) -> str:
         return self._folder.as_uri().rstrip("/")
+
+    def check_writable(self) -> None:
+        """Write a file and remove it: in the folder, or where the folder would be made. Makes no folder."""
+        place = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
+        with _store_errors(place):
+            if not place.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            trial = _temporary_path(place / "trial")
+            try:
+                trial.write_bytes(_TRIAL)
+            finally:
+                trial.unlink(missing_ok=True)
 
     def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:  # noqa: ARG002 - files have none
         """Store `data` unless the same content is there. Raises ContentConflict if other content is."""

@@ -1,6 +1,6 @@
 """Meaning of failures of S3: whether to try again, and what the user should change."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from botocore.exceptions import (
@@ -17,6 +17,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
     SSLError,
 )
+from botocore.parsers import ResponseParserError
 
 from storage.objects.artefacts import MissingObject, StoreError
 
@@ -28,6 +29,7 @@ _ADVICE = {
     "AllAccessDisabled": "access to the bucket is disabled: ask its owner",
     "InvalidAccessKeyId": f"the server does not know the access key: {_CREDENTIALS}",
     "SignatureDoesNotMatch": f"the secret key is wrong: {_CREDENTIALS}",
+    "400": f"the server refuses the request without a reason, as for a session that has expired: {_CREDENTIALS}",
     "ExpiredToken": f"the session token has expired: renew it; {_CREDENTIALS}",
     "InvalidToken": f"the session token is not valid: {_CREDENTIALS}",
     "RequestTimeTooSkewed": "this machine's clock is wrong: set it, for example with NTP",
@@ -39,8 +41,23 @@ _ADVICE = {
     "EntityTooLarge": "the object is too large for the server: lower PIXELMILL_S3_MULTIPART_MB",
     "QuotaExceeded": "the quota is used up: free space",
     "XMinioStorageFull": "the server's disk is full: free space",
+    "507": "the server's disk is full: free space",
+    "InsufficientStorage": "the server's disk is full: free space",
     "BadDigest": "the bytes were altered on their way: look for a faulty proxy or network",
 }
+# Of an answer without a body (HEAD), a status is all that is known.
+_REFUSED = {
+    "400",
+    "403",
+    "AccessDenied",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
+_FULL = 507
 _RETRYABLE_CODES = {
     "BadDigest",
     "ConditionalRequestConflict",
@@ -63,6 +80,10 @@ _CONNECTION = (
     ResponseStreamingError,
 )
 _NOT_OFFERED = {"NotImplemented", "MethodNotAllowed", "InvalidRequest"}
+
+
+class CredentialsRefused(StoreError):
+    """Raised if the server does not accept the credentials, or not for this request."""
 
 
 def _code(error: ClientError) -> str:
@@ -90,27 +111,39 @@ def not_offered(error: ClientError) -> bool:
 
 
 @contextmanager
-def store_errors(uri: str, server: str) -> Iterator[None]:
+def store_errors(uri: str, server: Callable[[], str]) -> Iterator[None]:
     """Convert all that boto3 raises to a StoreError about `uri`. Credentials are never part of the message."""
     try:
         yield
     except ClientError as error:
-        raise _from_answer(error, uri, server) from error
+        raise _from_answer(error, uri, server()) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise StoreError(f"{uri}: no complete S3 credentials found: {_CREDENTIALS}.") from error
     except SSLError as error:
         raise StoreError(
-            f"{uri}: no trusted TLS connection to {server}: set AWS_CA_BUNDLE or correct the URL."
+            f"{uri}: no trusted TLS connection to {server()}: set AWS_CA_BUNDLE or correct the URL."
         ) from error
     except _CONNECTION as error:
         raise StoreError(
-            f"{uri}: no answer from {server} ({type(error).__name__}): start it, or correct AWS_ENDPOINT_URL_S3.",
+            f"{uri}: no answer from {server()} ({type(error).__name__}): start it, or correct AWS_ENDPOINT_URL_S3.",
             retryable=True,
         ) from error
     except ParamValidationError as error:
         raise StoreError(f"{uri}: not a valid bucket or key: {error}.") from error
+    except ResponseParserError as error:
+        raise no_s3_server(uri, server()) from error
     except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is not a URL
         raise StoreError(f"{uri}: {error}") from error
+
+
+def _is_web_page(error: ClientError) -> bool:
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(headers.get("content-type", "")).startswith("text/html")
+
+
+def no_s3_server(uri: str, server: str) -> StoreError:
+    """Return the error of an answer that no S3 server gives, such as a web page."""
+    return StoreError(f"{uri}: what answers at {server} is no S3 server: correct AWS_ENDPOINT_URL_S3.")
 
 
 def _from_answer(error: ClientError, uri: str, server: str) -> StoreError:
@@ -118,5 +151,10 @@ def _from_answer(error: ClientError, uri: str, server: str) -> StoreError:
     if code in _MISSING:
         return MissingObject(f"{uri} is not there.")
     message = str(error.response.get("Error", {}).get("Message", ""))
-    advice = _ADVICE.get(code) or f"{server} answered {code or status} {message}".strip()
-    return StoreError(f"{uri}: {advice}.", retryable=status >= 500 or status == 429 or code in _RETRYABLE_CODES)
+    advice = _ADVICE.get(code) or _ADVICE.get(str(status)) or f"{server} answered {code or status} {message}".strip()
+    if _is_web_page(error) and status <= 500:  # higher ones are of gateways before a server
+        return no_s3_server(uri, server)
+    if code in _REFUSED:
+        return CredentialsRefused(f"{uri}: {advice}.")
+    passes = (status >= 500 and status != _FULL) or status == 429 or code in _RETRYABLE_CODES
+    return StoreError(f"{uri}: {advice}.", retryable=passes)

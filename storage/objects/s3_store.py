@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import itertools
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from contextlib import closing, suppress
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -26,7 +29,7 @@ from storage.objects.artefacts import (
     note_retry,
 )
 from storage.objects.keys import check_key, sha256_hex
-from storage.objects.s3_errors import is_missing, is_taken, not_offered, store_errors
+from storage.objects.s3_errors import CredentialsRefused, is_missing, is_taken, no_s3_server, not_offered, store_errors
 
 if TYPE_CHECKING:
     from botocore.loaders import Loader
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 _MB = 1 << 20  # the smallest part S3 takes is 5 of these
 _DIGEST = "sha256"  # name of the metadata entry: x-amz-meta-sha256
 _RETRIES = RestartPolicy(first_seconds=1.0, longest_seconds=20.0)
+_TRIAL = b"Whether images can be written here. Safe to delete."
+_TRIAL_ATTEMPTS = 2
 _RACE_ATTEMPTS = 5  # of a put that a concurrent one disturbs
 _T = TypeVar("_T")
 
@@ -83,6 +88,13 @@ class S3Store:
     @property
     def root(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def check_writable(self) -> None:
+        """Write an object and remove it."""
+        store = S3Store(self._bucket, self._prefix, self._options._replace(attempts=_TRIAL_ATTEMPTS))
+        key = f"trial-{secrets.token_hex(8)}.txt"
+        store.replace(key, _TRIAL, content_type="text/plain")
+        store.delete(key)
 
     def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:
         """Store `data` unless the same content is there. Raises ContentConflict if other content is.
@@ -157,9 +169,11 @@ class S3Store:
         wanted["MaxKeys"] = self._options.page_size
         while True:
             page = self._call(prefix, lambda: self._client().list_objects_v2(**wanted))
+            if "IsTruncated" not in page:  # a page of another kind would read as an empty bucket
+                raise no_s3_server(self.root, self._server())
             for entry in page.get("Contents", ()):
                 yield entry["Key"].removeprefix(self._prefix), entry["Size"]
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 return
             wanted["ContinuationToken"] = page["NextContinuationToken"]
 
@@ -207,16 +221,29 @@ class S3Store:
         botocore's own tries last 3 seconds at most and share a quota of 35 in a process (measured with 1.44), which is
         less than the restart of a server takes, and they leave a body that breaks off to the caller.
         """
-        for attempt in range(1, self._options.attempts + 1):
+        is_renewed = False
+        for attempt in itertools.count(1):
             try:
-                with store_errors(self.uri(key), self._options.endpoint_url or "AWS S3"):
+                with store_errors(self.uri(key), self._server):
                     return operation()
-            except StoreError as error:
-                if not error.retryable or attempt == self._options.attempts:
+            except CredentialsRefused:
+                if is_renewed:
                     raise
+                is_renewed = True
+                self._made = None  # the profile may hold new ones: a client reads it once
+            except StoreError as error:
+                if not error.retryable or attempt >= self._options.attempts:
+                    raise
+                time.sleep(_RETRIES.jittered_pause(attempt))
             note_retry()
-            time.sleep(_RETRIES.jittered_pause(attempt))
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _server(self) -> str:
+        """Return the server's name for messages; a profile may set its address too."""
+        made = self._made
+        endpoint = self._options.endpoint_url if made is None else made[1].meta.endpoint_url
+        of_aws = endpoint is None or urlsplit(endpoint).netloc.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return "AWS S3" if of_aws else str(endpoint)
 
     def _client(self) -> "S3Client":
         with _client_lock:  # making a session is not thread-safe
@@ -229,6 +256,8 @@ class S3Store:
             answer = self._call(key, lambda: self._client().head_object(Bucket=self._bucket, Key=self._name(key)))
         except MissingObject:
             return None
+        if "ETag" not in answer:
+            raise no_s3_server(self.uri(key), self._server())
         return _Head(answer["ContentLength"], answer.get("Metadata", {}).get(_DIGEST), answer["ETag"].strip('"'))
 
     def _refuse_other_content(self, key: str, head: _Head, data: bytes, sha256: str) -> None:

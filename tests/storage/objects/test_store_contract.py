@@ -29,6 +29,12 @@ def test_what_was_put_comes_back(store: ArtefactStore) -> None:
     assert store.get(KEY, sha256=sha256_hex(b"pixels")) == b"pixels"
 
 
+def test_a_place_that_was_tried_is_as_it_was(store: ArtefactStore) -> None:
+    put(store, KEY, b"pixels")
+    store.check_writable()
+    assert list(store.list("")) == [(KEY, 6)]
+
+
 def test_an_empty_object_can_be_stored(store: ArtefactStore) -> None:
     put(store, KEY, b"")
     assert store.exists(KEY)
