@@ -26,7 +26,7 @@ from flows.pages.gallery import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
 from flows.report.report import Summary, build_summary
 from gpu_worker.monitor.logs import shared_fields
-from storage.ledger.lease import HeldLease, job_lease
+from storage.ledger.lease import HeldLease, job_run
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict
 from storage.objects.artefacts import StoreError
@@ -94,7 +94,7 @@ def with_burst(begin: Callable[[Ledger, Settings], Summary | State[Any]]) -> Sta
 
 
 def _after_review(job_id: str, ledger: Ledger, settings: Settings) -> Summary:
-    with job_lease(job_id, ledger, log=get_run_logger().info) as held:
+    with job_run(job_id, ledger, log=get_run_logger().info) as held:
         job = ledger.jobs.get(job_id)
         if job.status in (JobStatus.CANCELLED, JobStatus.FAILED):  # another burst has run it meanwhile
             return build_summary(ledger, job, open_store(job.output, settings), run=job.run)
@@ -109,11 +109,11 @@ def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
     log = get_run_logger().info
     if job_id:
         known = ledger.jobs.find(job_id, field="job_id").id
-        with job_lease(known, ledger, log=log) as held:
+        with job_run(known, ledger, log=log) as held:
             return run_burst(ledger.jobs.get(known), ledger, settings, held)
     with chdir(settings.working_folder or Path.cwd()):
         request = read_plan_request(job, settings)
-    with job_lease(job_identity(request, settings), ledger, log=log) as held:
+    with job_run(job_identity(request, settings), ledger, log=log) as held:
         begun = start_job(request, ledger, settings)
         del request  # the ledger has the items
         return run_burst(begun, ledger, settings, held)

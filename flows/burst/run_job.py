@@ -10,7 +10,7 @@ from flows.job.plan import Retried, continue_job, job_identity, read_plan_reques
 from flows.pages.gallery import finish_job
 from flows.prefect_api.workers import fleet
 from flows.report.report import Summary, build_summary
-from storage.ledger.lease import HeldLease, JobTakenOver, job_lease
+from storage.ledger.lease import HeldLease, JobTakenOver, job_run
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus
 from storage.objects.open_store import open_store
@@ -28,7 +28,7 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, log: Log, o
     Raises InvalidInput before anything is written.
     """
     request = read_plan_request(path, settings)
-    with job_lease(job_identity(request, settings), ledger, log=log) as held:
+    with job_run(job_identity(request, settings), ledger, log=log) as held:
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items
         return run_pending(job, held, ledger, settings, log, on_start)
@@ -45,7 +45,7 @@ def resume_job(
 ) -> Summary:
     """Run the items that have not reached their end, those with accepted images, and those that are `retried`."""
     known = ledger.jobs.get(identifier)
-    with job_lease(known.id, ledger, log=log) as held:
+    with job_run(known.id, ledger, log=log) as held:
         job = continue_job(known, ledger, settings)
         if retried is not None:
             retry_items(job.id, retried, ledger)
@@ -58,20 +58,10 @@ def run_pending(
     """Run a job that has begun to its end; without pending items neither a server nor a worker is started."""
     if not ledger.items.progress(job.id).pending:
         return _settle(job, ledger, settings)
-    try:
-        with fleet(settings, log):
-            on_start(job)
-            failure = _run_burst(job, held)
-        _check_end(ledger.jobs.get(job.id), failure)
-    except JobTakenOver:
-        raise
-    except BaseException as failure:
-        # The burst records its own end; this is for failures around it, before or after.
-        interrupted = isinstance(failure, KeyboardInterrupt)
-        status = JobStatus.CANCELLED if interrupted else JobStatus.FAILED
-        reason = "interrupted" if interrupted else str(failure) or type(failure).__name__
-        ledger.jobs.end_if_running(job.id, status, reason)
-        raise
+    with fleet(settings, log):
+        on_start(job)
+        failure = _run_burst(job, held)
+    _check_end(ledger.jobs.get(job.id), failure)
     ended = ledger.jobs.get(job.id)
     return build_summary(ledger, ended, open_store(ended.output, settings), run=ended.run)
 

@@ -33,7 +33,7 @@ from flows.burst.publish import publish_plan
 from flows.job.plan import job_identity, make_plan, start_job
 from flows.job.request import JobRequest, check_request, read_recipe
 from flows.report.report import Summary
-from storage.ledger.lease import job_lease
+from storage.ledger.lease import job_run
 from storage.ledger.ledger import Ledger
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
@@ -262,7 +262,7 @@ def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, setti
         publish_plan(plan, settings)
         items = len(request.items)
         return Completed(message=f"Dry run: {items:,} images, {items - plan.done:,} of them to be made. Nothing was.")
-    with job_lease(job_identity(request, settings), ledger) as held:
+    with job_run(job_identity(request, settings), ledger) as held:
         _keep_job_file(request, document, settings)
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items

@@ -23,7 +23,7 @@ from flows.job.plan import Retried, continue_job, retry_items
 from flows.pages.review_page import refresh_review_page
 from flows.report.report import EXIT_DONE, Summary
 from gpu_worker.device.runtime import get_runtime
-from storage.ledger.lease import job_lease
+from storage.ledger.lease import job_run
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict
 
@@ -70,7 +70,7 @@ def retry_failed(form: RetryForm) -> State[Any]:
 
 def _retry(form: RetryForm, ledger: Ledger, settings: Settings) -> Summary:
     known = form.find_job(ledger)
-    with job_lease(known.id, ledger) as held:
+    with job_run(known.id, ledger) as held:
         job = continue_job(known, ledger, settings)
         retry_items(job.id, form.which, ledger)
         return run_burst(job, ledger, settings, held)
@@ -130,7 +130,7 @@ def _review(form: ReviewForm, ledger: Ledger, settings: Settings) -> Summary | S
         return _listed(job, ledger, settings, f"{done} A burst waits, and goes on after the last decision.")
     if ledger.jobs.get(job.id).status is JobStatus.RUNNING:
         return _listed(job, ledger, settings, f"{done} The job runs, and continues with it at its end.")
-    with job_lease(job.id, ledger) as held:
+    with job_run(job.id, ledger) as held:
         return run_burst(continue_job(ledger.jobs.get(job.id), ledger, settings), ledger, settings, held)
 
 

@@ -53,8 +53,9 @@ def read_plan_request(job: str | Path, settings: Settings) -> JobRequest:
 
 
 def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
-    """Compare the request with the ledger and the store."""
+    """Compare the request with the ledger and the store. Raises StoreError where no image could be written."""
     store = open_store(request.output, settings)
+    store.check_writable()
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
     lost = _lost(former, ledger, store) if former is not None else _Lost()
@@ -82,9 +83,11 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
 
     If recipe, items or models changed, the job starts from the beginning: its former finals are removed, so that its
     folder never shows images of two recipes, but their artefacts stay. Items that failed, items whose finals are gone
-    from the store and items with accepted images become pending.
+    from the store and items with accepted images become pending. Raises StoreError, before anything is changed, where
+    no image could be written.
     """
     store = open_store(request.output, settings)
+    store.check_writable()
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
     if former is not None and former.revision != request.revision:
@@ -111,7 +114,7 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
 def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecord:
     """Begin another run of a job from the ledger, without its job file; items with accepted images become pending.
 
-    Raises InvalidInput if the ledger has lost items of the job.
+    Raises InvalidInput if the ledger has lost items of the job, and StoreError where no image could be written.
     """
     records = ledger.items.find(job.id)
     if len(records) != job.total:
@@ -121,6 +124,8 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
             "`pixelmill run` with its job file brings them back"
         )
         raise InvalidInput([Problem(job.id, message)])
+    store = open_store(job.output, settings)
+    store.check_writable()
     again = ledger.runs.start(
         job_id=job.id,
         name=job.name,
@@ -133,7 +138,7 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
         review=job.review,
         overrides=job.overrides,
     )
-    _reopen_items(again, ledger, open_store(job.output, settings))
+    _reopen_items(again, ledger, store)
     return again
 
 

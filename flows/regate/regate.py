@@ -27,7 +27,7 @@ from steps.recipe import resolve_program
 from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import Provenance
 from storage.inputs.sources import read_item_file
-from storage.ledger.lease import HeldLease, job_lease
+from storage.ledger.lease import HeldLease, job_lease, job_run
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,
@@ -274,7 +274,8 @@ def apply(
         removed = _remove_finals(open_or_changed, store)
         if job.status is JobStatus.RUNNING:  # it was interrupted, perhaps right here
             removed += _remove_strays(after, ledger, store)
-        return Applied(plan, run(after, held), former, removed)
+        with job_run(job_id, ledger, log=log):
+            return Applied(plan, run(after, held), former, removed)
 
 
 def _publish(job_id: str, wanted: NewRecipe, ledger: Ledger, settings: Settings) -> RegatePlan:

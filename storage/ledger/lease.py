@@ -246,6 +246,27 @@ def job_lease(job_id: str, ledger: Ledger, *, log: Log | None = None) -> Iterato
         raise JobIsRunning(message) from None
 
 
+@contextmanager
+def job_run(job_id: str, ledger: Ledger, *, log: Log | None = None) -> Iterator[HeldLease]:
+    """Hold the job for a run of it. Whatever ends the run early is recorded as the job's end, and its reason.
+
+    So nothing goes on with what was refused: only a process that dies leaves a job running. Raises JobIsRunning.
+    """
+    with job_lease(job_id, ledger, log=log) as held:
+        try:
+            yield held
+        except JobTakenOver:
+            raise
+        except BaseException as failure:
+            if held.lost is None:
+                is_interrupted = isinstance(failure, KeyboardInterrupt)
+                status = JobStatus.CANCELLED if is_interrupted else JobStatus.FAILED
+                reason = "interrupted" if is_interrupted else str(failure) or type(failure).__name__
+                with suppress(Exception):  # a ledger that has failed too has nothing to add; the job may not be there
+                    ledger.jobs.end_if_running(job_id, status, reason)
+            raise
+
+
 def is_abandoned(name: str, ledger: Ledger, *, watch_seconds: float = 2 * HEARTBEAT_SECONDS) -> bool:
     """Return whether no live process holds the lease. Watches an owner on another machine for a moment."""
     seen = ledger.leases.find([name]).get(name)

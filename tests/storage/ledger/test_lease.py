@@ -13,16 +13,20 @@ import pytest
 from storage.ledger import lease as module
 from storage.ledger.lease import (
     JobIsRunning,
+    JobTakenOver,
     LeaseOwner,
     LeaseTaken,
     is_abandoned,
     is_dead,
     job_lease,
+    job_run,
     lease,
     read_owner,
     this_process,
 )
 from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobStatus
+from tests.support.ledger_samples import start
 from tests.support.new_ledger import new_ledger
 from tests.support.waiting import PATIENCE
 
@@ -191,3 +195,28 @@ def test_a_second_run_of_a_job_is_told_where_the_first_one_runs(ledger: Ledger, 
         ExitStack() as stack,
     ):
         stack.enter_context(job_lease("icons-1", ledger))
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "reason"),
+    [
+        (ValueError("no such bucket"), JobStatus.FAILED, "no such bucket"),
+        (SystemExit(), JobStatus.FAILED, "SystemExit"),
+        (KeyboardInterrupt(), JobStatus.CANCELLED, "interrupted"),
+        (JobTakenOver("by another"), JobStatus.RUNNING, None),
+    ],
+)
+def test_what_ends_a_run_early_is_the_job_s_end(
+    ledger: Ledger, failure: BaseException, status: JobStatus, reason: str | None
+) -> None:
+    job = start(ledger)
+    with pytest.raises(type(failure)), job_run(job.id, ledger):
+        raise failure
+    ended = ledger.jobs.get(job.id)
+    assert (ended.status, ended.error) == (status, reason)
+
+
+def test_a_run_that_is_refused_before_its_job_is_known_says_why(ledger: Ledger) -> None:
+    with pytest.raises(ValueError, match="no such bucket"), job_run("icons-1", ledger):
+        raise ValueError("no such bucket")
+    assert ledger.jobs.all() == []
