@@ -89,11 +89,12 @@ def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Setti
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.exceptions import ObjectNotFound
-    from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
 
+    from gpu_worker.process.flow_loading import load_installed_flow
+
     # For a dotted path Prefect imports the module and pulls no code: every worker has the package installed.
-    flow: Any = load_flow_from_entrypoint(entrypoint_of(deployment), use_placeholder_flow=False)
+    flow: Any = load_installed_flow(entrypoint_of(deployment))
     name = f"{flow.name}/{deployment.name}"
     wanted: dict[str, Any] = {
         "entrypoint": entrypoint_of(deployment),

@@ -209,12 +209,13 @@ def run_flow_run(flow_run_id: UUID) -> RunEnd:
 
 def _load_flow(flow_run: "FlowRun", deployment: "DeploymentResponse | None") -> "Flow[..., Any]":
     from prefect.flow_engine import load_flow
-    from prefect.flows import load_flow_from_entrypoint
+
+    from gpu_worker.process.flow_loading import load_installed_flow
 
     entrypoint = None if deployment is None or deployment.pull_steps else deployment.entrypoint
     if entrypoint and ":" not in entrypoint:
         # A module of an installed package: imported once, in this thread, without further requests to the API.
-        return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+        return load_installed_flow(entrypoint)
     # Prefect fetches the code into the working folder, so that needs to be a new one.
     os.chdir(tempfile.mkdtemp(prefix="pixelmill-flow-"))
     return load_flow(flow_run)

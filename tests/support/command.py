@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from configs.settings.environment import module_command
+from configs.settings.environment import module_command, settle_environment
 from tests.support.servers.prefect_database import give_prefect_database
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -114,6 +114,7 @@ class PixelmillHere(Pixelmill):
         from flows.cli.main import app
 
         with chdir(self.folder), _process_as_it_was(self.environment()):
+            settle_environment()  # as the command does first
             result = CliRunner().invoke(app, args, prog_name="pixelmill")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -1,6 +1,6 @@
 """Commands from a folder whose files are called like modules, behind a proxy, with relative paths in the environment.
 
-`pixelmill up` is tried there as well: tests/flows/forms/test_upkeep_in_prefect.py.
+`pixelmill up`, with a server of its own, is tried there as well: tests/flows/forms/test_upkeep_in_prefect.py.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Pixelmill
-from tests.support.hostile_surroundings import NOWHERE, hostile_surroundings
+from tests.support.hostile_surroundings import hostile_surroundings
 from tests.support.null.held_steps import null_steps_environment
 from tests.support.ports import free_port
 from tests.support.shells import answers
@@ -50,11 +50,3 @@ def test_deploy_worker_run_and_serve_work_there(shell: Pixelmill, prefect_server
     finally:
         serving.terminate()
         serving.communicate()
-
-
-@pytest.mark.e2e
-def test_a_server_of_our_own_is_asked_without_the_proxy(tmp_path: Path) -> None:
-    shell = Pixelmill(tmp_path, {**null_steps_environment(tmp_path), "HTTP_PROXY": NOWHERE, "ALL_PROXY": NOWHERE})
-    shell.write("recipe.yaml", RECIPE)
-    ran = shell("run", shell.write("job.yaml", JOB.replace("recipe: nulls", "recipe: ./recipe.yaml")), "--json")
-    assert ran.status == 0, ran.err

@@ -136,7 +136,7 @@ def test_the_page_shows_commands_that_work(tmp_path: Path) -> None:
     pixelmill = Pixelmill(tmp_path)
     for line in block.splitlines():
         program, *words = shlex.split(line, comments=True)
-        result = pixelmill(*words)
+        result = pixelmill.here(*words)
         assert (program, result.status) == ("pixelmill", 0), result.err
         assert "identical" in result.out
     assert (tmp_path / "red-key-again.png").read_bytes() == (tmp_path / "red-key.png").read_bytes()

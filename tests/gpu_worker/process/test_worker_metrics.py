@@ -166,8 +166,11 @@ def test_a_child_killed_at_work_takes_no_count_along(worker: Worker) -> None:
     assert ITEMS - 64 <= seen[-1][DONE] <= ITEMS
 
 
-def test_a_second_worker_with_the_same_port_is_refused_with_what_to_change(worker: Worker) -> None:
-    refused = worker.shell("worker", "start")
+def test_a_worker_whose_port_is_taken_is_refused_with_what_to_change(tmp_path: Path, prefect_server: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        settings = {"PREFECT_API_URL": prefect_server, "PIXELMILL_METRICS_PORT": port}
+        refused = Pixelmill(tmp_path, settings)("worker", "start")
     assert refused.status == 2
     assert "PIXELMILL_METRICS_PORT" in refused.err
     assert "a port of its own" in refused.err
