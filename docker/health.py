@@ -17,7 +17,7 @@ DOCKET_SECONDS = 30.0  # docket beats every two seconds
 
 def http(url: str) -> None:
     """Raises OSError, which HTTP errors are too."""
-    # What is asked runs in this container: no proxy knows it.
+    # The server runs in this container, where no proxy can reach it.
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=HTTP_SECONDS):
         pass
 

@@ -212,7 +212,8 @@ def _plain_type(annotation: Any) -> Any:
         inner = typing.get_args(annotation)[0]
         return (tuple, typing.get_args(inner)[0] if typing.get_origin(inner) is typing.Annotated else inner)
     if origin in (typing.Union, types.UnionType):
-        return next(each for each in typing.get_args(annotation) if each is not type(None))
+        kind = next(each for each in typing.get_args(annotation) if each is not type(None))
+        return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
     return annotation
 
 

@@ -11,6 +11,7 @@ from configs.documents import uris
 from configs.documents.fields import Item, Scalar, collision_key, slug
 from configs.documents.problems import Problem, Salvaged, child
 from configs.documents.yaml_source import Document
+from configs.job.file_sets import ListFiles, names_files, read_image_set, split_glob
 from configs.job.job import Grid, ItemEntry, Job, Kind, expand_grid, grid_problems, grid_size
 from configs.job.tables import read_table
 from configs.settings.access import Access
@@ -160,6 +161,7 @@ class JobItems:
     origins: tuple[Origin, ...]
     problems: list[Problem]
     complete: bool
+    notices: tuple[str, ...] = ()  # what was left out on purpose
 
 
 @dataclass(slots=True, kw_only=True)
@@ -175,9 +177,11 @@ class JobSource:
     folder: str
     max_items: int
     read_bytes: ReadBytes
+    list_files: ListFiles
     access: Access
     defaults: Mapping[str, Scalar]
     problems: list[Problem] = field(default_factory=list, init=False)
+    notices: list[str] = field(default_factory=list, init=False)
 
     @property
     def job(self) -> Job:
@@ -202,7 +206,7 @@ def job_items(source: JobSource) -> JobItems:
     problems = list(dict.fromkeys([*source.problems, *collisions, *missing]))
     origins = tuple(draft.origin for draft in drafts for _ in range(job.seeds_per_item))
     complete = not source.problems and source.read.bad.isdisjoint(("items", "matrix", "zip", "vars", "seeds_per_item"))
-    return JobItems(tuple(items), origins, problems, complete)
+    return JobItems(tuple(items), origins, problems, complete, tuple(source.notices))
 
 
 def _drafts(source: JobSource) -> Iterator[ItemDraft]:
@@ -218,7 +222,13 @@ def _drafts(source: JobSource) -> Iterator[ItemDraft]:
         source.report(path, f"the job has {total:,} items, {limit}")
         return
     if isinstance(job.items, str):
-        yield from _table_drafts(source, job.items, room)
+        # Whether a place is a folder is not looked up where the job may not read.
+        uri = uris.resolve(job.items, source.folder)
+        may_look = source.access.objection_to_reading(uri) is None
+        if names_files(job.items, source.folder if may_look else ""):
+            yield from _file_drafts(source, job.items, room)
+        else:
+            yield from _table_drafts(source, job.items, room)
     elif job.items:
         for position, entry in zip(source.read.kept, job.items, strict=True):
             where = f"items[{position}]"
@@ -240,6 +250,30 @@ def _within_memory(drafts: Iterator[ItemDraft], source: JobSource) -> Iterator[I
             source.problems.append(draft.origin.problem("", f"{text}: shorten it, or split the job"))
             return
         yield draft
+
+
+def _file_drafts(source: JobSource, text: str, room: int) -> Iterator[ItemDraft]:
+    folder, glob = split_glob(text)
+    base = uris.resolve(folder, source.folder)
+    if (objection := source.access.objection_to_reading(base)) is not None:
+        source.report("items", objection)
+        return
+    try:
+        found = source.list_files(base, glob)
+        images = read_image_set(found, glob, source.read_bytes, room, shown_as=text)
+    except OSError as error:
+        source.report("items", f"cannot be read: {error}")
+        return
+    source.notices += images.notices
+    for problem in images.problems:
+        if problem.file:
+            source.problems.append(problem)
+        else:
+            source.report(problem.path, problem.message)
+    line = source.document.line("items")
+    for entry, row in images.images:
+        origin = Origin("items", source.document.file, line) if row is None else Origin("", images.table, row)
+        yield ItemDraft(entry, origin, (base,))
 
 
 def _table_drafts(source: JobSource, text: str, room: int) -> Iterator[ItemDraft]:

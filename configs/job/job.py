@@ -117,7 +117,11 @@ class Job(Schema):
             Discriminator(lambda value: "table" if isinstance(value, str) else "list"),
         ]
         | None
-    ) = Field(default=None, description="The items, or a path or URI of a CSV, JSONL or Parquet file.")
+    ) = Field(
+        default=None,
+        description="The items; a path or URI of a CSV, JSONL or Parquet file, or of a .txt with a prompt a line; or "
+        "input images: a folder, a glob such as `photos/**`, or an s3:// prefix that ends in a slash.",
+    )
     matrix: Grid | None = Field(default=None, description="Items from all combinations of values.")
     zip: Grid | None = Field(default=None, description="Items from lists of values read side by side.")
 

@@ -50,7 +50,7 @@ _Raw = tuple[int, dict[str, Any] | _Mistake]
 
 
 def read_table(data: bytes, file: str, limit: int) -> tuple[list[TableRow], list[Problem]]:
-    """Return the rows of a table (.csv, .jsonl, .ndjson or .parquet by its name), and every mistake.
+    """Return the rows of a table (.csv, .jsonl, .ndjson, .parquet or .txt by its name), and every mistake.
 
     Fields of an item have their names; all other columns become variables. Reading stops after `limit` rows, and after
     MAX_PROBLEMS mistakes.
@@ -276,9 +276,17 @@ def _values(column: Any, name: str, row: int) -> list[Any]:
     return [None if index is None else made[index] for index in indices]
 
 
+def _read_prompts(data: bytes, _limit: int) -> Iterator[_Raw]:
+    """Yield an item for each line, as people keep prompts: empty lines and those that begin with # do not count."""
+    for line, text in enumerate(io.StringIO(_decode(data)), 1):
+        if (prompt := text.strip()) and not prompt.startswith("#"):
+            yield line, {"prompt": prompt, "vars": {}}
+
+
 _READERS: dict[str, Callable[[bytes, int], Iterator[_Raw]]] = {
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".parquet": _read_parquet,
+    ".txt": _read_prompts,
 }

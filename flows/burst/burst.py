@@ -113,6 +113,8 @@ def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
             return run_burst(ledger.jobs.get(known), ledger, settings, held)
     with chdir(settings.working_folder or Path.cwd()):
         request = read_plan_request(job, settings)
+    for notice in request.notices:
+        get_run_logger().warning("%s", notice)
     with job_run(job_identity(request, settings), ledger, log=log) as held:
         begun = start_job(request, ledger, settings)
         del request  # the ledger has the items

@@ -196,6 +196,7 @@ def publish_plan(plan: Plan, settings: Settings) -> None:
         f"{items['total']:,} images, {items['done']:,} of them there already, {items['to_do']:,} to be made. "
         "Nothing was made.",
         f"They would go to {escape_markdown(document['output'])}",
+        *(escape_markdown(notice) for notice in document["notices"]),
         markdown_table(["step", "to compute", "to reuse", "to skip", "decided as it runs"], rows),
         f"## Items{more}",
         markdown_table(["name", "prompt or image", "seed"], shown),

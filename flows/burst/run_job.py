@@ -7,6 +7,7 @@ from configs.failures import Log, PixelmillError
 from configs.settings.settings import Settings
 from flows.burst.distinct import settle_repetitions
 from flows.job.plan import Retried, continue_job, job_identity, read_plan_request, retry_items, start_job
+from flows.job.request import JobRequest
 from flows.pages.gallery import finish_job
 from flows.prefect_api.workers import fleet
 from flows.report.report import Summary, build_summary
@@ -27,7 +28,13 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, log: Log, o
 
     Raises InvalidInput before anything is written.
     """
-    request = read_plan_request(path, settings)
+    return run_request(read_plan_request(path, settings), ledger, settings, log=log, on_start=on_start)
+
+
+def run_request(request: JobRequest, ledger: Ledger, settings: Settings, *, log: Log, on_start: OnStart) -> Summary:
+    """Do the same for a request that was checked before."""
+    for notice in request.notices:
+        log(notice)
     with job_run(job_identity(request, settings), ledger, log=log) as held:
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items

@@ -20,6 +20,7 @@ from flows.cli.session import (
     print_json,
     print_table,
     progress,
+    read_requested,
     session,
     show,
 )
@@ -37,7 +38,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-JobFile = Annotated[str, typer.Argument(metavar="JOB", help="Job file: a path, an s3:// or an https:// URI.")]
+JobOrRecipe = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB", help="Job file: a path, an s3:// or an https:// URI. A recipe with --images or --prompts."
+    ),
+]
+Images = Annotated[
+    str | None, typer.Option(metavar="PLACE", help="Input images: a folder, a glob such as 'photos/**', or s3://…/.")
+]
+Prompts = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Prompts: a text file with one a line, or an item table.")
+]
+Output = Annotated[
+    str | None, typer.Option(metavar="PLACE", help="Folder or s3://bucket/prefix; default: PIXELMILL_OUTPUT.")
+]
+JobName = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the job; default: the recipe's.")]
 ItemNames = Annotated[list[str] | None, typer.Argument(metavar="[ITEM]…", help="Names of quarantined items.")]
 Everything = Annotated[bool, typer.Option("--all", help="All items that wait for a decision.")]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Reason, kept with the decision.")]
@@ -45,23 +61,38 @@ By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; defau
 
 
 @app.command()
-def run(job: JobFile, json: AsJson = False) -> None:
-    """Make the images of a job file; what exists already is not made again."""
-    from flows.burst.run_job import run_job
+def run(
+    job: JobOrRecipe,
+    images: Images = None,
+    prompts: Prompts = None,
+    output: Output = None,
+    name: JobName = None,
+    json: AsJson = False,
+) -> None:
+    """Make the images of a job file, or of a recipe and a folder; what exists already is not made again."""
+    from flows.burst.run_job import run_request
 
     with session(json) as (settings, ledger, console), progress(ledger, console) as (log, on_start):
-        summary = run_job(job, ledger, settings, log=log, on_start=on_start)
+        request = read_requested(job, images, prompts, output, name, settings)
+        summary = run_request(request, ledger, settings, log=log, on_start=on_start)
     finish(summary, json)
 
 
 @app.command()
-def plan(job: JobFile, json: AsJson = False) -> None:
-    """Check a job file and show what a run would do, without doing it."""
-    from flows.job.plan import make_plan, read_plan_request
+def plan(
+    job: JobOrRecipe,
+    images: Images = None,
+    prompts: Prompts = None,
+    output: Output = None,
+    name: JobName = None,
+    json: AsJson = False,
+) -> None:
+    """Check what `run` is given and show what it would do, without doing it."""
+    from flows.job.plan import make_plan
     from flows.report.render import plan_document, render_plan
 
     with session(json) as (settings, ledger, _):
-        made = make_plan(read_plan_request(job, settings), ledger, settings)
+        made = make_plan(read_requested(job, images, prompts, output, name, settings), ledger, settings)
     if json:
         print_json(plan_document(made, settings))
     else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from configs.settings.settings import Settings
+    from flows.job.request import JobRequest
     from flows.report.render import Answer
     from flows.report.report import Summary
     from storage.ledger.ledger import Ledger
@@ -68,6 +69,25 @@ def open_console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr)
+
+
+def read_requested(
+    job: str, images: str | None, prompts: str | None, output: str | None, name: str | None, settings: "Settings"
+) -> "JobRequest":
+    """Return the checked request of a job file, or of a recipe with images or prompts. Raises InvalidInput."""
+    from configs.documents.problems import Problem
+    from flows.job.plan import BulkRequest, read_plan_request
+
+    if images and prompts:
+        raise InvalidInput([Problem("--prompts", "give `--images` or `--prompts`, not both; a table may hold both")])
+    if place := images or prompts:
+        option = "--images" if images else "--prompts"
+        return BulkRequest(job, place, option, output or settings.output, name).read(settings)
+    alone = [option for option, value in (("--output", output), ("--name", name)) if value]
+    if alone:
+        message = "goes with `--images` or `--prompts`; a job file says it itself"
+        raise InvalidInput([Problem(option, message) for option in alone])
+    return read_plan_request(job, settings)
 
 
 def progress(ledger: "Ledger", console: "Console") -> AbstractContextManager[Any]:

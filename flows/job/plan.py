@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from configs.documents import uris
+from configs.documents.fields import slug
 from configs.documents.problems import InvalidInput, Problem
+from configs.documents.yaml_source import Document
 from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
-from flows.job.request import JobRequest, read_request
+from flows.job.request import JobRequest, check_request, read_request
 from gpu_worker.walk.prediction import Forecast, forecast
 from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger
@@ -50,6 +53,31 @@ class Plan:
 def read_plan_request(job: str | Path, settings: Settings) -> JobRequest:
     """Return the checked job file. Raises InvalidInput with every mistake."""
     return read_request(job, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkRequest:
+    """A job without a job file: a recipe, and one place that holds what its items are made of."""
+
+    recipe: str
+    items: str  # a folder, a glob, an s3:// prefix, a table or a list of prompts
+    option: str  # the command's, that named them
+    output: str
+    name: str | None = None
+
+    def read(self, settings: Settings) -> JobRequest:
+        """Return the checked request; paths start at the working folder. Raises InvalidInput, by option."""
+        name = self.name or slug(uris.stem_of(self.recipe)) or "images"
+        data = {"name": name, "recipe": self.recipe, "output": self.output, "items": self.items}
+        try:
+            return check_request(Document(data, "", {}), str(Path.cwd()), settings)
+        except InvalidInput as refusal:
+            options = {"items": self.option, "recipe": "RECIPE", "output": "--output", "name": "--name"}
+            told = [
+                each if each.file else Problem(options.get(each.path, each.path), each.message)
+                for each in refusal.problems
+            ]
+            raise InvalidInput(told) from None
 
 
 def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from gpu_worker.walk.prediction import ReachableVisits
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program, ResolvedStep
 from steps.recipe.revision import describe_program
+from storage.inputs.listing import list_files
 from storage.inputs.sources import read_uri
 from storage.objects.artefacts import StoreError
 
@@ -59,6 +61,7 @@ class JobRequest(CheckedRecipe):
 
     job: Job
     output: str  # an absolute path, or s3://bucket/prefix
+    notices: tuple[str, ...] = ()  # what was left out on purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +99,15 @@ def check_request(
     recipe, trouble = None, list[Problem]()
     if job_read.value is not None and "recipe" not in job_read.bad:
         recipe, trouble = _read_recipe(job_read.value, folder, settings, read, access)
-    defaults = recipe.recipe.vars if recipe and recipe.recipe else {}
     source = JobSource(
         read=job_read,
         document=document,
         folder=folder,
         max_items=settings.max_items,
         read_bytes=read,
+        list_files=partial(list_files, settings=settings),
         access=access,
-        defaults=defaults,
+        defaults=recipe.recipe.vars if recipe and recipe.recipe else {},
     )
     items = job_items(source)
     problems += items.problems
@@ -126,7 +129,9 @@ def check_request(
     if problems or recipe is None or recipe.recipe is None or recipe.program is None or job_read.value is None:
         raise InvalidInput(dict.fromkeys(problems))
     revision = revision_of(recipe.recipe, recipe.program, items.items, digests)
-    return JobRequest(recipe.recipe, recipe.program, items.items, digests, revision, job_read.value, output)
+    return JobRequest(
+        recipe.recipe, recipe.program, items.items, digests, revision, job_read.value, output, items.notices
+    )
 
 
 def read_recipe(name: str, settings: Settings) -> tuple[Recipe, Program]:

@@ -70,6 +70,7 @@ def plan_document(plan: "Plan", settings: Settings) -> dict[str, Any]:
         "shards": math.ceil(total / settings.shard_size),
         "models": plan.request.model_digests,
         "output": plan.store.uri(plan.request.job.name),
+        "notices": list(plan.request.notices),
     }
 
 
@@ -79,6 +80,8 @@ def render_plan(plan: "Plan", settings: Settings, console: Console) -> None:
     items = document["items"]
     console.print(f"{plan.job_id}: {items['total']} items, {items['done']} done already, {items['to_do']} to do")
     console.print(f"output: {document['output']}", highlight=False, soft_wrap=True)
+    for notice in document["notices"]:
+        console.print(notice, style="yellow", highlight=False, soft_wrap=True)
     table = Table("step", "to compute", "to reuse", "to skip", "decided as it runs")
     for step, counts in plan.steps.items():
         table.add_row(step, str(counts.computed), str(counts.reused), str(counts.skipped), str(counts.undecided))

@@ -18,6 +18,7 @@ from pyarrow import parquet
 from configs.documents.problems import MAX_PROBLEMS, InvalidInput, Problem, did_you_mean
 from configs.documents.yaml_source import parse_yaml
 from configs.job import items as job_items
+from configs.job.file_sets import FileSet
 from configs.job.job import Grid, expand_grid, grid_problems, read_job
 from configs.job.tables import read_table
 from configs.settings.access import Access
@@ -191,6 +192,7 @@ def test_a_few_lines_cannot_stand_for_gigabytes(monkeypatch: pytest.MonkeyPatch)
             folder="/",
             max_items=LIMIT,
             read_bytes=lambda _: b"",
+            list_files=lambda base, _: FileSet(base, ()),
             access=Access(Settings()),
             defaults={},
         )

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.support.command import Pixelmill, PixelmillHere
 
@@ -105,3 +106,33 @@ def test_status_without_jobs_says_how_to_start_one(pixelmill):
     assert result.status == 0
     assert "pixelmill run" in result.out
     assert pixelmill("status", "--json").document == {"jobs": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "mistake"),
+    [
+        (("--images", "photos/", "--prompts", "p.txt"), "--prompts: give `--images` or `--prompts`, not both"),
+        (("--images", "photoz/"), "--images: cannot be read: "),
+        (("--output", "out"), "--output: goes with `--images` or `--prompts`"),
+        (("--images", "photos/", "--name", "a/b"), "--name: must not hold a path separator"),
+    ],
+)
+def test_mistakes_of_a_job_without_a_file_name_the_option(tmp_path, options, mistake):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.png").touch()
+    refused = Pixelmill(tmp_path).here("plan", "product-cutout", *options)
+    assert refused.status == 2
+    assert mistake in refused.err
+
+
+def test_a_folder_of_images_needs_no_job_file(tmp_path):
+    shell = Pixelmill(tmp_path)
+    recipe = "name: thumb\nsteps:\n- {id: photo, step: load}\n- {id: small, step: resize, width: 9}\n"
+    shell.write("recipe.yaml", recipe)
+    (tmp_path / "photos").mkdir()
+    for name in ("one", "two"):
+        Image.new("RGB", (20, 20), "red").save(tmp_path / "photos" / f"{name}.png")
+    planned = shell.here("plan", "./recipe.yaml", "--images", "photos/", "--json").document
+    assert planned["items"] == {"total": 2, "done": 0, "to_do": 2}
+    assert planned["output"] == str(tmp_path / "out" / "recipe")
+    assert planned["notices"] == []

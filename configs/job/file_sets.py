@@ -1,0 +1,184 @@
+"""Items from many input images at once: a folder, a glob or an s3:// prefix, and a table that lies beside them."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from configs.documents import uris
+from configs.documents.fields import MAX_NAME_BYTES, check_name, collision_key, slug
+from configs.documents.problems import Problem, did_you_mean
+from configs.job.job import ItemEntry
+from configs.job.tables import TableRow, read_table
+
+IMAGE_SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# As datasets of Hugging Face name them: a row for each image, found by its path in this column.
+TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+FILE_COLUMN = "file_name"
+_WILD = re.compile(r"[*?\[]")
+_SHOWN = 3  # names of files that are left out
+
+
+class FileSet(NamedTuple):
+    """Files below a folder or a prefix, by their paths from there, sorted."""
+
+    base: str  # an absolute path or s3://bucket/prefix
+    paths: tuple[str, ...]
+
+    def uri(self, path: str) -> str:
+        return f"{self.base.rstrip('/')}/{path}"
+
+
+ListFiles = Callable[[str, str], FileSet]  # of a base and a glob below it; raises OSError
+
+
+class SetImage(NamedTuple):
+    """An image of a set, or a row of its table."""
+
+    entry: ItemEntry
+    line: int | None  # in the table
+
+
+class ImageSet(NamedTuple):
+    """The images that were found, mistakes in their table, and what was left out."""
+
+    images: list[SetImage]
+    problems: list[Problem]
+    notices: list[str]
+    table: str  # its URI; empty if there is none
+
+
+def names_files(text: str, folder: str) -> bool:
+    """Return whether a job's `items` name a set of files, and not one table. A folder that exists needs no slash."""
+    if uris.is_web(text):
+        return False
+    if text.endswith("/") or _WILD.search(text):
+        return True
+    uri = uris.resolve(text, folder)
+    return not uris.is_remote(uri) and Path(uri).is_dir()
+
+
+def split_glob(text: str) -> tuple[str, str]:
+    """Return the folder that a text begins with, and the glob below it; `*` for a folder alone.
+
+    In a glob `*` and `?` stay in one folder, `**` is any number of folders, and `[abc]` is one of these characters.
+    """
+    wild = _WILD.search(text)
+    if wild is None:
+        return text.rstrip("/") or "/", "*"
+    base, slash, _ = text[: wild.start()].rpartition("/")
+    pattern = text[len(base) + len(slash) :]
+    pattern += "/*" if pattern.endswith("**") else "*" if pattern.endswith("/") else ""
+    return (base or ("/" if slash else ".")), pattern
+
+
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """Return a pattern that matches the paths of a glob whole (see `split_glob`)."""
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", glob)
+    return re.compile("".join(map(_translated, pieces)), re.DOTALL)
+
+
+def _translated(piece: str) -> str:
+    if piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
+        inside = piece[1:-1].replace("\\", r"\\")
+        return f"[{'^' + inside[1:] if inside.startswith('!') else inside}]"
+    return {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(piece) or re.escape(piece)
+
+
+def read_image_set(
+    found: FileSet, glob: str, read_bytes: Callable[[str], bytes], limit: int, *, shown_as: str
+) -> ImageSet:
+    """Return an entry for each image of a set, with what the table beside them says of it. Raises OSError.
+
+    Images are named after their paths, so that no name depends on the order or on other files; more than `limit` are
+    a mistake.
+    """
+    matching = glob_pattern(glob)
+    paths = [path for path in found.paths if matching.fullmatch(path)]
+    images = [path for path in paths if path.lower().endswith(IMAGE_SUFFIXES)]
+    tables = [name for name in TABLES if name in found.paths]
+    notices = _left_out([path for path in paths if path not in images and path not in TABLES])
+    if not images:
+        deeper = "" if "**" in glob else f"; folders below it are looked into with `{found.base}/**`"
+        return ImageSet([], [Problem("items", f"{shown_as} holds no images{deeper}")], notices, "")
+    if len(images) > limit:
+        message = f"{shown_as} holds {len(images):,} images, more than {limit:,} (setting PIXELMILL_MAX_ITEMS)"
+        return ImageSet([], [Problem("items", message)], notices, "")
+    if len(tables) > 1:
+        return ImageSet([], [Problem("items", f"{shown_as} holds {' and '.join(tables)}: keep one")], notices, "")
+    rows: dict[str, TableRow] = {}
+    problems: list[Problem] = []
+    table = found.uri(tables[0]) if tables else ""
+    if table:
+        rows, problems = _rows_by_file(read_bytes(table), table, found, images, limit)
+    entries = [_image(path, name, found, rows.get(path)) for path, name in zip(images, _names(images), strict=True)]
+    return ImageSet(entries, problems, notices, table)
+
+
+def _left_out(paths: Sequence[str]) -> list[str]:
+    if not paths:
+        return []
+    names = ", ".join(paths[:_SHOWN]) + (" …" if len(paths) > _SHOWN else "")
+    return [f"{len(paths):,} {'file is' if len(paths) == 1 else 'files are'} no image and left out: {names}"]
+
+
+def _image(path: str, name: str, found: FileSet, row: TableRow | None) -> SetImage:
+    given = row.entry if row is not None else ItemEntry()
+    variables = {key: value for key, value in given.vars.items() if key != FILE_COLUMN}
+    changes = {"name": given.name or name, "image": found.uri(path), "vars": variables}
+    return SetImage(given.model_copy(update=changes), row.line if row is not None else None)
+
+
+def _rows_by_file(
+    data: bytes, table: str, found: FileSet, images: Sequence[str], limit: int
+) -> tuple[dict[str, TableRow], list[Problem]]:
+    """Return the rows by the path of their image, and the mistakes of the table."""
+    rows, problems = read_table(data, uris.shown(table), limit)
+    known, by_file = set(images), dict[str, TableRow]()
+    for row in rows:
+        path = row.entry.vars.get(FILE_COLUMN)
+        message = None
+        if not isinstance(path, str):
+            message = "must be the path of an image from the table's folder"
+        elif path in by_file:
+            message = f"`{path}` has a row already, in line {by_file[path].line}"
+        elif path not in known and path not in found.paths:
+            message = f"no such image: {path}{did_you_mean(path, known)}"
+        elif row.entry.image is not None:
+            message = "give `image` or `file_name`, not both"
+        if message is not None:
+            problems.append(Problem(FILE_COLUMN, message, uris.shown(table), row.line))
+        else:
+            by_file[str(path)] = row
+    return by_file, problems
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """Return a name for each path: without its ending, unless another image's name would be the same."""
+    stems = [str(PurePosixPath(path).with_suffix("")) for path in paths]
+    forms = (
+        [_name(stem) for stem in stems],
+        [_name(f"{stem}-{PurePosixPath(path).suffix[1:]}") for stem, path in zip(stems, paths, strict=True)],
+        [_name(f"{stem}-{_digest(path)}") for stem, path in zip(stems, paths, strict=True)],
+    )
+    counts = [Counter(map(collision_key, names)) for names in forms[:-1]]
+    return [
+        next((name for name, count in zip(of_one, counts, strict=False) if count[collision_key(name)] == 1), of_one[-1])
+        for of_one in zip(*forms, strict=True)
+    ]
+
+
+def _name(path: str) -> str:
+    name = path.replace("/", "-")
+    try:
+        if len(name.encode()) <= MAX_NAME_BYTES:
+            return check_name(name)
+    except ValueError:
+        pass
+    return f"{slug(name)}-{_digest(path)}".strip("-")
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(path.encode()).hexdigest()[:6]
