@@ -338,10 +338,19 @@ def _list_jobs(ledger: "Ledger", json: bool) -> None:
     """Print all jobs, newest first."""
     from dataclasses import asdict
 
+    from storage.ledger.lease import interrupted_jobs
+
     rows = [(job, ledger.items.progress(job.id)) for job in ledger.jobs.all()]
+    interrupted = interrupted_jobs([job for job, _ in rows], ledger)
     if json:
         jobs = [
-            {"job": job.id, "name": job.name, "status": job.status.value, "items": asdict(progress)}
+            {
+                "job": job.id,
+                "name": job.name,
+                "status": job.status.value,
+                "interrupted": job.id in interrupted,
+                "items": asdict(progress),
+            }
             for job, progress in rows
         ]
         print_json({"jobs": jobs})
@@ -349,13 +358,15 @@ def _list_jobs(ledger: "Ledger", json: bool) -> None:
         open_console(stderr=False).print("No jobs yet: `pixelmill run JOB` starts one.")
     else:
         print_table(
-            ("job", "status", "items", "done", "failed", "quarantined", "started"),
+            ("job", "status", "done", "failed", "quarantined", "started"),
             (
                 (
                     job.id,
-                    job.status.value,
-                    *map(str, (now.total, now.done, now.failed, now.quarantined)),
-                    f"{job.started_at:%Y-%m-%d %H:%M:%S}",
+                    "interrupted" if job.id in interrupted else job.status.value,
+                    f"{now.done:,} of {now.total:,}",
+                    f"{now.failed:,}",
+                    f"{now.quarantined:,}",
+                    f"{job.started_at:%Y-%m-%d %H:%M} UTC",
                 )
                 for job, now in rows
             ),

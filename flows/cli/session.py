@@ -159,10 +159,12 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of cells on standard output."""
+    """Print rows of cells on standard output. Where the terminal is too narrow, cells are folded, never cut."""
     from rich.table import Table
 
-    table = Table(*headers)
+    table = Table()
+    for header in headers:
+        table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(*row)
     open_console(stderr=False).print(table)

@@ -31,8 +31,9 @@ from flows.report.report import GALLERY_NAME, root_id
 from flows.serve.metrics import CONTENT_TYPE, render_fleet_metrics
 from gpu_worker.monitor.logs import use_logs
 from storage.ledger.database import LedgerError
+from storage.ledger.lease import interrupted_jobs
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, ReviewVerdict
+from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict
 from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
 from storage.objects.open_store import open_store
 
@@ -231,18 +232,25 @@ def _missing(text: str) -> Response:
 
 
 def _index(ledger: Ledger) -> str:
-    rows = "".join(_row(job) for job in ledger.jobs.all())
-    table = f"<table><tr><th>job<th>status<th>images<th>started</tr>{rows}</table>" if rows else "<p>No jobs yet.</p>"
+    jobs = ledger.jobs.all()
+    interrupted = interrupted_jobs(jobs, ledger)
+    rows = "".join(_row(job, ledger, is_interrupted=job.id in interrupted) for job in jobs)
+    heads = "<th>job<th>status<th>images<th>failed<th>quarantined<th>started"
+    table = f"<table><tr>{heads}</tr>{rows}</table>" if rows else "<p>No jobs yet.</p>"
     return _PAGE.replace("TABLE", table)
 
 
-def _row(job: JobRecord) -> str:
+def _row(job: JobRecord, ledger: Ledger, *, is_interrupted: bool) -> str:
     address = f"/files/{root_id(job.output)}/{quote(job.name)}/{GALLERY_NAME}"
+    name, now = escape(job.name), ledger.items.progress(job.id)
+    has_gallery = job.status is not JobStatus.RUNNING  # it is written at the end of a run
     cells = (
-        f'<a href="{escape(address)}">{escape(job.name)}</a>',
-        escape(job.status.value),
-        f"{job.total:,}",
-        f"{job.started_at:%Y-%m-%d %H:%M}",
+        f'<a href="{escape(address)}">{name}</a>' if has_gallery else name,
+        "interrupted" if is_interrupted else escape(job.status.value),
+        f"{now.done:,} of {now.total:,}",
+        f"{now.failed:,}",
+        f"{now.quarantined:,}",
+        f"{job.started_at:%Y-%m-%d %H:%M} UTC",
     )
     return "<tr>" + "".join(f"<td>{cell}" for cell in cells) + "</tr>"
 

@@ -288,6 +288,11 @@ def is_interrupted(job: JobRecord, ledger: Ledger) -> bool:
     return job.status is JobStatus.RUNNING and not is_held(job.id, ledger)
 
 
+def interrupted_jobs(jobs: Sequence[JobRecord], ledger: Ledger) -> set[str]:
+    """Return the ids of running jobs whose process is gone, as far as one look tells: those of this machine."""
+    return set(OrphanedJobs().look([job.id for job in jobs if job.status is JobStatus.RUNNING], ledger))
+
+
 class OrphanedJobs:
     """Detector of running jobs whose bursts are gone, by repeated observation."""
 

@@ -3,12 +3,16 @@
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from storage.ledger.lease import job_lease
 from tests.support.command import Pixelmill, PixelmillHere
+from tests.support.ledger_samples import start
+from tests.support.new_ledger import new_ledger
 
 HEAVY = ("torch", "diffusers", "transformers", "rembg", "realesrgan", "cv2", "prefect", "sqlalchemy", "boto3")
 
@@ -136,3 +140,16 @@ def test_a_folder_of_images_needs_no_job_file(tmp_path):
     assert planned["items"] == {"total": 2, "done": 0, "to_do": 2}
     assert planned["output"] == str(tmp_path / "out" / "recipe")
     assert planned["notices"] == []
+
+
+def test_a_job_whose_process_is_gone_is_listed_as_interrupted(tmp_path):
+    shell = Pixelmill(tmp_path)
+    shell.home.mkdir()
+    with closing(new_ledger(shell.home / "ledger.db")) as ledger:
+        start(ledger, name="x" * 100)
+        with job_lease(start(ledger, job_id="job-2").id, ledger):
+            listed = {job["job"]: job["interrupted"] for job in shell.here("status", "--json").document["jobs"]}
+            assert listed == {"job-1": True, "job-2": False}
+            table = shell.here("status").out
+    assert "interrupted" in table and "0 of 6" in table and "UTC" in table
+    assert "…" not in table
