@@ -112,7 +112,8 @@ def read_image_set(
     problems: list[Problem] = []
     table = found.uri(tables[0]) if tables else ""
     if table:
-        rows, problems = _rows_by_file(read_bytes(table), table, found, images, limit)
+        rows, problems, told = _rows_by_file(read_bytes(table), table, found, images, limit)
+        notices += told
     entries = [_image(path, name, found, rows.get(path)) for path, name in zip(images, _names(images), strict=True)]
     return ImageSet(entries, problems, notices, table)
 
@@ -133,9 +134,9 @@ def _image(path: str, name: str, found: FileSet, row: TableRow | None) -> SetIma
 
 def _rows_by_file(
     data: bytes, table: str, found: FileSet, images: Sequence[str], limit: int
-) -> tuple[dict[str, TableRow], list[Problem]]:
-    """Return the rows by the path of their image, and the mistakes of the table."""
-    rows, problems = read_table(data, uris.shown(table), limit)
+) -> tuple[dict[str, TableRow], list[Problem], list[str]]:
+    """Return the rows by the path of their image, and the mistakes and notices of the table."""
+    rows, problems, notices = read_table(data, uris.shown(table), limit)
     known, by_file = set(images), dict[str, TableRow]()
     for row in rows:
         path = row.entry.vars.get(FILE_COLUMN)
@@ -152,7 +153,7 @@ def _rows_by_file(
             problems.append(Problem(FILE_COLUMN, message, uris.shown(table), row.line))
         else:
             by_file[str(path)] = row
-    return by_file, problems
+    return by_file, problems, notices
 
 
 def _names(paths: Sequence[str]) -> list[str]:

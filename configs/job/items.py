@@ -287,8 +287,9 @@ def _table_drafts(source: JobSource, text: str, room: int) -> Iterator[ItemDraft
         source.report("items", f"cannot be read: {error}")
         return
     name = uris.shown(uri)
-    rows, problems = read_table(data, name, room)
+    rows, problems, notices = read_table(data, name, room)
     source.problems += problems
+    source.notices += notices
     folders = tuple(dict.fromkeys((source.folder, uris.folder_of(uri))))
     for row in rows:
         yield ItemDraft(row.entry, Origin("", name, row.line), folders)

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from rapidfuzz.distance import Levenshtein
 
 from configs.documents.fields import MAX_TEXT
 from configs.documents.problems import MAX_PROBLEMS, Problem, describe, nearest, problems_of
+from configs.job.csv_dialect import SEPARATORS, decode_csv, plain_name, separator_of
 from configs.job.job import ItemEntry
 
 MAX_GROUP_BYTES = 512_000_000  # of one row group, unpacked, as declared in the file
@@ -49,8 +50,16 @@ class _Mistake(Exception):
 _Raw = tuple[int, dict[str, Any] | _Mistake]
 
 
-def read_table(data: bytes, file: str, limit: int) -> tuple[list[TableRow], list[Problem]]:
-    """Return the rows of a table (.csv, .jsonl, .ndjson, .parquet or .txt by its name), and every mistake.
+class ItemTable(NamedTuple):
+    """The items of a table, every mistake, and how it was read where that could be otherwise."""
+
+    rows: list[TableRow]
+    problems: list[Problem]
+    notices: list[str]
+
+
+def read_table(data: bytes, file: str, limit: int) -> ItemTable:
+    """Read a table (.csv, .jsonl, .ndjson, .parquet or .txt by its name).
 
     Fields of an item have their names; all other columns become variables. Reading stops after `limit` rows, and after
     MAX_PROBLEMS mistakes.
@@ -58,11 +67,12 @@ def read_table(data: bytes, file: str, limit: int) -> tuple[list[TableRow], list
     suffix = file[file.rfind(".") :].lower() if "." in file else ""
     reader = _READERS.get(suffix)
     if reader is None:
-        return [], [Problem("", f"an item table must be one of {', '.join(_READERS)}", file)]
+        return ItemTable([], [Problem("", f"an item table must be one of {', '.join(_READERS)}", file)], [])
     rows: list[TableRow] = []
     problems: list[Problem] = []
+    notices: list[str] = []
     try:
-        for count, (line, raw) in enumerate(reader(data, limit), 1):
+        for count, (line, raw) in enumerate(reader(data, limit, notices), 1):
             if count > limit:
                 raise _Mistake(line, f"more than {limit:,} items (setting PIXELMILL_MAX_ITEMS, seeds counted)")
             _take(line, raw, file, rows, problems)
@@ -72,7 +82,7 @@ def read_table(data: bytes, file: str, limit: int) -> tuple[list[TableRow], list
         problems.append(Problem(mistake.path, mistake.message, file, mistake.line))
     if not rows and not problems:
         problems.append(Problem("", "the table holds no items", file, 1))
-    return rows, problems
+    return ItemTable(rows, problems, [f"{file}: {notice}" for notice in notices])
 
 
 def _take(line: int, raw: dict[str, Any] | _Mistake, file: str, rows: list[TableRow], problems: list[Problem]) -> None:
@@ -88,26 +98,30 @@ def _take(line: int, raw: dict[str, Any] | _Mistake, file: str, rows: list[Table
         ]
 
 
-def _check_columns(columns: list[str], line: int) -> None:
-    """Refuse columns that are misspelled fields, doubled or nameless."""
+def _column_mistakes(columns: Sequence[str], line: int) -> Iterator[_Raw]:
+    """Yield the columns that are misspelled fields or doubled. Those without a name are not looked at."""
     if len(columns) > MAX_COLUMNS:
-        raise _Mistake(line, f"{len(columns):,} columns, more than {MAX_COLUMNS}")
-    for number, column in enumerate(columns, 1):
-        if not column:
-            raise _Mistake(line, f"column {number} has no name")
-        if columns.count(column) > 1:
-            raise _Mistake(line, f"two columns are called `{column}`", column)
-        if column not in FIELDS and (plain := _plain(column)) in FIELDS:
-            raise _Mistake(line, f"write `{plain}`", column)
-        missing = [field for field in FIELDS if field not in columns]
+        yield line, _Mistake(line, f"{len(columns):,} columns, more than {MAX_COLUMNS}")
+        return
+    missing = [field for field in FIELDS if field not in columns]
+    for column in filter(None, dict.fromkeys(columns)):
         near = [] if column in FIELDS else [name for name in nearest(column, missing) if _is_misspelled(column, name)]
-        if near:
+        if columns.count(column) > 1:
+            yield line, _Mistake(line, f"two columns are called `{column}`", column)
+        elif near:
             message = f"looks like a misspelled field; did you mean `{near[0]}`? Rename the column if it is a variable"
-            raise _Mistake(line, message, column)
+            yield line, _Mistake(line, message, column)
 
 
-def _plain(column: str) -> str:
-    return column.casefold().replace(" ", "_").replace("-", "_")
+def _as_fields(columns: Sequence[str], notices: list[str]) -> list[str]:
+    """Return the columns with the names of fields in lower case and with underscores."""
+    fields = {
+        column: plain
+        for column in columns
+        if column not in FIELDS and (plain := plain_name(column)) in FIELDS and plain not in columns
+    }
+    notices += [f"the column `{column}` is taken for `{field}`" for column, field in fields.items()]
+    return [fields.get(column, column) for column in columns]
 
 
 def _is_misspelled(column: str, field: str) -> bool:
@@ -123,35 +137,48 @@ def _decode(data: bytes) -> str:
         raise _Mistake(line, f"not UTF-8 (byte 0x{data[error.start]:02x}): save the file as UTF-8") from None
 
 
-def _read_csv(data: bytes, _limit: int) -> Iterator[_Raw]:
-    reader = csv.reader(io.StringIO(_decode(data), newline=""), strict=True)
+def _read_csv(data: bytes, _limit: int, notices: list[str]) -> Iterator[_Raw]:
+    try:
+        text, notice = decode_csv(data)
+    except UnicodeDecodeError:
+        text, notice = _decode(data), None  # raises a mistake with its line
+    separator = separator_of(text, FIELDS)
+    notices += filter(None, [notice, f"columns are separated by {SEPARATORS[separator]}" if separator != "," else None])
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     columns: list[str] | None = None
-    line = 1
+    line, empty = 1, 0
     try:
         for cells in reader:
             start, line = line, reader.line_num + 1
-            if not cells:
-                continue
-            if columns is None:
-                columns = [cell.strip() for cell in cells]
-                if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
-                    raise _Mistake(start, "columns must be separated by commas")
+            if not any(cell.strip() for cell in cells):
+                empty += bool(cells)  # an empty line is none
+            elif columns is None:
+                columns = _as_fields([cell.strip() for cell in cells], notices)
+                mistakes = list(_column_mistakes(columns, start))
                 if "vars" in columns:
-                    raise _Mistake(start, "in a CSV each variable has a column of its own name", "vars")
-                _check_columns(columns, start)
-            elif len(cells) != len(columns):
+                    mistakes.append(
+                        (start, _Mistake(start, "in a CSV each variable has a column of its own name", "vars"))
+                    )
+                yield from mistakes
+                if mistakes:
+                    return
+            elif len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
                 yield start, _Mistake(start, f"the row has {len(cells)} cells, the header {len(columns)}")
             else:
-                yield start, _csv_item(columns, cells)
+                yield start, _csv_item(start, columns, cells)
     except csv.Error as error:
         raise _Mistake(line, f"not valid CSV: {error}") from None
+    if empty:
+        notices.append(f"{empty:,} empty {'row is' if empty == 1 else 'rows are'} left out")
 
 
-def _csv_item(columns: list[str], cells: list[str]) -> dict[str, Any]:
+def _csv_item(line: int, columns: list[str], cells: list[str]) -> dict[str, Any] | _Mistake:
     item: dict[str, Any] = {"vars": {}}
-    for column, cell in zip(columns, cells, strict=True):
+    for number, (column, cell) in enumerate(zip(columns, cells, strict=False), 1):
         if not cell.strip():
             continue
+        if not column:
+            return _Mistake(line, f"column {number} has no name")
         if column == "seed":
             item[column] = int(cell) if _INT.fullmatch(cell.strip()) else cell
         elif column in FIELDS:
@@ -173,7 +200,7 @@ def typed(text: str) -> bool | int | float | str:
     return text
 
 
-def _read_jsonl(data: bytes, _limit: int) -> Iterator[_Raw]:
+def _read_jsonl(data: bytes, _limit: int, _notices: list[str]) -> Iterator[_Raw]:
     # Not split at once: of many empty lines each would take memory.
     for line, text in enumerate(io.StringIO(_decode(data), newline="\n"), 1):
         if text.strip():
@@ -202,7 +229,7 @@ def _split_vars(line: int, value: Mapping[str, Any]) -> dict[str, Any] | _Mistak
     for key in extra:
         if own and key in own:
             return _Mistake(line, f"`{key}` is given twice: in `vars` and beside it", key)
-        if (plain := _plain(key)) in FIELDS:
+        if (plain := plain_name(key)) in FIELDS:
             return _Mistake(line, f"write `{plain}`", key)
     return {**{key: value[key] for key in FIELDS if key in value}, "vars": {**(own or {}), **extra}}
 
@@ -219,7 +246,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a finite number")
 
 
-def _read_parquet(data: bytes, limit: int) -> Iterator[_Raw]:
+def _read_parquet(data: bytes, limit: int, _notices: list[str]) -> Iterator[_Raw]:
     import pyarrow
     from pyarrow import parquet, types
 
@@ -238,7 +265,9 @@ def _read_parquet(data: bytes, limit: int) -> Iterator[_Raw]:
                 raise _Mistake(1, f"must be a text, a number, true or false, not {kind}", field.name)
         if (count := file.metadata.num_rows) > limit:
             raise _Mistake(1, f"{count:,} rows, more than {limit:,} (setting PIXELMILL_MAX_ITEMS, seeds counted)")
-        _check_columns(schema.names, 1)
+        if mistakes := list(_column_mistakes(schema.names, 1)):
+            yield from mistakes
+            return
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
             columns = [(name, _values(batch.column(index), name, row)) for index, name in enumerate(schema.names)]
             for index in range(batch.num_rows):
@@ -276,14 +305,14 @@ def _values(column: Any, name: str, row: int) -> list[Any]:
     return [None if index is None else made[index] for index in indices]
 
 
-def _read_prompts(data: bytes, _limit: int) -> Iterator[_Raw]:
+def _read_prompts(data: bytes, _limit: int, _notices: list[str]) -> Iterator[_Raw]:
     """Yield an item for each line, as people keep prompts: empty lines and those that begin with # do not count."""
     for line, text in enumerate(io.StringIO(_decode(data)), 1):
         if (prompt := text.strip()) and not prompt.startswith("#"):
             yield line, {"prompt": prompt, "vars": {}}
 
 
-_READERS: dict[str, Callable[[bytes, int], Iterator[_Raw]]] = {
+_READERS: dict[str, Callable[[bytes, int, list[str]], Iterator[_Raw]]] = {
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,

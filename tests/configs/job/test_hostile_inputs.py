@@ -62,7 +62,7 @@ files = {name: make() for name, (make, _) in PARQUET_BOMBS.items()}
 told = {}
 for name, data in files.items():
     before, start = peak(), time.process_time()
-    rows, problems = read_table(data, "t.parquet", LIMIT)
+    rows, problems, _ = read_table(data, "t.parquet", LIMIT)
     told[name] = [str(each) for each in problems], len(rows), len(data), peak() - before, time.process_time() - start
 print(json.dumps(told))
 """
@@ -89,7 +89,7 @@ def test_damaged_tables_give_rows_or_a_clear_error(data: st.DataObject) -> None:
     damaged = bytearray(SOUND)
     for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=8)):
         damaged[place] = data.draw(st.integers(0, 255))
-    rows, problems = read_table(bytes(damaged), "t.parquet", 100)
+    rows, problems, _ = read_table(bytes(damaged), "t.parquet", 100)
     assert rows or problems
 
 
@@ -130,7 +130,7 @@ TEXT_BOMBS = {
 def test_tables_of_text_that_are_too_much(name: str) -> None:
     text, file, message = TEXT_BOMBS[name]
     with bounded(megabytes=120, seconds=20):
-        rows, problems = read_table(text.encode(), file, LIMIT)
+        rows, problems, _ = read_table(text.encode(), file, LIMIT)
     assert not rows
     assert message in str(problems[0])
 
@@ -138,7 +138,7 @@ def test_tables_of_text_that_are_too_much(name: str) -> None:
 def test_nobody_reads_a_million_mistakes() -> None:
     table = "name,seed\n" + "a,x\n" * 20_000
     with bounded(megabytes=60, seconds=20):
-        _, problems = read_table(table.encode(), "t.csv", LIMIT)
+        _, problems, _ = read_table(table.encode(), "t.csv", LIMIT)
     assert MAX_PROBLEMS < len(problems) < 2 * MAX_PROBLEMS
     refusal = InvalidInput(Problem("x", f"mistake {n}") for n in range(100_000))
     assert len(refusal.problems) == MAX_PROBLEMS + 1

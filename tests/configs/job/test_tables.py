@@ -17,13 +17,13 @@ def parquet(**columns) -> bytes:
 
 
 def read(data: str | bytes, file: str = "t.csv", limit: int = 1000) -> list[tuple[int, ItemEntry]]:
-    rows, problems = read_table(data.encode() if isinstance(data, str) else data, file, limit)
+    rows, problems, _ = read_table(data.encode() if isinstance(data, str) else data, file, limit)
     assert problems == []
     return [tuple(row) for row in rows]
 
 
 def refused(data: str | bytes, file: str = "t.csv", limit: int = 1000) -> list[tuple[str, int | None, str]]:
-    _, problems = read_table(data.encode() if isinstance(data, str) else data, file, limit)
+    _, problems, _ = read_table(data.encode() if isinstance(data, str) else data, file, limit)
     assert all(problem.file == file for problem in problems)
     return [(problem.path, problem.line, problem.message) for problem in problems]
 
@@ -120,11 +120,9 @@ def test_a_cell(cell, value):
         (parquet(name=pyarrow.array([], pyarrow.string())), "t.parquet", "", 1, "holds no items"),
         (b"name\na\xff", "t.csv", "", 2, "not UTF-8"),
         (b'{"name": "a"}\n\xff', "t.jsonl", "", 2, "not UTF-8"),
-        ("name;prompt\na;b\n", "t.csv", "", 1, "separated by commas"),
-        ("name,,prompt\na,b,c\n", "t.csv", "", 1, "column 2 has no name"),
+        ("name,,prompt\na,b,c\n", "t.csv", "", 2, "column 2 has no name"),
         ("name,color,color\na,b,c\n", "t.csv", "color", 1, "two columns are called `color`"),
-        ("Name,prompt\na,b\n", "t.csv", "Name", 1, "write `name`"),
-        ("name,Negative Prompt\na,b\n", "t.csv", "Negative Prompt", 1, "write `negative_prompt`"),
+        ("Name,NAME\na,b\n", "t.csv", "name", 1, "two columns are called `name`"),
         ("name,promt\na,b\n", "t.csv", "promt", 1, "did you mean `prompt`?"),
         ("name,vars\na,b\n", "t.csv", "vars", 1, "a column of its own name"),
         ("name,back ground\na,b\n", "t.csv", "back ground", 2, "the name of a variable"),
@@ -190,7 +188,7 @@ def test_a_table_is_read_to_its_limit(data, file):
 
 @given(st.binary(max_size=60), st.sampled_from(["t.csv", "t.jsonl", "t.parquet"]))
 def test_any_bytes_are_read_or_refused(data, file):
-    rows, problems = read_table(data, file, 100)
+    rows, problems, _ = read_table(data, file, 100)
     assert rows or problems
 
 
@@ -209,3 +207,45 @@ def test_what_csv_wrote_is_read_back(pairs):
     assert [(entry.prompt, entry.vars["mood"]) for _, entry in read(stream.getvalue())] == [
         (prompt, typed(mood)) for prompt, mood in pairs
     ]
+
+
+GERMAN = "Name;Prompt;level\nSchlüssel;„gelb“, groß;3\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "notices"),
+    [
+        (GERMAN.encode("cp1252"), ["not UTF-8: read as Windows-1252", "separated by semicolons"]),
+        (GERMAN.encode("utf-16"), ["read as UTF-16", "separated by semicolons"]),
+        (GERMAN.encode("utf-8-sig"), ["separated by semicolons"]),
+        (GERMAN.replace(";", "\t").encode(), ["separated by tabs"]),
+    ],
+)
+def test_a_table_as_a_spreadsheet_writes_it_is_read_and_that_is_told(data, notices):
+    rows, problems, told = read_table(data, "t.csv", 10)
+    assert problems == []
+    ((_, entry),) = rows
+    assert (entry.name, entry.prompt, entry.vars) == ("Schlüssel", "„gelb“, groß", {"level": 3})
+    expected = [*notices, "the column `Name` is taken for `name`", "the column `Prompt` is taken for `prompt`"]
+    for notice, said in zip(expected, told, strict=True):
+        assert notice in said and said.startswith("t.csv: ")
+
+
+def test_a_code_page_that_could_be_another_one_is_refused():
+    assert refused("name\nłóżko\n".encode("cp1250")) == [("", 2, "not UTF-8 (byte 0xb3): save the file as UTF-8")]
+
+
+def test_commas_within_a_text_do_not_make_columns():
+    ((_, entry),) = read('prompt\n"a key; small, red"\n')
+    assert entry.prompt == "a key; small, red"
+
+
+def test_empty_rows_and_columns_are_left_out_and_the_rows_are_told_of():
+    rows, problems, notices = read_table(b"name,prompt,,\na,x,,\n,,,\n , ,,\nb,y,,,,\n\n", "t.csv", 10)
+    assert ([entry.name for _, entry in rows], problems) == (["a", "b"], [])
+    assert notices == ["t.csv: 2 empty rows are left out"]
+
+
+def test_all_mistakes_of_a_header_are_told_at_once():
+    said = refused("promt,color,color,sed\na,b,c,d\n")
+    assert [path for path, _, _ in said] == ["promt", "color", "sed"]

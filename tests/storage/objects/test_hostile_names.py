@@ -183,7 +183,7 @@ def test_names_of_tables_are_checked_too(name: str) -> None:
 
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([["name", "prompt"], [name, "x"]])
-    rows, problems = read_table(text.getvalue().encode(), "t.csv", 10)
+    rows, problems, _ = read_table(text.getvalue().encode(), "t.csv", 10)
     if accepted(name) is None:
         # A cell of white space alone says that the item has no name.
         assert problems or rows[0].entry.name is None
