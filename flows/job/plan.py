@@ -15,7 +15,7 @@ from flows.job.request import JobRequest, check_request, read_request
 from gpu_worker.walk.prediction import Forecast, forecast
 from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ArtefactRecord, ItemState, JobRecord, ReviewVerdict
+from storage.ledger.records import ArtefactRecord, ItemState, JobRecord, ReviewVerdict, step_of
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import sha256_hex
 from storage.objects.open_store import open_store
@@ -95,7 +95,7 @@ def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
         return ledger.steps.find_artefacts(store.root, [each for each in fingerprints if each not in lost.artefacts])
 
     left = [item for item in request.items if item.index not in done]
-    steps = forecast(
+    visits = forecast(
         left,
         request.program,
         model_digests=request.model_digests,
@@ -103,7 +103,21 @@ def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
         digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
         accepted=ledger.reviews.images_with(identifier, ReviewVerdict.ACCEPTED),
     )
-    return Plan(identifier, request, store, len(done), steps)
+    return Plan(identifier, request, store, len(done), _by_step(visits))
+
+
+def _by_step(visits: Mapping[str, Forecast]) -> dict[str, Forecast]:
+    """Add up the images of all visits of a step; of items that skip it or are undecided, its largest visit counts."""
+    steps: dict[str, Forecast] = {}
+    for visit, one in visits.items():
+        known = steps.get(step_of(visit), Forecast())
+        steps[step_of(visit)] = Forecast(
+            computed=known.computed + one.computed,
+            reused=known.reused + one.reused,
+            skipped=max(known.skipped, one.skipped),
+            undecided=max(known.undecided, one.undecided),
+        )
+    return steps
 
 
 def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRecord:
