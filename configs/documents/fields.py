@@ -17,6 +17,8 @@ _SLUG_LENGTH = 60
 _SLUG_BYTES = 120  # leaves a name room for a number
 _NOT_SLUG = re.compile(r"[^\w.]+|_+")
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # categories Cc and Cs, but \t and \n
+_FORBIDDEN = re.compile(r'[<>:"|?*]')
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9¹²³])(\..*)?", re.IGNORECASE)
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _JOINERS = frozenset("\u200c\u200d")  # Persian, Indian scripts and emoji are written with them
 
@@ -54,6 +56,16 @@ def check_name(name: str) -> str:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"must not be longer than {MAX_NAME_BYTES} bytes in UTF-8")
     return name
+
+
+def objection_to_name(name: str) -> str | None:
+    """Return why a file of this name cannot be copied to every system, or None.
+
+    The rules are those of Windows: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+    """
+    if (bad := _FORBIDDEN.search(name)) is not None:
+        return f"holds `{bad[0]}`"
+    return "is kept for a device" if _DEVICE.fullmatch(name) else None
 
 
 def collision_key(name: str) -> str:

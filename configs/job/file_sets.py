@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from configs.documents import uris
-from configs.documents.fields import MAX_NAME_BYTES, check_name, collision_key, slug
+from configs.documents.fields import MAX_NAME_BYTES, check_name, collision_key, objection_to_name, slug
 from configs.documents.problems import Problem, did_you_mean
 from configs.job.job import ItemEntry
 from configs.job.tables import TableRow, read_table
@@ -174,7 +174,7 @@ def _names(paths: Sequence[str]) -> list[str]:
 def _name(path: str) -> str:
     name = path.replace("/", "-")
     try:
-        if len(name.encode()) <= MAX_NAME_BYTES:
+        if len(name.encode()) <= MAX_NAME_BYTES and objection_to_name(name) is None:
             return check_name(name)
     except ValueError:
         pass

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from configs.documents import uris
-from configs.documents.fields import Item, Scalar, collision_key, slug
+from configs.documents.fields import Item, Scalar, collision_key, objection_to_name, slug
 from configs.documents.problems import Problem, Salvaged, child
 from configs.documents.yaml_source import Document
 from configs.job.file_sets import ListFiles, names_files, read_image_set, split_glob
@@ -61,8 +61,8 @@ def derive_seed(base: int, name: str, number: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def name_drafts(drafts: Sequence[ItemDraft]) -> tuple[list[str], list[Problem]]:
-    """Return a name for each draft, and the collisions.
+def name_drafts(drafts: Sequence[ItemDraft], *, portable: bool = True) -> tuple[list[str], list[Problem]]:
+    """Return a name for each draft, and the collisions; with `portable` also names that not every system takes.
 
     A draft without a name gets the words of its prompt, or its image's file name, or its number; a number is added if
     that is taken. Names that differ only in case collide: folders on many machines cannot hold both.
@@ -73,6 +73,10 @@ def name_drafts(drafts: Sequence[ItemDraft]) -> tuple[list[str], list[Problem]]:
         name = draft.entry.name
         if name is None:
             continue
+        if portable and (objection := objection_to_name(name)) is not None:
+            advice = "rename it, or set PIXELMILL_PORTABLE_NAMES=false"
+            message = f"the name `{name}` {objection}, which Windows refuses: {advice}"
+            problems.append(draft.origin.problem("name", message))
         first = taken.get(collision_key(name))
         if first is None:
             taken[collision_key(name)] = draft.origin
@@ -91,7 +95,8 @@ def name_drafts(drafts: Sequence[ItemDraft]) -> tuple[list[str], list[Problem]]:
 def _free_name(draft: ItemDraft, number: int, taken: dict[str, Origin], counters: dict[str, int]) -> str:
     entry = draft.entry
     stem = slug(entry.prompt) if entry.prompt else slug(uris.stem_of(entry.image)) if entry.image else ""
-    stem = stem or f"item-{number:06d}"
+    if not stem or objection_to_name(stem) is not None:
+        stem = f"item-{number:06d}"
     name = stem
     while collision_key(name) in taken:
         counters[stem] = counters.get(stem, 1) + 1
@@ -180,6 +185,7 @@ class JobSource:
     list_files: ListFiles
     access: Access
     defaults: Mapping[str, Scalar]
+    portable_names: bool = True
     problems: list[Problem] = field(default_factory=list, init=False)
     notices: list[str] = field(default_factory=list, init=False)
 
@@ -197,7 +203,7 @@ def job_items(source: JobSource) -> JobItems:
     if source.read.value is None:
         return JobItems((), (), [], complete=False)
     drafts = list(_within_memory(_drafts(source), source))
-    names, collisions = name_drafts(drafts)
+    names, collisions = name_drafts(drafts, portable=source.portable_names)
     job = source.job
     job_vars = {**source.defaults, **job.vars}
     items, missing = make_items(

@@ -123,6 +123,9 @@ class Settings(BaseSettings):
     output_roots: Roots = Field(
         default=(), description="The only folders and s3://bucket/prefixes that jobs may write to, if any is named."
     )
+    portable_names: bool = Field(
+        default=True, description="Refuse names of items that are no names of files on Windows."
+    )
     vram_budget_mb: int = Field(
         default=0, ge=0, description="Device memory for resident models, MB; 0: all that the device has."
     )

@@ -107,11 +107,11 @@ def check_request(
         read_bytes=read,
         list_files=partial(list_files, settings=settings),
         access=access,
+        portable_names=settings.portable_names,
         defaults=recipe.recipe.vars if recipe and recipe.recipe else {},
     )
     items = job_items(source)
-    problems += items.problems
-    problems += _host_problems(items, settings)
+    problems += [*items.problems, *_host_problems(items, settings)]
     output = uris.resolve(job_read.value.output if job_read.value else ".", str(Path.cwd())).rstrip("/") or "/"
     if (objection := access.objection_to_writing(output)) is not None:
         trouble.append(Problem("output", objection))

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,3 +129,17 @@ def test_files_are_looked_for_in_each_folder(tmp_path):
     assert [(each.path, each.file, each.line) for each in problems] == [("image", "t.csv", 4), ("mask", "t.csv", 4)]
     assert problems[0].message == f"no such file: {tmp_path}/job/c.png"
     assert all(Path(item.image).is_absolute() for item in items)
+
+
+@pytest.mark.parametrize("name", ["a:b*c|d", "what?", "con", "NUL", "com1.v2", 'a "b"'])
+def test_a_name_that_other_systems_cannot_hold_is_refused_unless_that_is_allowed(name):
+    listed = drafts(ItemEntry(name=name))
+    _, (problem,) = name_drafts(listed)
+    assert (problem.path, problem.line) == ("items[0].name", 1)
+    assert "PIXELMILL_PORTABLE_NAMES=false" in problem.message
+    assert name_drafts(listed, portable=False) == ([name], [])
+
+
+@pytest.mark.parametrize("prompt", ["con", "NUL", "aux"])
+def test_a_name_made_of_a_prompt_is_one_that_other_systems_hold(prompt):
+    assert name_drafts(drafts(ItemEntry(prompt=prompt))) == (["item-000000"], [])
