@@ -85,7 +85,7 @@ def test_its_job_file_plans_to_reuse_its_images(pixelmill: Pixelmill) -> None:
     """The fingerprints are the same; the damaged photo alone is no image yet."""
     steps = pixelmill("plan", "whole.yaml", "--json").document["steps"]
     assert steps["photo"] == {"computed": 1, "reused": 5, "skipped": 0, "undecided": 0}
-    assert steps["small~2"]["reused"] == steps["tight"]["reused"] == 2
+    assert (steps["small"]["reused"], steps["tight"]["reused"]) == (7, 2)  # two of them after a retry
 
 
 def test_regate_decides_its_items_under_another_threshold(pixelmill: Pixelmill) -> None:
