@@ -1,9 +1,10 @@
 """Items from many input images at once: a folder, a glob or an s3:// prefix, and a table that lies beside them."""
 
+import fnmatch
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -74,17 +75,32 @@ def split_glob(text: str) -> tuple[str, str]:
     return (base or ("/" if slash else ".")), pattern
 
 
-def glob_pattern(glob: str) -> re.Pattern[str]:
-    """Return a pattern that matches the paths of a glob whole (see `split_glob`)."""
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", glob)
-    return re.compile("".join(map(_translated, pieces)), re.DOTALL)
+def glob_matcher(glob: str) -> Callable[[str], bool]:
+    """Return a function that tells whether a path matches the whole glob (see `split_glob`).
 
+    All places in the glob that a path may have come to are followed at once: no glob takes more than their number of
+    looks for each folder.
+    """
+    parts = [None if part == "**" else re.compile(fnmatch.translate(part)) for part in glob.split("/")]
 
-def _translated(piece: str) -> str:
-    if piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
-        inside = piece[1:-1].replace("\\", r"\\")
-        return f"[{'^' + inside[1:] if inside.startswith('!') else inside}]"
-    return {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(piece) or re.escape(piece)
+    def reached(places: Iterable[int]) -> set[int]:
+        """Add the places behind a `**`, which may also be no folder at all."""
+        found = set(places)
+        for place, part in enumerate(parts):
+            if place in found and part is None:
+                found.add(place + 1)
+        return found
+
+    def matches(path: str) -> bool:
+        places = reached([0])
+        for name in path.split("/"):
+            inside = [place for place in places if place < len(parts)]
+            stays = [place for place in inside if parts[place] is None]
+            goes_on = [place + 1 for place in inside if (part := parts[place]) is not None and part.match(name)]
+            places = reached([*stays, *goes_on])
+        return len(parts) in places
+
+    return matches
 
 
 def read_image_set(
@@ -95,11 +111,10 @@ def read_image_set(
     Images are named after their paths, so that no name depends on the order or on other files; more than `limit` are
     a mistake.
     """
-    matching = glob_pattern(glob)
-    paths = [path for path in found.paths if matching.fullmatch(path)]
+    paths = list(filter(glob_matcher(glob), found.paths))
     images = [path for path in paths if path.lower().endswith(IMAGE_SUFFIXES)]
     tables = [name for name in TABLES if name in found.paths]
-    notices = _left_out([path for path in paths if path not in images and path not in TABLES])
+    notices = _left_out([path for path in paths if not path.lower().endswith(IMAGE_SUFFIXES) and path not in TABLES])
     if not images:
         deeper = "" if "**" in glob else f"; folders below it are looked into with `{found.base}/**`"
         return ImageSet([], [Problem("items", f"{shown_as} holds no images{deeper}")], notices, "")

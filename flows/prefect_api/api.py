@@ -74,7 +74,6 @@ def _require_access_and_version(url: str) -> None:
 def health_problem(url: str, timeout: float) -> str | None:
     """Return why the API at `url` is not well within `timeout` seconds, or None."""
     try:
-        # Neither proxies nor redirects: the address is a server's own.
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=timeout):  # noqa: S310 - http(s) by settings
             return None
     except urllib.error.HTTPError as error:

@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 
 from configs.failures import PixelmillError
 
+TRIAL = b"Whether images can be written here. Safe to delete."  # what `check_writable` writes
+
 
 class StoreError(PixelmillError):
     """Failure of a store. `retryable`: the same call may succeed later; otherwise the message names what to fix."""

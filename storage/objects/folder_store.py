@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from filelock import FileLock
 
-from storage.objects.artefacts import ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
+from storage.objects.artefacts import TRIAL, ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
 from storage.objects.keys import HIDDEN_PREFIX, check_key, sha256_hex
 
 _T = TypeVar("_T")
@@ -33,7 +33,6 @@ _PASSING = {
     errno.EMFILE,
     errno.ENFILE,
 }
-_TRIAL = b"Whether images can be written here. Safe to delete."
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free space or choose another folder",
@@ -67,7 +66,7 @@ class FolderStore:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             trial = _temporary_path(place / "trial")
             try:
-                trial.write_bytes(_TRIAL)
+                trial.write_bytes(TRIAL)
             finally:
                 trial.unlink(missing_ok=True)
 

@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from configs.failures import RestartPolicy
 from storage.objects.artefacts import (
+    TRIAL,
     ContentConflict,
     DamagedObject,
     MissingObject,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 _MB = 1 << 20  # the smallest part S3 takes is 5 of these
 _DIGEST = "sha256"  # name of the metadata entry: x-amz-meta-sha256
 _RETRIES = RestartPolicy(first_seconds=1.0, longest_seconds=20.0)
-_TRIAL = b"Whether images can be written here. Safe to delete."
 _TRIAL_ATTEMPTS = 2
 _RACE_ATTEMPTS = 5  # of a put that a concurrent one disturbs
 _T = TypeVar("_T")
@@ -93,7 +93,7 @@ class S3Store:
         """Write an object and remove it."""
         store = S3Store(self._bucket, self._prefix, self._options._replace(attempts=_TRIAL_ATTEMPTS))
         key = f"trial-{secrets.token_hex(8)}.txt"
-        store.replace(key, _TRIAL, content_type="text/plain")
+        store.replace(key, TRIAL, content_type="text/plain")
         store.delete(key)
 
     def put(self, key: str, data: bytes, *, sha256: str, content_type: str) -> StoredObject:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.job.file_sets import FileSet, glob_pattern, names_files, read_image_set, split_glob
+from configs.job.file_sets import FileSet, glob_matcher, names_files, read_image_set, split_glob
 
 parts = st.text("ab", min_size=1, max_size=2)
 paths = st.lists(parts, min_size=1, max_size=3).map("/".join)
@@ -63,8 +63,7 @@ def test_globs_find_what_the_standard_library_finds(tmp_path_factory, found: lis
         files.add(f"{path}.x")
     wanted = f"{glob}.x" if not glob.endswith("**") else f"{glob}/*.x"
     listed = set(library.glob(wanted, root_dir=folder, recursive=True))  # noqa: PTH207 - of Path it lacks `**/*.x`
-    pattern = glob_pattern(wanted)
-    assert {path for path in files if pattern.fullmatch(path)} == listed & files
+    assert set(filter(glob_matcher(wanted), files)) == listed & files
 
 
 def test_names_are_of_the_paths_and_do_not_change_places() -> None:
@@ -107,3 +106,8 @@ def test_more_images_than_a_job_may_have_are_refused() -> None:
     found = FileSet("/photos", tuple(f"{number}.png" for number in range(11)))
     (problem,) = read_image_set(found, "*", lambda uri: b"", 10, shown_as="photos/").problems
     assert "holds 11 images, more than 10 (setting PIXELMILL_MAX_ITEMS)" in problem.message
+
+
+@pytest.mark.parametrize("glob", ["[", "[]", "[!]", "[z-a]", "[[:alpha:]]", "\\", "**/" * 50 + "b", "*a" * 50])
+def test_a_glob_of_nonsense_finds_nothing_and_takes_no_time(glob: str) -> None:
+    assert not glob_matcher(glob)("/".join(["a" * 100] * 20))
