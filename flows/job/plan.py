@@ -83,7 +83,7 @@ class BulkRequest:
 def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
     """Compare the request with the ledger and the store. Raises StoreError where no image could be written."""
     store = open_store(request.output, settings)
-    store.check_writable()
+    store.check_writable(patient=False)
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
     lost = _lost(former, ledger, store) if former is not None else _Lost()

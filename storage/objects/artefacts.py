@@ -43,10 +43,10 @@ class ArtefactStore(Protocol):
         """Canonical URI: `file:///absolute/folder` or `s3://bucket/prefix`, without a trailing slash."""
         ...
 
-    def check_writable(self) -> None:
+    def check_writable(self, *, patient: bool = True) -> None:
         """Write a small object and remove it, so that a place that takes nothing is found out before the work.
 
-        Tries little: what has to be waited for is refused as well. Raises StoreError.
+        Failures that pass are waited out as ever, or hardly if it is not to be patient. Raises StoreError.
         """
         ...
 

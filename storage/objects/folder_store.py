@@ -58,7 +58,7 @@ class FolderStore:
     def root(self) -> str:
         return self._folder.as_uri().rstrip("/")
 
-    def check_writable(self) -> None:
+    def check_writable(self, *, patient: bool = True) -> None:  # noqa: ARG002 - a folder is there or not
         """Write a file and remove it: in the folder, or where the folder would be made. Makes no folder."""
         place = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
         with _store_errors(place):

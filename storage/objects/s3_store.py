@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _MB = 1 << 20  # the smallest part S3 takes is 5 of these
 _DIGEST = "sha256"  # name of the metadata entry: x-amz-meta-sha256
 _RETRIES = RestartPolicy(first_seconds=1.0, longest_seconds=20.0)
-_TRIAL_ATTEMPTS = 2
+_HASTY_ATTEMPTS = 2  # where a person waits
 _RACE_ATTEMPTS = 5  # of a put that a concurrent one disturbs
 _T = TypeVar("_T")
 
@@ -89,9 +89,10 @@ class S3Store:
     def root(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
-    def check_writable(self) -> None:
+    def check_writable(self, *, patient: bool = True) -> None:
         """Write an object and remove it."""
-        store = S3Store(self._bucket, self._prefix, self._options._replace(attempts=_TRIAL_ATTEMPTS))
+        attempts = self._options.attempts if patient else _HASTY_ATTEMPTS
+        store = S3Store(self._bucket, self._prefix, self._options._replace(attempts=attempts))
         key = f"trial-{secrets.token_hex(8)}.txt"
         store.replace(key, TRIAL, content_type="text/plain")
         store.delete(key)
