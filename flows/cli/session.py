@@ -78,10 +78,10 @@ def read_requested(
     from configs.documents.problems import Problem
     from flows.job.plan import BulkRequest, read_plan_request
 
-    if images and prompts:
+    if images is not None and prompts is not None:
         raise InvalidInput([Problem("--prompts", "give `--images` or `--prompts`, not both; a table may hold both")])
-    if place := images or prompts:
-        option = "--images" if images else "--prompts"
+    place, option = (images, "--images") if images is not None else (prompts, "--prompts")
+    if place is not None:
         return BulkRequest(job, place, option, output or settings.output, name).read(settings)
     alone = [option for option, value in (("--output", output), ("--name", name)) if value]
     if alone:

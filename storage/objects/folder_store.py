@@ -67,6 +67,8 @@ class FolderStore:
             trial = _temporary_path(place / "trial")
             try:
                 trial.write_bytes(TRIAL)
+            except FileNotFoundError:  # the system makes the files of this folder, as in /proc
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
             finally:
                 trial.unlink(missing_ok=True)
 

@@ -117,6 +117,7 @@ def test_status_without_jobs_says_how_to_start_one(pixelmill):
     [
         (("--images", "photos/", "--prompts", "p.txt"), "--prompts: give `--images` or `--prompts`, not both"),
         (("--images", "photoz/"), "--images: cannot be read: "),
+        (("--images", ""), "--images: must not be empty"),
         (("--output", "out"), "--output: goes with `--images` or `--prompts`"),
         (("--images", "photos/", "--name", "a/b"), "--name: must not hold a path separator"),
     ],
