@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, Protocol
 
 from benchmarks.chaos.scene import Scene
+from tests.support.servers.prefect_database import give_prefect_database
 
 
 @dataclass
@@ -39,10 +40,14 @@ class Arena:
     items: int  # of one job
     kills: int  # in all
     log: Callable[[str], None]
+    has_database: bool = False  # whether a home begins with Prefect's tables, as after a first start
 
     def scene(self, name: str, **options: Any) -> Scene:
         """A new job in a folder of its own, with `options` as of Scene; to be used as a context manager."""
-        return Scene(self.folder / name, items=self.items, seed=self.random.randrange(2**31), **options)
+        scene = Scene(self.folder / name, items=self.items, seed=self.random.randrange(2**31), **options)
+        if self.has_database:
+            give_prefect_database(scene.home)
+        return scene
 
 
 class Fault(Protocol):

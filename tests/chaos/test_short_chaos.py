@@ -22,7 +22,12 @@ def outcomes(tmp_path_factory) -> dict[str, Future[Findings]]:
     # Made before the threads: of two that ask pytest for its first folder at once, one fails.
     arenas = {
         fault.name: Arena(
-            tmp_path_factory.mktemp(fault.name), Random(f"short {fault.name}"), items=ITEMS, kills=KILLS, log=print
+            tmp_path_factory.mktemp(fault.name),
+            Random(f"short {fault.name}"),
+            items=ITEMS,
+            kills=KILLS,
+            log=print,
+            has_database=True,
         )
         for fault in FAULTS
     }

@@ -62,8 +62,12 @@ class Scene:
     command_lines: set[str] = field(default_factory=set)  # of processes
 
     def command(self, *arguments: str, **environment: str) -> Result:
-        shell = Pixelmill(self.shell.folder, {**self.shell.env, **environment})
-        result = (shell if arguments[0] == "run" else shell.here)(*arguments)
+        return self._heard(Pixelmill(self.shell.folder, {**self.shell.env, **environment}).here(*arguments))
+
+    def process(self, *arguments: str, **environment: str) -> Result:
+        return self._heard(Pixelmill(self.shell.folder, {**self.shell.env, **environment})(*arguments))
+
+    def _heard(self, result: Result) -> Result:
         self.said += [result.out, result.err]
         return result
 
@@ -175,7 +179,7 @@ def _provoke(scene: Scene, galleries: str) -> None:
     job = f"{scene.shell.folder}/job.yaml"
     server = {"PREFECT_API_URL": scene.api}
     assert scene.command("plan", job, **server).status == 0
-    assert scene.command("run", job, "--json", **server).status == 3
+    assert scene.process("run", job, "--json", **server).status == 3
     assert scene.command("status", "photos", "--json").document["items"]["failed"] == 5
     assert scene.command("verify", "photos", "--json").status == 0
     wrong = scene.ledger_url.replace(quote(PASSWORD, safe=""), SECRETS["wrong ledger password"])

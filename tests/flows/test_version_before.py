@@ -116,7 +116,7 @@ def test_a_lost_ledger_is_rebuilt_from_its_manifest(folder: Path) -> None:
 @pytest.mark.e2e
 def test_resume_makes_only_what_is_missing(folder: Path, prefect_server: str) -> None:
     before = files(folder)
-    resumed = Pixelmill(folder, {"PREFECT_API_URL": prefect_server})("resume", STOPPED, "--json")
+    resumed = PixelmillHere(folder, {"PREFECT_API_URL": prefect_server})("resume", STOPPED, "--json")
     assert resumed.document["items"]["done"] == 4, resumed.err
     assert resumed.document["items"]["pending"] == 0
     after = files(folder)

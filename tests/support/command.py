@@ -11,6 +11,7 @@ from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 
@@ -113,7 +114,7 @@ class PixelmillHere(Pixelmill):
 
         from flows.cli.main import app
 
-        with chdir(self.folder), _process_as_it_was(self.environment()):
+        with chdir(self.folder), _process_as_it_was(self.environment()), _api_known(self.env.get("PREFECT_API_URL")):
             settle_environment()  # as the command does first
             result = CliRunner().invoke(app, args, prog_name="pixelmill")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -122,10 +123,27 @@ class PixelmillHere(Pixelmill):
 
 
 @contextmanager
+def _api_known(url: str | None) -> Iterator[None]:
+    """Names the API to Prefect, which reads the environment only once in a process; also to new threads."""
+    if url is None:
+        yield
+        return
+    from prefect import context
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: url}):
+        settings = context.SettingsContext.get()
+        with patch.object(context, "GLOBAL_SETTINGS_CONTEXT", settings):
+            yield
+
+
+@contextmanager
 def _process_as_it_was(environment: Mapping[str, str]) -> Iterator[None]:
     """Sets the environment, and afterwards undoes what a command does to its process: it has one to itself."""
+    from configs.catalogues import catalogue
     from gpu_worker.monitor import logs
 
+    has_catalogue = "PIXELMILL_CATALOGUE_PATH" in environment
     root, last = logging.getLogger(), logging.lastResort
     packages = [logging.getLogger(name) for name in logs.PACKAGES]
     variables, quiet, handlers = dict(os.environ), logs._quiet, list(root.handlers)
@@ -133,11 +151,15 @@ def _process_as_it_was(environment: Mapping[str, str]) -> Iterator[None]:
     formatter = last.formatter if last is not None else None
     os.environ.clear()
     os.environ.update(environment)
+    if has_catalogue:
+        catalogue.current.cache_clear()
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(variables)
+        if has_catalogue:
+            catalogue.current.cache_clear()
         logs._quiet, root.handlers = quiet, handlers
         for package, level in zip(packages, levels, strict=True):
             package.setLevel(level)

@@ -109,7 +109,7 @@ def test_a_burst_cancelled_in_prefect_stops_and_can_be_resumed(shell: Pixelmill)
     assert only_job(shell).status is JobStatus.CANCELLED
     assert burst_run(shell).state_name == "Cancelled"
     assert 0 < recorded(shell) < ITEMS
-    resumed = shell("resume", only_job(shell).id, "--json")
+    resumed = shell.here("resume", only_job(shell).id, "--json")
     assert resumed.document["items"]["done"] == ITEMS
 
 
@@ -117,11 +117,11 @@ def test_a_job_whose_gallery_cannot_be_written_does_not_pass_for_done(shell: Pix
     job = write_job(shell, items=4)
     page = shell.folder / "out" / "nulls" / "index.html"
     page.mkdir(parents=True)
-    result = shell("run", job)
+    result = shell.here("run", job)
     assert result.status == 1
     assert str(page) in result.err and "`pixelmill resume nulls-" in result.err
     page.rmdir()
-    assert shell("resume", only_job(shell).id).status == 0
+    assert shell.here("resume", only_job(shell).id).status == 0
     assert page.is_file()
 
 
@@ -140,12 +140,12 @@ def test_a_worker_with_another_ledger_says_what_to_set(shell: Pixelmill) -> None
     here = Pixelmill(shell.folder, pool)
     other = Pixelmill(shell.folder / "other", {**pool, "PIXELMILL_HOME": str(shell.folder / "other/home")})
     other.folder.mkdir()
-    assert other("deploy").status == 0
+    assert other.here("deploy").status == 0
     worker = other.start("worker", "start")
     try:
         with temporary_settings({PREFECT_API_URL: shell.env["PREFECT_API_URL"]}):
             wait_until(lambda: bool(workers_online("elsewhere")))
-        result = here("run", write_job(here, items=4))
+        result = here.here("run", write_job(here, items=4))
     finally:
         worker.terminate()
         worker.communicate(timeout=60)
@@ -161,8 +161,8 @@ def test_a_job_whose_step_is_no_longer_known_says_what_to_do(shell: Pixelmill) -
     known = Pixelmill(
         shell.folder, {**shell.env, "PIXELMILL_WORK_POOL": "known", "PIXELMILL_CATALOGUE_PATH": catalogues}
     )
-    assert known("run", job).status == 3
-    result = shell("retry", only_job(shell).id, "--json")
+    assert known.here("run", job).status == 3
+    result = shell.here("retry", only_job(shell).id, "--json")
     assert result.status == 1
     message = result.document["errors"][0]["message"]
     assert "unknown step `my_step`" in message
@@ -170,7 +170,7 @@ def test_a_job_whose_step_is_no_longer_known_says_what_to_do(shell: Pixelmill) -
 
 
 def test_a_wrong_recipe_stops_early_and_says_why(shell: Pixelmill) -> None:
-    result = shell("run", write_job(shell, items=400, poison=200), "--json")
+    result = shell.here("run", write_job(shell, items=400, poison=200), "--json")
     assert result.status == 1
     assert result.document["status"] == "failed"
     (error,) = result.document["errors"]
@@ -179,12 +179,12 @@ def test_a_wrong_recipe_stops_early_and_says_why(shell: Pixelmill) -> None:
     assert result.document["items"]["pending"] > 0
 
 
-def test_a_small_job_overtakes_a_large_one(tmp_path: Path, prefect_server: str) -> None:
+def test_a_small_job_overtakes_a_large_one(shell: Pixelmill) -> None:
     limits = {"PIXELMILL_SHARD_SIZE": "20", "PIXELMILL_INTERACTIVE_ITEMS": "10"}
-    shell = Pixelmill(tmp_path, {"PREFECT_API_URL": prefect_server, **null_steps_environment(tmp_path), **limits})
+    shell = Pixelmill(shell.folder, {**shell.env, **limits})
     large = shell.start("run", write_job(shell, name="large", items=240), "--json")
     wait_until(lambda: some_recorded(shell))
-    small = shell("run", write_job(shell, name="small", items=5), "--json")
+    small = shell.here("run", write_job(shell, name="small", items=5), "--json")
     assert small.document["items"]["done"] == 5
     assert large.poll() is None  # with shards that were submitted before the small job was written
     large.communicate(timeout=120)

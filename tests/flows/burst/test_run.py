@@ -78,8 +78,7 @@ def write_held_job(shell: Pixelmill) -> str:
 
 
 def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell, tmp_path, monkeypatch):
-    with rclone_s3() as server:
-        shell = Pixelmill(tmp_path, {**shell.env, **server.environment})
+    with rclone_s3() as server, Pixelmill(tmp_path, {**shell.env, **server.environment}).with_worker() as shell:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         output = f"s3://{server.bucket}/assets"
@@ -97,7 +96,7 @@ def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell
         finals = {key: store.get(key) for key, _ in store.list("icons/final/")}
         assert len(finals) == ITEMS
 
-        again = shell("run", job, "--json")
+        again = shell.here("run", job, "--json")
         assert again.status == 0
         assert {step: counts["computed"] for step, counts in again.document["steps"].items()} == {
             "base": 0,
@@ -107,7 +106,7 @@ def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell
         assert again.document["steps"]["large"]["reused"] == ITEMS
         assert again.document["model_loads"] == {}
 
-        changed = shell("run", write_job(shell, output=output, scale=2), "--json")
+        changed = shell.here("run", write_job(shell, output=output, scale=2), "--json")
         assert changed.status == 0
         assert changed.document["steps"]["base"] == {
             "computed": 0,
@@ -118,7 +117,7 @@ def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell
             "cost": 0.0,
         }
         assert changed.document["steps"]["large"]["computed"] == ITEMS
-        assert list(changed.document["model_loads"]) == ["starter/upscaler"]
+        assert changed.document["model_loads"] == {}  # the worker has kept the one that it needs
 
 
 def test_a_killed_child_costs_nothing_that_was_recorded(shell):
@@ -137,7 +136,7 @@ def test_a_killed_child_costs_nothing_that_was_recorded(shell):
 
 def test_a_plan_counts_what_went_with_the_output(warm_shell):
     job = write_held_job(warm_shell)
-    assert warm_shell("run", job).status == 0
+    assert warm_shell.here("run", job).status == 0
     shutil.rmtree(warm_shell.folder / "out")
     planned = warm_shell.here("plan", job, "--json").document["steps"]
     assert {step: counts["computed"] for step, counts in planned.items()} == {"base": ITEMS, "large": ITEMS}
@@ -147,13 +146,13 @@ def test_cancel_stops_the_job_and_resume_ends_it(warm_shell):
     held = hold(warm_shell)
     process = warm_shell.start("run", write_held_job(warm_shell), "--json")
     wait_until(lambda: some_recorded(warm_shell))
-    assert warm_shell("cancel", only_job(warm_shell).id, "--json").document["cancelled"] is True
+    assert warm_shell.here("cancel", only_job(warm_shell).id, "--json").document["cancelled"] is True
     out, _ = process.communicate(timeout=60)
     held.unlink()
     assert process.returncode == 1
     assert '"status": "cancelled"' in out
     assert 0 < recorded(warm_shell) < ITEMS
-    assert warm_shell("resume", only_job(warm_shell).id, "--json").document["items"]["done"] == ITEMS
+    assert warm_shell.here("resume", only_job(warm_shell).id, "--json").document["items"]["done"] == ITEMS
 
 
 def test_a_bad_item_fails_alone_and_is_retried_once_it_is_mended(warm_shell):
@@ -164,13 +163,13 @@ def test_a_bad_item_fails_alone_and_is_retried_once_it_is_mended(warm_shell):
     items = "items:\n- {name: broken, image: broken.png}\n- {name: sound, image: sound.png}\n"
     job = shell.write("job.yaml", f"name: photos\nrecipe: ./recipe.yaml\noutput: ./out\n{items}")
 
-    result = shell("run", job, "--json")
+    result = shell.here("run", job, "--json")
     assert result.status == 3
     assert result.document["items"]["done"] == 1
     assert [failure["item"] for failure in result.document["failures"]] == ["broken"]
 
     draw(broken, seed=2)
-    mended = shell("retry", "photos", "--json")
+    mended = shell.here("retry", "photos", "--json")
     assert mended.status == 0
     assert mended.document["items"]["done"] == 2
     assert mended.document["steps"]["small"] == {

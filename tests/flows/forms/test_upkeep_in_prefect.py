@@ -21,7 +21,7 @@ from configs.settings.settings import Settings
 from flows.prefect_api.deployments import SHARD, entrypoint_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, Wait
-from tests.support.command import Pixelmill
+from tests.support.command import Pixelmill, Result
 from tests.support.hostile_surroundings import hostile_surroundings
 from tests.support.shells import running_up
 from tests.support.waiting import wait_until
@@ -98,6 +98,10 @@ class Up:
 
             wait_until(lambda: state().is_final())
             return state()
+
+    def beside(self, *arguments: str) -> Result:
+        """A command that finds the server and its workers."""
+        return Pixelmill(self.shell.folder, {**self.shell.env, "PREFECT_API_URL": self.api}).here(*arguments)
 
     def job(self, name: str) -> JobRecord:
         with self.ledger() as ledger:
@@ -198,7 +202,7 @@ def some_wait(up: Up, name: str) -> bool:
 
 def test_cancelling_ends_the_wait_with_items_in_quarantine(up: Up) -> None:
     run = up.start("called-off")
-    said = up.shell("cancel", "called-off", "--json")
+    said = up.shell.here("cancel", "called-off", "--json")
     assert said.document["cancelled"] is True
     ended = up.until(run, "Completed").state
     assert ended is not None and ended.message == "1 of 3 images, 2 quarantined"
@@ -213,7 +217,7 @@ def test_a_waiting_burst_that_is_cancelled_in_prefect_leaves_the_job_as_it_is(up
     up.until(run, "Cancelled")
     assert up.job("gone").status is JobStatus.INCOMPLETE
     wait_until(lambda: up.waits("gone") == [])
-    accepted = up.shell("accept", "gone", "--all", "--resume", "--json")
+    accepted = up.beside("accept", "gone", "--all", "--resume", "--json")
     assert accepted.status == 0, accepted.err
     assert accepted.document["items"]["done"] == 3
 
@@ -246,7 +250,7 @@ def test_the_regate_form_has_words_defaults_and_order(up: Up) -> None:
 
 def test_a_threshold_is_tried_and_then_applied(up: Up) -> None:
     job = up.shell.write("photos-job.yaml", PHOTOS)
-    ran = Pixelmill(up.shell.folder, {**up.shell.env, "PREFECT_API_URL": up.api})("run", job, "--json")
+    ran = up.beside("run", job, "--json")
     assert ran.status == 0, ran.err
     before = up.job("photos")
     assert before.overrides == Overrides(parameters={"small": {"width": 24}})

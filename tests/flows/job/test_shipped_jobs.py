@@ -40,7 +40,7 @@ def run_some(shell: Pixelmill, name: str, places: Sequence[int]) -> Result:
     }
     with (shell.folder / f"{name}.yaml").open("w") as file:
         YAML(typ="safe").dump(document, file)
-    return shell("run", f"{name}.yaml", "--json")
+    return shell.here("run", f"{name}.yaml", "--json")
 
 
 def failures(document) -> dict[str, str | None]:
@@ -61,14 +61,14 @@ items:
   - {name: dragon, prompt: "a red dragon, game icon, cream background"}
 """,
     )
-    first = shell("run", job, "--json")
+    first = shell.here("run", job, "--json")
     assert first.status == 3, first.err
     assert failures(first.document) == {"twin": "distinct", "dragon": "seen"}
     counts = first.document["items"]
     assert (counts["done"], counts["failed"], counts["quarantined"], counts["pending"]) == (1, 0, 2, 0)
     folder = Path(first.document["output"])
     assert [path.name for path in (folder / "final").iterdir()] == ["bell.png"]
-    again = shell("run", job, "--json")
+    again = shell.here("run", job, "--json")
     assert failures(again.document) == failures(first.document)
     assert not any(step["computed"] for step in again.document["steps"].values())
 
@@ -89,7 +89,7 @@ zip:
   backdrop: [white, studio, none]
 """,
     )
-    done = shell("run", job, "--json")
+    done = shell.here("run", job, "--json")
     assert done.status == 3, done.err
     assert failures(done.document) == {"blue-globe": "cutout"}
     assert done.document["steps"]["shop"]["computed"] == 1

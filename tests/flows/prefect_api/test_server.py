@@ -80,16 +80,16 @@ def test_server_is_shared_and_ends_with_its_last_user(tmp_path: Path) -> None:
     server.wait(PATIENCE)  # raises if it goes on
 
 
-def test_requests_that_write_at_the_same_time_all_succeed(tmp_path: Path) -> None:
+def test_requests_that_write_at_the_same_time_all_succeed(prefect_server: str) -> None:
     def beat(url: str, worker: int) -> list[int]:
         with httpx.Client(base_url=url, timeout=60) as client:  # unlike Prefect's it does not hide a 503 by waiting
-            beats = (client.post("/work_pools/gpu/workers/heartbeat", json={"name": f"{worker}"}) for _ in range(25))
+            beats = (client.post("/work_pools/hasty/workers/heartbeat", json={"name": f"{worker}"}) for _ in range(25))
             return [answer.status_code for answer in beats]
 
-    give_prefect_database(tmp_path)
-    with local_server(Settings(home=tmp_path)) as url, ThreadPoolExecutor(8) as workers:
-        httpx.post(f"{url}/work_pools/", json={"name": "gpu", "type": "process"}).raise_for_status()
-        statuses = [status for some in workers.map(partial(beat, url), range(8)) for status in some]
+    pool = {"name": "hasty", "type": "process"}
+    httpx.post(f"{prefect_server}/work_pools/", json=pool).raise_for_status()
+    with ThreadPoolExecutor(8) as workers:
+        statuses = [status for some in workers.map(partial(beat, prefect_server), range(8)) for status in some]
     assert statuses == [204] * 200
 
 
@@ -128,6 +128,7 @@ def test_a_server_that_is_killed_while_it_starts_is_started_again(tmp_path: Path
                     child.kill()
                     return
 
+    give_prefect_database(tmp_path)
     killer = threading.Thread(target=kill_the_first)
     killer.start()
     with local_server(Settings(home=tmp_path)) as url:

@@ -53,7 +53,7 @@ def shell(tmp_path: Path, prefect_server: str) -> Iterator[Pixelmill]:
 
 def test_a_raised_threshold_comes_to_what_a_fresh_run_would(tmp_path: Path, shell: Pixelmill) -> None:
     write(shell, "recipe.yaml", limit=0.0, by=2)
-    ran = shell("run", shell.write("job.yaml", JOB), "--json")
+    ran = shell.here("run", shell.write("job.yaml", JOB), "--json")
     assert ran.document["items"]["done"] == 4, ran.err
     scores = sorted(row["steps"][0]["facts"]["score"] for row in rows(shell))
     limit = (scores[1] + scores[2]) / 2
@@ -70,7 +70,7 @@ def test_a_raised_threshold_comes_to_what_a_fresh_run_would(tmp_path: Path, shel
     write(shell, "larger.yaml", limit=limit, by=3)
     looked = shell.here("regate", "icons", "--recipe", "./larger.yaml", "--json")
     assert looked.document["steps"] == {"large": {"computed": 2, "undecided": 0}}
-    applied = shell("regate", "icons", "--recipe", "./larger.yaml", "--apply", "--json")
+    applied = shell.here("regate", "icons", "--recipe", "./larger.yaml", "--apply", "--json")
     assert applied.status == 0, applied.err
     steps = applied.document["run"]["steps"]
     assert (steps["base"]["computed"], steps["large"]["computed"]) == (0, 2)
@@ -82,7 +82,7 @@ def test_a_raised_threshold_comes_to_what_a_fresh_run_would(tmp_path: Path, shel
     (tmp_path / "new").mkdir()
     fresh = Pixelmill(tmp_path / "new", {**shell.env, "PIXELMILL_HOME": str(shell.home)})
     write(fresh, "recipe.yaml", limit=limit, by=3)
-    assert fresh("run", fresh.write("job.yaml", JOB), "--json").status == 3
+    assert fresh.here("run", fresh.write("job.yaml", JOB), "--json").status == 3
     assert [outcome(row) for row in rows(shell)] == [outcome(row) for row in rows(fresh)]
 
     # The job file with the new recipe finds its job as it is.

@@ -117,7 +117,7 @@ def assert_no_count_went_back(before: dict[str, float], after: dict[str, float])
 
 def test_counts_outlive_the_child_and_every_line_is_an_object(worker: Worker) -> None:
     shell = worker.shell
-    assert shell("run", write_job(shell, "first"), "--json").status == 0
+    assert shell.here("run", write_job(shell, "first"), "--json").status == 0
     first = wait_for(lambda: (seen := worker.figures()).get(COMPLETED) == 1 and seen)  # counted after its last item
     assert first[DONE] == ITEMS
     assert first[COMPUTED] == first['pixelmill_image_seconds_count{step="null_pass"}'] == ITEMS
@@ -131,7 +131,7 @@ def test_counts_outlive_the_child_and_every_line_is_an_object(worker: Worker) ->
     wait_until(lambda: worker.is_ready() and worker.figures().get("pixelmill_child_starts_total") == 2)
     assert_no_count_went_back(before, worker.counts())
 
-    assert shell("run", write_job(shell, "second"), "--json").status == 0
+    assert shell.here("run", write_job(shell, "second"), "--json").status == 0
     second = wait_for(lambda: (seen := worker.figures()).get(COMPLETED) == 2 and seen)
     assert second[DONE] == second[COMPUTED] == 2 * ITEMS
 
@@ -170,29 +170,33 @@ def test_a_worker_whose_port_is_taken_is_refused_with_what_to_change(tmp_path: P
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         settings = {"PREFECT_API_URL": prefect_server, "PIXELMILL_METRICS_PORT": port}
-        refused = Pixelmill(tmp_path, settings)("worker", "start")
+        refused = Pixelmill(tmp_path, settings).here("worker", "start")
     assert refused.status == 2
     assert "PIXELMILL_METRICS_PORT" in refused.err
     assert "a port of its own" in refused.err
 
 
-def test_a_worker_that_a_command_starts_works_without_a_page_where_the_port_is_taken(tmp_path: Path) -> None:
+def test_a_worker_that_a_command_starts_works_without_a_page_where_the_port_is_taken(
+    tmp_path: Path, prefect_server: str
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         settings = {
+            "PREFECT_API_URL": prefect_server,
+            "PIXELMILL_WORK_POOL": "taken",
             "PYTHONPATH": str(ROOT),
             "PIXELMILL_CATALOGUE_PATH": str(ROOT / "tests/support/null/catalogue.yaml"),
             "PIXELMILL_METRICS_PORT": str(taken.getsockname()[1]),
         }
         shell = Pixelmill(tmp_path, settings)
-        assert shell("run", write_job(shell, "alone"), "--json").document["items"]["done"] == ITEMS
+        assert shell.here("run", write_job(shell, "alone"), "--json").document["items"]["done"] == ITEMS
     assert "cannot be served at" in (shell.home / "logs" / "worker.log").read_text()
 
 
 def test_models_to_keep_warm_that_do_not_exist_are_refused_at_once(tmp_path: Path) -> None:
     shell = Pixelmill(tmp_path, {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PIXELMILL_KEEP_WARM": "startr, nothing"})
-    refused = shell("worker", "start")
+    refused = shell.here("worker", "start")
     assert refused.status == 2
     assert "PIXELMILL_KEEP_WARM: unknown model `startr`; did you mean `starter`?" in refused.err
     assert "unknown model `nothing`" in refused.err
