@@ -13,12 +13,15 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import anyio
 import anyio.abc
 import httpx
+from prefect.client.schemas import filters
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound, ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
@@ -41,6 +44,7 @@ WORKER_TYPE = "pixelmill"
 CANCEL_POLL_SECONDS = 2.0  # one small request; with STOP_SECONDS a cancelled run is over within 10 s
 CHOICE = 16  # longest-waiting flow runs to pick from: enough for many workers, and still about first come, first served
 END_SECONDS = 5.0  # for the last requests to the API when the worker ends
+FULL_POLL_SECONDS = 15.0  # the API calls a queue that no worker polls for a minute "not ready"
 POLL_PATIENCE_SECONDS = 300.0  # between turns of the polling loop; an API that is away delays one by a minute
 STOPPED_MESSAGE = "The worker was stopped while it ran this flow run."
 
@@ -103,6 +107,7 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         self._metrics = WorkerMetrics(self._settings, worker=self.name, pool=work_pool_name)
         self._tasks: list[asyncio.Task[None]] = []
         self._polled_at = time.monotonic()
+        self._full_poll_at = -FULL_POLL_SECONDS
         self._run_once = False
         self.is_stopping = False  # whether the orderly end has begun
         self._idle = asyncio.Event()
@@ -216,12 +221,28 @@ class PixelmillWorker(BaseWorker[PixelmillJobConfiguration, BaseVariables, Pixel
         return time.monotonic() - self._polled_at < POLL_PATIENCE_SECONDS
 
     async def _get_scheduled_flow_runs(self) -> list["WorkerFlowRunResponse"]:
+        # For each poll the API also records that the pool's queues and deployments are served, which costs it four
+        # times as much as counting what waits; and an idle worker polls twice a second.
+        is_due = time.monotonic() - self._full_poll_at >= FULL_POLL_SECONDS
+        if not is_due and not await self._count_waiting():
+            return []
+        self._full_poll_at = time.monotonic()
         # All idle workers see the same list. If each took its head, one would win and the others would have to try
         # again; so each shuffles the first of the most urgent queue.
         waiting = await super()._get_scheduled_flow_runs()
         urgent = [entry for entry in waiting[:CHOICE] if entry.work_queue_id == waiting[0].work_queue_id]
         random.shuffle(urgent)
         return urgent + waiting[len(urgent) :]
+
+    async def _count_waiting(self) -> int:
+        """Return how many flow runs of the pool a poll would find, with any whose queue is paused or full."""
+        soon = datetime.now(UTC) + timedelta(seconds=int(self._prefetch_seconds))
+        scheduled = filters.FlowRunFilter(
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            next_scheduled_start_time=filters.FlowRunFilterNextScheduledStartTime(before_=soon),
+        )
+        pool = filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[self._work_pool_name]))
+        return await self.client.count_flow_runs(flow_run_filter=scheduled, work_pool_filter=pool)
 
     def _release_limit_slot(self, flow_run_id: UUID) -> None:
         super()._release_limit_slot(flow_run_id)

@@ -15,7 +15,7 @@ from gpu_worker.process.prefect_worker import PixelmillWorker
 
 logger = logging.getLogger(__name__)
 
-QUERY_SECONDS = 0.5  # Prefect's 10 s are a long wait after submitting a job; a query costs 7 ms
+QUERY_SECONDS = 0.5  # Prefect's 10 s are a long wait after submitting a job; a count of what waits costs 7 ms
 HEARTBEAT_SECONDS = 10  # shows within half a minute that a worker was killed
 CANCEL_AGAIN_SECONDS = 2.0
 HARD_END_SECONDS = 25.0  # longer than an orderly end takes
