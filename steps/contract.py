@@ -17,6 +17,7 @@ from configs.catalogues.models import ModelRef
 from configs.documents.fields import Item, ItemFile, Schema
 
 Fact = bool | int | float | str
+WARNINGS = "warnings"  # the fact that keeps what a step warned of, one warning a line
 ImageFormat = Literal["png", "webp", "jpeg", "avif"]
 
 
@@ -51,11 +52,21 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """An image (mode RGB or RGBA), the step's own facts about it, and how to store it."""
+    """An image (mode RGB or RGBA), the step's own facts about it, how to store it, and what a person should know.
+
+    Warnings are stored with the image's facts, go with every item that is made of it, and are counted by their text in
+    the report: leave names and numbers of single images out of them.
+    """
 
     image: Image.Image
     facts: Mapping[str, Fact] = field(default_factory=dict)
     encoding: Encoding = field(default_factory=Encoding)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def kept_facts(self) -> dict[str, Fact]:
+        """The step's own facts, and its warnings as one more."""
+        return {**self.facts, **({WARNINGS: "\n".join(self.warnings)} if self.warnings else {})}
 
 
 class MemoryFallback(IntEnum):

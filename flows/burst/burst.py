@@ -24,6 +24,7 @@ from flows.burst.supervisor import REVIVED
 from flows.job.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.pages.gallery import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
+from flows.report.render import plural
 from flows.report.report import Summary, build_summary
 from gpu_worker.monitor.logs import shared_fields
 from storage.ledger.lease import HeldLease, job_run
@@ -32,7 +33,7 @@ from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict
 from storage.objects.artefacts import StoreError
 from storage.objects.open_store import open_store
 
-LOGGED_FAILURES = 10  # the report has more, the manifest all
+LOGGED_FAILURES = LOGGED_WARNINGS = 10  # the report has more, the manifest all
 PROGRESS_SECONDS = 5.0  # an artifact update costs the server some 12 ms
 
 
@@ -161,6 +162,8 @@ def _finish(job: JobRecord, ending: FinalStatus, ledger: Ledger, settings: Setti
         logger.info("%s: finished; images and gallery: %s", job.name, summary.output)
         for failure in summary.failures[:LOGGED_FAILURES]:
             logger.warning("%s %s at %s: %s", failure.item, failure.state, failure.step, failure.message)
+        for one in summary.ways.warned_of[:LOGGED_WARNINGS] if summary.ways else ():
+            logger.warning("%s: %s", plural(one.items, "item"), one.message)
         return summary
     logger.error("%s: %s", job.name, ending.error)
     try:

@@ -33,6 +33,7 @@ from flows.report.render import (
     markdown_table,
     plan_document,
     reason_rows,
+    shared_warnings,
     warning_title,
 )
 from flows.report.report import (
@@ -152,7 +153,10 @@ def _gate_sections(ways: GateStats) -> list[str]:
     if ways.warned:
         shown = ways.warned[:MAX_FAILURES]
         rows = [[one.item, one.message] for one in shown]
-        parts.append(f"## {warning_title(ways, len(shown))}\n\n" + markdown_table(["item", "warning"], rows))
+        parts.append(f"## {warning_title(ways, len(shown))}")
+        if shared := shared_warnings(ways):
+            parts.append(markdown_table(["items", "the same warning"], shared))
+        parts.append(markdown_table(["item", "warning"], rows))
     return parts
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from configs.documents.problems import InvalidInput
-from flows.report.report import MAX_WARNINGS, GateStats, GateSummary, ItemWarning, WhyNot
+from flows.report.report import MAX_WARNINGS, GateStats, GateSummary, ItemWarning, WarningCount, WhyNot
 from gpu_worker.walk.item_path import ItemPath
 from gpu_worker.walk.prediction import replay
 from gpu_worker.walk.trace import Gated, RequirementResult, TraceNode, Visited, VisitState, nodes_of, trim
@@ -15,6 +15,8 @@ from storage.ledger.records import ItemReport, JobRecord, Outcome, Review, StepO
 
 MAX_GATES = 100
 MAX_REASONS = 10  # of a gate
+MAX_TEXTS = 1_000  # of warnings to tell apart: those of gates hold values
+MAX_COUNTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class WayCounts:
         self._gates: dict[str, _GateTally] = {}
         self._attempts: dict[str, Counter[int]] = {}  # step id -> attempts -> items
         self._warned: list[ItemWarning] = []
+        self._warned_of = Counter[str]()
         self._warnings = self._items = 0
 
     def add(self, explanation: Explanation) -> None:
@@ -170,6 +173,10 @@ class WayCounts:
             self._warnings += len(record.warnings)
             room = MAX_WARNINGS - len(self._warned)
             self._warned += [ItemWarning(item=record.item.name, message=text) for text in record.warnings[:room]]
+            texts = dict.fromkeys(record.warnings)
+            self._warned_of.update(
+                each for each in texts if each in self._warned_of or len(self._warned_of) < MAX_TEXTS
+            )
 
     @property
     def ways(self) -> GateStats:
@@ -184,6 +191,9 @@ class WayCounts:
             warned_items=self._items,
             warnings=self._warnings,
             warned=tuple(self._warned),
+            warned_of=tuple(
+                WarningCount(message=text, items=items) for text, items in self._warned_of.most_common(MAX_COUNTED)
+            ),
         )
 
 

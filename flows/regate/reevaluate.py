@@ -258,7 +258,7 @@ def _ending(trace: _Trace, job: JobRecord) -> ItemResult:
         return ItemResult(ItemState.FAILED, NO_IMAGE)
     artefacts = {visit_id: artefact for visit_id in images if (artefact := trace.ways.get(visit_id)) is not None}
     finals = final_keys(job, path.item.name, ((visit_id, artefact.key) for visit_id, artefact in artefacts.items()))
-    return ItemResult(ItemState.DONE, finals=finals, warnings=path.state.warnings)
+    return ItemResult(ItemState.DONE, finals=finals, warnings=path.warnings)
 
 
 def _apply_distinct(reevaluations: Sequence[Reevaluation], rule: Distinct, reviews: Reviews) -> list[Reevaluation]:

@@ -126,6 +126,11 @@ def warning_title(stats: GateStats, shown: int) -> str:
     return f"Warnings: {plural(stats.warned_items, 'item')}{more}"
 
 
+def shared_warnings(stats: GateStats) -> list[tuple[str, str]]:
+    """Return number of items and text of the warnings that several items have, the most frequent first."""
+    return [(f"{one.items:,}", one.message) for one in stats.warned_of if one.items > 1]
+
+
 def gate_sections(stats: GateStats) -> list[RenderableType]:
     """Return the parts about gates for the terminal. Names and messages are printed as they are."""
     parts: list[RenderableType] = []
@@ -140,7 +145,10 @@ def gate_sections(stats: GateStats) -> list[RenderableType]:
         shown = stats.warned[:SHOWN_WARNINGS]
         title = Text(warning_title(stats, len(shown)), "bold")
         warned = [[Text(one.item), Text(one.message)] for one in shown]
-        parts += ["", title, _table([_folded("item", ratio=1), _folded("warning", ratio=3)], warned)]
+        parts += ["", title]
+        if shared := shared_warnings(stats):
+            parts += [_table([Column("items", justify="right"), _folded("the same warning")], shared), ""]
+        parts.append(_table([_folded("item", ratio=1), _folded("warning", ratio=3)], warned))
     return parts
 
 

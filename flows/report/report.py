@@ -60,10 +60,17 @@ class GateSummary(ReportPart):
 
 
 class ItemWarning(ReportPart):
-    """A warning of a gate that let an item pass."""
+    """A warning of a step, or of a gate that let an item pass."""
 
     item: str
     message: str
+
+
+class WarningCount(ReportPart):
+    """How many items have the same warning."""
+
+    message: str
+    items: int
 
 
 class GateStats(ReportPart):
@@ -77,6 +84,7 @@ class GateStats(ReportPart):
     warned_items: int = Field(default=0, description="Items with warnings.")
     warnings: int = 0
     warned: tuple[ItemWarning, ...] = Field(default=(), description=f"The first {MAX_WARNINGS}, in the job's order.")
+    warned_of: tuple[WarningCount, ...] = Field(default=(), description="The most frequent ones, at most 20.")
 
 
 class ItemCounts(ReportPart):

@@ -203,6 +203,8 @@ class ChunkStep:
             return {}
         made = {}
         for frame, result in zip(outcome.frames, outcome.results, strict=True):
+            for warning in result.warnings:
+                logger.info("warning: %s", warning, extra={"item": frame.item.name})
             pending = pending_items[frame.item.index]
             fingerprint = pending.provenance.fingerprint
             made[fingerprint] = self._write(pending, frame, result)
@@ -213,8 +215,9 @@ class ChunkStep:
     def _write(self, pending: _PendingItem, frame: Frame, result: StepResult) -> SharedImage:
         if self._visit.step.keeps_image:
             assert pending.running.last is not None
-            judged = _judged(pending.running.last, pending.provenance.fingerprint, self._visit.name, result.facts)
-            return SharedImage(judged, completed(result.facts), None)
+            found = result.kept_facts
+            judged = _judged(pending.running.last, pending.provenance.fingerprint, self._visit.name, found)
+            return SharedImage(judged, completed(found), None)
         facts = self._facts.of_new(frame, result)
         artefact = NewArtefact(
             fingerprint=pending.provenance.fingerprint,

@@ -88,8 +88,10 @@ class RunningItem:
         images = {visit_id: self.written[fingerprint] for visit_id, fingerprint in self.path.images()}
         if not images:
             return PendingResult(self.path.item.name, ItemResult(ItemState.FAILED, NO_IMAGE))
+        made, visited = self.path.made, self.path.state.visited.values()
+        measured = tuple((visit.step_id, self.written[made[visit.id]]) for visit in visited)
         result = ItemResult(ItemState.DONE, warnings=self.path.state.warnings)
-        return PendingResult(self.path.item.name, result, images)
+        return PendingResult(self.path.item.name, result, images, measured)
 
     def refused(self, rejection: Rejection) -> PendingResult:
         """Return the end of an item that a gate refused; a person may accept its image."""
@@ -290,7 +292,7 @@ class StepFacts:
 
 
 def _facts_of(result: StepResult, names: Collection[str], source: Image.Image | None) -> dict[str, Fact]:
-    return {**measure(result.image, names, source=source), **result.facts}
+    return {**measure(result.image, names, source=source), **result.kept_facts}
 
 
 _T = TypeVar("_T")

@@ -17,6 +17,7 @@ from gpu_worker.device import telemetry
 from gpu_worker.device.telemetry import cold_start
 from gpu_worker.monitor.failures import BrokenInstallation, describe, full_traceback
 from gpu_worker.shard.stored_images import NewArtefact, store_artefact
+from gpu_worker.walk.item_context import step_warnings
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, JobRecord, Outcome, StepOutcome, final_keys
 from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
@@ -42,11 +43,15 @@ def completed(value: _T) -> Future[_T]:
 
 @dataclass(frozen=True, slots=True)
 class PendingResult:
-    """The end of an item once its images are written. `images`: visit id -> image of each visit, in order."""
+    """The end of an item once its images are written. `images`: visit id -> image of each visit, in order.
+
+    `measured` are the steps that count, those that only measure included, with the records of their facts.
+    """
 
     name: str
-    result: ItemResult  # without finals
+    result: ItemResult  # without finals and without warnings of steps
     images: Mapping[str, Written] = field(default_factory=dict)
+    measured: tuple[tuple[str, Written], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +371,8 @@ class Writer:
             except MissingObject:
                 self._on_lost(index, artefact)
                 return None
-        return replace(end.result, finals=finals)
+        warned = step_warnings((step, written.result().facts) for step, written in end.measured)
+        return replace(end.result, finals=finals, warnings=(*warned, *end.result.warnings))
 
 
 def pixel_bytes(image: Image.Image) -> int:

@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from configs.conditions import THIS, Condition, ConditionError, Scope, StepState
 from configs.documents.fields import Item
 from configs.failures import PixelmillError
-from steps.contract import Fact
+from steps.contract import WARNINGS, Fact
 from steps.recipe.program import Decision, Visit
 from storage.images.png_recipe import Provenance
 from storage.objects.keys import fingerprint
@@ -53,7 +53,7 @@ class PathState:
     chain: tuple[Provenance, ...] = ()  # of the steps that made the image that the item has, in order
     visited: Mapping[str, Visit] = field(default_factory=dict)  # step id -> its visit that counts, in order
     passed: Mapping[str, bool] = field(default_factory=dict)  # step id -> whether its gate was met
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # of gates
 
 
 class ItemContext:
@@ -81,6 +81,12 @@ class ItemContext:
         for visit in self.state.visited.values():
             if not visit.step.keeps_image:
                 yield visit.id, self.made[visit.id]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What steps that count warned of, by the facts that are known, and then gates."""
+        facts = ((visit.step_id, self.facts.get(visit.id, {})) for visit in self.state.visited.values())
+        return (*step_warnings(facts), *self.state.warnings)
 
     def standing(self, step_id: str) -> StepState:
         """Return what became of the item at a step that it visited, as conditions see it."""
@@ -148,6 +154,11 @@ class ItemContext:
         values = condition.seen(self._scope(condition)).items()
         seen = ", ".join(f"{name} is {_shown(value)}" for name, value in values)
         return f"{because}: " * bool(because) + f"{condition.text} is not met" + f" ({seen})" * bool(seen)
+
+
+def step_warnings(facts: Iterable[tuple[str, Mapping[str, Fact]]]) -> list[str]:
+    """Return the warnings in these facts, each after the id of its step."""
+    return [f"{step}: {text}" for step, each in facts for text in str(each.get(WARNINGS, "")).splitlines()]
 
 
 def _shown(value: Any) -> str:

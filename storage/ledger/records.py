@@ -82,7 +82,7 @@ class ItemResult:
     error: str | None = None
     error_step: str | None = None
     finals: Mapping[str, str] = field(default_factory=dict)  # visit id -> final key
-    warnings: tuple[str, ...] = ()  # of gates that let it pass
+    warnings: tuple[str, ...] = ()  # of steps, and of gates that let it pass
     refused_image: str | None = None  # fingerprint of the image that a gate refused, or None if no gate did
     refused_by: str | None = None  # the gate
 

@@ -23,6 +23,7 @@ from flows.report.report import (
     GateSummary,
     ItemWarning,
     Summary,
+    WarningCount,
     WhyNot,
     build_summary,
 )
@@ -119,6 +120,22 @@ def test_the_report_of_a_large_job_is_no_longer(mill: Mill) -> None:
     ways = counts.ways
     assert (ways.warnings, ways.warned_items, len(ways.warned)) == (1500, 50, MAX_WARNINGS)
     assert "50 items, the first 20 of 1,500 warnings" in printed(Summary(job="j", status=JobStatus.DONE, ways=ways))
+
+
+def test_warnings_are_counted_by_text(mill: Mill) -> None:
+    explanation = Explainer(mill.ledger.jobs.get("job")).explain(mill.ledger.items.report("job", 0))
+    counts = WayCounts(mill.ledger.jobs.get("job"))
+    for texts in (("paint: a", "paint: b"), ("paint: b",), ()):
+        record = replace(explanation.report.record, warnings=texts)
+        counts.add(replace(explanation, report=replace(explanation.report, record=record)))
+    summary = Summary(job="j", status=JobStatus.DONE, ways=counts.ways)
+    assert counts.ways.warned_of == (
+        WarningCount(message="paint: b", items=2),
+        WarningCount(message="paint: a", items=1),
+    )
+    assert "2  paint: b" in printed(summary)
+    store = open_store(mill.ledger.jobs.get("job").output, Settings())
+    assert "| 2 | paint\\: b |" in report_markdown(mill.ledger.jobs.get("job"), summary, store, Settings())
 
 
 def test_a_job_that_has_ended_tells_of_its_ways_again(mill: Mill, summary: Summary) -> None:
