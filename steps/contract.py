@@ -19,6 +19,8 @@ from configs.documents.fields import Item, ItemFile, Schema
 Fact = bool | int | float | str
 WARNINGS = "warnings"  # the fact that keeps what a step warned of, one warning a line
 ImageFormat = Literal["png", "webp", "jpeg", "avif"]
+# What a step's image shows: all that the image before showed, however large; another part of it; a picture of its own.
+Framing = Literal["kept", "moved", "new"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,11 @@ class Step(Schema):
     makes_image: ClassVar[bool] = False  # True: needs no image before it (generate, load)
     keeps_image: ClassVar[bool] = False  # True: passes every image on unchanged, and exists for its facts alone
     own_facts: ClassVar[Mapping[str, str]] = {}  # fact name -> description, beside those measured on every image
+
+    @property
+    def framing(self) -> Framing:
+        """What the image shows. Where it is `moved`, the item's mask, drawn over the whole, no longer lies on it."""
+        return "new" if self.makes_image else "kept"
 
     def model_refs(self) -> tuple[ModelRef, ...]:
         """Return the models that `run` will request from the context."""

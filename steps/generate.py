@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from configs.documents.fields import Item, ItemFile
-from steps.contract import Frame, MemoryFallback, StepContext, StepResult
+from steps.contract import Frame, Framing, MemoryFallback, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep
 from steps.pixels.images import Color, crop, flatten, pad_to_multiple, rgb
 
@@ -43,6 +43,11 @@ class Generate(DiffusionStep):
     @override
     def painted_share(self) -> float:
         return self.strength if self.from_image else 1.0
+
+    @property
+    @override
+    def framing(self) -> Framing:
+        return "kept" if self.from_image else "new"
 
     @override
     def item_files(self, item: Item) -> tuple[ItemFile, ...]:

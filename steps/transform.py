@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import override
 
-from steps.contract import StepResult, Transform
+from steps.contract import Framing, StepResult, Transform
 from steps.pixels.images import OPAQUE, alpha_of, checked_size, rgb
 
 MAX_SIDE = 16_384
@@ -40,6 +40,11 @@ class Resize(Transform):
         if self.width is None and self.height is None:
             raise ValueError("give width, height or both")
         return self
+
+    @property
+    @override
+    def framing(self) -> Framing:
+        return "moved" if self.fit == "cover" and self.width is not None and self.height is not None else "kept"
 
     @override
     def transform(self, image: Image.Image) -> StepResult:
@@ -74,6 +79,11 @@ class Pad(Transform):
         default=TRANSPARENT, description="Color of the border, or transparent, which makes the result RGBA."
     )
 
+    @property
+    @override
+    def framing(self) -> Framing:
+        return "moved" if self.margin or self.square or self.width or self.height else "kept"
+
     @override
     def transform(self, image: Image.Image) -> StepResult:
         width = max(image.width + 2 * self.margin, self.width or 0)
@@ -103,6 +113,11 @@ class Trim(Transform):
         default=0, ge=0, le=254, description="alpha: at most this counts as empty. border: so large a difference too."
     )
     margin: int = Field(default=0, ge=0, le=MAX_SIDE, description="Pixels left around it where the image has them.")
+
+    @property
+    @override
+    def framing(self) -> Framing:
+        return "moved"
 
     @override
     def transform(self, image: Image.Image) -> StepResult:

@@ -43,7 +43,7 @@ from steps.recipe.program import (
 class Compiled:
     """A compiled recipe: its steps with their paths in the document, and every mistake.
 
-    `program` is None for a recipe with mistakes.
+    `program` is None for a recipe with mistakes that keep it from being followed.
     """
 
     program: Program | None
@@ -100,7 +100,8 @@ def _compile(recipe: Recipe, positions: Sequence[int], unread: Collection[str | 
     root, _ = _Compiler(draft).block(entries, CompileScope(origin=ImageOrigin(unread=bool(unread))))
     draft.problems += draft.mistakes_of_the_whole(recipe, unread)
     program = None if draft.problems else Program(root, tuple(draft.visits), tuple(draft.decisions))
-    return Compiled(program, tuple(draft.steps), tuple(draft.conditions), tuple(dict.fromkeys(draft.problems)))
+    problems = tuple(dict.fromkeys([*draft.problems, *draft.objections]))
+    return Compiled(program, tuple(draft.steps), tuple(draft.conditions), problems)
 
 
 class _Placed(NamedTuple):
@@ -197,7 +198,7 @@ class _Compiler:
             draft.complain(scope, problem.path, problem.message)
         visit_id, visit = draft.visit(entry, step, path, scope)
         keeps_image = step is not None and step.keeps_image
-        origin = scope.origin.judged(visit_id) if keeps_image else scope.origin.made(visit_id)
+        origin = scope.origin.judged(visit_id) if keeps_image else scope.origin.made(visit_id, step)
         origin = origin if when is None else origin.join(scope.origin)
         otherwise, turned_away = Block(), scope.origin
         if entry.otherwise and entry.when is None:

@@ -13,6 +13,7 @@ from steps.contract import Step
 from steps.facts import FACTS
 from steps.recipe.program import Decision, Requirement, ResolvedStep, Visit
 
+_ANY_ITEM = Item(index=0, name="any", prompt="any", seed=0, image="any", mask="any")
 MAX_VISITS = 256  # with all loops written out
 _STEP_FIELDS = tuple(info.alias or name for name, info in RecipeStep.model_fields.items())
 Changes = Mapping[str, Mapping[str, Sequence[Any]]]  # step id -> parameter -> values
@@ -62,6 +63,7 @@ class ImageOrigin:
     makers: frozenset[VisitId] = frozenset()  # visits that may have made it
     judges: frozenset[VisitId] = frozenset()  # visits that measured it since
     unread: bool = False  # entries that could not be read may have made it
+    moved_by: str | None = None  # id of a step since which it may show another part than the item's mask
 
     @property
     def has_image(self) -> bool:
@@ -73,9 +75,11 @@ class ImageOrigin:
         """All visits that its facts may come from."""
         return self.makers | self.judges
 
-    def made(self, visit: VisitId) -> "ImageOrigin":
-        """Return the origin once this visit has made another image."""
-        return replace(self, makers=frozenset({visit}), judges=frozenset())
+    def made(self, visit: VisitId, step: Step | None) -> "ImageOrigin":
+        """Return the origin once this visit of a step, None for an unreadable one, has made another image."""
+        framing = "kept" if step is None else step.framing
+        moved_by = {"moved": visit.step, "new": None}.get(framing, self.moved_by)
+        return replace(self, makers=frozenset({visit}), judges=frozenset(), moved_by=moved_by)
 
     def judged(self, visit: VisitId) -> "ImageOrigin":
         """Return the origin once this visit has measured the image."""
@@ -86,7 +90,8 @@ class ImageOrigin:
         every = (self, *others)
         makers = frozenset[VisitId]().union(*(each.makers for each in every))
         judges = frozenset[VisitId]().union(*(each.judges for each in every))
-        return ImageOrigin(makers, judges, any(each.unread for each in every))
+        moved_by = next((each.moved_by for each in every if each.moved_by), None)
+        return ImageOrigin(makers, judges, any(each.unread for each in every), moved_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class ProgramDraft:
     """Collects what the compiler finds.
 
     `steps` and `conditions` come with their paths in the document, each once, however often loops write them out.
+    `objections` are mistakes of recipes that can be followed nevertheless: jobs may have begun with one.
     `first` maps ids of steps to the paths at which they were first met. `unread` are the ids of entries that could not
     be read, None for an entry without one.
     """
@@ -119,6 +125,7 @@ class ProgramDraft:
         self.steps: list[tuple[str, ResolvedStep]] = []
         self.conditions: list[tuple[str, Condition]] = []
         self.problems: list[Problem] = []
+        self.objections: list[Problem] = []
         self.visits: list[Visit] = []
         self.decisions: list[Decision] = []
         self.first: dict[str, str] = {}
@@ -169,6 +176,12 @@ class ProgramDraft:
         elif changed:
             values = ", ".join(f"{name}: {value}" for name, value in changed.items())
             self.problems += [Problem(each.path, f"with {values} of a loop: {each.message}") for each in mistakes]
+        if step is not None and scope.origin.moved_by is not None and "mask" in step.item_files(_ANY_ITEM):
+            message = (
+                f"the item's mask is drawn over the whole picture, and the step `{scope.origin.moved_by}` changes "
+                "which part of it the image shows: put this step before that one"
+            )
+            self.objections.append(Problem(path, message))  # also where only a loop's later pass comes to it
         return step
 
     def visit(
@@ -283,10 +296,10 @@ class ProgramDraft:
 
 def reads_seed(entry: RecipeStep) -> bool:
     """Return whether another seed makes another image; true for a step that cannot be made."""
-    item = Item(index=0, name="any", prompt="any", seed=0, image="any", mask="any")
     try:
         step, _ = check(_class_of(entry), entry.parameters)
-        return step is None or step.identity(item) != step.identity(item.model_copy(update={"seed": 1}))
+        other = _ANY_ITEM.model_copy(update={"seed": 1})
+        return step is None or step.identity(_ANY_ITEM) != step.identity(other)
     except Exception:
         return True
 
