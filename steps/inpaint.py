@@ -26,6 +26,7 @@ class _Work:
     image: Image.Image
     mask: masks.Mask
     weight: Plane
+    warnings: tuple[str, ...] = ()
 
 
 class Inpaint(DiffusionStep):
@@ -35,6 +36,7 @@ class Inpaint(DiffusionStep):
     empty mask gives the image back without running the model.
     """
 
+    version: ClassVar[int] = 2
     own_facts: ClassVar[Mapping[str, str]] = {
         "masked_ratio": "Share of the image that the mask covers, mask_grow included, 0 … 1; 0: nothing was painted."
     }
@@ -48,7 +50,12 @@ class Inpaint(DiffusionStep):
         default=0.5,
         gt=0,
         le=1,
-        description="item: lightness from which the mask counts; else: alpha below which.",
+        description="item: lightness or alpha from which the mask counts; else: alpha below which.",
+    )
+    mask_channel: masks.MaskChannel = Field(
+        default="auto",
+        description="item: what of the mask file counts. auto: its lightness, or its alpha where only that says "
+        "something; an item whose mask could be meant both ways fails.",
     )
     min_hole: int = Field(default=4, ge=1, le=16_777_216, description="holes, alpha: smallest region painted, pixels.")
     mask_grow: int = Field(default=0, ge=0, le=512, description="Pixels by which the mask grows on all sides.")
@@ -90,20 +97,26 @@ class Inpaint(DiffusionStep):
         results = []
         for work in works:
             facts: dict[str, Fact] = {"masked_ratio": round(float(work.mask.mean()), 6)}
-            results.append(StepResult(self._put_back(next(painted), work) if work.mask.any() else work.image, facts))
+            image = self._put_back(next(painted), work) if work.mask.any() else work.image
+            results.append(StepResult(image, facts, warnings=work.warnings))
         return results
 
     def _work(self, frame: Frame) -> _Work:
         image = frame.input_image
         alpha = alpha_of(image)
+        warnings: tuple[str, ...] = ()
         if self.mask == "item":
             if "mask" not in frame.files:
                 raise ValueError(f"{frame.item.name}: {NO_MASK}")
-            found = masks.from_image(frame.files["mask"], image.size, self.threshold)
+            mask = frame.files["mask"]
+            try:
+                found, warnings = masks.from_image(mask, image.size, self.threshold, self.mask_channel)
+            except ValueError as error:
+                raise ValueError(f"{frame.item.name}: {error}") from None
         else:
             found = masks.FROM_ALPHA[self.mask](alpha, self.threshold, self.min_hole)
         grown = masks.dilate(found, self.mask_grow)
-        return _Work(image, grown, self._weight(grown, alpha))
+        return _Work(image, grown, self._weight(grown, alpha), warnings)
 
     def _weight(self, grown: masks.Mask, alpha: Plane) -> Plane:
         if self.mask == "background" and not self.mask_grow:

@@ -14,20 +14,71 @@ from steps.pixels.images import OPAQUE, Plane, alpha_of
 
 Mask = NDArray[np.bool_]
 MaskKind = Literal["item", "holes", "background", "alpha"]
+MaskChannel = Literal["auto", "lightness", "alpha"]
 
+SELECTS_NOTHING = "the mask selects nothing, so nothing was painted: no pixel of it reaches `threshold`"
+ZERO_AND_ONE = "the mask holds 0 and 1 only, and 1 was taken for white: save masks with 0 and 255"
+STRETCHED = "the mask has other proportions than the image and was stretched over it"
+GRAY_SPREAD = 8  # between the channels of a pixel: lossy formats tint gray a little
 RIM = 2  # pixels: how far the soft edge of a cut-out reaches around a hole
 
 
-def from_image(mask: Image.Image, size: tuple[int, int], threshold: float) -> Mask:
-    """Return the item's own mask: light pixels are painted. Scaled to `size` (width, height) where it has another.
+def from_image(
+    mask: Image.Image, size: tuple[int, int], threshold: float, channel: MaskChannel = "auto"
+) -> tuple[Mask, tuple[str, ...]]:
+    """Return the item's own mask, and what is to be warned of: light pixels are painted, or opaque ones.
 
-    If a mask has alpha that is not all opaque, its alpha counts, as painting programs save masks.
+    Scaled to `size` (width, height) where it has another. Raises ValueError for a mask whose lightness and alpha could
+    both be meant (`channel` auto).
     """
-    alpha = alpha_of(mask)
-    plane = mask.getchannel("A") if alpha.min() < OPAQUE else mask.convert("L")
-    if plane.size != size:
-        plane = plane.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(plane) >= max(1.0, threshold * OPAQUE)
+    values = _values(mask, threshold, channel)
+    is_binary = bool(values.max() == 1 and values.min() == 0)
+    plane = Image.fromarray(values * np.uint8(OPAQUE) if is_binary else values)
+    found = np.asarray(plane.resize(size, Image.Resampling.BILINEAR)) >= _least(threshold)
+    warned = {
+        STRETCHED: not _same_proportions(mask.size, size),
+        ZERO_AND_ONE: is_binary,
+        SELECTS_NOTHING: not found.any(),
+    }
+    return found, tuple(text for text, applies in warned.items() if applies)
+
+
+def _least(threshold: float) -> float:
+    return max(1.0, threshold * OPAQUE)
+
+
+def _same_proportions(mask: tuple[int, int], image: tuple[int, int]) -> bool:
+    """Return whether one is the other one scaled, to a pixel: scaling rounds sides."""
+    return abs(mask[0] * image[1] - mask[1] * image[0]) <= max(*mask, *image)
+
+
+def _values(mask: Image.Image, threshold: float, channel: MaskChannel) -> Plane:
+    """Return the lightness or the alpha of the mask, whichever says where to paint."""
+    image = mask.convert("RGBA" if mask.has_transparency_data else "RGB")
+    light, alpha = np.asarray(image.convert("L")), alpha_of(image)
+    if channel == "auto":
+        channel = _meant(np.asarray(image.convert("RGB")), light >= _least(threshold), alpha, threshold)
+    return light if channel == "lightness" else alpha
+
+
+def _meant(colors: Plane, light: Mask, alpha: Plane, threshold: float) -> MaskChannel:
+    """Return which of lightness and alpha says where to paint. Raises ValueError where each says something else.
+
+    Alpha says nothing where it is even, or leaves the whole mask visible. Colors say nothing where they are no shades
+    of gray, where all that is visible is light, or where nothing is light: strokes on a transparent layer, as painting
+    programs save them.
+    """
+    opaque, visible = alpha >= _least(threshold), alpha > 0
+    if opaque.all() or (alpha.min() == alpha.max() and visible.any()):
+        return "lightness"
+    shown = colors[visible].astype(np.int16)
+    is_gray = not shown.size or int(np.ptp(shown, axis=-1).max()) <= GRAY_SPREAD
+    if not is_gray or light[visible].all() or not light.any() or (light == opaque).all():
+        return "alpha"
+    raise ValueError(
+        "the mask could be meant by its lightness or by its alpha, which differ: set `mask_channel` of the step to "
+        "lightness or alpha, or save the mask without transparency"
+    )
 
 
 def holes(alpha: Plane, threshold: float, min_area: int) -> Mask:

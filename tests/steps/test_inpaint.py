@@ -76,7 +76,12 @@ def test_an_empty_mask_gives_the_image_back_without_a_model(context: Context) ->
     result = inpaint(image, context, Image.new("L", (20, 20)))
     assert result.image.tobytes() == image.tobytes()
     assert result.facts == {"masked_ratio": 0.0}
+    assert result.warnings == (masks.SELECTS_NOTHING,)
     assert context.asked == []
+
+
+def test_nothing_to_mend_is_no_warning(context: Context) -> None:
+    assert inpaint(images.disc(32), context, mask="holes").warnings == ()
 
 
 def test_empty_and_full_masks_share_a_micro_batch(context: Context) -> None:
@@ -173,15 +178,6 @@ def test_blocks_cover_the_mask_and_touch_nothing_far(mask: Any) -> None:
         for left in range(0, mask.shape[1], 4):
             tile = (slice(top, top + 4), slice(left, left + 4))
             assert blocks[tile].all() == blocks[tile].any() == mask[tile].any()
-
-
-def test_a_mask_of_another_size_or_with_alpha_is_understood() -> None:
-    large = square_mask((64, 64), (0, 0, 32, 64))
-    assert masks.from_image(large, (32, 32), 0.5)[:, :15].all()
-    assert not masks.from_image(large, (32, 32), 0.5)[:, 17:].any()
-    erased = Image.new("RGBA", (8, 8), (0, 0, 0, 255))
-    erased.paste((0, 0, 0, 0), (0, 0, 4, 8))
-    assert masks.from_image(erased, (8, 8), 0.5)[0].tolist() == [False] * 4 + [True] * 4
 
 
 def test_same_seed_same_pixels_in_any_micro_batch(context: Context) -> None:
