@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Hashable, Sequence
 from copy import copy
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
 from steps.contract import Frame, MemoryFallback, Step, StepContext, StepResult
-from steps.pixels.images import bleed, checked_size, crop, pad_to
+from steps.pixels.images import OPAQUE, bleed, checked_size, crop, pad_to
 from steps.side_by_side import on_device
 
 # Tiles against a lack of memory: small ones, as the missing amount is unknown. A multiple of 4 pixels, as networks
@@ -25,13 +25,16 @@ class Upscale(Step):
     """Enlarges the image; alpha is enlarged too.
 
     Before the network sees a cut-out, its transparent pixels take the color of the nearest opaque ones, so that no
-    hidden color bleeds into the soft edge.
+    hidden color bleeds into the soft edge. Alpha from the network counts at edges only: what is wholly clear, or wholly
+    opaque, stays so.
 
     Where an image does not fit the device's memory, it is computed in tiles that overlap by as much as the network
     sees, up to 64 pixels, and then on the CPU as well. With the bundled network, on a CPU, tiles gave the very pixels
     of the whole image; other devices may sum in another order, which moves a channel by 1 of 255. RRDBNet of 23 blocks
     sees 349 pixels, so that beyond 64 a faint influence is lost: with random weights it was too small to measure.
     """
+
+    version: ClassVar[int] = 2
 
     model: str = Field(min_length=1, description="A model of the catalogue with an upscaler part.")
     scale: float | None = Field(
@@ -85,7 +88,8 @@ class Upscale(Step):
         result = _resized(_enhanced(bleed(image), upscaler), size)
         alpha = image.getchannel("A")
         if self.alpha == "model":
-            alpha = _resized(_enhanced(alpha.convert("RGB"), upscaler), size).getchannel("G")
+            sharp = _resized(_enhanced(alpha.convert("RGB"), upscaler), size).getchannel("G")
+            alpha = _kept_at_extremes(sharp, alpha)
         else:
             alpha = alpha.resize(size, Image.Resampling.BICUBIC)
         result.putalpha(alpha)
@@ -104,6 +108,15 @@ def _enhanced(image: Image.Image, upscaler: Any) -> Image.Image:
     pixels, _ = upscaler.enhance(np.ascontiguousarray(np.asarray(padded)[:, :, ::-1]))  # it takes and gives BGR
     large = Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
     return crop(large, (image.width * upscaler.scale, image.height * upscaler.scale))
+
+
+def _kept_at_extremes(large: Image.Image, small: Image.Image) -> Image.Image:
+    """Return enlarged alpha that is 0 and 255 wherever the small one is, except at edges, where interpolation mixes."""
+    plain, smooth = (
+        np.asarray(small.resize(large.size, way)) for way in (Image.Resampling.NEAREST, Image.Resampling.BICUBIC)
+    )
+    is_known = (plain == smooth) & ((plain == 0) | (plain == OPAQUE))
+    return Image.fromarray(np.where(is_known, plain, np.asarray(large)))
 
 
 def _multiple(number: int, of: int) -> int:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from steps.engines import realesrgan_engine
-from steps.pixels.images import bleed, flatten
+from steps.pixels.images import alpha_of, bleed, flatten
+from steps.transform import Trim
 from steps.upscale import Upscale
 from tests.steps import images
 from tests.support import tiny_models
@@ -96,6 +97,42 @@ def test_hidden_colors_change_nothing_at_all(context: Context) -> None:
     first = upscale(images.disc(32, under=0), context)
     second = upscale(images.disc(32, under=255), context)
     assert first.tobytes() == second.tobytes()
+
+
+class NoisyUpscaler:
+    """A network that is never quite black nor white, four times as large."""
+
+    scale, reach = 4, 4
+
+    def enhance(self, pixels: Any) -> tuple[Any, None]:
+        large = np.asarray(Image.fromarray(pixels).resize((4 * pixels.shape[1], 4 * pixels.shape[0]))).astype(int)
+        noise = np.random.default_rng(0).integers(1, 4, large.shape)
+        return np.where(large < 128, large + noise, large - noise).astype(np.uint8), None
+
+
+@pytest.mark.parametrize("scale", [None, 2, 3.3])
+@pytest.mark.parametrize("alpha", ["model", "bicubic"])
+def test_what_is_clear_or_opaque_stays_so_and_can_be_trimmed(alpha: str, scale: float | None) -> None:
+    image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    image.paste((200, 120, 60, 255), (16, 16, 48, 48))
+    context = Context({"upscaler": NoisyUpscaler})
+    result = upscale(image, context, alpha=alpha, scale=scale)
+    factor = scale or 4
+    large = np.asarray(result.getchannel("A"))
+    inner, outer = round(17 * factor), round(15 * factor)  # a pixel around the edge may mix
+    assert (large[inner : round(47 * factor), inner : round(47 * factor)] == 255).all()
+    large = large.copy()
+    large[outer : round(49 * factor), outer : round(49 * factor)] = 0
+    assert not large.any()
+    trimmed = Trim().transform(result)
+    assert trimmed.image.width <= 34 * factor + 1
+    assert trimmed.facts["trimmed_ratio"] > 0.7
+
+
+def test_the_edge_is_the_networks_own() -> None:
+    image = images.disc(32)
+    sharp, smooth = (upscale(image, Context({"upscaler": NoisyUpscaler}), alpha=way) for way in ("model", "bicubic"))
+    assert (alpha_of(sharp) != alpha_of(smooth)).mean() > 0.05
 
 
 def test_bleed_takes_the_nearest_opaque_color() -> None:
