@@ -18,7 +18,7 @@ from flows.pages.gallery import finish_job
 from flows.verify.findings import READERS, Damage, Fault, Kind
 from flows.verify.verify import Advance, Verification, verify_job
 from gpu_worker.shard.stored_images import MAX_STORED_PIXELS
-from steps.contract import Fact, Step
+from steps.contract import WARNINGS, Fact, Step
 from steps.facts import measure
 from storage.images.images import FORMATS, UnreadableImage, decode, open_image, read_recipe, reading_errors
 from storage.images.manifest import manifest_keys
@@ -248,10 +248,10 @@ class _ReindexingReader:
         except (UnknownName, BrokenEntry) as error:
             raise NotIndexable(f"its step {made.step!r} is not in the catalogue") from error
         own = step.own_facts
-        if exact and not own:
-            return measured
-        # Facts were measured before the image was encoded: only a format without loss shows the same ones again.
         recorded = self._recorded_facts().get(made.fingerprint, {})
+        if exact and not own:
+            return {**measured, **({WARNINGS: recorded[WARNINGS]} if WARNINGS in recorded else {})}
+        # Facts were measured before the image was encoded: only a format without loss shows the same ones again.
         size = {"width", "height"}
         compared = recorded.keys() & measured.keys() if exact else size
         if own.keys() | size <= recorded.keys() and all(recorded[name] == measured[name] for name in compared):

@@ -27,10 +27,10 @@ def manifest_keys(job: str) -> ManifestKeys:
 def write_manifest(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> ManifestKeys:
     """Write both files of the job's present state, replacing earlier ones.
 
-    Rows are in the job's order: index, name, state, prompt, negative_prompt, seed, vars, error, error_step, `finals`
-    (step, key, uri, sha256, width, height, content_type) and `steps` (step, outcome, seconds, cost, fingerprint, key,
-    facts, error). Parquet holds the same, with `vars` and `facts` as JSON text: their keys differ from job to job.
-    Memory grows with the size of a file, not with that of the rows.
+    Rows are in the job's order: index, name, state, prompt, negative_prompt, seed, vars, error, error_step, warnings,
+    `finals` (step, key, uri, sha256, width, height, content_type) and `steps` (step, outcome, seconds, cost,
+    fingerprint, key, facts, error). Parquet holds the same, with `vars` and `facts` as JSON text: their keys differ
+    from job to job. Memory grows with the size of a file, not with that of the rows.
     """
     keys = manifest_keys(job.name)
     with TemporaryDirectory(prefix="pixelmill-manifest-") as folder:
@@ -65,6 +65,7 @@ def manifest_row(store: ArtefactStore, report: ItemReport) -> dict[str, Any]:
         "vars": item.vars,
         "error": record.error,
         "error_step": record.error_step,
+        "warnings": list(record.warnings),
         "finals": [_final(store, step, key, report.steps.get(step)) for step, key in record.finals.items()],
         "steps": [_step(step, entry) for step, entry in report.steps.items()],
     }
@@ -105,6 +106,6 @@ def _schema() -> Any:
     step = {"step": text, "outcome": text, "seconds": pa.float64(), "cost": pa.float64()}
     step |= {"fingerprint": text, "key": text, "facts": text, "error": text}
     columns = {"index": count, "name": text, "state": text, "prompt": text, "negative_prompt": text, "seed": count}
-    columns |= {"vars": text, "error": text, "error_step": text}
+    columns |= {"vars": text, "error": text, "error_step": text, "warnings": pa.list_(text)}
     columns |= {"finals": pa.list_(pa.struct(final)), "steps": pa.list_(pa.struct(step))}
     return pa.schema(columns)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from flows.pages.gallery import finish_job
 from flows.verify.findings import Kind
 from flows.verify.repair import Mended, reindex_artefacts
+from steps.contract import WARNINGS
 from storage.images.images import decode, encode, read_recipe
 from storage.images.png_recipe import ImageRecipe
 from storage.ledger.lease import JobIsRunning, job_lease, lease, shard_lease
@@ -147,6 +149,16 @@ def test_lost_rows_of_artefacts_are_read_from_the_artefacts(icons: IconJob) -> N
     ]
     assert dict(again.facts) == dict(known.facts)
     assert icons.run() == {}
+
+
+def test_what_a_step_warned_of_comes_back_from_the_manifest(local_icons: IconJob) -> None:
+    artefact = local_icons.artefact("second", "original")
+    warned = {**artefact.facts, WARNINGS: "the file is damaged"}
+    local_icons.ledger.steps.add_facts(artefact.root, artefact.fingerprint, warned)
+    finish_job(local_icons.job, local_icons.ledger, local_icons.mill.settings)
+    forget_all(local_icons)
+    reindex_artefacts(local_icons.store, local_icons.ledger, JOB, advance=lambda number: None)
+    assert local_icons.artefact("second", "original").facts == warned
 
 
 def test_an_image_whose_facts_nobody_can_tell_is_made_again(icons: IconJob) -> None:

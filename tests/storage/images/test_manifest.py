@@ -35,7 +35,7 @@ def job(ledger: Ledger) -> JobRecord:
         "cut",
         [StepOutcome(0, Outcome.SKIPPED), StepOutcome(1, Outcome.FAILED, error="no paint", traceback="Traceback …")],
         {
-            0: ItemResult(ItemState.DONE, finals={"draw": "foxes/final/item-0.png"}),
+            0: ItemResult(ItemState.DONE, finals={"draw": "foxes/final/item-0.png"}, warnings=("draw: faint",)),
             1: ItemResult(ItemState.FAILED, error="no paint", error_step="cut"),
         },
     )
@@ -76,6 +76,7 @@ def test_each_item_is_a_row_of_both_files(store: FolderStore, ledger: Ledger, jo
     }
     assert [step["outcome"] for step in rows[1]["steps"]] == ["computed", "failed"]
     assert (rows[1]["error"], rows[1]["error_step"]) == ("no paint", "cut")
+    assert [row["warnings"] for row in rows] == [["draw: faint"], [], [], []]
 
     table = pq.read_table(store.uri(keys.parquet)).to_pylist()
     for row in rows:
