@@ -115,7 +115,7 @@ class NoisyUpscaler:
 def test_what_is_clear_or_opaque_stays_so_and_can_be_trimmed(alpha: str, scale: float | None) -> None:
     image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     image.paste((200, 120, 60, 255), (16, 16, 48, 48))
-    context = Context({"upscaler": NoisyUpscaler})
+    context = Context({"upscaler": NoisyUpscaler}, device="another")
     result = upscale(image, context, alpha=alpha, scale=scale)
     factor = scale or 4
     large = np.asarray(result.getchannel("A"))
@@ -131,7 +131,10 @@ def test_what_is_clear_or_opaque_stays_so_and_can_be_trimmed(alpha: str, scale: 
 
 def test_the_edge_is_the_networks_own() -> None:
     image = images.disc(32)
-    sharp, smooth = (upscale(image, Context({"upscaler": NoisyUpscaler}), alpha=way) for way in ("model", "bicubic"))
+    sharp, smooth = (
+        upscale(image, Context({"upscaler": NoisyUpscaler}, device="another"), alpha=way)
+        for way in ("model", "bicubic")
+    )
     assert (alpha_of(sharp) != alpha_of(smooth)).mean() > 0.05
 
 
