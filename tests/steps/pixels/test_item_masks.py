@@ -1,5 +1,6 @@
 """The item's own mask: which part of the file says where to paint, and what is said where none does."""
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from steps.pixels import masks
+from storage.images.images import decode
 
 LEFT = np.arange(100) < 30  # columns that are to be painted
 SIZE = (100, 70)
@@ -44,7 +46,15 @@ def soft_strokes() -> Image.Image:
     return image
 
 
+def read(image: Image.Image) -> Image.Image:
+    """The image as a worker reads it from a PNG."""
+    file = BytesIO()
+    image.save(file, "PNG")
+    return decode(file.getvalue(), max_pixels=10**6)
+
+
 MASKS = {
+    "sixteen bits": Image.fromarray(np.broadcast_to(LEFT * np.uint16(65535), (70, 100)).astype(np.uint16)),
     "lightness": picture(255, 0, "L"),
     "one bit": picture(1, 0, "1"),
     "lightness and opaque": picture((255, 255), (0, 255), "LA"),
@@ -63,7 +73,7 @@ MASKS = {
 
 @pytest.mark.parametrize("name", MASKS)
 def test_a_mask_selects_what_a_person_sees_in_it(name: str) -> None:
-    found, _ = masks.from_image(MASKS[name], SIZE, 0.5)
+    found, _ = masks.from_image(read(MASKS[name]), SIZE, 0.5)
     assert (found == LEFT).all()
 
 
@@ -83,7 +93,7 @@ def test_a_mask_that_could_be_meant_both_ways_is_refused_until_the_step_says_whi
         image = image.copy()
         image.putalpha(alpha)
     with pytest.raises(ValueError, match="set `mask_channel` of the step to lightness or alpha"):
-        masks.from_image(image, SIZE, 0.5)
+        masks.from_image(read(image), SIZE, 0.5)
     plain = image.convert("RGBA")
     for channel, plane in (("lightness", plain.convert("L")), ("alpha", plain.getchannel("A"))):
         found, warnings = masks.from_image(image, SIZE, 0.5, channel)
