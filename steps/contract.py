@@ -19,7 +19,7 @@ from configs.documents.fields import Item, ItemFile, Schema
 Fact = bool | int | float | str
 WARNINGS = "warnings"  # the fact that keeps what a step warned of, one warning a line
 ImageFormat = Literal["png", "webp", "jpeg", "avif"]
-# What a step's image shows: all that the image before showed, however large; another part of it; a picture of its own.
+# A step's image shows all that the image before showed, however large; another part of it; or a picture of its own.
 Framing = Literal["kept", "moved", "new"]
 
 
@@ -110,7 +110,7 @@ class Step(Schema):
 
     @property
     def framing(self) -> Framing:
-        """What the image shows. Where it is `moved`, the item's mask, drawn over the whole, no longer lies on it."""
+        """How the image relates to the one before. A `moved` image no longer fits the item's mask."""
         return "new" if self.makes_image else "kept"
 
     def model_refs(self) -> tuple[ModelRef, ...]:

@@ -54,8 +54,8 @@ class Inpaint(DiffusionStep):
     )
     mask_channel: masks.MaskChannel = Field(
         default="auto",
-        description="item: what of the mask file counts. auto: its lightness, or its alpha where only that says "
-        "something; an item whose mask could be meant both ways fails.",
+        description="item: what of the mask file counts. auto: its lightness, or its alpha where only that "
+        "marks anything; an item whose mask could be meant both ways fails.",
     )
     min_hole: int = Field(default=4, ge=1, le=16_777_216, description="holes, alpha: smallest region painted, pixels.")
     mask_grow: int = Field(default=0, ge=0, le=512, description="Pixels by which the mask grows on all sides.")

@@ -15,7 +15,7 @@ from storage.ledger.records import ItemReport, JobRecord, Outcome, Review, StepO
 
 MAX_GATES = 100
 MAX_REASONS = 10  # of a gate
-MAX_TEXTS = 1_000  # of warnings to tell apart: those of gates hold values
+MAX_TEXTS = 1_000  # different warnings that are counted: those of gates hold values
 MAX_COUNTED = 20
 
 

@@ -84,7 +84,7 @@ class ItemContext:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What steps that count warned of, by the facts that are known, and then gates."""
+        """The warnings of the steps that count, by the facts that are known, and then those of gates."""
         facts = ((visit.step_id, self.facts.get(visit.id, {})) for visit in self.state.visited.values())
         return (*step_warnings(facts), *self.state.warnings)
 

@@ -53,7 +53,7 @@ def _same_proportions(mask: tuple[int, int], image: tuple[int, int]) -> bool:
 
 
 def _values(mask: Image.Image, threshold: float, channel: MaskChannel) -> Plane:
-    """Return the lightness or the alpha of the mask, whichever says where to paint."""
+    """Return the lightness or the alpha of the mask, whichever marks where to paint."""
     image = mask.convert("RGBA" if mask.has_transparency_data else "RGB")
     light, alpha = np.asarray(image.convert("L")), alpha_of(image)
     if channel == "auto":
@@ -62,11 +62,11 @@ def _values(mask: Image.Image, threshold: float, channel: MaskChannel) -> Plane:
 
 
 def _meant(colors: Plane, light: Mask, alpha: Plane, threshold: float) -> MaskChannel:
-    """Return which of lightness and alpha says where to paint. Raises ValueError where each says something else.
+    """Return which of lightness and alpha marks where to paint. Raises ValueError where they mark different places.
 
-    Alpha says nothing where it is even, or leaves the whole mask visible. Colors say nothing where they are no shades
-    of gray, where all that is visible is light, or where nothing is light: strokes on a transparent layer, as painting
-    programs save them.
+    Alpha is not meant where it is even, or leaves the whole mask visible. Lightness is not meant where the colors are
+    not shades of gray, where all that is visible is light, or where nothing is light: strokes on a transparent layer,
+    as painting programs save them.
     """
     opaque, visible = alpha >= _least(threshold), alpha > 0
     if opaque.all() or (alpha.min() == alpha.max() and visible.any()):
