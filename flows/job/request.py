@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,10 @@ from configs.catalogues.gates import find_gate, write_out_gates
 from configs.catalogues.models import ModelCatalogue, UnknownModel
 from configs.conditions import Condition
 from configs.documents import uris
-from configs.documents.fields import Item, ItemFile
+from configs.documents.fields import Item
 from configs.documents.problems import InvalidInput, Problem, did_you_mean, salvage
-from configs.documents.uris import WebAddress
 from configs.documents.yaml_source import Document, parse_yaml
-from configs.job.items import JobItems, JobSource, Origin, ReadBytes, job_items, variables_of
+from configs.job.items import JobItems, JobSource, Origin, ReadBytes, job_items
 from configs.job.job import Job, read_job
 from configs.recipe.recipe import Recipe
 from configs.recipe.source import (
@@ -33,15 +31,13 @@ from configs.recipe.source import (
 )
 from configs.settings.access import Access
 from configs.settings.settings import Settings
-from gpu_worker.walk.prediction import ReachableVisits
+from flows.job.item_checks import host_problems, item_problems, unknown_variables
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program, ResolvedStep
 from steps.recipe.revision import describe_program
 from storage.inputs.listing import list_files
 from storage.inputs.sources import read_uri
 from storage.objects.artefacts import StoreError
-
-_ITEM_FILES: tuple[ItemFile, ...] = ("image", "mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ def check_request(
         defaults=recipe.recipe.vars if recipe and recipe.recipe else {},
     )
     items = job_items(source)
-    problems += [*items.problems, *_host_problems(items, settings)]
+    problems += [*items.problems, *host_problems(items, settings)]
     output = uris.resolve(job_read.value.output if job_read.value else ".", str(Path.cwd())).rstrip("/") or "/"
     if (objection := access.objection_to_writing(output)) is not None:
         trouble.append(Problem("output", objection))
@@ -123,9 +119,9 @@ def check_request(
     digests: dict[str, str] = {}
     if recipe is not None:
         digests, wrong_models = _model_digests(recipe, ModelCatalogue(settings))
-        theirs = [*recipe.problems, *wrong_models, *_unknown_variables(recipe, items)]
+        theirs = [*recipe.problems, *wrong_models, *unknown_variables(recipe.conditions, items)]
         problems += _locate(theirs, recipe, document)
-        problems += _item_problems(recipe, items)
+        problems += item_problems(recipe.program, recipe.document, items)
     if problems or recipe is None or recipe.recipe is None or recipe.program is None or job_read.value is None:
         raise InvalidInput(dict.fromkeys(problems))
     revision = revision_of(recipe.recipe, recipe.program, items.items, digests)
@@ -176,10 +172,10 @@ def check_other_recipe(
     origins = tuple(Origin(f"items[{item.index}]", owner, None) for item in items)
     known = JobItems(tuple(seen), origins, [], complete=True)
     digests, wrong_models = _model_digests(read, ModelCatalogue(settings), model_digests)
-    for problem in (*read.problems, *wrong_models, *_unknown_variables(read, known)):
+    for problem in (*read.problems, *wrong_models, *unknown_variables(read.conditions, known)):
         place = _overridden_place(problem, read)
         problems += document.locate([problem]) if place is None else [Problem(read.overridden[place], problem.message)]
-    problems += _item_problems(read, known)
+    problems += item_problems(read.program, read.document, known)
     if problems or read.recipe is None or read.program is None:
         raise InvalidInput(dict.fromkeys(problems))
     revision = revision_of(read.recipe, read.program, seen, digests)
@@ -302,69 +298,6 @@ def _model_digests(
             if reason is not None:
                 problems.append(Problem(field, reason))
     return digests, problems
-
-
-def _unknown_variables(recipe: _RecipeRead, items: JobItems) -> Iterator[Problem]:
-    """Yield a problem for each variable in a condition that no item has: most likely it is misspelled."""
-    if not items.complete:
-        return
-    known = tuple(variables_of(items.items))
-    for path, condition in recipe.conditions:
-        for name in sorted(condition.names):
-            if name[0] == "vars" and name[1] not in known:
-                hint = did_you_mean(name[1], known)
-                yield Problem(path, f"no item has the variable `{name[1]}`{hint}; give it in the job's `vars`")
-
-
-def _host_problems(items: JobItems, settings: Settings) -> Iterator[Problem]:
-    """Yield a problem for each forbidden host of an input file, where it is named first."""
-    first: dict[str, tuple[Origin, ItemFile]] = {}
-    for item, origin in zip(items.items, items.origins, strict=True):
-        for field in _ITEM_FILES:
-            uri = getattr(item, field)
-            if uri is not None and uris.is_web(uri):
-                with suppress(ValueError):  # reported before
-                    address = WebAddress.parse(uri)
-                    if address.ip is None:
-                        first.setdefault(address.host, (origin, field))
-    if not first:
-        return
-    from storage.inputs.web_source import host_objections  # only for those who read from the web
-
-    for host, objection in host_objections(first, private=settings.input_private_hosts).items():
-        origin, field = first[host]
-        yield origin.problem(field, objection)
-
-
-def _item_problems(recipe: _RecipeRead, items: JobItems) -> list[Problem]:
-    """Return the steps' problems with the items that may visit them, and conditions that cannot be evaluated."""
-    problems: dict[Problem, None] = {}
-    if recipe.program is None:
-        return []
-    reachable = ReachableVisits(recipe.program)
-    checked: dict[str, Origin] = {}  # by step
-    for item, origin in zip(items.items, items.origins, strict=True):
-        visits = reachable.of(item)
-        for mistake in visits.mistakes:
-            for problem in recipe.document.locate([mistake]):
-                problems.setdefault(problem)
-        has_image = False  # or may have one
-        for visit, surely in visits.visits:
-            if visit.step.makes_image:
-                has_image = True
-            elif not has_image and surely:
-                message = (
-                    f"the step `{visit.step_id}` needs an image, but the item visits no step that makes one before"
-                )
-                problems.setdefault(origin.problem("", message))
-            if checked.get(visit.step_id) is not origin:
-                checked[visit.step_id] = origin
-                for message in visit.step.item_problems(item):
-                    problems.setdefault(origin.problem("", f"{message} (step `{visit.step_id}`, item `{item.name}`)"))
-        if not visits.visits and not visits.mistakes:
-            message = f"the item `{item.name}` visits no step: every `when` of the recipe is false for it"
-            problems.setdefault(origin.problem("", message))
-    return list(problems)
 
 
 def revision_of(recipe: Recipe, program: Program, items: Sequence[Item], digests: dict[str, str]) -> str:
