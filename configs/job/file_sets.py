@@ -4,7 +4,7 @@ import fnmatch
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -104,7 +104,13 @@ def glob_matcher(glob: str) -> Callable[[str], bool]:
 
 
 def read_image_set(
-    found: FileSet, glob: str, read_bytes: Callable[[str], bytes], limit: int, *, shown_as: str
+    found: FileSet,
+    glob: str,
+    read_bytes: Callable[[str], bytes],
+    limit: int,
+    *,
+    shown_as: str,
+    variables: Collection[str] = (),
 ) -> ImageSet:
     """Return an entry for each image of a set, with what the table beside them says of it. Raises OSError.
 
@@ -127,7 +133,7 @@ def read_image_set(
     problems: list[Problem] = []
     table = found.uri(tables[0]) if tables else ""
     if table:
-        rows, problems, told = _rows_by_file(read_bytes(table), table, found, images, limit)
+        rows, problems, told = _rows_by_file(read_bytes(table), table, found, images, limit, variables)
         notices += told
     entries = [_image(path, name, found, rows.get(path)) for path, name in zip(images, _names(images), strict=True)]
     return ImageSet(entries, problems, notices, table)
@@ -148,10 +154,10 @@ def _image(path: str, name: str, found: FileSet, row: TableRow | None) -> SetIma
 
 
 def _rows_by_file(
-    data: bytes, table: str, found: FileSet, images: Sequence[str], limit: int
+    data: bytes, table: str, found: FileSet, images: Sequence[str], limit: int, variables: Collection[str]
 ) -> tuple[dict[str, TableRow], list[Problem], list[str]]:
     """Return the rows by the path of their image, and the mistakes and notices of the table."""
-    rows, problems, notices = read_table(data, uris.shown(table), limit)
+    rows, problems, notices = read_table(data, uris.shown(table), limit, (FILE_COLUMN, *variables))
     known, by_file = set(images), dict[str, TableRow]()
     for row in rows:
         path = row.entry.vars.get(FILE_COLUMN)

@@ -1,16 +1,18 @@
 """The items of a job: entries from every source of the job, their names, seeds, variables and input files."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from configs.documents import uris
 from configs.documents.fields import Item, Scalar, collision_key, objection_to_name, slug
-from configs.documents.problems import Problem, Salvaged, child
+from configs.documents.problems import Problem, Salvaged, child, describe
 from configs.documents.yaml_source import Document
+from configs.job.csv_dialect import plain_name
 from configs.job.file_sets import ListFiles, names_files, read_image_set, split_glob
 from configs.job.job import Grid, ItemEntry, Job, Kind, expand_grid, grid_problems, grid_size
 from configs.job.tables import read_table
@@ -27,6 +29,10 @@ class Origin(NamedTuple):
     def problem(self, field: str, message: str) -> Problem:
         """Return a problem of one field of the item."""
         return Problem(child(self.path, field) if field else self.path, message, self.file, self.line)
+
+    def variable_problem(self, name: str, message: str) -> Problem:
+        """Return a problem of one of its variables: in tables and templates these are beside the fields."""
+        return self.problem(f"vars.{name}" if self.path.startswith("items[") else name, message)
 
     def __str__(self) -> str:
         return f"line {self.line} of {self.file}" if self.line else self.file
@@ -59,6 +65,22 @@ def derive_seed(base: int, name: str, number: int) -> int:
     """Return a seed of 63 bits from its arguments alone: the first bits of a SHA-256."""
     digest = hashlib.sha256(f"{base}\0{name}\0{number}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def as_declared(value: Scalar, default: Scalar) -> tuple[Scalar, str | None]:
+    """Return the value in the kind of its variable's default, where that is a boolean or a number, and what is wrong.
+
+    0 and 1 count as booleans; no text does, and none as a number.
+    """
+    if isinstance(default, bool):
+        if isinstance(value, bool | None):
+            return value, None
+        if value in (0, 1):
+            return bool(value), None
+        return value, f"must be true or false, as the variable's default is, not {describe(value)}"
+    if isinstance(default, int | float) and isinstance(value, bool | str):
+        return value, f"must be a number, as the variable's default is, not {describe(value)}"
+    return value, None
 
 
 def name_drafts(drafts: Sequence[ItemDraft], *, portable: bool = True) -> tuple[list[str], list[Problem]]:
@@ -113,11 +135,13 @@ def make_items(
     seeds_per_item: int,
     job_vars: Mapping[str, Scalar],
     access: Access,
+    declared: Mapping[str, Scalar] = MappingProxyType({}),
 ) -> tuple[list[Item], list[Problem]]:
     """Return `seeds_per_item` items of each draft, in order, and problems of input files.
 
     More than one image of a draft are named `<name>-1`, `<name>-2` … An entry's own seed is its first image's; all
-    other seeds are derived from it, or from the job's, so that no item's image depends on another item.
+    other seeds are derived from it, or from the job's, so that no item's image depends on another item. `declared` are
+    variables with their defaults, whose kind items keep to.
     """
     find = cache(partial(find_file, access))  # many items may have one file
     items, problems = list[Item](), list[Problem]()
@@ -131,6 +155,10 @@ def make_items(
                 if objection is not None:
                     problems.append(draft.origin.problem(kind, objection))
         variables = {**job_vars, **entry.vars}
+        for variable in declared.keys() & entry.vars.keys():
+            variables[variable], wrong = as_declared(entry.vars[variable], declared[variable])
+            if wrong is not None:
+                problems.append(draft.origin.variable_problem(variable, wrong))
         base = seed if entry.seed is None else entry.seed
         for number in range(seeds_per_item):
             own = entry.seed is not None and number == 0
@@ -174,7 +202,8 @@ class JobSource:
     """A job as read from its document, and what decides how it is expanded.
 
     Relative paths start at `folder`, the job file's. A job of more than `max_items` is refused before it is expanded.
-    `defaults` are the recipe's variables; the job's own win, and an item's win over both.
+    `defaults` are the recipe's variables; the job's own win, and an item's win over both. `reads` are the names of all
+    variables that the recipe reads.
     """
 
     read: Salvaged[Job]
@@ -185,6 +214,7 @@ class JobSource:
     list_files: ListFiles
     access: Access
     defaults: Mapping[str, Scalar]
+    reads: Collection[str] = ()
     portable_names: bool = True
     problems: list[Problem] = field(default_factory=list, init=False)
     notices: list[str] = field(default_factory=list, init=False)
@@ -205,14 +235,44 @@ def job_items(source: JobSource) -> JobItems:
     drafts = list(_within_memory(_drafts(source), source))
     names, collisions = name_drafts(drafts, portable=source.portable_names)
     job = source.job
+    _report_unread(source, drafts)
     job_vars = {**source.defaults, **job.vars}
+    declared = {**job.vars, **source.defaults}
+    for name in job.vars:
+        job_vars[name], wrong = as_declared(job.vars[name], declared[name])
+        if wrong is not None:
+            source.report(child("vars", name), wrong)
     items, missing = make_items(
-        drafts, names, seed=job.seed, seeds_per_item=job.seeds_per_item, job_vars=job_vars, access=source.access
+        drafts,
+        names,
+        seed=job.seed,
+        seeds_per_item=job.seeds_per_item,
+        job_vars=job_vars,
+        access=source.access,
+        declared=declared,
     )
     problems = list(dict.fromkeys([*source.problems, *collisions, *missing]))
     origins = tuple(draft.origin for draft in drafts for _ in range(job.seeds_per_item))
     complete = not source.problems and source.read.bad.isdisjoint(("items", "matrix", "zip", "vars", "seeds_per_item"))
     return JobItems(tuple(items), origins, problems, complete, tuple(source.notices))
+
+
+def _report_unread(source: JobSource, drafts: Sequence[ItemDraft]) -> None:
+    """Report variables whose names differ from what the recipe reads in case only: they would have no effect."""
+    known = {plain_name(name): name for name in source.reads}
+    seen = set(source.reads)
+
+    def new(names: Mapping[str, Scalar]) -> Iterator[tuple[str, str]]:
+        for name in names:
+            if name not in seen:
+                seen.add(name)
+                if plain_name(name) in known:
+                    yield name, f"the recipe reads `{known[plain_name(name)]}`, not `{name}`: write it so"
+
+    for name, message in new(source.job.vars):
+        source.report(child("vars", name), message)
+    for draft in drafts:
+        source.problems += [draft.origin.variable_problem(name, message) for name, message in new(draft.entry.vars)]
 
 
 def _drafts(source: JobSource) -> Iterator[ItemDraft]:
@@ -266,7 +326,7 @@ def _file_drafts(source: JobSource, text: str, room: int) -> Iterator[ItemDraft]
         return
     try:
         found = source.list_files(base, glob)
-        images = read_image_set(found, glob, source.read_bytes, room, shown_as=text)
+        images = read_image_set(found, glob, source.read_bytes, room, shown_as=text, variables=source.reads)
     except OSError as error:
         source.report("items", f"cannot be read: {error}")
         return
@@ -293,7 +353,7 @@ def _table_drafts(source: JobSource, text: str, room: int) -> Iterator[ItemDraft
         source.report("items", f"cannot be read: {error}")
         return
     name = uris.shown(uri)
-    rows, problems, notices = read_table(data, name, room)
+    rows, problems, notices = read_table(data, name, room, source.reads)
     source.problems += problems
     source.notices += notices
     folders = tuple(dict.fromkeys((source.folder, uris.folder_of(uri))))

@@ -7,8 +7,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from rapidfuzz.distance import Levenshtein
 
 from configs.documents.fields import MAX_TEXT
 from configs.documents.problems import MAX_PROBLEMS, Problem, describe, nearest, problems_of
-from configs.job.csv_dialect import SEPARATORS, decode_csv, plain_name, separator_of
+from configs.job.csv_dialect import SEPARATORS, decode_csv, doubt, plain_name, separator_of, tidy
 from configs.job.job import ItemEntry
 
 MAX_GROUP_BYTES = 512_000_000  # of one row group, unpacked, as declared in the file
@@ -29,6 +29,8 @@ FIELDS = tuple(name for name in ItemEntry.model_fields if name != "vars")
 _INT = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?")
 _BOOLS = {"true": True, "false": False}
+_BEGINS_NUMBER = frozenset("0123456789+-'")
+_WHOLE = re.compile(r"(0|[1-9][0-9]{0,14})\.0")  # as programs write whole numbers of a column with empty cells
 
 
 class TableRow(NamedTuple):
@@ -50,6 +52,15 @@ class _Mistake(Exception):
 _Raw = tuple[int, dict[str, Any] | _Mistake]
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What readers are told, and where they tell what they guessed."""
+
+    limit: int
+    variables: Collection[str]
+    notices: list[str] = field(default_factory=list)
+
+
 class ItemTable(NamedTuple):
     """The items of a table, every mistake, and how it was read where that could be otherwise."""
 
@@ -58,10 +69,11 @@ class ItemTable(NamedTuple):
     notices: list[str]
 
 
-def read_table(data: bytes, file: str, limit: int) -> ItemTable:
+def read_table(data: bytes, file: str, limit: int, variables: Collection[str] = ()) -> ItemTable:
     """Read a table (.csv, .jsonl, .ndjson, .parquet or .txt by its name).
 
-    Fields of an item have their names; all other columns become variables. Reading stops after `limit` rows, and after
+    Fields of an item have their names; all other columns become variables. A column whose name differs from a field's,
+    or from one of `variables`, in case or spaces only is taken for it. Reading stops after `limit` rows, and after
     MAX_PROBLEMS mistakes.
     """
     suffix = file[file.rfind(".") :].lower() if "." in file else ""
@@ -70,9 +82,9 @@ def read_table(data: bytes, file: str, limit: int) -> ItemTable:
         return ItemTable([], [Problem("", f"an item table must be one of {', '.join(_READERS)}", file)], [])
     rows: list[TableRow] = []
     problems: list[Problem] = []
-    notices: list[str] = []
+    reading = _Reading(limit, variables)
     try:
-        for count, (line, raw) in enumerate(reader(data, limit, notices), 1):
+        for count, (line, raw) in enumerate(reader(data, reading), 1):
             if count > limit:
                 raise _Mistake(line, f"more than {limit:,} items (setting PIXELMILL_MAX_ITEMS, seeds counted)")
             _take(line, raw, file, rows, problems)
@@ -82,13 +94,16 @@ def read_table(data: bytes, file: str, limit: int) -> ItemTable:
         problems.append(Problem(mistake.path, mistake.message, file, mistake.line))
     if not rows and not problems:
         problems.append(Problem("", "the table holds no items", file, 1))
-    return ItemTable(rows, problems, [f"{file}: {notice}" for notice in notices])
+    return ItemTable(rows, problems, [f"{file}: {notice}" for notice in reading.notices])
 
 
 def _take(line: int, raw: dict[str, Any] | _Mistake, file: str, rows: list[TableRow], problems: list[Problem]) -> None:
     if isinstance(raw, _Mistake):
         problems.append(Problem(raw.path, raw.message, file, raw.line))
         return
+    seed = raw.get("seed")
+    if isinstance(seed, float) and seed.is_integer() and abs(seed) < 2**53:  # above, floats leave numbers out
+        raw["seed"] = int(seed)
     try:
         rows.append(TableRow(line, ItemEntry.model_validate(raw, strict=True)))
     except ValidationError as error:
@@ -113,15 +128,17 @@ def _column_mistakes(columns: Sequence[str], line: int) -> Iterator[_Raw]:
             yield line, _Mistake(line, message, column)
 
 
-def _as_fields(columns: Sequence[str], notices: list[str]) -> list[str]:
-    """Return the columns with the names of fields in lower case and with underscores."""
-    fields = {
-        column: plain
+def _as_known(columns: Sequence[str], reading: _Reading) -> list[str]:
+    """Return the columns with the names of fields and variables where they differ in case or spaces only."""
+    known = {plain_name(name): name for name in (*reading.variables, *FIELDS)}
+    taken = {
+        column: name
         for column in columns
-        if column not in FIELDS and (plain := plain_name(column)) in FIELDS and plain not in columns
+        if (name := known.get(plain_name(column), column)) != column
+        and not (column in reading.variables or name in columns)
     }
-    notices += [f"the column `{column}` is taken for `{field}`" for column, field in fields.items()]
-    return [fields.get(column, column) for column in columns]
+    reading.notices.extend(f"the column `{column}` is taken for `{name}`" for column, name in taken.items())
+    return [taken.get(column, column) for column in columns]
 
 
 def _is_misspelled(column: str, field: str) -> bool:
@@ -137,7 +154,8 @@ def _decode(data: bytes) -> str:
         raise _Mistake(line, f"not UTF-8 (byte 0x{data[error.start]:02x}): save the file as UTF-8") from None
 
 
-def _read_csv(data: bytes, _limit: int, notices: list[str]) -> Iterator[_Raw]:
+def _read_csv(data: bytes, reading: _Reading) -> Iterator[_Raw]:
+    notices = reading.notices
     try:
         text, notice = decode_csv(data)
     except UnicodeDecodeError:
@@ -146,6 +164,7 @@ def _read_csv(data: bytes, _limit: int, notices: list[str]) -> Iterator[_Raw]:
     notices += filter(None, [notice, f"columns are separated by {SEPARATORS[separator]}" if separator != "," else None])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     columns: list[str] | None = None
+    doubted = set[tuple[str, str]]()  # columns, and what was said of them
     line, empty = 1, 0
     try:
         for cells in reader:
@@ -153,7 +172,7 @@ def _read_csv(data: bytes, _limit: int, notices: list[str]) -> Iterator[_Raw]:
             if not any(cell.strip() for cell in cells):
                 empty += bool(cells)  # an empty line is none
             elif columns is None:
-                columns = _as_fields([cell.strip() for cell in cells], notices)
+                columns = _as_known([tidy(cell) for cell in cells], reading)
                 mistakes = list(_column_mistakes(columns, start))
                 if "vars" in columns:
                     mistakes.append(
@@ -165,6 +184,7 @@ def _read_csv(data: bytes, _limit: int, notices: list[str]) -> Iterator[_Raw]:
             elif len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
                 yield start, _Mistake(start, f"the row has {len(cells)} cells, the header {len(columns)}")
             else:
+                notices += _doubts(start, columns, cells, separator, doubted)
                 yield start, _csv_item(start, columns, cells)
     except csv.Error as error:
         raise _Mistake(line, f"not valid CSV: {error}") from None
@@ -172,19 +192,33 @@ def _read_csv(data: bytes, _limit: int, notices: list[str]) -> Iterator[_Raw]:
         notices.append(f"{empty:,} empty {'row is' if empty == 1 else 'rows are'} left out")
 
 
+def _doubts(
+    line: int, columns: list[str], cells: list[str], separator: str, told: set[tuple[str, str]]
+) -> Iterator[str]:
+    """Yield what may be wrong with numbers in the row; the same of a column once."""
+    for column, cell in zip(columns, cells, strict=False):
+        plain = tidy(cell)
+        if plain[:1] not in _BEGINS_NUMBER or (column in FIELDS and column != "seed"):
+            continue
+        said = doubt(plain, is_text=isinstance(typed(plain), str), separator=separator)
+        if said is not None and (column, said) not in told:
+            told.add((column, said))
+            yield f"line {line}, column `{column}`: `{plain}` {said}"
+
+
 def _csv_item(line: int, columns: list[str], cells: list[str]) -> dict[str, Any] | _Mistake:
     item: dict[str, Any] = {"vars": {}}
     for number, (column, cell) in enumerate(zip(columns, cells, strict=False), 1):
-        if not cell.strip():
+        if not (plain := tidy(cell)):
             continue
         if not column:
             return _Mistake(line, f"column {number} has no name")
         if column == "seed":
-            item[column] = int(cell) if _INT.fullmatch(cell.strip()) else cell
+            item[column] = int(plain) if _INT.fullmatch(plain) else float(plain) if _WHOLE.fullmatch(plain) else cell
         elif column in FIELDS:
             item[column] = cell
         else:
-            item["vars"][column] = typed(cell.strip())
+            item["vars"][column] = typed(plain)
     return item
 
 
@@ -200,7 +234,7 @@ def typed(text: str) -> bool | int | float | str:
     return text
 
 
-def _read_jsonl(data: bytes, _limit: int, _notices: list[str]) -> Iterator[_Raw]:
+def _read_jsonl(data: bytes, _reading: _Reading) -> Iterator[_Raw]:
     # Not split at once: of many empty lines each would take memory.
     for line, text in enumerate(io.StringIO(_decode(data), newline="\n"), 1):
         if text.strip():
@@ -246,7 +280,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a finite number")
 
 
-def _read_parquet(data: bytes, limit: int, _notices: list[str]) -> Iterator[_Raw]:
+def _read_parquet(data: bytes, reading: _Reading) -> Iterator[_Raw]:
     import pyarrow
     from pyarrow import parquet, types
 
@@ -263,13 +297,16 @@ def _read_parquet(data: bytes, limit: int, _notices: list[str]) -> Iterator[_Raw
             if types.is_nested(field.type):
                 kind = "fields" if types.is_struct(field.type) else "a list"
                 raise _Mistake(1, f"must be a text, a number, true or false, not {kind}", field.name)
-        if (count := file.metadata.num_rows) > limit:
-            raise _Mistake(1, f"{count:,} rows, more than {limit:,} (setting PIXELMILL_MAX_ITEMS, seeds counted)")
-        if mistakes := list(_column_mistakes(schema.names, 1)):
+        if (count := file.metadata.num_rows) > reading.limit:
+            raise _Mistake(
+                1, f"{count:,} rows, more than {reading.limit:,} (setting PIXELMILL_MAX_ITEMS, seeds counted)"
+            )
+        names = _as_known(schema.names, reading)
+        if mistakes := list(_column_mistakes(names, 1)):
             yield from mistakes
             return
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-            columns = [(name, _values(batch.column(index), name, row)) for index, name in enumerate(schema.names)]
+            columns = [(name, _values(batch.column(index), name, row)) for index, name in enumerate(names)]
             for index in range(batch.num_rows):
                 cells = {name: values[index] for name, values in columns if values[index] is not None}
                 yield row + index, _split_vars(row + index, cells)
@@ -305,14 +342,14 @@ def _values(column: Any, name: str, row: int) -> list[Any]:
     return [None if index is None else made[index] for index in indices]
 
 
-def _read_prompts(data: bytes, _limit: int, _notices: list[str]) -> Iterator[_Raw]:
+def _read_prompts(data: bytes, _reading: _Reading) -> Iterator[_Raw]:
     """Yield an item for each line, as people keep prompts: empty lines and those that begin with # do not count."""
     for line, text in enumerate(io.StringIO(_decode(data)), 1):
         if (prompt := text.strip()) and not prompt.startswith("#"):
             yield line, {"prompt": prompt, "vars": {}}
 
 
-_READERS: dict[str, Callable[[bytes, int, list[str]], Iterator[_Raw]]] = {
+_READERS: dict[str, Callable[[bytes, _Reading], Iterator[_Raw]]] = {
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,

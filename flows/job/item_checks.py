@@ -1,19 +1,23 @@
 """Checks of a job's items against its recipe, before any work."""
 
-from collections.abc import Iterable, Iterator
+import ast
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from configs.conditions import Condition
+from configs.conditions import CONSTANTS, Condition
 from configs.documents import uris
-from configs.documents.fields import ItemFile
-from configs.documents.problems import Problem, did_you_mean
+from configs.documents.fields import ItemFile, Scalar
+from configs.documents.problems import Problem, describe, did_you_mean
 from configs.documents.uris import WebAddress
 from configs.documents.yaml_source import Document
+from configs.job.csv_dialect import BOOLEAN_WORDS
 from configs.job.items import JobItems, Origin, variables_of
 from configs.settings.settings import Settings
 from gpu_worker.walk.prediction import ReachableVisits
-from steps.recipe.program import Program
+from steps.recipe.program import Program, ResolvedStep
+from steps.template import placeholders
 
+Vars = Mapping[str, Scalar]
 _ITEM_FILES: tuple[ItemFile, ...] = ("image", "mask")
 
 
@@ -27,6 +31,67 @@ def unknown_variables(conditions: Iterable[tuple[str, Condition]], items: JobIte
             if name[0] == "vars" and name[1] not in known:
                 hint = did_you_mean(name[1], known)
                 yield Problem(path, f"no item has the variable `{name[1]}`{hint}; give it in the job's `vars`")
+
+
+def variables_read(
+    conditions: Iterable[tuple[str, Condition]], steps: Iterable[tuple[str, ResolvedStep]]
+) -> Iterator[str]:
+    """Yield the names of the variables that conditions and prompt templates read."""
+    for _, condition in conditions:
+        yield from (name[1] for name in condition.names if name[0] == "vars")
+    for _, resolved in steps:
+        for field in ("prompt", "negative_prompt"):
+            yield from placeholders(getattr(resolved.step, field, ""))
+
+
+def boolean_problems(
+    conditions: Iterable[tuple[str, Condition]], items: JobItems, job_vars: Vars, defaults: Vars
+) -> Iterator[Problem]:
+    """Yield a problem for each text that means a boolean, in a variable that conditions read as one.
+
+    Whatever it says, it would count as true. Variables with a boolean as their default are left to `as_declared`.
+    """
+    truths = {name for path, condition in conditions for name in _read_as_truth(path, condition)}
+    truths -= {name for name, default in {**job_vars, **defaults}.items() if isinstance(default, bool)}
+    for name in sorted(truths & job_vars.keys()):
+        if (message := _means_boolean(name, job_vars[name])) is not None:
+            yield Problem(f"vars.{name}", message)
+    for item, origin in zip(items.items, items.origins, strict=True):
+        for name in truths & item.vars.keys():
+            if item.vars[name] != job_vars.get(name) and (message := _means_boolean(name, item.vars[name])) is not None:
+                yield origin.variable_problem(name, message)
+
+
+def _means_boolean(name: str, value: Scalar) -> str | None:
+    if not isinstance(value, str) or value.lstrip("'").casefold() not in BOOLEAN_WORDS:
+        return None
+    advice = f'write true or false, or let the recipe compare it, as `vars.{name} == "…"`'
+    return f"{describe(value)} counts as true: {advice}"
+
+
+def _read_as_truth(path: str, condition: Condition) -> Iterator[str]:
+    """Yield the variables whose truth the condition depends on, or that it compares with true or false."""
+
+    def within(node: ast.AST, is_truth: bool) -> Iterator[str]:
+        match node:
+            case ast.Attribute(value=ast.Name(id="vars"), attr=name) if is_truth:
+                yield name
+            case ast.BoolOp(values=parts):
+                yield from (name for part in parts for name in within(part, True))
+            case ast.UnaryOp(op=ast.Not(), operand=part):
+                yield from within(part, True)
+            case ast.Compare(left=left, comparators=others):
+                parts = [left, *others]
+                with_boolean = any(
+                    isinstance(part, ast.Constant | ast.Name) and isinstance(_constant(part), bool) for part in parts
+                )
+                yield from (name for part in parts for name in within(part, with_boolean))
+
+    yield from within(ast.parse(condition.text, mode="eval").body, not path.endswith((".switch", ".by")))
+
+
+def _constant(node: ast.Constant | ast.Name) -> object:
+    return node.value if isinstance(node, ast.Constant) else CONSTANTS.get(node.id)
 
 
 def host_problems(items: JobItems, settings: Settings) -> Iterator[Problem]:

@@ -31,7 +31,13 @@ from configs.recipe.source import (
 )
 from configs.settings.access import Access
 from configs.settings.settings import Settings
-from flows.job.item_checks import host_problems, item_problems, unknown_variables
+from flows.job.item_checks import (
+    boolean_problems,
+    host_problems,
+    item_problems,
+    unknown_variables,
+    variables_read,
+)
 from steps.recipe import compile_recipe
 from steps.recipe.program import Program, ResolvedStep
 from steps.recipe.revision import describe_program
@@ -105,6 +111,7 @@ def check_request(
         access=access,
         portable_names=settings.portable_names,
         defaults=recipe.recipe.vars if recipe and recipe.recipe else {},
+        reads=_variables_read(recipe) if recipe else frozenset(),
     )
     items = job_items(source)
     problems += [*items.problems, *host_problems(items, settings)]
@@ -122,6 +129,9 @@ def check_request(
         theirs = [*recipe.problems, *wrong_models, *unknown_variables(recipe.conditions, items)]
         problems += _locate(theirs, recipe, document)
         problems += item_problems(recipe.program, recipe.document, items)
+        defaults = recipe.recipe.vars if recipe.recipe is not None else {}
+        job_vars = job_read.value.vars if job_read.value is not None else {}
+        problems += document.locate(boolean_problems(recipe.conditions, items, job_vars, defaults))
     if problems or recipe is None or recipe.recipe is None or recipe.program is None or job_read.value is None:
         raise InvalidInput(dict.fromkeys(problems))
     revision = revision_of(recipe.recipe, recipe.program, items.items, digests)
@@ -276,6 +286,12 @@ def _ids_in(entry: Any) -> Iterator[str | None]:
             yield from _ids_in(each)
     else:
         yield None
+
+
+def _variables_read(recipe: _RecipeRead) -> frozenset[str]:
+    """Return the variables that the recipe reads, and those that it has defaults for."""
+    defaults = recipe.recipe.vars if recipe.recipe is not None else {}
+    return frozenset({*defaults, *variables_read(recipe.conditions, recipe.resolved)})
 
 
 def _model_digests(

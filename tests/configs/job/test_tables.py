@@ -131,7 +131,10 @@ def test_a_cell(cell, value):
         ('name,prompt\na,"b" c\n', "t.csv", "", 2, "not valid CSV"),
         ('name,prompt\nx,y\na,"b\n', "t.csv", "", 3, "not valid CSV"),
         ("name,prompt\na,b\x00\n", "t.csv", "prompt", 2, "U+0000"),
-        ("name,seed\na,1.0\n", "t.csv", "seed", 2, "must be a whole number, not the text '1.0'"),
+        ("name,seed\na,1.5\n", "t.csv", "seed", 2, "must be a whole number, not the text '1.5'"),
+        ("name;seed\na;1.000\n", "t.csv", "seed", 2, "must be a whole number, not the text '1.000'"),
+        ("name;seed\na;1,23E+15\n", "t.csv", "seed", 2, "must be a whole number, not the text '1,23E+15'"),
+        ("name,seed\na,1.23E+15\n", "t.csv", "seed", 2, "must be a whole number, not the text '1.23E+15'"),
         ("name,seed\na,-1\n", "t.csv", "seed", 2, "must be at least 0, not -1"),
         ("name,seed\na,9223372036854775808\n", "t.csv", "seed", 2, "must be at most 9223372036854775807"),
         ("name,prompt\na/b,x\n", "t.csv", "name", 2, "path separator"),
@@ -148,7 +151,8 @@ def test_a_cell(cell, value):
         ('{"vars": {"a": [1]}}', "t.jsonl", "a", 1, "not a list"),
         ('{"Prompt": "x"}', "t.jsonl", "Prompt", 1, "write `prompt`"),
         ('{"seed": true}', "t.jsonl", "seed", 1, "must be a whole number, not true"),
-        ('{"seed": 1.0}', "t.jsonl", "seed", 1, "must be a whole number, not 1.0"),
+        ('{"seed": 1.5}', "t.jsonl", "seed", 1, "must be a whole number, not 1.5"),
+        ('{"seed": 1e18}', "t.jsonl", "seed", 1, "must be a whole number, not 1e+18"),
         ('{"name": 7}', "t.jsonl", "name", 1, "must be a text, not 7"),
         ('{"prompt": "\\ud800"}', "t.jsonl", "prompt", 1, "half a character"),
         ('{"x": "\\u0000"}', "t.jsonl", "x", 1, "U+0000"),
@@ -249,3 +253,64 @@ def test_empty_rows_and_columns_are_left_out_and_the_rows_are_told_of():
 def test_all_mistakes_of_a_header_are_told_at_once():
     said = refused("promt,color,color,sed\na,b,c,d\n")
     assert [path for path, _, _ in said] == ["promt", "color", "sed"]
+
+
+@pytest.mark.parametrize(
+    ("data", "file"),
+    [("seed\n5.0\n", "t.csv"), ('{"seed": 5.0}', "t.jsonl"), (parquet(seed=[5.0, None]), "t.parquet")],
+)
+def test_a_whole_number_of_a_column_with_empty_cells_is_a_seed(data, file):
+    (_, entry), *_ = read(data, file)
+    assert (entry.seed, type(entry.seed)) == (5, int)
+
+
+@pytest.mark.parametrize(
+    ("data", "file"),
+    [
+        ("Negative Prompt,Transparent,glow\ntext,TRUE,1\n", "t.csv"),
+        ("\ufeff\ufeffNegative Prompt,TRANSPARENT \u200b,glow\ntext,\xa0true\u2060,1\n", "t.csv"),
+        (parquet(**{"Negative Prompt": ["text"], "Transparent": [True], "glow": [1]}), "t.parquet"),
+    ],
+)
+def test_a_column_that_differs_in_case_or_spaces_is_taken_and_told(data, file):
+    rows, problems, notices = read_table(data if isinstance(data, bytes) else data.encode(), file, 9, ["transparent"])
+    assert problems == []
+    assert rows[0].entry == ItemEntry(negative_prompt="text", vars={"transparent": True, "glow": 1})
+    assert [notice.partition(": ")[2].split("`")[3] for notice in notices] == ["negative_prompt", "transparent"]
+
+
+def test_a_column_of_a_known_name_stays_beside_one_that_looks_like_it():
+    rows, problems, notices = read_table(b"color,Color\nred,blue\n", "t.csv", 9, ["color"])
+    assert (rows[0].entry.vars, problems, notices) == ({"color": "red", "Color": "blue"}, [], [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "said"),
+    [
+        ("0,5", "0,5", "is a text; if a number is meant, write it as 1234.5"),
+        ("1'234.50", "1'234.50", "is a text"),
+        ("1\u202f234", "1\u202f234", "is a text"),
+        ("1.234,5", "1.234,5", "is a text"),
+        ("'5", "'5", "is a text"),
+        ("1.234", 1.234, "is read with a decimal point; if it parts thousands, leave it out"),
+        ("1.23E+15", 1.23e15, "may have been shortened by a spreadsheet"),
+        ("1,23E+15", "1,23E+15", "may have been shortened by a spreadsheet"),
+        ("4563724500533830000", 4563724500533830000, "may have been rounded by a spreadsheet"),
+    ],
+)
+def test_a_number_that_may_be_another_one_is_told_once_for_its_column(cell, value, said):
+    rows, _, notices = read_table(f"name;level\na;{cell}\nb;{cell}\n".encode(), "t.csv", 9)
+    assert [row.entry.vars["level"] for row in rows] == [value, value]
+    (notice,) = notices[1:]  # the first is about the separator
+    assert notice.startswith(f"t.csv: line 2, column `level`: `{cell}` {said}")
+
+
+def test_a_seed_that_a_spreadsheet_has_rounded_is_told_of():
+    _, _, (notice,) = read_table(b"seed\n4563724500533830000\n", "t.csv", 9)
+    assert notice.startswith("t.csv: line 2, column `seed`: `4563724500533830000` may have been rounded")
+
+
+@pytest.mark.parametrize("cell", ["12", "0.5", "007", "1e3", "4563724500533836348", "12-5", "a,5", "1,2,3"])
+def test_other_numbers_are_not_remarked_on(cell):
+    _, _, notices = read_table(f"level;name\n{cell};a\n".encode(), "t.csv", 9)
+    assert len(notices) == 1
