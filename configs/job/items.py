@@ -13,6 +13,7 @@ from configs.documents.fields import Item, Scalar, collision_key, objection_to_n
 from configs.documents.problems import Problem, Salvaged, child, describe
 from configs.documents.yaml_source import Document
 from configs.job.csv_dialect import plain_name
+from configs.job.dynamic_prompts import Expand, as_written, expander
 from configs.job.file_sets import ListFiles, names_files, read_image_set, split_glob
 from configs.job.job import Grid, ItemEntry, Job, Kind, expand_grid, grid_problems, grid_size
 from configs.job.tables import read_table
@@ -136,12 +137,13 @@ def make_items(
     job_vars: Mapping[str, Scalar],
     access: Access,
     declared: Mapping[str, Scalar] = MappingProxyType({}),
+    expand: Expand = as_written,
 ) -> tuple[list[Item], list[Problem]]:
     """Return `seeds_per_item` items of each draft, in order, and problems of input files.
 
     More than one image of a draft are named `<name>-1`, `<name>-2` … An entry's own seed is its first image's; all
     other seeds are derived from it, or from the job's, so that no item's image depends on another item. `declared` are
-    variables with their defaults, whose kind items keep to.
+    variables with their defaults, whose kind items keep to; `expand` makes the choices of dynamic prompts.
     """
     find = cache(partial(find_file, access))  # many items may have one file
     items, problems = list[Item](), list[Problem]()
@@ -162,13 +164,19 @@ def make_items(
         base = seed if entry.seed is None else entry.seed
         for number in range(seeds_per_item):
             own = entry.seed is not None and number == 0
+            item_seed = base if own else derive_seed(base, name, number)
+            prompts: dict[str, str | None] = {"prompt": entry.prompt, "negative_prompt": entry.negative_prompt}
+            for kind, prompt in prompts.items():
+                try:
+                    prompts[kind] = expand(prompt, item_seed, kind) if prompt is not None else None
+                except ValueError as error:
+                    problems.append(draft.origin.problem(kind, str(error)))
             items.append(
                 Item(
                     index=len(items),
                     name=name if seeds_per_item == 1 else f"{name}-{number + 1}",
-                    prompt=entry.prompt,
-                    negative_prompt=entry.negative_prompt,
-                    seed=base if own else derive_seed(base, name, number),
+                    **prompts,
+                    seed=item_seed,
                     vars=variables,
                     image=found["image"],
                     mask=found["mask"],
@@ -236,6 +244,13 @@ def job_items(source: JobSource) -> JobItems:
     names, collisions = name_drafts(drafts, portable=source.portable_names)
     job = source.job
     _report_unread(source, drafts)
+    lists = None if job.wildcards is None else uris.resolve(job.wildcards, source.folder)
+    expand: Expand = as_written
+    wrong = "has no effect without `dynamic_prompts: true`" if lists else None
+    if job.dynamic_prompts:
+        expand, wrong = expander(lists, source.access, source.list_files, source.read_bytes)
+    if wrong is not None:
+        source.report("wildcards", wrong)
     job_vars = {**source.defaults, **job.vars}
     declared = {**job.vars, **source.defaults}
     for name in job.vars:
@@ -250,6 +265,7 @@ def job_items(source: JobSource) -> JobItems:
         job_vars=job_vars,
         access=source.access,
         declared=declared,
+        expand=expand,
     )
     problems = list(dict.fromkeys([*source.problems, *collisions, *missing]))
     origins = tuple(draft.origin for draft in drafts for _ in range(job.seeds_per_item))

@@ -98,6 +98,12 @@ class Job(Schema):
     seed: Seed = Field(default=0, description="Base of the items' seeds.")
     seeds_per_item: int = Field(default=1, ge=1, le=10_000, description="Images of each item.")
     vars: Vars = Field(default_factory=dict, description="Variables of every item; an item's own win.")
+    dynamic_prompts: bool = Field(
+        default=False, description="Whether `{red|blue}` and `__colors__` in prompts are choices, made by each seed."
+    )
+    wildcards: Location | None = Field(
+        default=None, description="Folder or s3://bucket/prefix of word lists: colors.txt is `__colors__`."
+    )
     parameters: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Step id -> parameters that this job sets otherwise than the recipe."
     )

@@ -15,7 +15,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from prefect import Flow, State
+from prefect import Flow, State, get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -262,6 +262,8 @@ def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, setti
         publish_plan(plan, settings)
         items = len(request.items)
         return Completed(message=f"Dry run: {items:,} images, {items - plan.done:,} of them to be made. Nothing was.")
+    for notice in request.notices:
+        get_run_logger().warning("%s", notice)
     with job_run(job_identity(request, settings), ledger) as held:
         _keep_job_file(request, document, settings)
         job = start_job(request, ledger, settings)

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 
 from configs.conditions import CONSTANTS, Condition
 from configs.documents import uris
@@ -12,8 +13,10 @@ from configs.documents.uris import WebAddress
 from configs.documents.yaml_source import Document
 from configs.job.csv_dialect import BOOLEAN_WORDS
 from configs.job.items import JobItems, Origin, variables_of
+from configs.job.prompt_dialects import remarks
 from configs.settings.settings import Settings
 from gpu_worker.walk.prediction import ReachableVisits
+from steps.diffusion import DiffusionStep
 from steps.recipe.program import Program, ResolvedStep
 from steps.template import placeholders
 
@@ -67,6 +70,16 @@ def _means_boolean(name: str, value: Scalar) -> str | None:
         return None
     advice = f'write true or false, or let the recipe compare it, as `vars.{name} == "…"`'
     return f"{describe(value)} counts as true: {advice}"
+
+
+def prompt_notices(steps: Iterable[tuple[str, ResolvedStep]], items: JobItems, *, expanded: bool) -> Iterator[str]:
+    """Yield a notice for each kind of sign in prompts that no step of the recipe understands."""
+    painting = [(resolved.id, resolved.step) for _, resolved in steps if isinstance(resolved.step, DiffusionStep)]
+    if not painting:
+        return
+    templates = [(f"step {name}", text) for name, step in painting for text in (step.prompt, step.negative_prompt)]
+    prompts = ((item.name, text) for item in items.items for text in (item.prompt, item.negative_prompt) if text)
+    yield from remarks(chain(templates, prompts), expanded=expanded)
 
 
 def _read_as_truth(path: str, condition: Condition) -> Iterator[str]:

@@ -35,6 +35,7 @@ from flows.job.item_checks import (
     boolean_problems,
     host_problems,
     item_problems,
+    prompt_notices,
     unknown_variables,
     variables_read,
 )
@@ -63,7 +64,7 @@ class JobRequest(CheckedRecipe):
 
     job: Job
     output: str  # an absolute path, or s3://bucket/prefix
-    notices: tuple[str, ...] = ()  # what was left out on purpose
+    notices: tuple[str, ...] = ()  # what was left out or guessed, and what may not be meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +136,9 @@ def check_request(
     if problems or recipe is None or recipe.recipe is None or recipe.program is None or job_read.value is None:
         raise InvalidInput(dict.fromkeys(problems))
     revision = revision_of(recipe.recipe, recipe.program, items.items, digests)
-    return JobRequest(
-        recipe.recipe, recipe.program, items.items, digests, revision, job_read.value, output, items.notices
-    )
+    remarks = prompt_notices(recipe.resolved, items, expanded=job_read.value.dynamic_prompts)
+    notices = (*items.notices, *remarks)
+    return JobRequest(recipe.recipe, recipe.program, items.items, digests, revision, job_read.value, output, notices)
 
 
 def read_recipe(name: str, settings: Settings) -> tuple[Recipe, Program]:
