@@ -55,10 +55,15 @@ def names_files(text: str, folder: str) -> bool:
     """Return whether a job's `items` name a set of files, and not one table. A folder that exists needs no slash."""
     if uris.is_web(text):
         return False
-    if text.endswith("/") or _WILD.search(text):
+    if text.endswith("/") or is_pattern(text):
         return True
     uri = uris.resolve(text, folder)
     return not uris.is_remote(uri) and Path(uri).is_dir()
+
+
+def is_pattern(text: str) -> bool:
+    """Return whether a text is a glob (see `split_glob`)."""
+    return _WILD.search(text) is not None
 
 
 def split_glob(text: str) -> tuple[str, str]:

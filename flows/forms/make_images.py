@@ -22,9 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from configs.documents.fields import Item, slug
 from configs.documents.problems import InvalidInput, Problem
-from configs.documents.uris import S3, shown, stem_of
+from configs.documents.uris import S3, is_web, resolve, shown, stem_of
 from configs.documents.yaml_source import Document
 from configs.job.deployment import PROMPT, Deployment, deployments
+from configs.job.file_sets import is_pattern
 from configs.job.job import AtReview
 from configs.settings.settings import Settings, load_settings
 from flows.burst.burst import run_burst, with_burst
@@ -80,7 +81,14 @@ def image_form(deployment: Deployment, settings: Settings) -> ImageForm:
     uri = "a path, an s3:// or an https:// URI"
     if reads_images:
         ask("images", str, "", "Input images", f"One per line: {uri}.")
+        about = (
+            "Instead: all images in a folder, by a pattern such as photos/**, or below s3://bucket/prefix/. Its place "
+        )
+        ask("image_folder", str, "", "Folder of images", about + "is on the machine that runs the form, not on yours.")
     ask("table", str, "", "Table", f"Instead: CSV, JSONL or Parquet, {uri}; one image per row.")
+    if draws:
+        about = "{red|blue} in a prompt is one of the two, chosen for each image by its seed."
+        ask("dynamic_prompts", bool, False, "Choices in prompts", about)
     for name, choice in deployment.choices.items():
         options = tuple(choice.options)
         ask(name, Literal[options], options[0], choice.title, choice.description)
@@ -128,7 +136,8 @@ def form_request(
     try:
         request = check_request(document, folder, settings)
     except InvalidInput as refusal:
-        problems = [*problems, *(draft.in_words_of_the_form(problem) for problem in refusal.problems)]
+        asked = [each for each in refusal.problems if not (draft.stands_in and each.path.startswith("items"))]
+        problems = [*problems, *map(draft.in_words_of_the_form, asked)]
     if problems:
         raise InvalidInput(dict.fromkeys(problems))
     return request, document.data
@@ -140,6 +149,7 @@ class _Draft:
     def __init__(self, form: ImageForm, answers: Mapping[str, Any]) -> None:
         self._form, self._answers = form, answers
         self.problems: list[Problem] = []
+        self.stands_in = False  # whether its items are made up, so that the rest is checked as well
         self._fields: dict[str, str] = {}  # path in the job -> field of the form
         self._count = 0  # of items
         self._names: set[str] = set()
@@ -158,24 +168,41 @@ class _Draft:
             self._fields |= {f"vars.{name}": name for name in variables}
         if parameters := self._parameters():
             job["parameters"] = parameters
+        if answers.get("dynamic_prompts"):
+            job["dynamic_prompts"] = True
         if answers["budget"]:
             job["budget"] = answers["budget"]
         if answers["review"]:
             job["review"] = AtReview.WAIT.value
+        job["items"] = self._items()
+        return Document(job, FORM_FILE, {})
+
+    def _items(self) -> str | list[dict[str, Any]]:
+        answers = self._answers
         items = [
             *self._lines("prompts", "prompt", self._styled, str),
             *self._lines("images", "image", str, stem_of),
         ]
-        table = answers["table"].strip()
-        if items and table:
-            self.problems.append(Problem("table", "give either a table or the fields above it, not both"))
-        elif not items and not table:
-            asked = " or ".join(name for name in ("prompts", "images", "table") if name in answers)
+        # A folder needs no slash here; a pattern stays as it is.
+        folder = answers.get("image_folder", "").strip()
+        folder = folder if not folder or is_pattern(folder) else f"{folder.rstrip('/')}/"
+        sets = {"image_folder": folder, "table": answers["table"].strip()}
+        given = [name for name, text in sets.items() if text]
+        self._fields["items"] = given[0] if given else ""
+        if len(given) > 1 or (items and given):
+            others = "the fields above it" if items else given[0]
+            self.problems.append(Problem(given[-1], f"give either this or {others}, not both"))
+        elif is_web(folder):
+            self.problems.append(
+                Problem("image_folder", "web servers have no folders to list: give a table of addresses")
+            )
+            self.stands_in = True
+        elif not items and not given:
+            asked = " or ".join(name for name in ("prompts", "images", *sets) if name in answers)
             self.problems.append(Problem(asked, "nothing is requested: fill it in"))
-            items = [{"name": "nothing", "prompt": "nothing"}]  # so that the rest is checked as well
-        job["items"] = table if table and not items else items
-        self._fields["items"] = "table"
-        return Document(job, FORM_FILE, {})
+            self.stands_in = True
+        stand_in = [{"name": "nothing", "prompt": "nothing"}] if self.stands_in else []
+        return items or stand_in or sets[given[0]]
 
     def in_words_of_the_form(self, problem: Problem) -> Problem:
         """Return the problem with the form's field as its path, if it belongs to one."""
@@ -254,9 +281,10 @@ def _flow(identifier: str) -> Flow[..., State[Any]]:
 
 
 def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, settings: Settings) -> Summary | State[Any]:
-    with chdir(settings.working_folder or Path.cwd()):
+    folder = str(settings.working_folder or Path.cwd())
+    with chdir(folder):
         stamp = _stamp(form.deployment.name)
-        request, document = form_request(form, answers, stamp, settings, folder=str(Path.cwd()))
+        request, document = form_request(form, answers, stamp, settings, folder=folder)
     if answers["dry_run"]:
         plan = make_plan(request, ledger, settings)
         publish_plan(plan, settings)
@@ -265,7 +293,7 @@ def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, setti
     for notice in request.notices:
         get_run_logger().warning("%s", notice)
     with job_run(job_identity(request, settings), ledger) as held:
-        _keep_job_file(request, document, settings)
+        keep_job_file(request, document, settings, folder=folder)
         job = start_job(request, ledger, settings)
         del request  # the ledger has the items
         return run_burst(job, ledger, settings, held)
@@ -280,20 +308,27 @@ def _stamp(name: str) -> Stamp:
     return Stamp(name=f"{name}-{when}{identifier.rpartition('-')[2][:4]}", seed=seed)
 
 
-def _keep_job_file(request: JobRequest, document: dict[str, Any], settings: Settings) -> None:
-    """Store the job file, without signatures in addresses: readers of the images must not get access to the inputs."""
+def keep_job_file(request: JobRequest, document: dict[str, Any], settings: Settings, *, folder: str) -> None:
+    """Store the job file among its images, with paths that began at `folder` written out.
+
+    Addresses lose their signatures: readers of the images must not get access to the inputs.
+    """
     from ruamel.yaml import YAML
 
+    def kept(text: str) -> str:
+        return shown(resolve(text, folder))
+
+    items: str | list[dict[str, Any]] = document["items"]
+    if isinstance(items, str):
+        items = kept(items)
+    else:
+        items = [
+            {**item, **{field: kept(item[field]) for field in ("image", "mask") if field in item}} for item in items
+        ]
     text = io.BytesIO()
     writer = YAML(typ="safe")
     writer.default_flow_style = False
     writer.allow_unicode = True
-    writer.dump({**document, "items": _shown(document["items"]), "output": request.output}, text)
+    writer.dump({**document, "items": items, "output": request.output}, text)
     store = open_store(request.output, settings)
     store.replace(job_key(request.job.name, JOB_FILE), text.getvalue(), content_type="application/yaml")
-
-
-def _shown(items: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    if isinstance(items, str):
-        return shown(items)
-    return [{**item, **{field: shown(item[field]) for field in ("image", "mask") if field in item}} for item in items]

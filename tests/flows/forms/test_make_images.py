@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from configs.documents.problems import InvalidInput
 from configs.job.deployment import Deployment, deployments
+from configs.job.file_sets import FileSet
 from configs.settings.settings import Settings
-from flows.forms.make_images import ImageForm, Stamp, form_request, image_form
-from flows.job.request import JobRequest
+from flows.forms.make_images import JOB_FILE, ImageForm, Stamp, form_request, image_form, keep_job_file
+from flows.job.request import JobRequest, read_request
 from tests.support import ROOT
 
 STAMP = Stamp("icons-2026-03-01-0200-3fa9", 77)
@@ -60,14 +61,14 @@ def mistakes(form: ImageForm, settings: Settings, **answers: Any) -> list[str]:
 
 
 def test_the_fields_come_in_the_order_in_which_people_think(form):
-    names = ["name", "prompts", "table", "style", "size", "transparent", "seeds_per_item", "seed"]
+    names = ["name", "prompts", "table", "dynamic_prompts", "style", "size", "transparent", "seeds_per_item", "seed"]
     assert list(form.model.model_fields) == [*names, "output", "budget", "review", "dry_run"]
 
 
 def test_a_recipe_of_photos_asks_for_images_and_not_for_prompts(settings):
     fields = image_form(Deployment(name="cut", recipe="photo-cutout"), settings).model.model_fields
-    assert "images" in fields
-    assert "prompts" not in fields
+    assert {"images", "image_folder"} <= set(fields)
+    assert {"prompts", "dynamic_prompts"}.isdisjoint(fields)
 
 
 def test_answers_make_a_job(form, settings):
@@ -121,10 +122,91 @@ def test_a_form_that_asks_for_nothing_is_refused(form, settings):
     assert mistakes(form, settings) == ["prompts or table: nothing is requested: fill it in"]
 
 
+def test_a_form_of_photos_that_asks_for_nothing_says_no_more_than_that(photos, settings):
+    assert mistakes(photos, settings) == ["images or image_folder or table: nothing is requested: fill it in"]
+
+
 def test_prompts_and_a_table_are_too_much(form, settings):
     assert mistakes(form, settings, prompts="x", table="a.csv") == [
-        "table: give either a table or the fields above it, not both"
+        "table: give either this or the fields above it, not both"
     ]
+
+
+@pytest.fixture
+def photos(settings: Settings, tmp_path: Path) -> ImageForm:
+    for name in ("A1/front.png", "B2/front.png", "one.jpg", "notes.txt"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (tmp_path / "names.csv").write_text("image\nphotos/one.jpg\n")
+    return image_form(Deployment(name="cut", recipe="photo-cutout"), settings)
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("photos", ["one"]),
+        (" photos/ ", ["one"]),
+        ("photos/**", ["A1-front", "B2-front", "one"]),
+        ("photos/*/front.png", ["A1-front", "B2-front"]),
+    ],
+)
+def test_a_folder_of_images_makes_an_item_of_each(photos, settings, tmp_path, folder, names):
+    request = filled(photos, settings, image_folder=folder)
+    assert [item.name for item in request.items] == names
+    assert all(item.image.startswith(str(tmp_path / "photos")) for item in request.items)
+
+
+def test_what_is_left_out_of_a_folder_is_told(photos, settings):
+    assert filled(photos, settings, image_folder="photos").notices == ("1 file is no image and left out: notes.txt",)
+
+
+def test_mistakes_about_a_folder_are_its_field_s_and_all_told_at_once(photos, settings):
+    said = mistakes(photos, settings, image_folder="photoz", name="a/b", output="..")
+    assert [line.partition(":")[0] for line in said] == ["output", "name", "image_folder"]
+    assert said[2].startswith("image_folder: cannot be read: ") and "is not there, or is no folder" in said[2]
+    assert mistakes(photos, settings, image_folder="https://x.test/photos/") == [
+        "image_folder: web servers have no folders to list: give a table of addresses",
+    ]
+
+
+def test_a_folder_and_other_items_are_too_much(photos, settings):
+    assert mistakes(photos, settings, image_folder="photos", images="photos/one.jpg") == [
+        "image_folder: give either this or the fields above it, not both"
+    ]
+    assert mistakes(photos, settings, image_folder="photos", table="names.csv") == [
+        "table: give either this or image_folder, not both"
+    ]
+
+
+@pytest.mark.parametrize(
+    "answers", [{"image_folder": "photos"}, {"image_folder": "photos/**"}, {"images": "photos/one.jpg"}]
+)
+def test_the_job_file_that_is_kept_makes_the_same_items(photos, settings, tmp_path, answers):
+    filled_in = photos.model.model_validate(answers).model_dump()
+    request, document = form_request(photos, filled_in, STAMP, settings, folder=str(tmp_path))
+    keep_job_file(request, document, settings, folder=str(tmp_path))
+    again = read_request(Path(request.output) / request.job.name / JOB_FILE, settings)
+    assert again.items == request.items
+    assert again.revision == request.revision
+
+
+def test_a_prefix_of_a_bucket_needs_no_slash(photos, settings, monkeypatch):
+    asked = []
+
+    def listed(base: str, glob: str, settings: Settings) -> FileSet:
+        asked.append((base, glob))
+        return FileSet(base, ("a.png",))
+
+    monkeypatch.setattr("flows.job.request.list_files", listed)
+    (item,) = filled(photos, settings, image_folder="s3://shop/photos").items
+    assert (asked, item.image) == ([("s3://shop/photos", "*")], "s3://shop/photos/a.png")
+
+
+def test_choices_in_prompts_are_made_where_the_form_says_so(form, settings):
+    answers = {"prompts": "a {red|blue} key", "style": "as written"}
+    assert filled(form, settings, **answers).items[0].prompt == "a {red|blue} key"
+    assert filled(form, settings, dynamic_prompts=True, **answers).items[0].prompt in ("a red key", "a blue key")
 
 
 def test_a_parameter_of_a_choice_that_the_recipe_refuses_is_that_choice_s(settings):
