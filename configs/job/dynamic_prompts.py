@@ -21,6 +21,7 @@ from configs.settings.access import Access
 
 MAX_DEPTH = 20  # of choices within choices, and of lists that name lists
 MAX_CHOICES = 1_000  # in one prompt
+MAX_LIST = 10_000_000  # characters of a file
 _TRIES = 100  # to draw an option that is not taken
 SUFFIX = ".txt"  # of a list
 _TOKEN = re.compile(r"\\(?P<escaped>[{}|_])|(?P<mark>[{}|])|__(?P<name>[^\s{}|_](?:[^\s{}|]*?[^\s{}|_])??)__")
@@ -198,6 +199,8 @@ class WordLists:
         except (OSError, UnicodeDecodeError) as error:
             reason = str(error) if isinstance(error, OSError) else "it is not UTF-8"
             raise ValueError(f"names the list {path}, which cannot be read: {reason}") from None
+        if len(text) > MAX_LIST:
+            raise ValueError(f"names the list {path}, which has more than {MAX_LIST:,} characters: shorten it")
         return (line for each in text.splitlines() if (line := each.strip()) and not line.startswith("#"))
 
 

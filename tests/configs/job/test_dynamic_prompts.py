@@ -21,6 +21,7 @@ FILES = {
     "twice3.txt": f"{'x' * 3000}\n",
     "broken.txt": "a {b\n",
     "empty.txt": "# nothing\n",
+    "long.txt": "x\n" * 5_000_001,
     "notes.md": "no list\n",
 }
 LISTS = WordLists(FileSet("/lists", tuple(FILES)), lambda uri: FILES[uri.removeprefix("/lists/")].encode())
@@ -83,6 +84,7 @@ def test_weights_are_relative() -> None:
         ("__colours__", "names the list `__colours__`, which is not in /lists; did you mean `colors`?"),
         ("__notes.md__", "which is not in /lists"),
         ("__empty__", "which has no lines"),
+        ("__long__", "names the list long.txt, which has more than 10,000,000 characters"),
         ("__broken__", "names the list `__broken__`, a line of which has a `{` without its `}`"),
         ("__circle__", "more than 20 deep: one may name itself"),
         ("__twice__", "becomes longer than 10,000 characters"),
