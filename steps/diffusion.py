@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
-from configs.documents.fields import MAX_SEED, Item
+from configs.documents.fields import DERIVED_SEEDS, MAX_SEED, Item
 from steps.contract import Frame, MemoryFallback, Step, StepContext
 from steps.template import MAX_PROMPT, Template, fill, filled_length, placeholders, too_long, unknown_variables
 
@@ -192,4 +192,5 @@ class DiffusionStep(Step):
         return fill(self.negative_prompt, item) if item.negative_prompt is None else item.negative_prompt
 
     def _seed(self, item: Item) -> int:
-        return (item.seed + self.seed_offset) % (MAX_SEED + 1)
+        is_short = item.seed < DERIVED_SEEDS and not item.wide_seeds
+        return (item.seed + self.seed_offset) % (DERIVED_SEEDS if is_short else MAX_SEED + 1)

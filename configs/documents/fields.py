@@ -85,6 +85,8 @@ def cut(text: str, size: int) -> str:
 
 
 MAX_SEED = 2**63 - 1
+# Seeds that are derived are below it: JavaScript, jq and many programs for images hold them exactly.
+DERIVED_SEEDS = 2**32
 
 Scalar = bool | int | float | str | None
 ItemFile = Literal["image", "mask"]
@@ -107,6 +109,9 @@ class Item(Schema):
     vars: dict[str, Scalar] = Field(default_factory=dict)
     image: str | None = Field(default=None, description="Input image: an absolute path or a URI.")
     mask: str | None = Field(default=None, description="Inpainting mask: an absolute path or a URI.")
+    wide_seeds: bool = Field(
+        default=False, exclude=True, description="Whether seeds have 63 bits that are derived from its own, as once."
+    )
 
 
 MAX_TEXT = 10_000  # characters of a prompt or a variable

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from configs.documents import uris
-from configs.documents.fields import Item, Scalar, collision_key, objection_to_name, slug
+from configs.documents.fields import DERIVED_SEEDS, Item, Scalar, collision_key, objection_to_name, slug
 from configs.documents.problems import Problem, Salvaged, child, describe
 from configs.documents.yaml_source import Document
 from configs.job.csv_dialect import plain_name
@@ -63,9 +63,13 @@ def find_file(access: Access, text: str, folders: tuple[str, ...]) -> tuple[str,
 
 
 def derive_seed(base: int, name: str, number: int) -> int:
-    """Return a seed of 63 bits from its arguments alone: the first bits of a SHA-256."""
+    """Return a seed from its arguments alone: bits of a SHA-256.
+
+    It is what is left of the 63 bits of earlier versions, by which `keep_seeds` knows those, and which draw the same
+    noise: generators on CPUs read no more than these.
+    """
     digest = hashlib.sha256(f"{base}\0{name}\0{number}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return (int.from_bytes(digest[:8], "big") >> 1) % DERIVED_SEEDS
 
 
 def as_declared(value: Scalar, default: Scalar) -> tuple[Scalar, str | None]:

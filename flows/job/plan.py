@@ -1,17 +1,17 @@
 """Plan and begin a job: compare its request with the ledger and the store. Loads no torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from configs.documents import uris
-from configs.documents.fields import slug
+from configs.documents.fields import DERIVED_SEEDS, Item, slug
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.yaml_source import Document
 from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
-from flows.job.request import JobRequest, check_request, read_request
+from flows.job.request import JobRequest, check_request, read_request, revision_of
 from gpu_worker.walk.prediction import Forecast, forecast
 from storage.inputs.sources import read_item_file
 from storage.ledger.ledger import Ledger
@@ -86,6 +86,7 @@ def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
     store.check_writable(patient=False)
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
+    request = keep_seeds(request, former, ledger)
     lost = _lost(former, ledger, store) if former is not None else _Lost()
     done: set[int] = set()
     if former is not None and former.revision == request.revision:
@@ -120,6 +121,23 @@ def _by_step(visits: Mapping[str, Forecast]) -> dict[str, Forecast]:
     return steps
 
 
+def keep_seeds(request: JobRequest, former: JobRecord | None, ledger: Ledger) -> JobRequest:
+    """Return the request with the seeds of 63 bits that the ledger has of its items: their images stay as they are."""
+    wide = ledger.items.wide_seeds(former.id) if former is not None else {}
+    if not wide:
+        return request
+
+    def kept(item: Item) -> Item:
+        seed = wide.get(item.name)
+        if seed is None or item.seed not in (seed, seed % DERIVED_SEEDS):
+            return item
+        return item.model_copy(update={"seed": seed, "wide_seeds": True})
+
+    items = tuple(map(kept, request.items))
+    revision = revision_of(request.recipe, request.program, items, request.model_digests)
+    return replace(request, items=items, revision=revision)
+
+
 def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRecord:
     """Begin a run of the job in the ledger.
 
@@ -132,6 +150,7 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
     store.check_writable()
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
+    request = keep_seeds(request, former, ledger)
     if former is not None and former.revision != request.revision:
         for record in ledger.items.find(identifier, states=[ItemState.DONE]):
             for key in record.finals.values():

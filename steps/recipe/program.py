@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from configs.conditions import Condition
-from configs.documents.fields import MAX_SEED, Item
+from configs.documents.fields import DERIVED_SEEDS, MAX_SEED, Item
 from configs.recipe.recipe import Verdict
 from steps.contract import Step
 
@@ -49,7 +49,10 @@ class Visit:
 
     def item(self, item: Item) -> Item:
         """Return the item with the seed of this visit."""
-        return item if not self.seeds else item.model_copy(update={"seed": derived_seed(item.seed, self.seeds)})
+        if not self.seeds:
+            return item
+        below = MAX_SEED + 1 if item.wide_seeds else DERIVED_SEEDS
+        return item.model_copy(update={"seed": derived_seed(item.seed, self.seeds, below=below)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,7 @@ class Program:
         return tuple(visit.id for visit in self.visits)
 
 
-def derived_seed(seed: int, label: str) -> int:
+def derived_seed(seed: int, label: str, *, below: int = DERIVED_SEEDS) -> int:
     """Return another seed for another visit: the same for the same seed and label on every machine."""
     digest = hashlib.sha256(f"{seed}\n{label}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") & MAX_SEED
+    return int.from_bytes(digest[:8], "big") % below

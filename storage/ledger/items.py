@@ -57,6 +57,12 @@ class ItemRepository(Repository):
             matches.append(_in_states(states))
         return _records(_items(job_id).where(*matches), session)
 
+    @query
+    def wide_seeds(self, session: Session, job_id: str) -> dict[str, int]:
+        """Return the seed of each item by name whose derived seeds have 63 bits, as those of earlier versions."""
+        rows = select(col(ItemRow.name), col(ItemRow.seed)).where(col(ItemRow.job_id) == job_id)
+        return {name: seed for name, seed in session.execute(rows.where(col(ItemRow.wide_seeds)))}  # noqa: C416
+
     @single_transaction
     def reset(
         self,

@@ -94,6 +94,7 @@ class ItemRow(Table, table=True):
     vars: dict[str, Any] = Field(sa_type=JSON)
     image: str | None
     mask: str | None
+    wide_seeds: bool = False
     shard: int
     state: str
     error: str | None = Field(default=None, sa_type=FreeText)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from configs.settings.settings import Settings
+from flows.job.plan import keep_seeds
+from flows.job.request import read_request
 from flows.verify.repair import reindex_artefacts
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import BatchSize, Lease
@@ -53,6 +55,7 @@ def test_the_ledger_is_migrated_and_keeps_what_it_holds(folder: Path) -> None:
         assert sorted(job.name for job in ledger.jobs.all()) == [STOPPED, WHOLE]
         whole = next(job for job in ledger.jobs.all() if job.name == WHOLE)
         reports = {report.record.item.name: report for report in ledger.items.reports(whole.id)}
+        assert all(report.record.item.wide_seeds for report in reports.values())
         assert {name: report.record.state.value for name, report in reports.items()} == {
             **dict.fromkeys([*DONE, "again"], "done"),
             "tower": "quarantined",
@@ -86,6 +89,16 @@ def test_its_job_file_plans_to_reuse_its_images(pixelmill: Pixelmill) -> None:
     steps = pixelmill("plan", "whole.yaml", "--json").document["steps"]
     assert steps["photo"] == {"computed": 1, "reused": 5, "skipped": 0, "undecided": 0}
     assert (steps["small"]["reused"], steps["tight"]["reused"]) == (7, 2)  # two of them after a retry
+
+
+def test_its_job_file_asks_for_the_seeds_that_its_ledger_has(folder: Path) -> None:
+    settings = Settings(home=folder / "home")
+    request = read_request(folder / "whole.yaml", settings)
+    with closing(ledger_of(folder)) as ledger:
+        (whole,) = [job for job in ledger.jobs.all() if job.name == WHOLE]
+        before = {record.item.name: record.item.seed for record in ledger.items.find(whole.id)}
+        assert {item.name: item.seed for item in keep_seeds(request, whole, ledger).items} == before
+    assert min(before.values()) > 2**32 > max(item.seed for item in request.items)
 
 
 def test_regate_decides_its_items_under_another_threshold(pixelmill: Pixelmill) -> None:

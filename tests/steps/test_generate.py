@@ -127,6 +127,24 @@ def test_identity_holds_what_the_item_brings() -> None:
     assert "strength" not in identity  # not read without from_image
 
 
+@pytest.mark.parametrize(
+    ("seed", "wide", "used"),
+    [
+        (5, False, 6),
+        (2**32 - 1, False, 0),
+        (2**32, False, 2**32 + 1),
+        (2**32 - 1, True, 2**32),
+        (2**40, True, 2**40 + 1),
+    ],
+)
+def test_an_offset_takes_no_seed_out_of_the_numbers_that_every_program_can_hold(
+    seed: int, wide: bool, used: int
+) -> None:
+    """Those that were given larger, and those of items of earlier versions, stay as they are."""
+    item = images.item(seed=seed).model_copy(update={"wide_seeds": wide})
+    assert Generate(model="tiny", seed_offset=1).identity(item)["seed"] == used
+
+
 def test_the_largest_seed_still_works(context: Context) -> None:
     step = Generate(model="tiny", steps=1, seed_offset=1)
     assert step.identity(images.item(seed=MAX_SEED))["seed"] == 0

@@ -1,10 +1,12 @@
 """What a plan says that a run would do."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flows.job.plan import make_plan
+from flows.job.plan import make_plan, start_job
+from flows.job.request import revision_of
 from gpu_worker.walk.prediction import Forecast
 from storage.objects.artefacts import StoreError
 from tests.flows.job.workspace import Workspace, job
@@ -23,6 +25,35 @@ def test_steps_are_counted_and_not_their_visits(workspace: Workspace) -> None:
     ledger = new_ledger(workspace.folder / "ledger.db")
     plan = make_plan(workspace.request(job("recipe: gated")), ledger, workspace.settings)
     assert plan.steps == {"base": Forecast(computed=1, undecided=1), "large": Forecast(undecided=1)}
+
+
+@pytest.mark.parametrize("own", [None, 5, 2**40])
+def test_a_job_of_an_earlier_version_keeps_its_seeds(workspace: Workspace, own: int | None) -> None:
+    """They had 63 bits, and its file now gives others: its images would all be made again."""
+    text = job(f"items: [{{name: key, prompt: a key, seed: {own or 'null'}}}]", "vars: {transparent: true}")
+    text += f"output: {workspace.folder}/out\n"
+    ledger = new_ledger(workspace.folder / "ledger.db")
+    request = workspace.request(text.replace("output: ./out\n", ""))
+    (item,) = request.items
+    former = item.model_copy(update={"wide_seeds": True, "seed": own or item.seed + 7 * 2**32})
+    revision = revision_of(request.recipe, request.program, [former], request.model_digests)
+    begun = start_job(replace(request, items=(former,), revision=revision), ledger, workspace.settings)
+    assert make_plan(request, ledger, workspace.settings).request.items == (former,)
+    again = start_job(request, ledger, workspace.settings)
+    assert (again.run, again.revision) == (2, begun.revision)
+    assert [record.item for record in ledger.items.find(again.id)] == [former]
+
+
+def test_a_seed_that_a_job_now_gives_itself_is_taken(workspace: Workspace) -> None:
+    ledger = new_ledger(workspace.folder / "ledger.db")
+    request = workspace.request(job(f"output: {workspace.folder}/out"))
+    former = request.items[0].model_copy(update={"wide_seeds": True, "seed": request.items[0].seed + 2**32})
+    start_job(replace(request, items=(former,)), ledger, workspace.settings)
+    given = workspace.request(
+        job(f"output: {workspace.folder}/out", "items: [{name: potion, prompt: x, seed: 3, vars: {transparent: true}}]")
+    )
+    (item,) = make_plan(given, ledger, workspace.settings).request.items
+    assert (item.seed, item.wide_seeds) == (3, False)
 
 
 def test_an_output_that_takes_no_images_is_found_out(workspace: Workspace, tmp_path: Path) -> None:

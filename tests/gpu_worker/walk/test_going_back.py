@@ -108,6 +108,17 @@ def test_candidates_and_their_retries_have_seeds_of_their_own(seed: str) -> None
     assert len(walk.colors) == (4 if seed == "new" else 2)
 
 
+def test_seeds_of_further_attempts_are_numbers_that_every_program_can_hold() -> None:
+    """Those of items that earlier versions began have 63 bits, as they had."""
+    program = program_of({"best_of": 4, "by": FIRST, "steps": [draw("pose")]})
+    large = ITEM.model_copy(update={"seed": 2**40})
+    for item in (ITEM, large):
+        _, *again = [visit.item(item).seed for visit in program.visits]
+        assert all(seed < 2**32 for seed in again) and len(set(again)) == 3
+    first, second, *_ = [visit.item(ITEM.model_copy(update={"wide_seeds": True})).seed for visit in program.visits]
+    assert (first, second) == (7, 2345841140168823481)
+
+
 def test_two_gates_that_send_an_item_back_to_the_same_step_do_so_with_different_seeds() -> None:
     first = gate("steps.base.attempts > 1", retry=1, **{"from": "base"})
     second = gate("steps.base.attempts > 2", retry=1, **{"from": "base"})

@@ -26,6 +26,7 @@ FROZEN = {
     "0005_waiting_reviews.py": "85b6406aa52ece5c",
     "0006_overrides.py": "1c2be6f65e7f72d4",
     "0007_plain_names.py": "7df0441297756dbf",
+    "0008_wide_seeds.py": "2d5ca9b5301baaa7",
 }
 
 JOB = (
