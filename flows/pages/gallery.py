@@ -8,10 +8,10 @@ Rows are lists, to be short; the page learns the names of their fields from its 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from configs.documents.uris import shown
 from configs.recipe.recipe import RecipeStep, VisitId
@@ -24,8 +24,9 @@ from flows.report.contact_sheet import last_final, write_contact_sheet
 from flows.report.report import GALLERY_NAME, Summary, build_summary, write_report
 from gpu_worker.walk.trace import Visited
 from storage.images.manifest import write_manifest
+from storage.images.thumbnails import Thumbnails
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import ItemReport, ItemState, JobRecord, Outcome, StepOutcome, step_of
+from storage.ledger.records import ArtefactRecord, ItemReport, ItemState, JobRecord, Outcome, StepOutcome, step_of
 from storage.objects.artefacts import ArtefactStore
 from storage.objects.open_store import open_store
 
@@ -59,21 +60,27 @@ def write_gallery(
 ) -> str:
     """Store the gallery in the job's folder, replacing the one before. Return the key of its page.
 
-    Every item is explained for it; each explanation is passed to `on_explanation` too. Memory stays constant however
-    many items the job has. If this raises, the gallery from before still works.
+    Every item is explained for it; each explanation is passed to `on_explanation` too. Thumbnails that are missing are
+    made first. Memory stays constant however many items the job has, but for the names of its thumbnails. If this
+    raises, the gallery from before still works.
     """
+    thumbnails = Thumbnails(store, job.name)
 
     def explanations() -> Iterator[Explanation]:
         explainer = Explainer(job, ledger.reviews.all(job.id))
-        for report in ledger.items.reports(job.id):
-            explanation = explainer.explain(report)
-            if on_explanation is not None:
-                on_explanation(explanation)
-            yield explanation
+        for reports in batches(ledger.items.reports(job.id), ITEMS_PER_DETAILS):
+            some = [explainer.explain(report) for report in reports]
+            thumbnails.complete(image for each in some if (image := _card_artefact(each)) is not None)
+            for explanation in some:
+                thumbnails.use(image.fingerprint for image in explanation.report.artefacts.values())
+                if on_explanation is not None:
+                    on_explanation(explanation)
+                yield explanation
 
-    files = gallery_files(job, summary, explanations())
+    files = gallery_files(job, summary, explanations(), thumbnails)
     key = write_files(store, job.name, files, page=GALLERY_NAME, folder=DATA_FOLDER)
     assert key is not None, "a gallery has a page, also without items"
+    thumbnails.delete_unused()
     return key
 
 
@@ -90,8 +97,13 @@ def finish_job(job: JobRecord, ledger: Ledger, settings: Settings) -> Summary:
     return summary
 
 
-def gallery_files(job: JobRecord, summary: Summary, explanations: Iterable[Explanation]) -> Iterator[PageFile]:
-    """Render the gallery's files, the page last. `explanations` is read once, in slices."""
+def gallery_files(
+    job: JobRecord, summary: Summary, explanations: Iterable[Explanation], thumbnails: Container[str] = ()
+) -> Iterator[PageFile]:
+    """Render the gallery's files, the page last. `explanations` is read once, in slices.
+
+    `thumbnails` holds the fingerprints of the images that have one by now; the others are shown themselves.
+    """
     tally = _Tally(steps={step.id: _StepTally() for step in job.recipe.leaves})
     names: dict[str, list[str]] = {"items": [], "details": [], "ways": []}
 
@@ -107,8 +119,8 @@ def gallery_files(job: JobRecord, summary: Summary, explanations: Iterable[Expla
     for batch in batches(explanations, per_details):
         for explanation in batch:
             tally.add(explanation.report)
-            item_rows.append(_item_row(explanation))
-        yield script("details", [_detail_row(explanation) for explanation in batch])
+            item_rows.append(_item_row(explanation, thumbnails))
+        yield script("details", [_detail_row(explanation, thumbnails) for explanation in batch])
         yield script("ways", [[_line_row(line) for line in lines_of(explanation)] for explanation in batch])
         if len(item_rows) >= ITEMS_PER_LIST:
             yield script("items", item_rows)
@@ -172,6 +184,7 @@ class _ItemRow(NamedTuple):
     outcomes: str  # one code for each step of the recipe
     seconds: float
     image: str | None  # link
+    thumbnail: str | None  # fingerprint of the image, if it has a thumbnail
     width: int
     height: int
     error: str | None
@@ -202,6 +215,7 @@ class _StepRow(NamedTuple):
     height: int
     size: int  # bytes
     fingerprint: str
+    thumbnail: int  # 1 if it has one
     facts: list[list[Any]]
     source: str | None  # the visit whose image went in
     counts: bool  # whether the item went on from this image
@@ -220,9 +234,10 @@ class _LineRow(NamedTuple):
 _ROWS: Mapping[str, Any] = {"item": _ItemRow, "details": _DetailRow, "step": _StepRow, "line": _LineRow}
 
 
-def _item_row(explanation: Explanation) -> _ItemRow:
+def _item_row(explanation: Explanation, thumbnails: Container[str]) -> _ItemRow:
     record, steps = explanation.report.record, explanation.report.steps
-    image, width, height = _card_image(explanation)
+    final, artefact = last_final(explanation.job, record), _card_artefact(explanation)
+    key = final[1] if final else artefact.key if artefact else None
     return _ItemRow(
         name=record.item.name,
         prompt=record.item.prompt,
@@ -232,32 +247,28 @@ def _item_row(explanation: Explanation) -> _ItemRow:
             for step in explanation.job.recipe.leaves
         ),
         seconds=_short_float(sum(entry.seconds for entry in steps.values())),
-        image=image,
-        width=width,
-        height=height,
+        image=key and relative_link(explanation.job.name, key),
+        thumbnail=artefact.fingerprint if artefact and artefact.fingerprint in thumbnails else None,
+        width=artefact.width if artefact else 0,
+        height=artefact.height if artefact else 0,
         error=record.error,
         warnings=len(record.warnings),
     )
 
 
-def _card_image(explanation: Explanation) -> tuple[str | None, int, int]:
-    """Return (link, width, height) of the last final, or else of the newest artefact."""
+def _card_artefact(explanation: Explanation) -> ArtefactRecord | None:
+    """Return the image of the last final, or else the newest one in the job's store."""
     job, report = explanation.job, explanation.report
     if final := last_final(job, report.record):
-        visit, key = final
-        entry = report.steps.get(visit)
-        # A step that was skipped keeps the image of the step before it, so its size may be unknown here.
-        width, height = (entry.artefact.width, entry.artefact.height) if entry and entry.artefact else (0, 0)
-        return relative_link(job.name, key), width, height
-    order = [visit.visit for visit in explanation.visits if visit.counts] or list(report.steps)
-    for visit in reversed(order):
-        entry = report.steps.get(visit)
-        if entry and entry.artefact and (link := _artefact_link(job, entry)):
-            return link, entry.artefact.width, entry.artefact.height
-    return None, 0, 0
+        # A step that was skipped keeps the image of the step before it, and has none here.
+        order = [final[0]]
+    else:
+        order = [visit.visit for visit in explanation.visits if visit.counts] or list(report.steps)
+    artefacts = report.artefacts
+    return next((artefacts[visit] for visit in reversed(order) if _has_image(artefacts.get(visit), job)), None)
 
 
-def _detail_row(explanation: Explanation) -> _DetailRow:
+def _detail_row(explanation: Explanation, thumbnails: Container[str]) -> _DetailRow:
     job, record, entries = explanation.job, explanation.report.record, explanation.report.steps
     item = record.item
     visited = {visit.visit: visit for visit in explanation.visits}
@@ -268,7 +279,7 @@ def _detail_row(explanation: Explanation) -> _DetailRow:
             positions[step_of(visit)],
             # The recipe's own number where the path is not known.
             visited[visit].attempt if visit in visited else VisitId.parse(visit).number,
-            _step_row(job, entry, visited.get(visit)),
+            _step_row(job, entry, visited.get(visit), thumbnails),
         ]
         for visit, entry in entries.items()
         if visit not in positions and step_of(visit) in positions
@@ -281,7 +292,7 @@ def _detail_row(explanation: Explanation) -> _DetailRow:
         mask=item.mask and shown(item.mask),
         error_step=record.error_step and explanation.label(record.error_step),
         finals=[[explanation.label(visit), relative_link(job.name, key)] for visit, key in record.finals.items()],
-        steps=[_step_row(job, entries.get(step.id), visited.get(step.id)) for step in job.recipe.leaves],
+        steps=[_step_row(job, entries.get(step.id), visited.get(step.id), thumbnails) for step in job.recipe.leaves],
         attempts=attempts,
         warnings=list(record.warnings),
     )
@@ -294,7 +305,9 @@ def _line_row(line: ExplanationLine) -> list[Any]:
     return row
 
 
-def _step_row(job: JobRecord, entry: StepOutcome | None, visited: Visited | None) -> Sequence[Any] | None:
+def _step_row(
+    job: JobRecord, entry: StepOutcome | None, visited: Visited | None, thumbnails: Container[str]
+) -> Sequence[Any] | None:
     if entry is None:
         return None
     code, seconds = _OUTCOME_CODES[entry.outcome], _short_float(entry.seconds)
@@ -305,11 +318,12 @@ def _step_row(job: JobRecord, entry: StepOutcome | None, visited: Visited | None
         outcome=code,
         seconds=seconds,
         error=entry.error,
-        image=_artefact_link(job, entry),
+        image=relative_link(job.name, artefact.key) if _has_image(artefact, job) else None,
         width=artefact.width,
         height=artefact.height,
         size=artefact.size,
         fingerprint=artefact.fingerprint,
+        thumbnail=int(artefact.fingerprint in thumbnails),
         facts=[[name, _plain(value)] for name, value in artefact.facts.items()],
         source=visited.source if visited is not None else None,
         counts=visited is not None and visited.counts,
@@ -317,10 +331,9 @@ def _step_row(job: JobRecord, entry: StepOutcome | None, visited: Visited | None
     return row if visited is not None else row[: _StepRow._fields.index("source")]
 
 
-def _artefact_link(job: JobRecord, entry: StepOutcome) -> str | None:
-    """Return the link, or None for an artefact in another store: no relative link leads there."""
-    artefact = entry.artefact
-    return relative_link(job.name, artefact.key) if artefact and artefact.root == job.output else None
+def _has_image(artefact: ArtefactRecord | None, job: JobRecord) -> TypeGuard[ArtefactRecord]:
+    """Return False for an artefact in another store: no relative link leads there."""
+    return artefact is not None and artefact.root == job.output
 
 
 def _plain(value: Any) -> bool | int | float | str | None:

@@ -6,8 +6,9 @@ its items lie in `review/items-….js`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from configs.documents.uris import shown
@@ -17,6 +18,7 @@ from flows.pages.page_parts import PageFile, batches, data_file, relative_link, 
 from flows.report.report import GALLERY_NAME, REVIEW_NAME
 from gpu_worker.walk.distinct import repeated_in
 from gpu_worker.walk.trace import visit_label
+from storage.images.thumbnails import Thumbnails
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import (
     ArtefactRecord,
@@ -43,9 +45,19 @@ def write_review_page(store: ArtefactStore, ledger: Ledger, job: JobRecord) -> s
 
     Memory stays constant however many items there are. If this raises, the page from before still works.
     """
-    files = review_files(
-        job, ledger.reviews.refused_items(job.id), lambda names: ledger.items.reports_named(job.id, names)
-    )
+    thumbnails = Thumbnails(store, job.name)
+
+    def refused() -> Iterator[RefusedItem]:
+        for some in batches(ledger.reviews.refused_items(job.id), ITEMS_PER_LIST):
+            thumbnails.complete(
+                image
+                for item in some
+                for image in item.artefacts.values()
+                if image.fingerprint == item.record.refused_image and image.root == job.output
+            )
+            yield from some
+
+    files = review_files(job, refused(), lambda names: ledger.items.reports_named(job.id, names), thumbnails)
     return write_files(store, job.name, files, page=REVIEW_NAME, folder=DATA_FOLDER)
 
 
@@ -58,16 +70,20 @@ def refresh_review_page(job: JobRecord, ledger: Ledger, settings: Settings) -> N
 Lookup = Callable[[Sequence[str]], Mapping[str, ItemReport]]  # items of the job, by name
 
 
-def review_files(job: JobRecord, refused: Iterable[RefusedItem], lookup: Lookup) -> Iterator[PageFile]:
+def review_files(
+    job: JobRecord, refused: Iterable[RefusedItem], lookup: Lookup, thumbnails: Container[str] = ()
+) -> Iterator[PageFile]:
     """Render the files, the page last; none at all without items. `refused` is read once, in slices.
 
-    `lookup` finds the items that others repeat, to be shown beside them.
+    `lookup` finds the items that others repeat, to be shown beside them. `thumbnails` holds the fingerprints of the
+    images that have one by now; the others are shown themselves.
     """
+    show = partial(_image, job, thumbnails)
     names: list[str] = []
     total = 0
     for batch in batches(refused, ITEMS_PER_LIST):
         originals = lookup(sorted({name for item in batch if (name := _original(item)) is not None}))
-        rows = [_row(job, item, originals.get(_original(item) or "")) for item in batch]
+        rows = [_row(job, item, originals.get(_original(item) or ""), show) for item in batch]
         file = data_file(DATA_FOLDER, "items", "pixelmillReview.items", len(names), rows)
         names.append(file.name)
         total += len(batch)
@@ -99,6 +115,7 @@ def review_files(job: JobRecord, refused: Iterable[RefusedItem], lookup: Lookup)
 class _ImageRow(NamedTuple):
     label: str
     link: str
+    thumbnail: str | None  # fingerprint of the image, if it has a thumbnail
     width: int
     height: int
 
@@ -125,7 +142,10 @@ class _Row(NamedTuple):
 _ROWS: Mapping[str, Any] = {"item": _Row, "image": _ImageRow, "decision": _DecisionRow}
 
 
-def _row(job: JobRecord, item: RefusedItem, original: ItemReport | None) -> _Row:
+_Show = Callable[[str, ArtefactRecord], _ImageRow]  # label, image
+
+
+def _row(job: JobRecord, item: RefusedItem, original: ItemReport | None, show: _Show) -> _Row:
     record = item.record
     images: dict[str, _ImageRow] = {}  # by object: a step that only measures has the image of the one before
     refused: _ImageRow | None = None
@@ -135,7 +155,7 @@ def _row(job: JobRecord, item: RefusedItem, original: ItemReport | None) -> _Row
         visits[step] += entry.outcome is not Outcome.SKIPPED
         if (artefact := entry.artefact) is None or artefact.root != job.output or artefact.key in images:
             continue
-        images[artefact.key] = _image(job, visit_label(step, visits[step]), artefact)
+        images[artefact.key] = show(visit_label(step, visits[step]), artefact)
         if artefact.fingerprint == record.refused_image:
             refused = images[artefact.key]
     return _Row(
@@ -146,7 +166,7 @@ def _row(job: JobRecord, item: RefusedItem, original: ItemReport | None) -> _Row
         reason=record.error,
         fingerprint=record.refused_image,
         image=refused,
-        others=[*_last_final(job, original), *(image for image in images.values() if image is not refused)],
+        others=[*_last_final(job, original, show), *(image for image in images.values() if image is not refused)],
         decision=decision_row(item.review) if item.review is not None else None,
     )
 
@@ -156,18 +176,19 @@ def _original(item: RefusedItem) -> str | None:
     return repeated_in(item.record.error or "") if item.record.refused_by == DISTINCT else None
 
 
-def _last_final(job: JobRecord, original: ItemReport | None) -> list[_ImageRow]:
+def _last_final(job: JobRecord, original: ItemReport | None, show: _Show) -> list[_ImageRow]:
     if original is None:
         return []
     last = next(reversed(list(original.record.finals)), None)
     entry = original.steps.get(last) if last is not None else None
     if entry is None or (artefact := entry.artefact) is None or artefact.root != job.output:
         return []
-    return [_image(job, f"item {original.record.item.name}", artefact)]
+    return [show(f"item {original.record.item.name}", artefact)]
 
 
-def _image(job: JobRecord, label: str, artefact: ArtefactRecord) -> _ImageRow:
-    return _ImageRow(label, relative_link(job.name, artefact.key), artefact.width, artefact.height)
+def _image(job: JobRecord, thumbnails: Container[str], label: str, artefact: ArtefactRecord) -> _ImageRow:
+    thumbnail = artefact.fingerprint if artefact.fingerprint in thumbnails else None
+    return _ImageRow(label, relative_link(job.name, artefact.key), thumbnail, artefact.width, artefact.height)
 
 
 def decision_row(review: Review) -> _DecisionRow:

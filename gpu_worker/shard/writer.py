@@ -18,6 +18,7 @@ from gpu_worker.device.telemetry import cold_start
 from gpu_worker.monitor.failures import BrokenInstallation, describe, full_traceback
 from gpu_worker.shard.stored_images import NewArtefact, store_artefact
 from gpu_worker.walk.item_context import step_warnings
+from storage.images.thumbnails import has_thumbnail, store_thumbnail, thumbnail
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, JobRecord, Outcome, StepOutcome, final_keys
 from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
@@ -260,6 +261,8 @@ class Writer:
             self.check()
             record = store_artefact(artefact, self._store)
             cold_start.image_stored()
+            if has_thumbnail(record):  # now, while its pixels are here
+                store_thumbnail(self._store, self._job.name, record, thumbnail(artefact.image))
             return record
         except StoreError as error:
             self._stop(error)

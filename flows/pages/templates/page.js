@@ -18,6 +18,17 @@ function element(tag, className = "", text = "") {
   return node;
 }
 
+// Shows the thumbnail of an image if it has one, or else the image itself; `onerror` is called if there is neither.
+function showSmall(node, link, fingerprint, onerror = null) {
+  const small = fingerprint ? `thumbnails/${fingerprint}.webp` : link;
+  node.onerror = () => {
+    node.onerror = onerror;
+    if (small !== link) node.src = link;
+    else onerror?.();
+  };
+  node.src = small;
+}
+
 function loadScript(name, { onerror = null } = {}) {
   const script = element("script");
   script.src = name;

@@ -87,10 +87,10 @@ function showStates(counts) {
   }));
 }
 
-function showImage(node, entry, alternative) {
+function showImage(node, entry, alternative, { whole = false, onerror = null } = {}) {
   node.alt = alternative;
-  node.onload = () => node.classList.toggle("crisp", node.naturalWidth < 200 && node.naturalHeight < 200);
-  node.src = entry.link;
+  node.classList.toggle("crisp", entry.width < 200 && entry.height < 200);
+  showSmall(node, entry.link, whole ? null : entry.thumbnail, onerror);
 }
 
 function card(item) {
@@ -102,8 +102,8 @@ function card(item) {
   badge.textContent = stateOf(item) === "gone" ? "went on" : stateOf(item);
   const picture = part(".picture");
   if (item.image) {
-    showImage(part(".picture img"), item.image, `${item.name}, refused`);
-    part(".picture img").onerror = () => showMissing(picture, "The image is not where it was written.");
+    const onerror = () => showMissing(picture, "The image is not where it was written.");
+    showImage(part(".picture img"), item.image, `${item.name}, refused`, { onerror });
     picture.setAttribute("aria-label", `Enlarge ${item.name}`);
     picture.onclick = () => enlarge(item, item.image);
   } else showMissing(picture, "The image is gone.");
@@ -155,7 +155,7 @@ function showMissing(picture, message) {
 }
 
 function enlarge(item, entry) {
-  showImage(byId("large"), entry, `${item.name}, ${entry.label}`);
+  showImage(byId("large"), entry, `${item.name}, ${entry.label}`, { whole: true });
   byId("large-name").textContent = `${item.name}: ${entry.label}, ${entry.width} × ${entry.height} px`;
   byId("dialog").showModal();
 }

@@ -137,7 +137,7 @@ def test_facts_that_json_cannot_hold_become_text(job: JobRecord, reports: list[I
     step = reports[0].steps["generate"]
     odd = replace(step, artefact=replace(step.artefact, facts={"sharpness": float("nan"), "box": [1, 2]}))
     details, *_ = gallery_files(job, summary_of(job), explained(job, [replace(reports[0], steps={"generate": odd})]))
-    assert rows(details)[0][7][0][8] == [["sharpness", "nan"], ["box", "[1, 2]"]]
+    assert rows(details)[0][7][0][9] == [["sharpness", "nan"], ["box", "[1, 2]"]]
 
 
 @pytest.mark.parts

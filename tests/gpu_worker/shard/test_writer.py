@@ -16,6 +16,7 @@ from gpu_worker.shard.writer import PendingOutcome, PendingResult, Writer
 from steps.contract import Encoding
 from storage.images.images import encode
 from storage.images.png_recipe import ImageRecipe
+from storage.images.thumbnails import thumbnail_key
 from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, Outcome
 from storage.objects.artefacts import ArtefactStore, StoredObject, StoreError
 from storage.objects.folder_store import FolderStore
@@ -114,6 +115,14 @@ def test_a_batch_is_recorded_once_its_images_are_stored(desk: Desk, tmp_path: Pa
         assert report.record.finals == {"a": f"{JOB}/final/i0.png"}
         assert store.exists(f"{JOB}/final/i0.png")
         assert report.steps["a"].artefact == written.result()
+
+
+def test_a_large_image_is_stored_with_a_thumbnail_and_a_small_one_without(desk: Desk, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "out")
+    with desk.writer(store) as writer:
+        large, small = writer.write(new(0, size=900)).result(), writer.write(new(1, size=400)).result()
+    assert store.exists(thumbnail_key(JOB, large.fingerprint))
+    assert not store.exists(thumbnail_key(JOB, small.fingerprint))
 
 
 def test_a_blocked_store_blocks_the_producer(desk: Desk, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 // Items, read from the gallery's data files.
-let items = [];     // all items so far; an item is known by its index here
-let haystacks = []; // what the search looks at, in lower case
-const lists = [];   // arrays of items, by number of their file
+const items = [];     // all items so far; an item is known by its index here
+const haystacks = []; // what the search looks at, in lower case; made when something is searched for
+const lists = [];     // arrays of items, by number of their file
+let listsRead = 0;
 const detailFiles = new Map(), lineFiles = new Map(); // number -> { promise, resolve }
 
 function readFile(name) {
@@ -13,13 +14,16 @@ function readFile(name) {
 }
 
 function receiveItems(file, rows) {
-  lists[file] = rows.map((row) => named("item", row));
+  lists[file] = rows;
   // Up to the first file that is missing: what lies behind it would take another item's index.
-  const gap = Array.from(lists).indexOf(undefined);
-  items = lists.slice(0, gap < 0 ? undefined : gap).flat();
-  haystacks = items.map((item) => `${item.name}\n${item.prompt || ""}\n${item.error || ""}`.toLowerCase());
+  for (; lists[listsRead]; listsRead++) for (const row of lists[listsRead]) items.push(named("item", row));
   shownFilters = null;
   update();
+}
+
+function haystack(index) {
+  const { name, prompt, error } = items[index];
+  return haystacks[index] ??= `${name}\n${prompt || ""}\n${error || ""}`.toLowerCase();
 }
 
 // The row of an item in files that hold `perDetails` of them each; a file is read when it is first needed.

@@ -49,7 +49,7 @@ function matcher(view) {
       const code = item.outcomes[step];
       if (outcome === "visited" ? !"crf".includes(code) : OUTCOME_NAMES[code] !== outcome) return false;
     }
-    return words.every((word) => haystacks[index].includes(word));
+    return words.every((word) => haystack(index).includes(word));
   };
 }
 

@@ -6,13 +6,12 @@ function crisp(image) {
   image.style.imageRendering = scale * devicePixelRatio >= 2 ? "pixelated" : "auto";
 }
 
-function showPicture(image, missing, link, words, alternative) {
+function showPicture(image, missing, { image: link, thumbnail }, words, alternative) {
   const miss = (text) => { missing.hidden = false; missing.textContent = text; image.hidden = true; };
   if (!link) return miss(words);
   image.alt = alternative;
   image.onload = () => crisp(image);
-  image.onerror = () => miss("The image is not where it was written.");
-  image.src = link;
+  showSmall(image, link, thumbnail, () => miss("The image is not where it was written."));
 }
 
 function card(index, view) {
@@ -31,17 +30,21 @@ function card(index, view) {
   warned.hidden = !item.warnings;
   warned.textContent = item.warnings === 1 ? "1 warning" : `${item.warnings} warnings`;
   const words = item.error || (state === "pending" ? "Not made yet" : "No image");
-  showPicture(node.querySelector("img"), node.querySelector(".missing"), item.image, words, item.prompt || item.name);
+  showPicture(node.querySelector("img"), node.querySelector(".missing"), item, words, item.prompt || item.name);
   node.querySelector(".pips").append(...[...item.outcomes].map((code) => element("i", `bg-${OUTCOME_NAMES[code]}`)));
   return node;
 }
+
+let shownCards = null; // what the cards in the grid stand for: further items may come without changing them
 
 function showGrid(view) {
   const pages = Math.max(1, Math.ceil(found.length / config.perPage));
   const page = Math.min(Math.max(1, parseInt(view.page, 10) || 1), pages);
   const first = (page - 1) * config.perPage;
   const shown = found.slice(first, first + config.perPage);
-  byId("grid").replaceChildren(...shown.map((index) => card(index, { ...view, page: page > 1 ? page : "" })));
+  const cards = JSON.stringify([view, page, shown]);
+  if (cards !== shownCards) byId("grid").replaceChildren(...shown.map((index) => card(index, { ...view, page: page > 1 ? page : "" })));
+  shownCards = cards;
   const range = shown.length < found.length ? `${number(first + 1)} to ${number(first + shown.length)} of ` : "";
   const reading = items.length < config.total ? `, reading ${number(config.total - items.length)} more` : "";
   byId("result").textContent = found.length

@@ -84,7 +84,7 @@ function showStrip() {
     missing.hidden = true;
     picture.append(image, missing);
     const words = outcome === "unreached" ? "not reached" : outcome;
-    showPicture(image, missing, step?.image, words, `after ${entry.label}`);
+    showPicture(image, missing, { image: step?.image, thumbnail: step?.thumbnail && step.fingerprint }, words, `after ${entry.label}`);
     const text = element("span", "text"), note = element("span");
     note.append(element("i", `dot bg-${outcome}`), isAside(entry) ? "set aside"
       : outcome === "computed" ? duration(step.seconds) : words);
