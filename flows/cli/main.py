@@ -340,8 +340,8 @@ def _list_jobs(ledger: "Ledger", json: bool) -> None:
 
     from storage.ledger.lease import interrupted_jobs
 
-    rows = [(job, ledger.items.progress(job.id)) for job in ledger.jobs.all()]
-    interrupted = interrupted_jobs([job for job, _ in rows], ledger)
+    rows = ledger.lists.jobs()
+    interrupted = interrupted_jobs(rows, ledger)
     if json:
         jobs = [
             {
@@ -349,9 +349,9 @@ def _list_jobs(ledger: "Ledger", json: bool) -> None:
                 "name": job.name,
                 "status": job.status.value,
                 "interrupted": job.id in interrupted,
-                "items": asdict(progress),
+                "items": {**asdict(job.progress), "waiting": job.waiting},
             }
-            for job, progress in rows
+            for job in rows
         ]
         print_json({"jobs": jobs})
     elif not rows:
@@ -363,12 +363,12 @@ def _list_jobs(ledger: "Ledger", json: bool) -> None:
                 (
                     job.id,
                     "interrupted" if job.id in interrupted else job.status.value,
-                    f"{now.done:,} of {now.total:,}",
-                    f"{now.failed:,}",
-                    f"{now.quarantined:,}",
+                    f"{job.progress.done:,} of {job.progress.total:,}",
+                    f"{job.progress.failed:,}",
+                    f"{job.progress.quarantined:,}" + (f", {job.waiting:,} to review" if job.waiting else ""),
                     f"{job.started_at:%Y-%m-%d %H:%M} UTC",
                 )
-                for job, now in rows
+                for job in rows
             ),
         )
 

@@ -41,12 +41,13 @@ def render_page(name: str, template: str, *, style: str, scripts: Sequence[str],
     """Return the page `name`, with its style and one script made of the files `scripts` inlined."""
     script = page_script(scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = (
-        _templates()
-        .get_template(template)
-        .render(style=_source(style), script=script, script_digest=f"sha256-{digest}", **values)
-    )
+    text = render_template(template, style=style, script=script, script_digest=f"sha256-{digest}", **values)
     return PageFile(name, text.encode(), _PAGE)
+
+
+def render_template(template: str, *, style: str, **values: object) -> str:
+    """Return a page with its style inlined."""
+    return _templates().get_template(template).render(style=_source(style), **values)
 
 
 def page_script(names: Iterable[str]) -> Markup:

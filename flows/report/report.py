@@ -267,13 +267,31 @@ def root_id(root: str) -> str:
     return sha256_hex(root.encode())[:12]
 
 
+def served_path(root: str, key: str) -> str:
+    """Return the path at `pixelmill serve` of a file in the store `root`."""
+    return f"/files/{root_id(root)}/{quote(key)}"
+
+
 def served_address(store: ArtefactStore, key: str, settings: Settings) -> str | None:
     """Return the file's address at `pixelmill serve`, or None without `PIXELMILL_GALLERY_URL`, the server's address."""
     if settings.gallery_url is None:
         return None
-    return f"{settings.gallery_url.rstrip('/')}/files/{root_id(store.root)}/{quote(key)}"
+    return settings.gallery_url.rstrip("/") + served_path(store.root, key)
 
 
 def file_address(store: ArtefactStore, key: str, settings: Settings) -> str | None:
     """Return the served address, else one that S3 signs for a week; None if a browser cannot reach it."""
     return served_address(store, key, settings) or store.link(key, PRESIGNED_SECONDS)
+
+
+def job_path(job_id: str, page: str = "") -> str:
+    """Return the path at `pixelmill serve` that shows how far a job is, and leads to its gallery once that is there.
+
+    With `page="review"` it leads to the review page likewise.
+    """
+    return f"/jobs/{quote(job_id, safe='')}" + (f"/{page}" if page else "")
+
+
+def job_address(job: JobRecord, settings: Settings) -> str | None:
+    """Return that address, or None without `PIXELMILL_GALLERY_URL`. It is good from the start of the job."""
+    return settings.gallery_url and settings.gallery_url.rstrip("/") + job_path(job.id)

@@ -9,15 +9,14 @@ this server does not answer.
 import json
 import mimetypes
 import threading
-from html import escape
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -28,12 +27,13 @@ from flows.burst.supervisor import supervise_forever
 from flows.pages.review_page import decision_row
 from flows.prefect_api.served_hosts import LOOPBACK_NAMES, OnlyForThisMachine, is_loopback
 from flows.report.report import GALLERY_NAME, root_id
+from flows.serve.jobs_page import JobPages
 from flows.serve.metrics import CONTENT_TYPE, render_fleet_metrics
 from gpu_worker.monitor.logs import use_logs
+from storage.images.thumbnails import THUMBNAIL_TYPE, is_thumbnail_key, thumbnail_of
 from storage.ledger.database import LedgerError
-from storage.ledger.lease import interrupted_jobs
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, JobStatus, ReviewVerdict
+from storage.ledger.records import ReviewVerdict
 from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
 from storage.objects.open_store import open_store
 
@@ -51,13 +51,11 @@ _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer
 def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False) -> Starlette:
     """Return the app that serves the folders of the ledger's jobs and the artefacts beside them, nothing else.
 
-    `/` lists the jobs, `/files/STORE/JOB/…` are a job's files, `/reviews/JOB` is for its review page, `/healthz` checks
-    the ledger, and `/metrics` is for Prometheus. `listens_here`: at a loopback address, where decisions are accepted.
+    `/` lists the jobs, `/jobs/JOB` leads to a job's gallery, `/files/STORE/JOB/…` are its files, `/reviews/JOB` is for
+    its review page, `/healthz` checks the ledger, and `/metrics` is for Prometheus. `listens_here`: at a loopback
+    address, where decisions are accepted.
     """
-    reviews = ReviewApi(ledger, settings, listens_here=listens_here)
-
-    def index(_: Request) -> Response:
-        return HTMLResponse(_index(ledger), headers=_HEADERS)
+    reviews, pages = ReviewApi(ledger, settings, listens_here=listens_here), JobPages(ledger, settings)
 
     def health(_: Request) -> Response:
         try:
@@ -74,7 +72,9 @@ def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False
 
     return Starlette(
         routes=[
-            Route("/", index),
+            Route("/", pages.index),
+            Route("/jobs/{job}", pages.job),
+            Route("/jobs/{job}/review", pages.review),
             Route("/healthz", health),
             Route("/metrics", metrics),
             Route("/files/{store}/{key:path}", _Files(ledger, settings).answer),
@@ -110,6 +110,7 @@ class _Files:
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger, self._settings = ledger, settings
+        self._one_at_a_time = threading.Lock()
         self._stores: dict[str, tuple[ArtefactStore, set[str]]] = {}  # root id -> store, names of jobs
 
     def answer(self, request: Request) -> Response:
@@ -121,13 +122,23 @@ class _Files:
         try:
             data = store.get(key)
         except MissingObject:
+            if (image := self._thumbnail(key, store)) is not None:
+                return Response(image, media_type=THUMBNAIL_TYPE, headers={**_HEADERS, "cache-control": _UNCHANGING})
             return _missing(_NO_GALLERY if key.endswith(f"/{GALLERY_NAME}") else _NO_FILE)
         except StoreError as error:
             # Also for keys that no object can have; the message names only the requested key.
             return PlainTextResponse(f"{error}\n", status_code=503 if error.retryable else 404, headers=_HEADERS)
         kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
-        caching = _UNCHANGING if key.startswith(f"{_ARTEFACTS}/") else "no-cache"
+        caching = _UNCHANGING if key.startswith(f"{_ARTEFACTS}/") or is_thumbnail_key(key) else "no-cache"
         return Response(data, media_type=kind, headers={**_HEADERS, "cache-control": caching})
+
+    def _thumbnail(self, key: str, store: ArtefactStore) -> bytes | None:
+        """Return a thumbnail that was never stored, such as in a job of an earlier version, made from its image."""
+        fingerprint = key.rpartition("/")[2].partition(".")[0]
+        if not is_thumbnail_key(key) or not (known := self._ledger.steps.find_artefacts(store.root, [fingerprint])):
+            return None
+        with self._one_at_a_time:  # a large image takes a gigabyte
+            return thumbnail_of(store, known[fingerprint])
 
     def _store(self, store_id: str, folder: str) -> ArtefactStore | None:
         if not self._knows(store_id, folder):
@@ -138,7 +149,7 @@ class _Files:
         return store_id in self._stores and (folder == _ARTEFACTS or folder in self._stores[store_id][1])
 
     def _read_jobs(self) -> None:
-        for job in self._ledger.jobs.all():
+        for job in self._ledger.lists.jobs():
             identifier = root_id(job.output)
             if identifier not in self._stores:
                 self._stores[identifier] = (open_store(job.output, self._settings), set())
@@ -229,41 +240,3 @@ def _answer(document: dict[str, Any], status: int = 200) -> Response:
 
 def _missing(text: str) -> Response:
     return PlainTextResponse(text, status_code=404, headers=_HEADERS)
-
-
-def _index(ledger: Ledger) -> str:
-    jobs = ledger.jobs.all()
-    interrupted = interrupted_jobs(jobs, ledger)
-    rows = "".join(_row(job, ledger, is_interrupted=job.id in interrupted) for job in jobs)
-    heads = "<th>job<th>status<th>images<th>failed<th>quarantined<th>started"
-    table = f"<table><tr>{heads}</tr>{rows}</table>" if rows else "<p>No jobs yet.</p>"
-    return _PAGE.replace("TABLE", table)
-
-
-def _row(job: JobRecord, ledger: Ledger, *, is_interrupted: bool) -> str:
-    address = f"/files/{root_id(job.output)}/{quote(job.name)}/{GALLERY_NAME}"
-    name, now = escape(job.name), ledger.items.progress(job.id)
-    has_gallery = job.status is not JobStatus.RUNNING  # it is written at the end of a run
-    cells = (
-        f'<a href="{escape(address)}">{name}</a>' if has_gallery else name,
-        "interrupted" if is_interrupted else escape(job.status.value),
-        f"{now.done:,} of {now.total:,}",
-        f"{now.failed:,}",
-        f"{now.quarantined:,}",
-        f"{job.started_at:%Y-%m-%d %H:%M} UTC",
-    )
-    return "<tr>" + "".join(f"<td>{cell}" for cell in cells) + "</tr>"
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Pixelmill: jobs</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #24292f }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #d8dee4 }
-</style>
-<h1>Jobs</h1>
-TABLE
-</html>
-"""

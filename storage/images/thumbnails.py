@@ -1,6 +1,7 @@
 """Thumbnails: small copies of a job's large images, for its pages. Any of them can be made again from its image."""
 
 import os
+import re
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,25 +11,31 @@ from io import BytesIO
 from PIL import Image
 
 from storage.images.images import UnreadableImage, decode
-from storage.ledger.records import ArtefactRecord
+from storage.ledger.records import ArtefactRecord, JobSample
 from storage.objects.artefacts import ArtefactStore, ContentConflict, DamagedObject, MissingObject
 from storage.objects.keys import job_key, sha256_hex
 
 LONG_SIDE = 400  # pixels: a card of 200 on a screen of twice the density. Images up to this size are shown as they are
-CONTENT_TYPE = "image/webp"
+THUMBNAIL_TYPE = "image/webp"
 _OPTIONS = {"quality": 75, "method": 0}  # the fastest: a tenth of the time that the image's own PNG takes
+_KEY = re.compile(r"[^/]+/thumbnails/[^/]+\.webp")
 _THREADS = min(4, os.cpu_count() or 1)
 _LARGE = 2**25  # pixels: larger images are decoded one at a time, as each takes more than 100 MB
 
 
-def has_thumbnail(artefact: ArtefactRecord) -> bool:
+def has_thumbnail(image: ArtefactRecord | JobSample) -> bool:
     """Return whether a thumbnail is kept for an image of this size."""
-    return max(artefact.width, artefact.height) > LONG_SIDE
+    return max(image.width, image.height) > LONG_SIDE
 
 
 def thumbnail_key(job: str, fingerprint: str) -> str:
     """Return the key of the thumbnail of an image of the job (by the job's name), whether it exists or not."""
     return job_key(job, f"thumbnails/{fingerprint}.webp")
+
+
+def is_thumbnail_key(key: str) -> bool:
+    """Return whether a key is that of a thumbnail, of any job."""
+    return _KEY.fullmatch(key) is not None
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -54,9 +61,9 @@ def store_thumbnail(store: ArtefactStore, job: str, artefact: ArtefactRecord, da
     """Store the thumbnail of an image of the job. Raises StoreError."""
     key = thumbnail_key(job, artefact.fingerprint)
     try:
-        store.put(key, data, sha256=sha256_hex(data), content_type=CONTENT_TYPE)
+        store.put(key, data, sha256=sha256_hex(data), content_type=THUMBNAIL_TYPE)
     except ContentConflict:  # of the same image made on another device, or cut off by a loss of power
-        store.replace(key, data, content_type=CONTENT_TYPE)
+        store.replace(key, data, content_type=THUMBNAIL_TYPE)
 
 
 class Thumbnails:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from configs.failures import Log, PixelmillError
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord, JobStatus, Lease
+from storage.ledger.records import JobRecord, JobStatus, Lease, ListedJob
 from storage.objects.keys import sha256_hex
 
 HEARTBEAT_SECONDS = 2.0
@@ -288,7 +288,7 @@ def is_interrupted(job: JobRecord, ledger: Ledger) -> bool:
     return job.status is JobStatus.RUNNING and not is_held(job.id, ledger)
 
 
-def interrupted_jobs(jobs: Sequence[JobRecord], ledger: Ledger) -> set[str]:
+def interrupted_jobs(jobs: Sequence[JobRecord | ListedJob], ledger: Ledger) -> set[str]:
     """Return the ids of running jobs whose process is gone, as far as one look tells: those of this machine."""
     return set(OrphanedJobs().look([job.id for job in jobs if job.status is JobStatus.RUNNING], ledger))
 

@@ -4,6 +4,7 @@ from storage.ledger.database import Database
 from storage.ledger.fleet import FleetRepository, LeaseRepository
 from storage.ledger.items import ItemRepository
 from storage.ledger.jobs import JobRepository
+from storage.ledger.lists import ListRepository
 from storage.ledger.reviews import ReviewRepository
 from storage.ledger.runs import RunRepository
 from storage.ledger.steps import StepRepository
@@ -22,6 +23,7 @@ class Ledger:
         """
         self.database = database = Database(url, patient=patient)
         self.jobs = JobRepository(database)
+        self.lists = ListRepository(database)
         self.runs = RunRepository(database)
         self.items = ItemRepository(database)
         self.steps = StepRepository(database)

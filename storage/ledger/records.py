@@ -198,6 +198,33 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedJob:
+    """A job as lists show it."""
+
+    id: str
+    name: str
+    output: str
+    run: int
+    status: JobStatus
+    error: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    progress: Progress
+    waiting: int  # of the quarantined items: those about which a person may decide
+
+
+@dataclass(frozen=True, slots=True)
+class JobSample:
+    """One of the images that stand for a job: a final's, or one that a gate refused."""
+
+    item: str  # its name
+    fingerprint: str
+    key: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """The open work of all running jobs."""
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from storage.ledger.lease import job_lease
+from storage.ledger.records import ItemResult, ItemState
 from tests.support.command import Pixelmill, PixelmillHere
-from tests.support.ledger_samples import start
+from tests.support.ledger_samples import computed, start
 from tests.support.new_ledger import new_ledger
 
 HEAVY = ("torch", "diffusers", "transformers", "rembg", "realesrgan", "cv2", "prefect", "sqlalchemy", "boto3")
@@ -154,3 +155,16 @@ def test_a_job_whose_process_is_gone_is_listed_as_interrupted(tmp_path):
             table = shell.here("status").out
     assert "interrupted" in table and "0 of 6" in table and "UTC" in table
     assert "…" not in table
+
+
+def test_what_waits_for_review_is_listed_with_its_job(tmp_path):
+    shell = Pixelmill(tmp_path)
+    shell.home.mkdir()
+    with closing(new_ledger(shell.home / "ledger.db")) as ledger:
+        start(ledger)
+        refused = ItemResult(ItemState.QUARANTINED, "too dark", "draw", refused_image="generate-0", refused_by="draw")
+        ledger.steps.record("job-1", 1, "draw", [computed(0)], {0: refused})
+        (listed,) = shell.here("status", "--json").document["jobs"]
+        table = shell.here("status").out
+    assert (listed["items"]["quarantined"], listed["items"]["waiting"]) == (1, 1)
+    assert "to review" in table

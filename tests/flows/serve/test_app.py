@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from urllib.parse import unquote
 
 import pytest
 from starlette.testclient import TestClient
@@ -11,7 +10,6 @@ from configs.settings.settings import Settings
 from flows.report.report import root_id, served_address
 from flows.serve.app import create_app
 from tests.support.jobs.verified_job import IconJob
-from tests.support.ledger_samples import start
 
 HERE = "http://testserver"
 
@@ -25,20 +23,6 @@ def address(icons: IconJob, key: str) -> str:
     found = served_address(icons.store, key, Settings(gallery_url=HERE))
     assert found is not None
     return found.removeprefix(HERE)
-
-
-def test_the_jobs_are_listed_with_their_galleries(client, icons):
-    page = client.get("/")
-    assert page.headers["content-type"].startswith("text/html")
-    link = page.text.split('href="')[1].split('"')[0]
-    assert client.get(unquote(link)).status_code == 200
-
-
-def test_a_job_whose_process_is_gone_is_listed_as_interrupted_and_without_a_page_that_is_not_there(client, icons):
-    start(icons.ledger)
-    page = client.get("/").text
-    assert "<td>foxes<td>interrupted<td>0 of 6<td>0<td>0<td>" in page
-    assert page.count("href=") == 1
 
 
 def test_gallery_finals_and_artefacts_come_from_the_store(client, icons):
