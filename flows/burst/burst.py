@@ -1,6 +1,6 @@
 """A burst: the parent flow run of a job. It submits the shards, watches them and finishes the job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import chdir
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,9 @@ from flows.burst.supervisor import REVIVED
 from flows.job.plan import continue_job, job_identity, read_plan_request, start_job
 from flows.pages.gallery import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
+from flows.report.gallery_server import with_gallery_address
 from flows.report.render import plural
-from flows.report.report import Summary, build_summary
+from flows.report.report import Summary, build_summary, gallery_place
 from gpu_worker.monitor.logs import shared_fields
 from storage.ledger.lease import HeldLease, job_run
 from storage.ledger.ledger import Ledger
@@ -114,22 +115,28 @@ def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
             return run_burst(ledger.jobs.get(known), ledger, settings, held)
     with chdir(settings.working_folder or Path.cwd()):
         request = read_plan_request(job, settings)
-    for notice in request.notices:
-        get_run_logger().warning("%s", notice)
     with job_run(job_identity(request, settings), ledger, log=log) as held:
-        begun = start_job(request, ledger, settings)
+        begun, notices = start_job(request, ledger, settings), request.notices
         del request  # the ledger has the items
-        return run_burst(begun, ledger, settings, held)
+        return run_burst(begun, ledger, settings, held, notices)
 
 
-def run_burst(job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease) -> Summary:
+def run_burst(
+    job: JobRecord, ledger: Ledger, settings: Settings, held: HeldLease, notices: Iterable[str] = ()
+) -> Summary:
     """Run the job's pending items on the work pool, finish the job, publish its report and send the webhook.
+
+    The log begins with the place where the images are seen, and the notices about the request.
 
     A shard that ends before its items is resubmitted while its attempts make progress. If the burst ends early (the
     store refuses, too many items fail, the job is cancelled, an error), the ledger records why and the shards stop.
     """
+    settings = with_gallery_address(settings)
     with shared_fields(job=job.id), get_client(sync_client=True) as client:
         _introduce(job, client)
+        get_run_logger().info("%s", gallery_place(job, open_store(job.output, settings), settings))
+        for notice in notices:
+            get_run_logger().warning("%s", notice)
         ending = _run_shards(job, ledger, settings, held, client)
     ended = ledger.jobs.get(job.id)
     summary = _finish(ended, ending, ledger, settings)
@@ -194,7 +201,7 @@ def _run_shards(
         return ending
 
     try:
-        report = progress_artifact(job, client)
+        report = progress_artifact(job, client, settings)
         ending = run_and_settle(report)
         while ending.status is JobStatus.INCOMPLETE and ledger.reviews.release(job.id, ReviewVerdict.ACCEPTED):
             logger.info("%s: continues with images accepted meanwhile", job.name)

@@ -90,7 +90,8 @@ def state_of(summary: Summary) -> State[Any]:
     """Return the final state of a job's flow run; its data is the summary."""
     kind = {JobStatus.CANCELLED: Cancelled, JobStatus.FAILED: Failed}.get(JobStatus(summary.status), Completed)
     reasons = "; ".join(error.message for error in summary.errors)
-    message = format_counts(summary.items) + (f": {reasons}" if reasons else "")
+    waiting = f", {summary.items.waiting:,} to review" if summary.items.waiting else ""
+    message = format_counts(summary.items) + waiting + (f": {reasons}" if reasons else "")
     return kind(message=message, data=summary.model_dump(mode="json"))
 
 

@@ -6,7 +6,7 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ from flows.report.render import (
     gate_rows,
     markdown_table,
     plan_document,
+    plural,
     reason_rows,
     shared_warnings,
     warning_title,
@@ -44,7 +45,9 @@ from flows.report.report import (
     GateStats,
     Summary,
     file_address,
+    job_address,
     served_address,
+    uri_if_written,
 )
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus, RefusedItem, StepCounts
@@ -68,13 +71,20 @@ def artifact_key(kind: str, name: str) -> str:
     return f"{kind}-{_KEY.sub('-', name.casefold()).strip('-')}"[:200].rstrip("-")
 
 
-def progress_artifact(job: JobRecord, client: SyncPrefectClient) -> Callable[[float, str], object]:
-    """Create the artifact with the burst's progress. Returns a function that updates it: percentage, text."""
+def progress_artifact(job: JobRecord, client: SyncPrefectClient, settings: Settings) -> Callable[[float, str], object]:
+    """Create the artifact with the burst's progress. Returns a function that updates it: percentage, text.
+
+    Both lead to the job's images, if these are served.
+    """
+    address = job_address(job, settings)
+    link = f" · [Images and gallery]({address})" if address else ""
     artifact: Any = create_progress_artifact(
-        progress=0.0, key=artifact_key("progress", job.name), description=f"{escape_markdown(job.name)}: starting"
+        progress=0.0,
+        key=artifact_key("progress", job.name),
+        description=f"{escape_markdown(job.name)}: starting{link}",
     )
     return lambda share, text: client.update_artifact(
-        artifact, ArtifactUpdate(data=share, description=escape_markdown(text))
+        artifact, ArtifactUpdate(data=share, description=escape_markdown(text) + link)
     )
 
 
@@ -92,8 +102,11 @@ def report_markdown(job: JobRecord, summary: Summary, store: ArtefactStore, sett
     """Return the report as Markdown; names and messages are escaped."""
     parts = [f"# {escape_markdown(job.name)}: {_outcome(summary)}"]
     parts += [f"**{escape_markdown(error.message)}**" for error in summary.errors]
+    if waiting := summary.items.waiting:
+        page = links_to(job, {"Review page": REVIEW_NAME}, store, settings)
+        parts.append(" · ".join([f"**{plural(waiting, 'item')} to review**", *page]))
     parts.append(_links(job, store, settings))
-    if summary.items.done and (address := file_address(store, job_key(job.name, CONTACT_SHEET_NAME), settings)):
+    if summary.items.done and (address := _address(job, CONTACT_SHEET_NAME, store, settings)):
         parts.append(f"![Contact sheet]({address})")
     parts.append("## Steps\n\n" + _steps(summary))
     if summary.model_loads:
@@ -112,15 +125,26 @@ def _outcome(summary: Summary) -> str:
 
 
 def _links(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:
-    addresses = {
-        # A gallery that S3 signs for a browser could not load its images: those are other objects.
-        "Gallery": served_address(store, job_key(job.name, GALLERY_NAME), settings),
-        "Manifest": file_address(store, job_key(job.name, MANIFEST_NAME), settings),
-        "Report as JSON": file_address(store, job_key(job.name, REPORT_NAME), settings),
-    }
-    links = [f"[{name}]({address})" for name, address in addresses.items() if address]
+    files = {"Gallery": GALLERY_NAME, "Manifest": MANIFEST_NAME, "Report as JSON": REPORT_NAME}
     text = f"Images, manifest and gallery: {escape_markdown(store.uri(job.name))}"
-    return f"{' · '.join(links)}\n\n{text}" if links else text
+    return "\n\n".join(part for part in (" · ".join(links_to(job, files, store, settings)), text) if part)
+
+
+def links_to(job: JobRecord, files: Mapping[str, str], store: ArtefactStore, settings: Settings) -> list[str]:
+    """Return Markdown links to those of the job's files that are there and that a browser reaches.
+
+    `files`: words of the link -> name of the file.
+    """
+    addresses = {words: _address(job, name, store, settings) for words, name in files.items()}
+    return [f"[{words}]({address})" for words, address in addresses.items() if address]
+
+
+def _address(job: JobRecord, name: str, store: ArtefactStore, settings: Settings) -> str | None:
+    if uri_if_written(store, job, name) is None:
+        return None
+    # A page that S3 signs for a browser could not load its images: those are other objects.
+    address_of = served_address if name.endswith(".html") else file_address
+    return address_of(store, job_key(job.name, name), settings)
 
 
 def _steps(summary: Summary) -> str:
@@ -237,8 +261,7 @@ def waiting_markdown(
     if not waiting:
         return f"# {name}: nothing waits for a decision\n"
     parts = [f"# {name}: {waiting:,} {'item waits' if waiting == 1 else 'items wait'} for a decision"]
-    if page := served_address(store, job_key(job.name, REVIEW_NAME), settings):
-        parts.append(f"[Review page]({page})")
+    parts += links_to(job, {"Review page": REVIEW_NAME}, store, settings)
     parts.append(
         f"Accept or reject them on the review page, by the deployment `review`, or with "
         f"`pixelmill accept {job.id} ITEM` and `pixelmill reject {job.id} ITEM`."
@@ -275,7 +298,7 @@ class WebhookError(PixelmillError):
 
 def event_of(job: JobRecord, summary: Summary, settings: Settings) -> dict[str, Any]:
     """Return the message: `type` is `job.finished` or `job.failed`, `data` the summary and the gallery's address."""
-    gallery = served_address(open_store(job.output, settings), job_key(job.name, GALLERY_NAME), settings)
+    gallery = _address(job, GALLERY_NAME, open_store(job.output, settings), settings)
     return {
         "type": "job.finished" if summary.status in _FINISHED else "job.failed",
         "timestamp": datetime.now(UTC).isoformat(),

@@ -1,6 +1,6 @@
 """Run, resume and retry a job from this machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from configs.failures import Log, PixelmillError
@@ -10,7 +10,8 @@ from flows.job.plan import Retried, continue_job, job_identity, read_plan_reques
 from flows.job.request import JobRequest
 from flows.pages.gallery import finish_job
 from flows.prefect_api.workers import fleet
-from flows.report.report import Summary, build_summary
+from flows.report.gallery_server import with_gallery_address
+from flows.report.report import Summary, build_summary, gallery_place
 from storage.ledger.lease import HeldLease, JobTakenOver, job_run
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import JobRecord, JobStatus
@@ -33,12 +34,10 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, log: Log, o
 
 def run_request(request: JobRequest, ledger: Ledger, settings: Settings, *, log: Log, on_start: OnStart) -> Summary:
     """Do the same for a request that was checked before."""
-    for notice in request.notices:
-        log(notice)
     with job_run(job_identity(request, settings), ledger, log=log) as held:
-        job = start_job(request, ledger, settings)
+        job, notices = start_job(request, ledger, settings), request.notices
         del request  # the ledger has the items
-        return run_pending(job, held, ledger, settings, log, on_start)
+        return run_pending(job, held, ledger, settings, log, on_start, notices)
 
 
 def resume_job(
@@ -60,9 +59,17 @@ def resume_job(
 
 
 def run_pending(
-    job: JobRecord, held: HeldLease, ledger: Ledger, settings: Settings, log: Log, on_start: OnStart
+    job: JobRecord,
+    held: HeldLease,
+    ledger: Ledger,
+    settings: Settings,
+    log: Log,
+    on_start: OnStart,
+    notices: Iterable[str] = (),
 ) -> Summary:
     """Run a job that has begun to its end; without pending items neither a server nor a worker is started."""
+    for text in (gallery_place(job, open_store(job.output, settings), with_gallery_address(settings)), *notices):
+        log(text)
     if not ledger.items.progress(job.id).pending:
         return _settle(job, ledger, settings)
     with fleet(settings, log):

@@ -45,7 +45,8 @@ def progress_bar(ledger: Ledger, console: Console) -> Iterator[tuple[Log, Callab
     bar = _progress(console, BarColumn(), MofNCompleteColumn())
 
     def log(text: str) -> None:
-        console.print(text, highlight=False, style="dim")
+        # As it is: addresses and paths must not be broken into lines.
+        console.print(text, highlight=False, markup=False, soft_wrap=True, style="dim")
 
     def follow(job: JobRecord) -> None:
         task = bar.add_task(job.name, total=job.total)

@@ -290,13 +290,11 @@ def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, setti
         publish_plan(plan, settings)
         items = len(request.items)
         return Completed(message=f"Dry run: {items:,} images, {items - plan.done:,} of them to be made. Nothing was.")
-    for notice in request.notices:
-        get_run_logger().warning("%s", notice)
     with job_run(job_identity(request, settings), ledger) as held:
         keep_job_file(request, document, settings, folder=folder)
-        job = start_job(request, ledger, settings)
+        job, notices = start_job(request, ledger, settings), request.notices
         del request  # the ledger has the items
-        return run_burst(job, ledger, settings, held)
+        return run_burst(job, ledger, settings, held, notices)
 
 
 def _stamp(name: str) -> Stamp:

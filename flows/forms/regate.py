@@ -15,17 +15,14 @@ from configs.recipe.source import is_recipe_path
 from configs.settings.settings import Settings
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
-from flows.burst.publish import artifact_key
+from flows.burst.publish import artifact_key, links_to
 from flows.cli import regate as words
 from flows.forms.upkeep import JobForm, named_by_job
 from flows.regate.recipe import NewRecipe, read_changes
 from flows.regate.regate import Applied, RegatePlan, apply, plan_regate
 from flows.report.render import escape_markdown, markdown_table
-from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REVIEW_NAME, Summary, file_address, served_address
+from flows.report.report import GALLERY_NAME, MANIFEST_NAME, REVIEW_NAME, Summary
 from storage.ledger.ledger import Ledger
-from storage.ledger.records import JobRecord
-from storage.objects.artefacts import ArtefactStore
-from storage.objects.keys import job_key
 
 LABEL = "changes:"  # the form's field in messages about its lines
 MAX_CHANGES = 100  # rows of an artifact, which Prefect stores in one database row; `--json` has them all
@@ -119,7 +116,8 @@ def regate_markdown(applied: Applied, settings: Settings, *, asked: bool) -> str
     """Return counts, the recipes' differences, changed items with before, after and reason, and links."""
     plan = applied.plan
     parts = [f"# {escape_markdown(plan.job.name)}: {words.outcome(plan)}", f"**{_state(applied, asked=asked)}**"]
-    parts.append(_links(plan.job, plan.store, settings))
+    files = {"Gallery": GALLERY_NAME, "Review page": REVIEW_NAME, "Manifest": MANIFEST_NAME}
+    parts.append(" · ".join(links_to(plan.job, files, plan.store, settings)))
     if counts := words.count_lines(plan):
         parts.append(_list(counts))
     differences = [f"{place}{values}" for place, values in words.recipe_lines(plan)]
@@ -146,19 +144,6 @@ def _state(applied: Applied, *, asked: bool) -> str:
         return "It is being applied: missing images are made now." if steps else "It is being applied."
     how = "missing images are made and the rest is recorded" if steps else "it is recorded; nothing has to be computed"
     return f"Nothing was changed. With Apply {how}."
-
-
-def _links(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:
-    pages = [("Gallery", GALLERY_NAME), ("Review page", REVIEW_NAME)]
-    links = [
-        f"[{name}]({address})"
-        for name, file in pages
-        if store.exists(job_key(job.name, file))
-        and (address := served_address(store, job_key(job.name, file), settings))
-    ]
-    if address := file_address(store, job_key(job.name, MANIFEST_NAME), settings):
-        links.append(f"[Manifest]({address})")
-    return " · ".join(links)
 
 
 def _list(lines: list[str]) -> str:

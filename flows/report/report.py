@@ -172,9 +172,9 @@ def build_summary(
         model_loads={model: load.count for model, load in loads.items()},
         cost=sum(step.cost for step in steps.values()) + sum(load.cost for load in loads.values()),
         output=store.uri(job.name),
-        manifest=_uri_if_written(store, job, MANIFEST_NAME),
-        gallery=_uri_if_written(store, job, GALLERY_NAME),
-        review=_uri_if_written(store, job, REVIEW_NAME) if progress.quarantined else None,
+        manifest=uri_if_written(store, job, MANIFEST_NAME),
+        gallery=uri_if_written(store, job, GALLERY_NAME),
+        review=uri_if_written(store, job, REVIEW_NAME) if progress.quarantined else None,
         seconds=round(_run_seconds(job), 3),
         errors=(SummaryError(path="job", message=job.error),) if job.error else (),
         failures=_failures(ledger, job, progress.failed + progress.quarantined),
@@ -216,11 +216,12 @@ def exit_status(summary: Summary) -> int:
     return EXIT_ERROR
 
 
-def _uri_if_written(store: ArtefactStore, job: JobRecord, name: str) -> str | None:
+def uri_if_written(store: ArtefactStore, job: JobRecord, name: str) -> str | None:
+    """Return the location of a file of the job, or None if it is not there, or its store is away."""
     key = job_key(job.name, name)
     try:
         return store.uri(key) if store.exists(key) else None
-    except StoreError:  # a store that is away hides its files, not the state of the job
+    except StoreError:
         return None
 
 
@@ -295,3 +296,10 @@ def job_path(job_id: str, page: str = "") -> str:
 def job_address(job: JobRecord, settings: Settings) -> str | None:
     """Return that address, or None without `PIXELMILL_GALLERY_URL`. It is good from the start of the job."""
     return settings.gallery_url and settings.gallery_url.rstrip("/") + job_path(job.id)
+
+
+def gallery_place(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:
+    """Return a sentence about where the job's images will be seen, for the beginning of a run's log."""
+    if address := job_address(job, settings):
+        return f"{job.name}: images and gallery: {address}"
+    return f"{job.name}: the gallery will be {store.uri(job_key(job.name, GALLERY_NAME))}"

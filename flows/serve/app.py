@@ -26,6 +26,7 @@ from flows.burst.review import decide, login_name, resume_if_decided
 from flows.burst.supervisor import supervise_forever
 from flows.pages.review_page import decision_row
 from flows.prefect_api.served_hosts import LOOPBACK_NAMES, OnlyForThisMachine, is_loopback
+from flows.report.gallery_server import recorded_address
 from flows.report.report import GALLERY_NAME, root_id
 from flows.serve.jobs_page import JobPages
 from flows.serve.metrics import CONTENT_TYPE, render_fleet_metrics
@@ -100,7 +101,8 @@ def serve(ledger: Ledger, settings: Settings, *, host: str, port: int, supervise
 
         threading.Thread(target=supervise_forever, args=(ledger, ending), name="supervisor", daemon=True).start()
     try:
-        server.run()
+        with recorded_address(host, port, settings):
+            server.run()
     finally:
         ending.set()
 

@@ -17,6 +17,7 @@ from configs.settings.settings import Settings
 from flows.burst.publish import ATTEMPTS, WebhookError, event_of, send_webhook
 from flows.report.report import ItemCounts, Summary
 from storage.ledger.records import JobStatus
+from storage.objects.folder_store import FolderStore
 from tests.support.ledger_samples import start
 from tests.support.new_ledger import new_ledger
 from tests.support.servers.web_server import handled_by
@@ -152,7 +153,10 @@ def test_an_event_says_how_the_job_ended(tmp_path, status, kind):
     ledger = new_ledger(tmp_path / "ledger.db")
     job = start(ledger, output=tmp_path.as_uri())
     summary = Summary(job=job.id, status=status, items=ItemCounts(total=6, done=4, failed=2))
-    event = event_of(job, summary, Settings(gallery_url="https://mill.example/"))
+    settings = Settings(gallery_url="https://mill.example/")
+    assert event_of(job, summary, settings)["data"]["gallery_address"] is None, "there is no gallery"
+    FolderStore(tmp_path).replace("foxes/index.html", b"gallery", content_type="text/html")
+    event = event_of(job, summary, settings)
     assert event["type"] == kind
     assert event["data"]["items"]["failed"] == 2
     assert event["data"]["gallery_address"].startswith("https://mill.example/files/")
