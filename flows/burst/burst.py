@@ -26,7 +26,7 @@ from flows.pages.gallery import finish_job
 from flows.prefect_api.shard_runs import end_replaced, is_cancelled, tags_of
 from flows.report.gallery_server import with_gallery_address
 from flows.report.render import plural
-from flows.report.report import Summary, build_summary, gallery_place
+from flows.report.report import Summary, build_summary, gallery_place, job_address
 from gpu_worker.monitor.logs import shared_fields
 from storage.ledger.lease import HeldLease, job_run
 from storage.ledger.ledger import Ledger
@@ -166,7 +166,10 @@ def _finish(job: JobRecord, ending: FinalStatus, ledger: Ledger, settings: Setti
     logger = get_run_logger()
     if ending.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         summary = finish_job(job, ledger, settings)
-        logger.info("%s: finished; images and gallery: %s", job.name, summary.output)
+        logger.info("%s: finished; images and gallery: %s", job.name, job_address(job, settings) or summary.gallery)
+        if waiting := summary.items.waiting:
+            page = job_address(job, settings, "review") or summary.review
+            logger.info("%s: %s to review: %s", job.name, plural(waiting, "item"), page)
         for failure in summary.failures[:LOGGED_FAILURES]:
             logger.warning("%s %s at %s: %s", failure.item, failure.state, failure.step, failure.message)
         for one in summary.ways.warned_of[:LOGGED_WARNINGS] if summary.ways else ():

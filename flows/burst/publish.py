@@ -76,16 +76,21 @@ def progress_artifact(job: JobRecord, client: SyncPrefectClient, settings: Setti
 
     Both lead to the job's images, if these are served.
     """
-    address = job_address(job, settings)
-    link = f" · [Images and gallery]({address})" if address else ""
+    link = _link_first(job, settings)
     artifact: Any = create_progress_artifact(
         progress=0.0,
         key=artifact_key("progress", job.name),
-        description=f"{escape_markdown(job.name)}: starting{link}",
+        description=f"{link}{escape_markdown(job.name)}: starting",
     )
     return lambda share, text: client.update_artifact(
-        artifact, ArtifactUpdate(data=share, description=escape_markdown(text) + link)
+        artifact, ArtifactUpdate(data=share, description=link + escape_markdown(text))
     )
+
+
+def _link_first(job: JobRecord, settings: Settings, page: str = "") -> str:
+    """Return the beginning of a description that leads to the job's images, or nothing if these are not served."""
+    address = job_address(job, settings, page)
+    return f"[{page.capitalize() or 'Gallery'}]({address}) · " if address else ""
 
 
 def publish_report(job: JobRecord, summary: Summary, settings: Settings) -> None:
@@ -94,7 +99,7 @@ def publish_report(job: JobRecord, summary: Summary, settings: Settings) -> None
     create_markdown_artifact(
         report_markdown(job, summary, store, settings),
         key=artifact_key("report", job.name),
-        description=f"Report of {escape_markdown(job.name)}",
+        description=f"{_link_first(job, settings)}Report of {escape_markdown(job.name)}",
     )
 
 
@@ -248,7 +253,8 @@ def publish_waiting(job: JobRecord, ledger: Ledger, settings: Settings) -> int:
     create_markdown_artifact(
         waiting_markdown(job, waiting, some, store, settings),
         key=artifact_key("review", job.name),
-        description=f"What waits for a decision in {escape_markdown(job.name)}",
+        description=f"{_link_first(job, settings, 'review')}{plural(waiting, 'item')} of {escape_markdown(job.name)} "
+        "to review",
     )
     return waiting
 

@@ -293,9 +293,9 @@ def job_path(job_id: str, page: str = "") -> str:
     return f"/jobs/{quote(job_id, safe='')}" + (f"/{page}" if page else "")
 
 
-def job_address(job: JobRecord, settings: Settings) -> str | None:
+def job_address(job: JobRecord, settings: Settings, page: str = "") -> str | None:
     """Return that address, or None without `PIXELMILL_GALLERY_URL`. It is good from the start of the job."""
-    return settings.gallery_url and settings.gallery_url.rstrip("/") + job_path(job.id)
+    return settings.gallery_url and settings.gallery_url.rstrip("/") + job_path(job.id, page)
 
 
 def gallery_place(job: JobRecord, store: ArtefactStore, settings: Settings) -> str:

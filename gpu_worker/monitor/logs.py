@@ -39,6 +39,7 @@ MAX_EXCEPTION = 20_000  # characters
 
 # Our field -> the attribute of Prefect's records.
 _PREFECT_FIELDS = {"flow_run": "flow_run_id", "task_run": "task_run_name"}
+FLOW_RUNS = "prefect.flow_runs"  # the logger of Prefect's flow runs
 PACKAGES = ("configs", "storage", "steps", "gpu_worker", "flows")
 
 
@@ -213,7 +214,8 @@ _quiet = False
 def use_logs(settings: Settings, *, quiet: bool = False, prints: bool = False) -> None:
     """Make all loggers of this process write in the format of the settings. Call again after importing Prefect.
 
-    `quiet` limits a command whose output is for people to warnings from now on. `prints` turns prints into log lines
+    `quiet` limits a command whose output is for people to warnings from now on; a flow run's own log in Prefect has
+    more. `prints` turns prints into log lines
     if the format is JSON.
     """
     global _quiet  # noqa: PLW0603 - a process has one way to log
@@ -232,6 +234,8 @@ def use_logs(settings: Settings, *, quiet: bool = False, prints: bool = False) -
     for logger in _loggers():
         for handler in list(logger.handlers):
             _attach(logger, handler, redact, as_json=settings.log_format == "json")
+    if _quiet and os.environ.get("PREFECT_LOGGING_LEVEL") == "WARNING":
+        _quiet_flow_runs()
     wanted = logging.getLevelNamesMapping()[settings.log_level.upper()]
     level = max(logging.WARNING, wanted) if _quiet else wanted
     for package in PACKAGES:
@@ -282,6 +286,18 @@ def _attach(logger: logging.Logger, handler: logging.Handler, redact: Redactor, 
         _replaced.append(handler)
     else:
         handler.setFormatter(TextLines(_inner(handler), redact))
+
+
+def _quiet_flow_runs() -> None:
+    """Keep messages of flow runs out of the terminal, but not out of their logs in Prefect."""
+    logging.getLogger(FLOW_RUNS).setLevel(logging.INFO)
+    for handler in logging.getLogger().handlers:
+        if _writes_to_console(handler):
+            handler.addFilter(_is_for_terminals)
+
+
+def _is_for_terminals(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name != FLOW_RUNS
 
 
 def _inner(handler: logging.Handler) -> logging.Formatter | None:

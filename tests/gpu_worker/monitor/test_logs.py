@@ -343,3 +343,27 @@ def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
     lines = (tmp_path / "log").read_text().splitlines()
     assert {len(json.loads(line)["message"]) for line in lines} == {9000}
     assert len(lines) == 80
+
+
+QUIET = """
+import logging
+from configs.settings.settings import load_settings
+from gpu_worker.monitor.logs import use_logs
+use_logs(load_settings(), quiet=True)
+import prefect.main
+use_logs(load_settings())
+runs = logging.getLogger("prefect.flow_runs")
+sent = []
+(api,) = [each for each in runs.handlers if type(each).__name__ == "APILogHandler"]
+api.emit = lambda record: sent.append(record.msg)
+runs.info("for the UI", extra={"flow_run_name": "fox"})
+runs.warning("for both", extra={"flow_run_name": "fox"})
+print(sent)
+"""
+
+
+@pytest.mark.parts
+def test_a_quiet_terminal_keeps_nothing_from_the_flow_run_s_log_in_prefect() -> None:
+    said = run(QUIET, {"PREFECT_LOGGING_LEVEL": "WARNING"})
+    assert said[0] == "['for the UI', 'for both']"
+    assert "for both" in said[1] and not any("for the UI" in line for line in said[1:])
