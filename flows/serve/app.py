@@ -28,7 +28,7 @@ from flows.pages.review_page import decision_row
 from flows.prefect_api.served_hosts import LOOPBACK_NAMES, OnlyForThisMachine, is_loopback
 from flows.report.gallery_server import recorded_address
 from flows.report.report import GALLERY_NAME, root_id
-from flows.serve.jobs_page import JobPages
+from flows.serve.jobs_page import JobsApi
 from flows.serve.metrics import CONTENT_TYPE, render_fleet_metrics
 from gpu_worker.monitor.logs import use_logs
 from storage.images.thumbnails import THUMBNAIL_TYPE, is_thumbnail_key, thumbnail_of
@@ -56,7 +56,7 @@ def create_app(ledger: Ledger, settings: Settings, *, listens_here: bool = False
     its review page, `/healthz` checks the ledger, and `/metrics` is for Prometheus. `listens_here`: at a loopback
     address, where decisions are accepted.
     """
-    reviews, pages = ReviewApi(ledger, settings, listens_here=listens_here), JobPages(ledger, settings)
+    reviews, pages = ReviewApi(ledger, settings, listens_here=listens_here), JobsApi(ledger, settings)
 
     def health(_: Request) -> Response:
         try:

@@ -44,7 +44,7 @@ _SHOWN: dict[str, frozenset[str]] = {  # the states of the jobs that a link show
 }
 
 
-class JobPages:
+class JobsApi:
     """Handlers of `/`, `/jobs/JOB` and `/jobs/JOB/review`."""
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
