@@ -87,6 +87,7 @@ def test_a_job_over_s3_is_made_once_and_a_changed_step_alone_is_made_again(shell
 
         first = shell("run", job, "--json")
         assert first.status == 0, first.err
+        assert first.err.splitlines()[0] == f"icons: the gallery will be {output}/icons/index.html"
         none = dict.fromkeys(("failed", "quarantined", "waiting", "pending"), 0)
         assert first.document["items"] == {"total": ITEMS, "done": ITEMS, **none}
         assert first.document["steps"]["base"]["computed"] == ITEMS

@@ -141,6 +141,8 @@ def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi,
     _submit(browser)
     browser.wait_for("burst spring-icons 16 items", PATIENCE)
     browser.wait_for("Completed", PATIENCE)
+    # The log is what a run's page shows first.
+    expect(browser.page.locator(f'a[href^="{up.galleries}/jobs/spring-icons-"]').first).to_be_visible()
     browser.snap("run", 1100)
     browser.click("Artifacts")
     browser.click("report-spring-icons")

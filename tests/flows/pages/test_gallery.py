@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -369,21 +370,26 @@ def test_card_opens_its_item_and_back_closes_it(page: Page, index: Path, reports
 
 
 @pytest.mark.parts
-def test_pages_hold_no_more_than_200_cards(
+def test_a_gallery_of_ten_thousand_opens_in_two_seconds_with_200_cards_a_page(
     page: Page, job: JobRecord, reports: list[ItemReport], tmp_path: Path
 ) -> None:
     failed = reports[9]  # without an image: no file needs to be there
     store, large = FolderStore(tmp_path), replace(job, name="large")
     many = (
         replace(failed, record=replace(failed.record, item=sprite_item(index).model_copy(update={"name": str(index)})))
-        for index in range(4500)
+        for index in range(10_000)
     )
     for file in gallery_files(large, summary_of(large), explained(large, many)):
         store.replace(job_key(large.name, file.name), file.data, content_type=file.content_type)
-    show(page, tmp_path / "large" / GALLERY_NAME, "#page=22", "4,201 to 4,400 of 4,500 images")
+    seconds = []
+    for _ in range(3):  # the best of them: the machine may be busy
+        began = time.perf_counter()
+        show(page, tmp_path / "large" / GALLERY_NAME, "#page=49", "9,601 to 9,800 of 10,000 images")
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 2
     # By the keyboard: cards get their heights only when they come into view, and the button then moves below the mouse.
     page.locator("#next-page").press("Enter")
-    expect(page.locator("#page-label")).to_have_text("Page 23 of 23")
-    assert page.locator(".card .name").all_text_contents() == [str(index) for index in range(4400, 4500)]
+    expect(page.locator("#page-label")).to_have_text("Page 50 of 50")
+    assert page.locator(".card .name").all_text_contents() == [str(index) for index in range(9_800, 10_000)]
     page.locator(".card").first.click()
     expect(page.locator("#info td").first).to_be_visible()
