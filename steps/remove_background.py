@@ -58,6 +58,8 @@ class RemoveBackground(Step):
 
     @override
     def run(self, frames: Sequence[Frame], context: StepContext) -> list[StepResult]:
+        if self.clean_edges and any(frame.input_image.size == (1, 1) for frame in frames):
+            raise ValueError("an image of 1 x 1 pixels has no edges to clean: leave `clean_edges` out, or enlarge it")
         session = context.model(self.model_refs()[0])
         return [self._cut_out(frame, session) for frame in frames]
 

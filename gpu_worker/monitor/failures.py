@@ -1,5 +1,6 @@
 """Classification and description of exceptions; the only module that looks at their messages."""
 
+import dis
 import re
 import sys
 import traceback
@@ -46,10 +47,43 @@ def is_device_lost(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Return `Type: message` on one line, without secrets."""
+    """Return `Type: message` on one line, without secrets; of an exception of Pixelmill's own the message alone."""
     message = " ".join(str(error).split())
+    if message and isinstance(error, PixelmillError):
+        return without_secrets(message)
     name = type(error).__name__
     return without_secrets(f"{name}: {message}" if message else name)
+
+
+def explain(error: BaseException, image: str | None = None) -> str:
+    """Return why an item failed, for its owner: a message that a step meant for people, or what else went wrong.
+
+    `image` is the step's image in words. What a library raises, such as a division by zero, says nothing of the item:
+    the library, the image and what can be changed are added.
+    """
+    told = describe(error)
+    library = None if isinstance(error, PixelmillError) else _raising_library(error)
+    if library is None:
+        return told
+    where = f"{f' with {image}' if image else ''}{f' (in {library})' if library else ''}"
+    advice = "Another size (a `resize` before it), other parameters of the step or another file of the image may help"
+    return f"the step cannot work{where}: {told}. {advice}"
+
+
+_LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\](\w+)")
+
+
+def _raising_library(error: BaseException) -> str | None:
+    """Return the library that raised the exception, "" for one without a name, or None for a `raise` of a step."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return None
+    if named := _LIBRARY.search(trace.tb_frame.f_code.co_filename):
+        return named[1]
+    code = trace.tb_frame.f_code.co_code
+    return None if dis.opname[code[trace.tb_lasti]] == "RAISE_VARARGS" else ""
 
 
 def full_traceback(error: BaseException) -> str:

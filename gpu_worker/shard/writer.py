@@ -15,7 +15,7 @@ from PIL import Image
 
 from gpu_worker.device import telemetry
 from gpu_worker.device.telemetry import cold_start
-from gpu_worker.monitor.failures import BrokenInstallation, describe, full_traceback
+from gpu_worker.monitor.failures import BrokenInstallation, describe, explain, full_traceback
 from gpu_worker.shard.stored_images import NewArtefact, store_artefact
 from gpu_worker.walk.item_context import step_warnings
 from storage.images.thumbnails import has_thumbnail, store_thumbnail, thumbnail
@@ -340,7 +340,7 @@ class Writer:
             raise error
         if error is not None:
             self._failed.add(pending.index)
-            failure = describe(error)
+            failure = explain(error)
             failed = StepOutcome(
                 pending.index,
                 Outcome.FAILED,

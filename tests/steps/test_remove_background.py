@@ -169,3 +169,11 @@ def test_sources_that_cannot_be_are_explained(tmp_path: Path, monkeypatch: pytes
         rembg_engine.load("no-such-network", {}, "cpu")
     with pytest.raises(ValidationError):
         rembg_engine.load("u2net", {"unknown": 1}, "cpu")
+
+
+@pytest.mark.parts
+def test_an_image_without_edges_to_clean_names_the_parameter(context: Context) -> None:
+    pixel = Image.new("RGB", (1, 1), "red")
+    assert cut_out(context, pixel).image.size == (1, 1)
+    with pytest.raises(ValueError, match="leave `clean_edges` out"):
+        cut_out(context, pixel, clean_edges=True)
