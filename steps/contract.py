@@ -37,7 +37,8 @@ class Frame:
     """One item on its way through a step.
 
     `image` is the output of the last step the item visited (mode RGB or RGBA), None before the first. `files` holds
-    the item's own input files that the step asked for with `item_files`.
+    the item's own input files that the step asked for with `item_files`. Images have notes (configs.documents.notes),
+    which go along to the next image unless the step puts others on it.
     """
 
     item: Item
@@ -127,6 +128,11 @@ class Step(Schema):
     def item_files(self, item: Item) -> tuple[ItemFile, ...]:  # noqa: ARG002
         """Return which of the item's own input files the step reads."""
         return ()
+
+    @property
+    def takes_damaged(self) -> bool:
+        """Whether it takes what there is of an item's file whose end is missing; else that fails the item."""
+        return False
 
     def item_problems(self, item: Item) -> list[str]:  # noqa: ARG002
         """Return what makes this item impossible for this step, and what to change. Checked before any work."""

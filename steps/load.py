@@ -1,21 +1,43 @@
 """load: start from the item's input image."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
+from pydantic import Field
 from typing_extensions import override
 
 from configs.documents.fields import Item, ItemFile
+from configs.documents.notes import Notes
 from steps.contract import Frame, Step, StepContext, StepResult
 from steps.pixels.images import OPAQUE
 
+MORE_FRAMES = "the file holds more frames or pages than the first, which alone is used"
+CUT_OFF = "the file's end is missing, so that a part of the image may be gray or black"
+
 
 class Load(Step):
-    """The item's input image, upright (by its EXIF orientation) and as RGB, or RGBA if it has any transparency."""
+    """The item's input image: upright (by its EXIF orientation), in sRGB, as RGB, or RGBA if it has any transparency.
 
+    Copyright, artist, title, description and resolution go along into every image made of it. Everything else that the
+    file says of itself is left behind on purpose, such as the place and the camera's number. Of an animation or a file
+    of several pages the first image is taken.
+    """
+
+    version: ClassVar[int] = 2
     makes_image: ClassVar[bool] = True
+
+    damaged: Literal["refuse", "accept"] = Field(
+        default="refuse",
+        description="A file whose end is missing: refuse fails the item, accept takes what is there of the image.",
+    )
+
+    @property
+    @override
+    def takes_damaged(self) -> bool:
+        return self.damaged == "accept"
 
     @override
     def item_files(self, item: Item) -> tuple[ItemFile, ...]:
@@ -30,7 +52,14 @@ class Load(Step):
         for frame in frames:
             if "image" not in frame.files:
                 raise ValueError(f"{frame.item.name}: has no image: give it the path or URI of one")
-        return [StepResult(normalized(frame.files["image"])) for frame in frames]
+        return [_loaded(frame.files["image"]) for frame in frames]
+
+
+def _loaded(file: Image.Image) -> StepResult:
+    image, notes = normalized(file), Notes.of(file)
+    replace(notes, more_frames=False, damaged=False).put_on(image)
+    warned = {MORE_FRAMES: notes.more_frames, CUT_OFF: notes.damaged}
+    return StepResult(image, warnings=tuple(text for text, applies in warned.items() if applies))
 
 
 def normalized(image: Image.Image) -> Image.Image:

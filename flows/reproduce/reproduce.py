@@ -27,6 +27,7 @@ from storage.images.images import (
     UnwritableImage,
     decode,
     encode,
+    has_lost_recipe,
     open_image,
     read_recipe,
 )
@@ -147,10 +148,16 @@ def _read_original(image: str, settings: Settings, problems: list[Problem]) -> _
         recipe = read_recipe(data)
         if recipe is not None:
             return _Original(decode(data, max_pixels=settings.max_pixels), recipe, open_image(data).format)
-        message = (
-            "carries no recipe that this version of Pixelmill understands: it was not made by Pixelmill, a newer "
-            "version made it, or another program has written the file since"
-        )
+        if has_lost_recipe(data):
+            message = (
+                "was made by Pixelmill, but its recipe is longer than a JPEG holds and was left out: give the image of "
+                "a step before it, or store it as png, webp or avif"
+            )
+        else:
+            message = (
+                "carries no recipe that this version of Pixelmill understands: it was not made by Pixelmill, a newer "
+                "version made it, or another program has written the file since"
+            )
     except (StoreError, UnreadableImage) as error:
         message = str(error)
     problems.append(Problem("", message, shown(image)))
@@ -295,8 +302,10 @@ class _Runner:
         return NewImage(image, file, recipe)
 
     def _run_step(self, planned: PlannedStep, image: Image.Image | None) -> StepResult:
+        damaged = planned.visit.step.takes_damaged
         inputs = {
-            file: decode(self.files[digest], max_pixels=self.max_pixels) for file, digest in planned.files.items()
+            file: decode(self.files[digest], max_pixels=self.max_pixels, damaged=damaged)
+            for file, digest in planned.files.items()
         }
         with self.runtime.context() as context:
             for ref in planned.visit.step.model_refs():

@@ -220,7 +220,7 @@ class _ReindexingReader:
 
     def _record(self, key: str) -> ArtefactRecord:
         data = self._store.get(key)
-        with reading_errors():  # also for one wrong bit in a PNG; other formats have no checksum
+        with reading_errors(data):  # also for one wrong bit in a PNG; other formats have no checksum
             header = open_image(data)
             header.verify()
         traits = next((each for each in FORMATS.values() if each.extension == key.rpartition(".")[2]), None)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from configs.catalogues.models import ModelRef
+from configs.documents.notes import Notes
 from configs.failures import PixelmillError
 from gpu_worker.device import telemetry
 from gpu_worker.device.batch_sizes import BatchPlan, BatchSizeCache, MemoryKey, memory_key
@@ -18,6 +19,7 @@ from gpu_worker.monitor.failures import (
     BrokenInstallation,
     DeviceLost,
     describe,
+    explain,
     full_traceback,
     is_device_lost,
     is_out_of_memory,
@@ -187,7 +189,7 @@ def _run(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext)
         with telemetry.computing(on_device=bool(step.model_refs())):
             results = step.run(batch, context)
         seconds = (time.perf_counter() - start) / len(batch)
-        return BatchOutcome(batch, _validated(label, batch, results), seconds)
+        return BatchOutcome(batch, _validated(label, batch, results, makes_image=step.makes_image), seconds)
     except ModelLoadError:
         raise
     except ImportError as error:
@@ -199,11 +201,18 @@ def _run(step: Step, label: str, batch: tuple[Frame, ...], context: StepContext)
                 f"Items: {_names(batch)}"
             ) from error
         # The exception is not kept: its traceback would keep the batch's tensors alive while the halves are tried.
-        text, trace = describe(error), full_traceback(error)
-        return BatchOutcome(batch, error=text, traceback=trace, out_of_memory=is_out_of_memory(error))
+        no_memory, trace = is_out_of_memory(error), full_traceback(error)
+        text = describe(error) if no_memory else explain(error, _in_words(batch[0]))
+        return BatchOutcome(batch, error=text, traceback=trace, out_of_memory=no_memory)
 
 
-def _validated(label: str, batch: Sequence[Frame], results: object) -> tuple[StepResult, ...]:
+def _in_words(frame: Frame) -> str | None:
+    image = frame.image or frame.files.get("image")
+    return None if image is None else f"this image of {image.width} x {image.height} pixels"
+
+
+def _validated(label: str, batch: Sequence[Frame], results: object, *, makes_image: bool) -> tuple[StepResult, ...]:
+    """Return the results with the notes that go along with their images. Raises InvalidResult."""
     if not isinstance(results, Sequence) or len(results) != len(batch):
         got = f"{len(results)} results" if isinstance(results, Sequence) else type(results).__name__
         raise InvalidResult(f"{label} returned {got} for {len(batch)} frames. Items: {_names(batch)}")
@@ -214,7 +223,15 @@ def _validated(label: str, batch: Sequence[Frame], results: object) -> tuple[Ste
     ]
     if problems:
         raise InvalidResult(f"{label} broke its contract. " + "; ".join(problems))
+    for frame, result in zip(batch, results, strict=True):
+        _notes(makes_image, frame, result).put_on(result.image)
     return tuple(results)
+
+
+def _notes(makes_image: bool, frame: Frame, result: StepResult) -> Notes:
+    """Return the notes of the new image: those that the step put on it, or else the ones of the image before."""
+    before, own = Notes.of(frame.image), Notes.of(result.image)
+    return own if makes_image or own != Notes() else before
 
 
 def _result_problem(result: object) -> str | None:

@@ -196,10 +196,11 @@ class StepFrames:
             self._work.losses.add(running.path.item, running.last.result(), damaged=isinstance(error, DamagedObject))
             running.alive = False
             return None
-        item = running.path.item
+        item, step = running.path.item, self._visit.step
         try:
             files = {
-                file: self._work.inputs.item_image(getattr(item, file)) for file in self._visit.step.item_files(item)
+                file: self._work.inputs.item_image(getattr(item, file), damaged=step.takes_damaged)
+                for file in step.item_files(item)
             }
         except Exception as error:
             self._fail(running, error)

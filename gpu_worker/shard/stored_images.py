@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from PIL import Image
 
 from configs.documents.fields import Item
-from steps.contract import Encoding, Fact
+from steps.contract import WARNINGS, Encoding, Fact
 from steps.facts import ALWAYS, FACTS, measure
 from storage.images.images import EncodedImage, UnreadableImage, decode, encode
 from storage.images.png_recipe import ImageRecipe
@@ -69,15 +69,18 @@ class Inputs:
         """Return the SHA-256 of the item file's bytes. Raises the errors of reading."""
         return self.fetch_file(location).result().digest
 
-    def item_image(self, location: str) -> Image.Image:
-        """Return the decoded item file. Raises the errors of reading and decoding, StoreError if it has changed."""
+    def item_image(self, location: str, *, damaged: bool = False) -> Image.Image:
+        """Return the decoded item file, with `damaged` as much as there is of it.
+
+        Raises the errors of reading and decoding, StoreError if it has changed.
+        """
         file = self.fetch_file(location).result()
         data = file.data
         if data is None:
             data = self._read_file(location)
             if sha256_hex(data) != file.digest:
                 raise StoreError("the item's file was changed while the job ran: run the job again")
-        return decode(data, max_pixels=self._max_pixels)
+        return decode(data, max_pixels=self._max_pixels, damaged=damaged)
 
     def fetch_image(self, artefact: ArtefactRecord) -> None:
         """Begin to read a stored image, once until it is released, if there is room for it."""
@@ -223,6 +226,9 @@ def _keep_existing(artefact: NewArtefact, key: str, ours: EncodedImage, store: A
 def _record(
     artefact: NewArtefact, root: str, key: str, encoded: EncodedImage, facts: Mapping[str, Fact]
 ) -> ArtefactRecord:
+    warnings = [str(facts[WARNINGS])] if WARNINGS in facts else []
+    if encoded.left_out:
+        warnings.append(f"{encoded.left_out} did not fit into the JPEG's metadata; png, webp and avif hold more")
     return ArtefactRecord(
         root=root,
         fingerprint=artefact.fingerprint,
@@ -233,6 +239,6 @@ def _record(
         height=encoded.height,
         content_type=encoded.content_type,
         step=artefact.step,
-        facts=dict(facts),
+        facts={**facts, WARNINGS: "\n".join(warnings)} if warnings else dict(facts),
         created_at=datetime.now(UTC),
     )

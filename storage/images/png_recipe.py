@@ -2,7 +2,8 @@
 
 PNG carries three texts: `parameters`, which viewers and web UIs for diffusion models show; `pixelmill`, the whole chain
 as JSON; and an XMP packet with the IPTC source type of generated images. The other formats carry the first two in the
-EXIF user comment.
+EXIF user comment. A block of JPEG holds 64 KB: where that is not enough, the chain is left out, and then the ends of
+the prompts. The credits of an input image are beside them (storage.images.credits).
 
 All of it follows from the fingerprint chain, since jobs share artefacts by fingerprint, but for `made_with`: versions
 and device of the process that wrote the file, which explain why an image comes out differently later.
@@ -15,26 +16,31 @@ make both, as after a kill, so it is rare. In the ledger or the manifest the ver
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from xml.sax.saxutils import escape
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from configs.documents.notes import Notes
+from storage.images.credits import PNG_KEYS, put_into_exif, xmp_credits
 from storage.objects.keys import fingerprint
 
 _FORMAT = 1  # of the JSON document
 _CHUNK = "pixelmill"
 _COMMENT_KEY = "Pixelmill"  # last entry of the user comment's parameters
 _UTF16 = b"UNICODE\x00"  # EXIF 2.32, table 9: the comment's character code
-_BLOCK_LIMIT = 65_000  # bytes of a JPEG segment, less its headers
+JPEG_BLOCK = 65_000  # bytes of a segment, less its headers
+_LEFT_OUT = f"{_COMMENT_KEY}: left out, as it is more than a JPEG holds"
+_SHORTENED = (8_000, 4_000, 2_000, 1_000)  # characters of each prompt that are kept, where not all have room
 _TEXT_LIMIT = 4_000_000  # characters: 64 steps whose prompts are as long as they may be have 3 million
 _MOST_VERSIONS = 64
 _SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 # Identity keys of the steps that draw from a prompt, by the names that web UIs gave them.
 _SETTINGS = {"steps": "Steps", "scheduler": "Sampler", "guidance": "CFG scale", "seed": "Seed"}
+_DECIDED = ("Size", "Sampler")  # by the model, where the recipe leaves them open
 _DRAWING_STEPS = ("generate", "inpaint")
 
 
@@ -95,46 +101,83 @@ class _Document(BaseModel):
     made_with: dict[str, str] = Field(default_factory=dict, max_length=_MOST_VERSIONS)
 
 
-def png_chunks(recipe: ImageRecipe) -> PngInfo:
+def png_chunks(recipe: ImageRecipe, notes: Notes = Notes()) -> PngInfo:
     """Return the texts of a PNG file."""
     chunks = PngInfo()
-    if text := parameters(recipe):
+    if text := parameters(recipe, notes):
         chunks.add_text("parameters", text)  # as iTXt if it is not Latin
-    chunks.add_text(_CHUNK, _to_json(recipe))
-    if packet := xmp_packet(recipe):
+    chunks.add_text(_CHUNK, _to_json(recipe, notes))
+    for name, key in PNG_KEYS.items():
+        if text := getattr(notes, name):
+            chunks.add_text(key, text)
+    if packet := xmp_packet(recipe, notes):
         chunks.add_itxt("XML:com.adobe.xmp", packet.decode())
     return chunks
 
 
-def exif_block(recipe: ImageRecipe) -> bytes:
-    """Return EXIF with parameters and JSON as user comment, or b"" if that is more than a JPEG can hold."""
-    comment = f"{_COMMENT_KEY}: {json.dumps(_to_json(recipe))}"
-    if text := parameters(recipe):
-        comment = f"{text}, {comment}"
+class ExifBlock(NamedTuple):
+    """EXIF, and what of the recipe it does not hold, in words."""
+
+    data: bytes
+    left_out: str = ""
+
+
+def exif_block(recipe: ImageRecipe, notes: Notes, limit: int | None = None) -> ExifBlock:
+    """Return EXIF with credits, and with parameters and JSON as user comment, of at most `limit` bytes.
+
+    Where not all has room, the JSON is left out, and then the ends of the prompts: the image and its settings count
+    for more than that it can be made again.
+    """
+    whole = f"{_COMMENT_KEY}: {json.dumps(_to_json(recipe, notes, ascii=False), ensure_ascii=False)}"
+    block = _with_comment(notes, parameters(recipe, notes), whole)
+    if limit is None or len(block) <= limit:
+        return ExifBlock(block)
+    for most in (None, *_SHORTENED):
+        block = _with_comment(notes, parameters(recipe, notes, most), _LEFT_OUT)
+        if len(block) <= limit:
+            break
+    return ExifBlock(block, "the recipe" if most is None else "the recipe and the ends of the prompts")
+
+
+def _with_comment(notes: Notes, *parts: str) -> bytes:
     exif = Image.Exif()
+    put_into_exif(notes, exif)
+    comment = ", ".join(part for part in parts if part)
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _UTF16 + comment.encode("utf-16-be", "replace")
-    block = exif.tobytes()
-    return block if len(block) <= _BLOCK_LIMIT else b""
+    return exif.tobytes()
 
 
-def parameters(recipe: ImageRecipe) -> str:
-    """Return prompt, negative prompt and settings of the last drawing step, a line each, or "" if no step drew."""
+def parameters(recipe: ImageRecipe, notes: Notes = Notes(), most: int | None = None) -> str:
+    """Return prompt, negative prompt and settings of the last drawing step, a line each, or "" if no step drew.
+
+    Settings that the model decided are in the notes; `most` cuts the prompts, characters.
+    """
     step = _last_drawn(recipe)
     if step is None:
         return ""
     identity = step.identity
-    settings = {label: identity[key] for key, label in _SETTINGS.items() if identity.get(key) is not None}
+    decided = notes.drawn
+    settings = {
+        label: identity[key] if identity.get(key) is not None else decided.get(label)
+        for key, label in _SETTINGS.items()
+    }
+    settings["Size"] = decided.get("Size")
     if identity.get("width") and identity.get("height"):
         settings["Size"] = f"{identity['width']}x{identity['height']}"
     if digest := _model_digest(step):
         settings["Model hash"] = digest[:10]
     if identity.get("model"):
         settings["Model"] = identity["model"]
-    lines = [str(identity.get("prompt") or "")]
+    lines = [_cut(str(identity.get("prompt") or ""), most)]
     if identity.get("negative_prompt"):
-        lines.append(f"Negative prompt: {identity['negative_prompt']}")
-    lines.append(", ".join(f"{label}: {_quoted(str(value))}" for label, value in settings.items()))
+        lines.append(f"Negative prompt: {_cut(str(identity['negative_prompt']), most)}")
+    given = {label: value for label, value in settings.items() if value is not None}
+    lines.append(", ".join(f"{label}: {_quoted(str(value))}" for label, value in given.items()))
     return "\n".join(lines)
+
+
+def _cut(text: str, most: int | None) -> str:
+    return text if most is None or len(text) <= most else f"{text[:most]}…"
 
 
 def _last_drawn(recipe: ImageRecipe) -> Provenance | None:
@@ -152,23 +195,26 @@ def _quoted(value: str) -> str:
     return json.dumps(value, ensure_ascii=False) if any(mark in value for mark in ',:\n"') else value
 
 
-def xmp_packet(recipe: ImageRecipe) -> bytes:
-    """Return XMP that declares how far the image is the work of a model, or b"" if none drew it.
+def xmp_packet(recipe: ImageRecipe, notes: Notes = Notes()) -> bytes:
+    """Return XMP with the credits and how far the image is the work of a model, or b"" if there is nothing to tell.
 
     The terms are IPTC's digital source types. https://cv.iptc.org/newscodes/digitalsourcetype/
     """
     drawn = [step.step for step in recipe.steps if step.step in _DRAWING_STEPS]
-    if not drawn:
+    told = xmp_credits(notes)
+    if drawn:
+        # A model that only filled in a part of a given image made a composite.
+        kind = "trainedAlgorithmicMedia" if "generate" in drawn else "compositeWithTrainedAlgorithmicMedia"
+        told += f"<Iptc4xmpExt:DigitalSourceType>{escape(_SOURCE_TYPE + kind)}</Iptc4xmpExt:DigitalSourceType>"
+    if not told:
         return b""
-    # A model that only filled in a part of a given image made a composite.
-    kind = "trainedAlgorithmicMedia" if "generate" in drawn else "compositeWithTrainedAlgorithmicMedia"
+    dublin_core = ' xmlns:dc="http://purl.org/dc/elements/1.1/"' if "<dc:" in told else ""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"><xmp:CreatorTool>Pixelmill</xmp:CreatorTool>'
-        f"<Iptc4xmpExt:DigitalSourceType>{escape(_SOURCE_TYPE + kind)}</Iptc4xmpExt:DigitalSourceType>"
-        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+        f' xmlns:xmp="http://ns.adobe.com/xap/1.0/"{dublin_core}><xmp:CreatorTool>Pixelmill</xmp:CreatorTool>'
+        f'{told}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     ).encode()
 
 
@@ -176,15 +222,23 @@ def recipe_text(image: Image.Image) -> str | None:
     """Return the JSON that an opened file carries, or None. Raises what Pillow's decoders raise."""
     text = image.info.get(_CHUNK)
     if text is None:
-        comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
-        text = _from_comment(comment) if isinstance(comment, bytes) else None
+        text = _from_comment(_comment(image))
     return text if isinstance(text, str) else None
 
 
-def _from_comment(comment: bytes) -> str | None:
-    if not comment.startswith(_UTF16):
-        return None
-    text = comment.removeprefix(_UTF16).decode("utf-16-be", "replace")
+def lost_recipe(image: Image.Image) -> bool:
+    """Return whether an opened file had no room for its recipe. Raises what Pillow's decoders raise."""
+    return _comment(image).endswith(_LEFT_OUT)
+
+
+def _comment(image: Image.Image) -> str:
+    comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+    if not isinstance(comment, bytes) or not comment.startswith(_UTF16):
+        return ""
+    return comment.removeprefix(_UTF16).decode("utf-16-be", "replace")
+
+
+def _from_comment(text: str) -> str | None:
     # Within the quoted JSON each quote has a backslash before it: no prompt can imitate this beginning there.
     _, found, rest = text.rpartition(f'{_COMMENT_KEY}: "{{')
     if not found:
@@ -195,13 +249,27 @@ def _from_comment(comment: bytes) -> str | None:
         return None
 
 
-def _to_json(recipe: ImageRecipe) -> str:
-    """Encode as ASCII with sorted keys: equal chains give equal bytes."""
+def _to_json(recipe: ImageRecipe, notes: Notes, *, ascii: bool = True) -> str:
+    """Encode with sorted keys: equal chains give equal bytes. `ascii` is for texts of PNG, which are Latin."""
     steps = [{field: getattr(step, field) for field in _StepDocument.model_fields} for step in recipe.steps]
     document: dict[str, Any] = {"format": _FORMAT, "steps": steps}
     if recipe.made_with:
         document["made_with"] = recipe.made_with
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=dict)  # any Mapping as a dict
+    if notes.drawn:
+        document["drawn"] = notes.drawn
+    # Any Mapping as a dict.
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=dict, ensure_ascii=ascii)
+
+
+def read_drawn(text: str | None) -> dict[str, str]:
+    """Return what a model decided, from the untrusted JSON in a file."""
+    if text is None or '"drawn"' not in text or len(text) > _TEXT_LIMIT:
+        return {}
+    try:
+        drawn = json.loads(text)["drawn"]
+        return {label: str(drawn[label])[:_MOST_VERSIONS] for label in _DECIDED if label in drawn}
+    except (ValueError, KeyError, TypeError, RecursionError):  # another program's text
+        return {}
 
 
 def parse_recipe(text: str) -> ImageRecipe | None:

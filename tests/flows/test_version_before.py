@@ -12,6 +12,7 @@ from configs.settings.settings import Settings
 from flows.job.plan import keep_seeds
 from flows.job.request import read_request
 from flows.verify.repair import reindex_artefacts
+from steps.load import Load
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import BatchSize, Lease
 from storage.objects.folder_store import FolderStore
@@ -40,6 +41,13 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def pixelmill(folder: Path) -> Pixelmill:
     return PixelmillHere(folder)
+
+
+@pytest.fixture
+def load_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step `load` with the version that it had then: a later one makes its images again."""
+    monkeypatch.setattr(Load, "version", 1)
+    monkeypatch.setattr(Load, "identity", lambda step, item: {})
 
 
 def ledger_of(folder: Path) -> Ledger:
@@ -85,7 +93,7 @@ def test_verify_finds_nothing_but_the_pages_that_are_not_kept_here(pixelmill: Pi
     assert pixelmill("verify", WHOLE, "--json").document["sound"] is True
 
 
-def test_its_job_file_plans_to_reuse_its_images(pixelmill: Pixelmill) -> None:
+def test_its_job_file_plans_to_reuse_its_images(pixelmill: Pixelmill, load_of_before: None) -> None:
     """The fingerprints are the same; the damaged photo alone is no image yet."""
     steps = pixelmill("plan", "whole.yaml", "--json").document["steps"]
     assert steps["photo"] == {"computed": 1, "reused": 5, "skipped": 0, "undecided": 0}
@@ -102,7 +110,7 @@ def test_its_job_file_asks_for_the_seeds_that_its_ledger_has(folder: Path) -> No
     assert min(before.values()) > 2**32 > max(item.seed for item in request.items)
 
 
-def test_regate_decides_its_items_under_another_threshold(pixelmill: Pixelmill) -> None:
+def test_regate_decides_its_items_under_another_threshold(pixelmill: Pixelmill, load_of_before: None) -> None:
     lower = pixelmill("regate", WHOLE, "--set", "small.require[0]=facts.this.height <= 10", "--json").document
     assert {change["item"]: change["change"] for change in lower["changes"]} == {
         "square": "to_run",
@@ -135,4 +143,5 @@ def test_resume_makes_only_what_is_missing(folder: Path, prefect_server: str) ->
     assert resumed.document["items"]["pending"] == 0
     after = files(folder)
     assert {name: after[name] for name in before} == before
-    assert set(after) - set(before) == {"out/stopped/final/again.png", "out/stopped/contact-sheet.png"}
+    new = {name for name in set(after) - set(before) if not name.startswith("out/artefacts/")}  # of a newer `load`
+    assert new == {"out/stopped/final/again.png", "out/stopped/contact-sheet.png"}

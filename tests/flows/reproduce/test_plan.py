@@ -16,7 +16,7 @@ from tests.support.finished_images import labeled, mark, settings_for
 
 FILE = "a" * 64
 DIGEST = "d" * 64
-LOAD = mark("load", {}, FILE)
+LOAD = mark("load", {"damaged": "refuse"}, FILE, version=2)
 SMALL = mark("resize", Resize(width=8).model_dump(mode="json"), LOAD.fingerprint)
 DRAWN: dict[str, Any] = {
     "model": "starter",

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from storage.images.images import FORMATS, ImageFormat, UnreadableImage, encode, read_recipe
+from configs.documents.notes import Notes
+from storage.images.images import (
+    FORMATS,
+    ImageFormat,
+    UnreadableImage,
+    decode,
+    encode,
+    has_lost_recipe,
+    read_recipe,
+)
 from storage.images.png_recipe import ImageRecipe, Provenance, parameters, xmp_packet
 
 DRAWN: Mapping[str, Any] = {
@@ -157,3 +166,71 @@ def test_an_image_without_a_recipe_and_bytes_without_an_image() -> None:
     assert read_recipe(file.getvalue()) is None
     with pytest.raises(UnreadableImage):
         read_recipe(b"hello")
+
+
+EMOJI = ImageRecipe((mark("generate", {**DRAWN, "prompt": "\U0001f600" * 3000}, diffusion=DIGEST),))
+LONGER = ImageRecipe((*EMOJI.steps, *(mark("inpaint", {**DRAWN, "prompt": "\U0001f600" * 9000}) for _ in range(2))))
+LONGEST = ImageRecipe(
+    (mark("generate", {**DRAWN, "prompt": "\U0001f600" * 9900, "negative_prompt": "\U0001f600" * 9900}),)
+)
+
+
+def comment_of(recipe: ImageRecipe, format: ImageFormat) -> str:
+    comment = opened(recipe, format).getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment]
+    return str(comment[8:].decode("utf-16-be"))
+
+
+def test_a_prompt_of_3000_emoji_is_kept_whole_by_a_jpeg_with_the_recipe() -> None:
+    assert read_recipe(encoded(EMOJI, "jpeg")) == EMOJI
+    assert parameters(EMOJI) in comment_of(EMOJI, "jpeg")
+
+
+def test_a_recipe_that_is_too_long_for_a_jpeg_leaves_the_parameters_in_it_and_says_so() -> None:
+    assert comment_of(LONGER, "jpeg").startswith(parameters(LONGER))
+    data = encoded(LONGER, "jpeg")
+    assert read_recipe(data) is None
+    assert has_lost_recipe(data)
+    assert not has_lost_recipe(encoded(EMOJI, "jpeg"))
+
+
+def test_prompts_that_are_too_long_for_a_jpeg_lose_their_ends_and_nothing_else() -> None:
+    comment = comment_of(LONGEST, "jpeg")
+    assert comment.startswith("\U0001f600" * 4000)
+    assert parameters(LONGEST).splitlines()[-1] in comment
+    assert has_lost_recipe(encoded(LONGEST, "jpeg"))
+
+
+def test_what_a_jpeg_does_not_hold_is_told_in_words() -> None:
+    image = Image.new("RGB", (8, 8))
+    told = {
+        recipe: encode(image, format="jpeg", quality=90, lossless=False, recipe=recipes).left_out
+        for recipe, recipes in {"emoji": EMOJI, "longer": LONGER, "longest": LONGEST}.items()
+    }
+    assert told == {"emoji": "", "longer": "the recipe", "longest": "the recipe and the ends of the prompts"}
+
+
+@pytest.mark.parametrize("format", ["png", "webp", "avif"])
+@pytest.mark.parametrize("recipe", [EMOJI, LONGER, LONGEST])
+def test_the_limit_is_that_of_jpeg_alone(recipe: ImageRecipe, format: ImageFormat) -> None:
+    assert read_recipe(encoded(recipe, format)) == recipe
+
+
+def test_size_and_sampler_are_told_where_the_model_decided_them_also_after_later_steps() -> None:
+    open_to_the_model = {**DRAWN, "width": None, "height": None, "scheduler": None}
+    recipe = ImageRecipe((mark("generate", open_to_the_model, diffusion=DIGEST), mark("upscale")))
+    image = Image.new("RGB", (128, 96))
+    Notes(drawn={"Size": "64x48", "Sampler": "ddim"}).put_on(image)
+    for format in FORMATS:
+        data = encode(image, format=format, quality=90, lossless=format != "jpeg", recipe=recipe).data
+        again = decode(data, max_pixels=100_000)
+        assert Notes.of(again).drawn == {"Size": "64x48", "Sampler": "ddim"}
+    text = parameters(recipe, Notes.of(again))
+    assert text.splitlines()[-1].startswith("Steps: 20, Sampler: ddim, CFG scale: 3.0, Seed: 7, Size: 64x48, Model")
+
+
+@pytest.mark.parametrize("text", ['{"drawn": 1}', '{"drawn": {"Size": [1]}}', '{"drawn"', '{"drawn": {"x": 1}}'])
+def test_a_foreign_text_decides_nothing(text: str) -> None:
+    chunks, file = PngInfo(), BytesIO()
+    chunks.add_text("pixelmill", text)
+    Image.new("RGB", (4, 4)).save(file, "PNG", pnginfo=chunks)
+    assert set(Notes.of(decode(file.getvalue(), max_pixels=100)).drawn) <= {"Size"}
