@@ -1,7 +1,7 @@
 """The common part of `generate` and `inpaint`: the fields of a diffusion step, and the loaded model's protocol."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, Self
 
 from PIL import Image
@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from configs.catalogues.models import ModelRef
 from configs.documents.fields import DERIVED_SEEDS, MAX_SEED, Item
+from configs.documents.notes import Notes
 from steps.contract import Frame, MemoryFallback, Step, StepContext
 from steps.template import MAX_PROMPT, Template, fill, filled_length, placeholders, too_long, unknown_variables
 
@@ -184,6 +185,12 @@ class DiffusionStep(Step):
     def sampling(self, width: int, height: int) -> Sampling:
         """Return the settings for images of this size, pixels."""
         return Sampling(self.steps, self.guidance, width, height, self.painted_share, self.scheduler)
+
+    def with_notes(self, image: Image.Image, painted: Image.Image, start: Notes = Notes()) -> Image.Image:
+        """Note on the image what decided its painting, beside the notes of what it started from. Returns it."""
+        drawn = {**Notes.of(painted).drawn, "Size": f"{image.width}x{image.height}"}
+        replace(start, drawn=drawn, more_frames=False, damaged=False).put_on(image)
+        return image
 
     def _prompt(self, item: Item) -> str:
         return fill(self.prompt, item)

@@ -8,6 +8,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from configs.documents.fields import Item, ItemFile
+from configs.documents.notes import Notes
 from steps.contract import Frame, Framing, MemoryFallback, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep
 from steps.pixels.images import Color, crop, flatten, pad_to_multiple, rgb
@@ -83,7 +84,8 @@ class Generate(DiffusionStep):
     ) -> list[Image.Image]:
         width, height = model.default_size
         sampling = self.sampling(self.width or width, self.height or height)
-        return model.paint("text_to_image", [self.request(frame.item) for frame in frames], sampling, fallback)
+        images = model.paint("text_to_image", [self.request(frame.item) for frame in frames], sampling, fallback)
+        return [self.with_notes(image, image) for image in images]
 
     def _from_images(
         self, frames: Sequence[Frame], model: DiffusionModel, fallback: MemoryFallback
@@ -92,7 +94,10 @@ class Generate(DiffusionStep):
         padded = [pad_to_multiple(start, model.size_multiple) for start in starts]
         requests = [self.request(frame.item, image) for frame, image in zip(frames, padded, strict=True)]
         images = model.paint("image_to_image", requests, self.sampling(*padded[0].size), fallback)
-        return [crop(image, start.size) for image, start in zip(images, starts, strict=True)]
+        return [
+            self.with_notes(crop(image, start.size), image, Notes.of(self._start(frame)))
+            for image, start, frame in zip(images, starts, frames, strict=True)
+        ]
 
     def _start(self, frame: Frame) -> Image.Image | None:
         if not self.from_image:

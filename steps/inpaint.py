@@ -10,6 +10,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from configs.documents.fields import Item, ItemFile
+from configs.documents.notes import Notes
 from steps.contract import Fact, Frame, StepContext, StepResult
 from steps.diffusion import DiffusionModel, DiffusionStep, ImageRequest
 from steps.pixels import masks
@@ -148,6 +149,11 @@ class Inpaint(DiffusionStep):
 
     def _put_back(self, painted: Image.Image, work: _Work) -> Image.Image:
         """Join painting and original by Porter and Duff's `over`, which copies pixels of weight 0 as they are."""
+        image, before = self._joined(painted, work), Notes.of(work.image)
+        # The one who drew the whole picture counts.
+        return image if before.drawn else self.with_notes(image, painted, before)
+
+    def _joined(self, painted: Image.Image, work: _Work) -> Image.Image:
         layer = crop(painted, work.image.size)
         if self.mask == "background":
             subject = with_alpha(work.image, OPAQUE - work.weight)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from PIL import Image
 from pydantic import Field
 
+from configs.documents.notes import Notes
 from steps.contract import MemoryFallback
 from steps.diffusion import SCHEDULERS, ImageRequest, Sampling, SchedulerName, Task
 from steps.engines.hugging_face import PretrainedOptions, offline, silence_transformers
@@ -194,8 +195,9 @@ class Diffusion:
             "mask_image": [request.mask for request in requests],
             "latents": self._noise(generators, sampling) if "latents" in _INPUTS[task] else None,
         }
+        pipeline = self._pipeline_for(task, sampling, fallback)
         with torch.inference_mode():
-            output = self._pipeline_for(task, sampling, fallback)(
+            output = pipeline(
                 prompt=[request.prompt for request in requests],
                 negative_prompt=negative if any(negative) else None,
                 num_inference_steps=sampling.steps,
@@ -204,6 +206,9 @@ class Diffusion:
                 output_type="pil",
                 **{name: inputs[name] for name in _INPUTS[task]},
             )
+        notes = Notes(drawn={"Sampler": _name_of(pipeline.scheduler)})
+        for image in output.images:
+            notes.put_on(image)
         return list(output.images)
 
     def _noise(self, generators: Sequence[Any], sampling: Sampling) -> Any:
@@ -218,6 +223,12 @@ class Diffusion:
         )
         noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
         return noise.to(self._device, self._base.unet.dtype)
+
+
+def _name_of(scheduler: Any) -> str:
+    """Return a scheduler's name as recipes write it, or that of its class."""
+    kind = type(scheduler).__name__
+    return next((name for name, known in SCHEDULERS.items() if known == kind), kind.removesuffix("Scheduler"))
 
 
 # What a task's pipeline takes beside prompts, steps and seeds.
