@@ -14,7 +14,7 @@ from configs.documents.problems import Problem, did_you_mean
 from configs.job.job import ItemEntry
 from configs.job.tables import TableRow, read_table
 
-IMAGE_SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # As datasets of Hugging Face name them: a row for each image, found by its path in this column.
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FILE_COLUMN = "file_name"

@@ -25,6 +25,8 @@ from flows.report.contact_sheet import CONTACT_SHEET_NAME
 from flows.report.render import (
     attempt_rows,
     escape_markdown,
+    failing_rows,
+    failing_title,
     failures_title,
     format_cost,
     format_counts,
@@ -231,12 +233,18 @@ def publish_plan(plan: Plan, settings: Settings) -> None:
         f"They would go to {escape_markdown(document['output'])}",
         *(escape_markdown(notice) for notice in document["notices"]),
         markdown_table(["step", "to compute", "to reuse", "to skip", "decided as it runs"], rows),
+        *_failing(document),
         f"## Items{more}",
         markdown_table(["name", "prompt or image", "seed"], shown),
     ]
     create_markdown_artifact(
         "\n\n".join(parts), key=artifact_key("plan", plan.request.job.name), description="What a run would do"
     )
+
+
+def _failing(document: dict[str, Any]) -> list[str]:
+    title = failing_title(document, MAX_FAILURES)
+    return [f"## {title}", markdown_table(*failing_rows(document, MAX_FAILURES))] if title else []
 
 
 def publish_text(kind: str, name: str, text: str, description: str) -> None:

@@ -88,11 +88,14 @@ def plan(
     json: AsJson = False,
 ) -> None:
     """Check what `run` is given and show what it would do, without doing it."""
+    from flows.cli.progress import counted
     from flows.job.plan import make_plan
     from flows.report.render import plan_document, render_plan
 
-    with session(json) as (settings, ledger, _):
-        made = make_plan(read_requested(job, images, prompts, output, name, settings), ledger, settings)
+    with session(json) as (settings, ledger, console):
+        request = read_requested(job, images, prompts, output, name, settings)
+        with counted("looking at input files", None, console) as advance:
+            made = make_plan(request, ledger, settings, advance=advance)
     if json:
         print_json(plan_document(made, settings))
     else:

@@ -1,6 +1,6 @@
 """Plan and begin a job: compare its request with the ledger and the store. Loads no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,9 +11,11 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.documents.yaml_source import Document
 from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
+from flows.job.input_files import InputFiles
 from flows.job.request import JobRequest, check_request, read_request, revision_of
-from gpu_worker.walk.prediction import Forecast, forecast
-from storage.inputs.sources import read_item_file
+from gpu_worker.monitor.failures import describe
+from gpu_worker.walk.prediction import Forecast, PredictedStep, Prediction, forecast
+from steps.recipe.program import Visit
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemState, JobRecord, ReviewVerdict, step_of
 from storage.objects.artefacts import ArtefactStore
@@ -39,6 +41,15 @@ def job_identity(request: JobRequest, settings: Settings) -> str:
     return job_id(request.job.name, open_store(request.output, settings).root)
 
 
+class FailingItem(NamedTuple):
+    """An item that a run would fail; not for `certain` where facts decide whether it comes to the step."""
+
+    item: str
+    step: str
+    message: str
+    certain: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A checked job that has not begun; nothing was written for it."""
@@ -48,6 +59,8 @@ class Plan:
     store: ArtefactStore
     done: int  # items whose finals exist already under this revision
     steps: dict[str, Forecast]  # of the other items, by step id
+    failing: tuple[FailingItem, ...] = ()
+    notices: tuple[str, ...] = ()  # what was left out on purpose, and what of the input files is not used
 
 
 def read_plan_request(job: str | Path, settings: Settings) -> JobRequest:
@@ -80,8 +93,13 @@ class BulkRequest:
             raise InvalidInput(told) from None
 
 
-def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
-    """Compare the request with the ledger and the store. Raises StoreError where no image could be written."""
+def make_plan(
+    request: JobRequest, ledger: Ledger, settings: Settings, *, advance: Callable[[int], None] | None = None
+) -> Plan:
+    """Compare the request with the ledger and the store, and look at the input files.
+
+    `advance(1)` is called for each file. Raises StoreError where no image could be written.
+    """
     store = open_store(request.output, settings)
     store.check_writable(patient=False)
     identifier = job_id(request.job.name, store.root)
@@ -95,16 +113,28 @@ def make_plan(request: JobRequest, ledger: Ledger, settings: Settings) -> Plan:
     def find_artefacts(fingerprints: Sequence[str]) -> Mapping[str, ArtefactRecord]:
         return ledger.steps.find_artefacts(store.root, [each for each in fingerprints if each not in lost.artefacts])
 
+    failing: dict[tuple[str, str], FailingItem] = {}
+
+    def fail(visit: Visit, one: PredictedStep) -> None:
+        assert one.error is not None
+        name, message = one.path.item.name, describe(one.error)
+        item = FailingItem(name, visit.step_id, message, one.prediction is Prediction.FAIL)
+        failing.setdefault((name, message), item)
+
     left = [item for item in request.items if item.index not in done]
+    files = InputFiles(left, request.program, settings, advance)
     visits = forecast(
         left,
         request.program,
         model_digests=request.model_digests,
         find_artefacts=find_artefacts,
-        digest_file=lambda uri: sha256_hex(read_item_file(uri, settings)),
+        digest_file=files.digest,
         accepted=ledger.reviews.images_with(identifier, ReviewVerdict.ACCEPTED),
+        object_to_files=files.objection,
+        on_failure=fail,
     )
-    return Plan(identifier, request, store, len(done), _by_step(visits))
+    notices = (*request.notices, *files.notices())
+    return Plan(identifier, request, store, len(done), _by_step(visits), tuple(failing.values()), notices)
 
 
 def _by_step(visits: Mapping[str, Forecast]) -> dict[str, Forecast]:

@@ -70,7 +70,8 @@ def plan_document(plan: "Plan", settings: Settings) -> dict[str, Any]:
         "shards": math.ceil(total / settings.shard_size),
         "models": plan.request.model_digests,
         "output": plan.store.uri(plan.request.job.name),
-        "notices": list(plan.request.notices),
+        "notices": list(plan.notices),
+        "failing": [each._asdict() for each in plan.failing],
     }
 
 
@@ -86,6 +87,27 @@ def render_plan(plan: "Plan", settings: Settings, console: Console) -> None:
     for step, counts in plan.steps.items():
         table.add_row(step, str(counts.computed), str(counts.reused), str(counts.skipped), str(counts.undecided))
     console.print(table)
+    if title := failing_title(document, SHOWN_WARNINGS):
+        headers, rows = failing_rows(document, SHOWN_WARNINGS)
+        columns = [_folded(name, ratio=ratio) for name, ratio in zip(headers, (2, 1, 5), strict=True)]
+        console.print(Text(title, "bold"))
+        console.print(_table(columns, [[Text(cell) for cell in row] for row in rows]))
+
+
+def failing_title(document: dict[str, Any], shown: int) -> str:
+    """Return the title of the list of items that a run would fail, or "" if there are none."""
+    failing = document["failing"]
+    more = f", the first {shown}" if len(failing) > shown else ""
+    return f"{plural(len({each['item'] for each in failing}), 'item')} would fail{more}" if failing else ""
+
+
+def failing_rows(document: dict[str, Any], shown: int) -> tuple[list[str], list[list[str]]]:
+    """Return headers and rows of the table of items that a run would fail."""
+    rows = [
+        [each["item"], each["step"] if each["certain"] else f"{each['step']}, if it comes there", each["message"]]
+        for each in document["failing"][:shown]
+    ]
+    return ["item", "step", "why"], rows
 
 
 def failures_title(summary: Summary) -> str:

@@ -15,7 +15,7 @@ from configs.documents.problems import Problem
 from gpu_worker.walk.item_context import DigestFile, ItemError, MistakenCondition, provenance_of
 from gpu_worker.walk.item_path import ItemPath
 from gpu_worker.walk.trace import TraceNode
-from steps.contract import Fact
+from steps.contract import Fact, Step
 from steps.facts import FACTS
 from steps.recipe.program import Program, Visit
 from storage.images.png_recipe import Provenance
@@ -23,6 +23,7 @@ from storage.ledger.records import ArtefactRecord, StepOutcome
 from storage.objects.artefacts import StoreError
 
 FindArtefacts = Callable[[Sequence[str]], Mapping[str, ArtefactRecord]]
+ObjectToFiles = Callable[[Item, Step], Exception | None]  # why a step cannot take an item's files, if it cannot
 KnownProvenance = Callable[[ItemPath, Visit], Provenance | None]  # one that is known without reading files
 
 
@@ -42,7 +43,7 @@ class PredictedStep:
     prediction: Prediction
     artefact: ArtefactRecord | None = None  # the image to reuse
     unmeasured: frozenset[str] = frozenset()  # facts that the recipe reads and that are not measured
-    error: Exception | None = None  # why the item fails
+    error: Exception | None = None  # why the item fails, or would if it came there
 
 
 def predict(
@@ -53,6 +54,7 @@ def predict(
     find_artefacts: FindArtefacts,
     digest_file: DigestFile,
     known_provenance: KnownProvenance | None = None,
+    object_to_files: ObjectToFiles | None = None,
 ) -> Iterator[tuple[Visit, list[PredictedStep]]]:
     """Walk the paths on, visit by visit, with one look-up a visit. Moves the paths: pass copies.
 
@@ -72,13 +74,20 @@ def predict(
                 predicted.append(PredictedStep(path, Prediction.FAIL, error=verdict))
                 continue
             else:
-                predicted.append(PredictedStep(path, verdict))
+                is_open = verdict is Prediction.UNDECIDED
+                error = object_to_files(path.item, visit.step) if is_open and object_to_files else None
+                predicted.append(PredictedStep(path, verdict, error=error))
             if path.rejected is None:
                 still_open.append(path)
-        open_paths = still_open
+        open_paths, failed = still_open, set[ItemPath]()
         known = find_artefacts(list({provenance.fingerprint for _, provenance in pending})) if pending else {}
         for path, provenance in pending:
             artefact = known.get(provenance.fingerprint)
+            error = object_to_files(path.item, visit.step) if artefact is None and object_to_files else None
+            if error is not None:
+                predicted.append(PredictedStep(path, Prediction.FAIL, error=error))
+                failed.add(path)
+                continue
             if artefact is None:
                 path.visit(visit, provenance, None)
                 predicted.append(PredictedStep(path, Prediction.COMPUTE))
@@ -86,6 +95,7 @@ def predict(
             lacking = unmeasured(visit, artefact.facts, has_source=path.fingerprint is not None)
             path.visit(visit, provenance, None if lacking else artefact.facts)
             predicted.append(PredictedStep(path, Prediction.REUSE, artefact, lacking))
+        open_paths = [path for path in open_paths if path not in failed]
         yield visit, predicted
 
 
@@ -139,10 +149,13 @@ def forecast(
     find_artefacts: FindArtefacts,
     digest_file: DigestFile,
     accepted: Mapping[str, frozenset[str]] | None = None,
+    object_to_files: ObjectToFiles | None = None,
+    on_failure: Callable[[Visit, PredictedStep], None] | None = None,
 ) -> dict[str, Forecast]:
     """Return what these items would need, by visit id in order. Items that share a fingerprint are computed once.
 
-    `accepted`: name of an item -> fingerprints of its images that a person has accepted.
+    `accepted`: name of an item -> fingerprints of its images that a person has accepted. `on_failure` is called for
+    each item that fails at a visit, or would if it came there.
     """
     result = {}
     known = accepted or {}
@@ -152,8 +165,12 @@ def forecast(
         model_digests=model_digests,
         find_artefacts=find_artefacts,
         digest_file=cache(digest_file),
+        object_to_files=object_to_files,
     )
     for visit, predicted in walk:
+        for one in predicted:
+            if one.error is not None and on_failure is not None:
+                on_failure(visit, one)
         count = {kind: sum(one.prediction is kind for one in predicted) for kind in Prediction}
         computed = len({one.path.made[visit.id] for one in predicted if one.prediction is Prediction.COMPUTE})
         result[visit.id] = Forecast(

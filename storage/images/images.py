@@ -244,6 +244,43 @@ def _has_more_frames(image: ImageFile.ImageFile, data: bytes) -> bool:
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
+class FileLook(NamedTuple):
+    """What the beginning and the end of a file tell of it, without its pixels.
+
+    `objection`: why it cannot be decoded; with `cut_off` it can be, as far as it goes.
+    """
+
+    objection: str | None = None
+    cut_off: bool = False
+    more_frames: bool = False
+
+
+def look_at(data: bytes, *, max_pixels: int) -> FileLook:
+    """Look at a file that is to be decoded. Pixels are unpacked only where its end seems to be missing."""
+    cut_off = False
+    try:
+        with reading_errors(data):
+            image = open_image(data)
+            check_pixels(image, max_pixels)
+            more_frames = _has_more_frames(image, data)
+            cut_off = _lacks_end(data)
+            if cut_off:
+                image.load()
+            return FileLook(more_frames=more_frames)
+    except UnreadableImage as error:
+        return FileLook(str(error), cut_off)
+
+
+def _lacks_end(data: bytes) -> bool:
+    """Return whether the mark of the end is not where it mostly is: other programs may write something behind it."""
+    marks = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND", b"GI": b";"}
+    mark = marks.get(data[:2])
+    return mark is not None and mark not in data[-_TAIL:]
+
+
+_TAIL = 4096  # bytes
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         # Pillow would cut 16 bits off at 255 instead of scaling them.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from configs.documents import uris
 from configs.settings.access import Access
 from configs.settings.settings import Settings
-from storage.objects.artefacts import MissingObject, StoreError
+from storage.objects.artefacts import MissingObject, StoreError, TooLarge
 from storage.objects.open_store import FileLocation, S3Location, parse_location, s3_store
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ _stores_lock = threading.Lock()
 
 def read_item_file(uri: str, settings: Settings) -> bytes:
     """Return the bytes of an item's image or mask, at most `input_image_mb`. Raises like read_uri."""
-    return read_uri(uri, settings, max_bytes=settings.input_image_mb * _MB)
+    try:
+        return read_uri(uri, settings, max_bytes=settings.input_image_mb * _MB)
+    except TooLarge as error:
+        raise TooLarge(f"{error} Make it smaller, or raise PIXELMILL_INPUT_IMAGE_MB.") from error
 
 
 def read_uri(uri: str | Path, settings: Settings, *, max_bytes: int | None = None) -> bytes:
@@ -69,7 +72,7 @@ def _read_file(path: Path, access: Access, max_bytes: int) -> bytes:
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     if len(data) > max_bytes:
-        raise StoreError(f"{path} has {path.stat().st_size} bytes; at most {max_bytes} are read.")
+        raise TooLarge(f"{path} has {path.stat().st_size} bytes; at most {max_bytes} are read.")
     return data
 
 

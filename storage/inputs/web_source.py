@@ -32,7 +32,7 @@ from configs.documents.uris import WebAddress
 from configs.failures import RestartPolicy
 from configs.settings.access import IP, Access, objection_to
 from configs.settings.settings import Settings
-from storage.objects.artefacts import MissingObject, StoreError
+from storage.objects.artefacts import MissingObject, StoreError, TooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -130,12 +130,12 @@ def _limited(parts: Iterable[bytes], shown: str, told: Mapping[str, str], max_by
     # The announced length is trusted only when it is too large.
     length = told.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
-        raise WebError(f"{shown} has {length} bytes; at most {max_bytes} are read.")
+        raise TooLarge(f"{shown} has {length} bytes; at most {max_bytes} are read.")
     body = bytearray()
     for part in parts:
         body += part
         if len(body) > max_bytes:
-            raise WebError(f"{shown} has more than {max_bytes} bytes, which is the most that is read.")
+            raise TooLarge(f"{shown} has more than {max_bytes} bytes, which is the most that is read.")
     return bytes(body)
 
 

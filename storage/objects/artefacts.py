@@ -17,6 +17,10 @@ class StoreError(PixelmillError):
         self.retryable = retryable
 
 
+class TooLarge(StoreError):
+    """Raised for an object of more bytes than the caller takes."""
+
+
 class ContentConflict(StoreError):
     """Raised if the key holds different content already; nothing was written."""
 

@@ -27,6 +27,7 @@ from storage.objects.artefacts import (
     MissingObject,
     StoredObject,
     StoreError,
+    TooLarge,
     note_retry,
 )
 from storage.objects.keys import check_key, sha256_hex
@@ -149,7 +150,7 @@ class S3Store:
     def get(self, key: str, *, sha256: str | None = None, max_bytes: int | None = None) -> bytes:
         """Return the object's bytes, checked against `sha256` or the digest in its metadata. Raises MissingObject.
 
-        Raises StoreError, before the body is read, for an object larger than `max_bytes`.
+        Raises TooLarge, before the body is read, for an object larger than `max_bytes`.
         """
         data, kept = self._call(key, lambda: self._read(key, max_bytes))
         expected = sha256 or kept
@@ -328,7 +329,7 @@ class S3Store:
         # closing(): as a context manager the body would hand out the raw stream, whose errors are not botocore's.
         with closing(answer["Body"]) as body:
             if max_bytes is not None and answer["ContentLength"] > max_bytes:
-                raise StoreError(f"{self.uri(key)} has {answer['ContentLength']} bytes; at most {max_bytes} are read.")
+                raise TooLarge(f"{self.uri(key)} has {answer['ContentLength']} bytes; at most {max_bytes} are read.")
             return body.read(), answer.get("Metadata", {}).get(_DIGEST)
 
 

@@ -94,9 +94,11 @@ def test_verify_finds_nothing_but_the_pages_that_are_not_kept_here(pixelmill: Pi
 
 
 def test_its_job_file_plans_to_reuse_its_images(pixelmill: Pixelmill, load_of_before: None) -> None:
-    """The fingerprints are the same; the damaged photo alone is no image yet."""
-    steps = pixelmill("plan", "whole.yaml", "--json").document["steps"]
-    assert steps["photo"] == {"computed": 1, "reused": 5, "skipped": 0, "undecided": 0}
+    """The fingerprints are the same; the damaged photo alone is no image, and will be none."""
+    plan = pixelmill("plan", "whole.yaml", "--json").document
+    steps = plan["steps"]
+    assert steps["photo"] == {"computed": 0, "reused": 5, "skipped": 0, "undecided": 0}
+    assert [failing["item"] for failing in plan["failing"]] == ["damaged"]
     assert (steps["small"]["reused"], steps["tight"]["reused"]) == (7, 2)  # two of them after a retry
 
 
