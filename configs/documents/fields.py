@@ -87,6 +87,7 @@ def cut(text: str, size: int) -> str:
 MAX_SEED = 2**63 - 1
 # Seeds that are derived are below it: JavaScript, jq and many programs for images hold them exactly.
 DERIVED_SEEDS = 2**32
+NO_SEED = -1  # where a seed may be written: as in other tools, none is chosen
 
 Scalar = bool | int | float | str | None
 ItemFile = Literal["image", "mask"]
@@ -155,6 +156,6 @@ Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(check_text)]
 Prompt = Annotated[Text, AfterValidator(not_blank)]
 Uri = Annotated[str, Field(max_length=4096), AfterValidator(check_text), AfterValidator(check_uri)]
 Location = Annotated[str, Field(max_length=4096), AfterValidator(check_text), AfterValidator(check_place)]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Seed = Annotated[int, Field(ge=NO_SEED, le=MAX_SEED)]
 Value = Annotated[Scalar, PlainValidator(check_value)]
 Vars = Annotated[dict[Annotated[str, AfterValidator(check_variable_name)], Value], Field(max_length=MAX_VARS)]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from configs.documents import uris
-from configs.documents.fields import DERIVED_SEEDS, Item, Scalar, collision_key, objection_to_name, slug
+from configs.documents.fields import DERIVED_SEEDS, NO_SEED, Item, Scalar, collision_key, objection_to_name, slug
 from configs.documents.problems import Problem, Salvaged, child, describe
 from configs.documents.yaml_source import Document
 from configs.job.csv_dialect import plain_name
@@ -165,9 +165,10 @@ def make_items(
             variables[variable], wrong = as_declared(entry.vars[variable], declared[variable])
             if wrong is not None:
                 problems.append(draft.origin.variable_problem(variable, wrong))
-        base = seed if entry.seed is None else entry.seed
+        given = entry.seed if entry.seed != NO_SEED else None
+        base = seed if given is None else given
         for number in range(seeds_per_item):
-            own = entry.seed is not None and number == 0
+            own = given is not None and number == 0
             item_seed = base if own else derive_seed(base, name, number)
             prompts: dict[str, str | None] = {"prompt": entry.prompt, "negative_prompt": entry.negative_prompt}
             for kind, prompt in prompts.items():
@@ -187,6 +188,12 @@ def make_items(
                 )
             )
     return items, problems
+
+
+NO_SEED_NOTICE = (
+    f"a seed of {NO_SEED} is taken as none: seeds are derived, and the same in each run; give the job another `seed` "
+    "for other images"
+)
 
 
 def variables_of(items: Sequence[Item]) -> Iterator[str]:
@@ -264,13 +271,15 @@ def job_items(source: JobSource) -> JobItems:
     items, missing = make_items(
         drafts,
         names,
-        seed=job.seed,
+        seed=max(job.seed, 0),
         seeds_per_item=job.seeds_per_item,
         job_vars=job_vars,
         access=source.access,
         declared=declared,
         expand=expand,
     )
+    if NO_SEED in (job.seed, *(draft.entry.seed for draft in drafts)):
+        source.notices.append(NO_SEED_NOTICE)
     problems = list(dict.fromkeys([*source.problems, *collisions, *missing]))
     origins = tuple(draft.origin for draft in drafts for _ in range(job.seeds_per_item))
     complete = not source.problems and source.read.bad.isdisjoint(("items", "matrix", "zip", "vars", "seeds_per_item"))

@@ -50,7 +50,9 @@ class ItemEntry(Schema):
     name: Name | None = Field(default=None, description="Names the final image; default: words of the prompt.")
     prompt: Prompt | None = None
     negative_prompt: Text | None = None
-    seed: Seed | None = Field(default=None, description="Default: derived from the job's seed and the name.")
+    seed: Seed | None = Field(
+        default=None, description="Default, and for -1: derived from the job's seed and the name."
+    )
     image: Uri | None = Field(default=None, description="Input image: a path, an s3:// or an https:// URI.")
     mask: Uri | None = Field(default=None, description="Inpainting mask: a path, an s3:// or an https:// URI.")
     vars: Vars = Field(default_factory=dict, description="Variables for conditions.")
@@ -95,7 +97,7 @@ class Job(Schema):
     description: Text = ""
     recipe: Uri = Field(description="Name of a recipe, or a path or URI of its file.")
     output: Location = Field(description="Folder or s3://bucket/prefix that the images go to.")
-    seed: Seed = Field(default=0, description="Base of the items' seeds.")
+    seed: Seed = Field(default=0, description="Base of the items' seeds; -1: the default.")
     seeds_per_item: int = Field(default=1, ge=1, le=10_000, description="Images of each item.")
     vars: Vars = Field(default_factory=dict, description="Variables of every item; an item's own win.")
     dynamic_prompts: bool = Field(

@@ -135,7 +135,7 @@ def test_a_cell(cell, value):
         ("name;seed\na;1.000\n", "t.csv", "seed", 2, "must be a whole number, not the text '1.000'"),
         ("name;seed\na;1,23E+15\n", "t.csv", "seed", 2, "must be a whole number, not the text '1,23E+15'"),
         ("name,seed\na,1.23E+15\n", "t.csv", "seed", 2, "must be a whole number, not the text '1.23E+15'"),
-        ("name,seed\na,-1\n", "t.csv", "seed", 2, "must be at least 0, not -1"),
+        ("name,seed\na,-2\n", "t.csv", "seed", 2, "must be at least -1, not -2"),
         ("name,seed\na,9223372036854775808\n", "t.csv", "seed", 2, "must be at most 9223372036854775807"),
         ("name,prompt\na/b,x\n", "t.csv", "name", 2, "path separator"),
         ("name,image\na,gs://x/y.png\n", "t.csv", "image", 2, "a path, an s3:// or an https:// URI"),
@@ -172,7 +172,7 @@ def test_a_mistake(data, file, path, line, said):
 
 
 def test_all_mistakes_at_once():
-    problems = refused("name,seed,image\na,x,\n.b,-1,ftp://x/y\nc,1,\n")
+    problems = refused("name,seed,image\na,x,\n.b,-2,ftp://x/y\nc,1,\n")
     assert [(path, line) for path, line, _ in problems] == [("seed", 2), ("name", 3), ("seed", 3), ("image", 3)]
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.job.items import NO_SEED_NOTICE
 from tests.flows.job.workspace import Workspace, job
 
 RECIPE = "name: thumb\nvars: {shop: false}\nsteps:\n- {id: photo, step: load}\n- {id: small, step: resize, width: 9}\n"
@@ -72,3 +73,22 @@ def test_a_list_of_prompts_has_one_a_line(workspace: Workspace) -> None:
         ("a-red-key-game-icon", "a red key, game icon"),
         ("a-blue-gem", "a blue gem"),
     ]
+
+
+def test_a_seed_of_minus_one_is_none_as_in_other_tools_and_that_is_told(workspace: Workspace) -> None:
+    variables = "vars: {transparent: true}"
+    plain = workspace.request(job("items: [{name: a, prompt: x}, {name: b, prompt: y, seed: 5}]", variables))
+    given = workspace.request(job("items: [{name: a, prompt: x, seed: -1}, {name: b, prompt: y, seed: 5}]", variables))
+    assert [item.seed for item in given.items] == [item.seed for item in plain.items]
+    assert given.notices == (NO_SEED_NOTICE,)
+    assert plain.notices == ()
+    of_job = workspace.request(job("seed: -1"))
+    assert of_job.items == workspace.request(job("seed: 0")).items
+    assert of_job.notices == (NO_SEED_NOTICE,)
+
+
+def test_a_seed_of_minus_one_in_a_table_is_none(workspace: Workspace) -> None:
+    workspace.write("items.csv", "name,prompt,transparent,seed\na,x,true,-1\n")
+    request = workspace.request(job("items: items.csv"))
+    assert NO_SEED_NOTICE in request.notices
+    assert request.items[0].seed >= 0

@@ -157,7 +157,7 @@ def test_a_job_on_the_web_names_its_neighbours(tmp_path: Path, no_network: dict[
 def test_no_mistake_repeats_a_signature(tmp_path: Path, no_network: dict[str, str]) -> None:
     no_network["inside.test"] = "10.0.0.7"
     query = f"?X-Amz-Signature={SIGNATURE}"
-    table = f"name,image,seed\na,https://inside.test/a.png{query},x\n.,http://inside.test/b{query},-1\n"
+    table = f"name,image,seed\na,https://inside.test/a.png{query},x\n.,http://inside.test/b{query},-2\n"
     pages = {
         f"https://files.test/job.yaml{query}": job(
             f"items: https://files.test/items.csv{query}", f"recipe: https://files.test/none.yaml{query}"

@@ -35,7 +35,7 @@ JOB_MISTAKES = [
     ("output", job("output: 3"), "output", 5, "must be a text, not 3"),
     ("output", job("output: s3://"), "output", 5, "must have the form s3://bucket/key"),
     ("output", job("output: gs://bucket/x"), "output", 5, "not gs://…"),
-    ("seed", job("seed: -1"), "seed", 6, "must be at least 0, not -1"),
+    ("seed", job("seed: -2"), "seed", 6, "must be at least -1, not -2"),
     ("seed", job("seed: 9223372036854775808"), "seed", 6, "must be at most 9223372036854775807"),
     ("seed", job("seed: true"), "seed", 6, "must be a whole number, not true"),
     ("seed", job("seed: 1.0"), "seed", 6, "must be a whole number, not 1.0"),
@@ -90,7 +90,7 @@ JOB_MISTAKES = [
     ("items.prompt", job(f"items: [{{prompt: {LONG}}}]"), "items[0].prompt", 4, "at most 10000 characters"),
     ("items.prompt", job("items: [{name: a}]"), "items[0]", 4, "has no prompt"),
     ("items.negative_prompt", job("items: [{negative_prompt: {}}]"), "items[0].negative_prompt", 4, "must be a text"),
-    ("items.seed", job("items: [{seed: -1}]"), "items[0].seed", 4, "must be at least 0, not -1"),
+    ("items.seed", job("items: [{seed: -2}]"), "items[0].seed", 4, "must be at least -1, not -2"),
     ("items.seed", job("items: [{seed: false}]"), "items[0].seed", 4, "must be a whole number, not false"),
     ("items.image", job("items: [{prompt: x, image: a.png}]"), "items[0].image", 4, "no such file: "),
     ("items.image", job("items: [{prompt: x, image: .}]"), "items[0].image", 4, "no such file: "),
@@ -262,13 +262,13 @@ def test_every_mistake_of_every_file_at_once(workspace):
         "  - {id: four, step: pad, margin: 1, when: facts.base.sharpnes > 1}\n"
         "keep: [fuor]\n",
     )
-    workspace.write("items.csv", "name,prompt,seed\na,x,1\nb,,2\nA,y,-1\na,z,3\n")
+    workspace.write("items.csv", "name,prompt,seed\na,x,1\nb,,2\nA,y,-2\na,z,3\n")
     text = "name: a/b\nrecipe: icon\noutput: ./out\nseed: x\nitems: items.csv\nmatrx: 1\nzip: {prompt: '{b}', a: [1]}\n"
     assert workspace.seen(text) == [
         "job.yaml:1: name: must not hold a path separator (/ or \\)",
         "job.yaml:4: seed: must be a whole number, not the text 'x'",
         "job.yaml:6: matrx: unknown field; did you mean `matrix`?",
-        "items.csv:4: seed: must be at least 0, not -1",
+        "items.csv:4: seed: must be at least -1, not -2",
         "job.yaml:7: zip.prompt: `{b}` names no list of the zip and no variable of the job; known: a",
         "items.csv:5: name: the name `a` is taken (upper and lower case count as equal) "
         "by an item in line 2 of items.csv",
@@ -342,7 +342,7 @@ def test_an_empty_job_and_an_empty_recipe(workspace):
 
 
 def test_a_refused_request_leaves_nothing_behind(workspace):
-    workspace.write("job.yaml", job("seed: -1"))
+    workspace.write("job.yaml", job("seed: -2"))
     before = {path for path in workspace.folder.rglob("*") if "home" not in path.parts}
-    assert workspace.problems(job("seed: -1"))
+    assert workspace.problems(job("seed: -2"))
     assert {path for path in workspace.folder.rglob("*") if "home" not in path.parts} == before
