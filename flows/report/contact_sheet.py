@@ -3,11 +3,11 @@
 import io
 import math
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from flows.report.labels import Label
 from storage.images.images import PNG_OPTIONS
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemRecord, ItemState, JobRecord, in_order
@@ -19,7 +19,6 @@ SHEET_CELL = 160  # pixels: 8 columns make a picture that fits a page and a READ
 
 _GAP = 12
 _LABEL_HEIGHT = 22
-_LABEL_SIZE = 12
 _CHECKER = 8
 _PAPER = (250, 250, 251)
 _INK = (60, 66, 80)
@@ -27,7 +26,7 @@ _LIGHT_SQUARE, _DARK_SQUARE = (255, 255, 255), (226, 228, 233)
 _UNREADABLE = (236, 214, 214)
 
 
-def contact_sheet(images: Iterable[tuple[str, Image.Image]], columns: int, cell: int) -> Image.Image:
+def contact_sheet(images: Iterable[tuple[Label, Image.Image]], columns: int, cell: int) -> Image.Image:
     """Place labeled images in rows of `columns`. Return an RGB image.
 
     Each image is fitted into a square of `cell` pixels, keeping its aspect; a checkerboard shows through its alpha.
@@ -75,38 +74,29 @@ def last_final(job: JobRecord, record: ItemRecord) -> tuple[str, str] | None:
     return max(record.finals.items(), key=lambda final: in_order(final[0], order), default=None)
 
 
-def _finals(store: ArtefactStore, job: JobRecord, records: Iterable[ItemRecord]) -> Iterator[tuple[str, Image.Image]]:
+def _finals(store: ArtefactStore, job: JobRecord, records: Iterable[ItemRecord]) -> Iterator[tuple[Label, Image.Image]]:
     for record in records:
         final = last_final(job, record)
         if final is None:
             continue
+        label = Label(record.item.name, record.item.index)
         try:
             with Image.open(io.BytesIO(store.get(final[1]))) as image:
                 image.draft("RGB", (SHEET_CELL * 2, SHEET_CELL * 2))  # a JPEG decodes at a fraction of its size
                 image.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.LANCZOS)
-                yield record.item.name, image.copy()
-        except (MissingObject, DamagedObject, OSError, Image.DecompressionBombError):
-            yield record.item.name, Image.new("RGB", (SHEET_CELL, SHEET_CELL), _UNREADABLE)
+                yield label, image.copy()
+        except (MissingObject, DamagedObject, OSError):
+            yield label, Image.new("RGB", (SHEET_CELL, SHEET_CELL), _UNREADABLE)
 
 
-def _tile(label: str, image: Image.Image, cell: int) -> Image.Image:
+def _tile(label: Label, image: Image.Image, cell: int) -> Image.Image:
     tile = Image.new("RGB", (cell, cell + _LABEL_HEIGHT), _PAPER)
     tile.paste(_checkerboard(cell), (0, 0))
     picture = _fitted(image, cell)
     tile.paste(picture, ((cell - picture.width) // 2, (cell - picture.height) // 2), picture)
-    font = _label_font()
-    ImageDraw.Draw(tile).text(
-        (cell / 2, cell + _LABEL_HEIGHT / 2 + 1), _shortened(label, cell, font), fill=_INK, font=font, anchor="mm"
-    )
+    middle = (cell / 2, cell + _LABEL_HEIGHT / 2 + 1)
+    ImageDraw.Draw(tile).text(middle, label.shortened(cell), fill=_INK, font=label.font, anchor="mm")
     return tile
-
-
-@lru_cache(maxsize=1)
-def _label_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    try:
-        return ImageFont.truetype("DejaVuSans.ttf", _LABEL_SIZE)  # of the system, if there: has more than ASCII
-    except OSError:
-        return ImageFont.load_default(_LABEL_SIZE)
 
 
 def _fitted(image: Image.Image, cell: int) -> Image.Image:
@@ -122,12 +112,3 @@ def _fitted(image: Image.Image, cell: int) -> Image.Image:
 def _checkerboard(cell: int) -> Image.Image:
     y, x = np.indices((cell, cell)) // _CHECKER
     return Image.fromarray(np.array([_DARK_SQUARE, _LIGHT_SQUARE], np.uint8)[(x + y) % 2])
-
-
-def _shortened(label: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    text = " ".join(label.split())[:200]
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
