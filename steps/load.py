@@ -21,8 +21,8 @@ CUT_OFF = "the file's end is missing, so that a part of the image may be gray or
 class Load(Step):
     """The item's input image: upright (by its EXIF orientation), in sRGB, as RGB, or RGBA if it has any transparency.
 
-    Copyright, artist, title, description and resolution go along into every image made of it. Everything else that the
-    file says of itself is left behind on purpose, such as the place and the camera's number. Of an animation or a file
+    Copyright, artist, title, description and resolution go along into every image made of it. All other
+    metadata is left behind on purpose, such as the place and the camera's number. Of an animation or a file
     of several pages the first image is taken.
     """
 

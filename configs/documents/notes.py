@@ -15,9 +15,9 @@ class _HasInfo(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """Whose the image is and what it shows, as its input file has it, and what a model decided that drew it.
+    """The credits of an image, from its input file, and what a model decided that drew it.
 
-    Everything else that a file says of itself is left behind on purpose: a place, a camera's number, a profile.
+    All other metadata of a file is left behind on purpose: a place, a camera's number, a profile.
     """
 
     copyright: str = ""

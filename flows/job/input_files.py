@@ -1,4 +1,4 @@
-"""The input files of a plan: each is read once, hashed, and looked at as far as its header tells."""
+"""The input files of a plan: each is read and hashed once, and its header is checked."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from configs.settings.settings import Settings
 from gpu_worker.walk.prediction import ReachableVisits
 from steps.contract import Step
 from steps.recipe.program import Program
-from storage.images.images import FileLook, UnreadableImage, look_at
+from storage.images.images import FileCheck, UnreadableImage, check_file
 from storage.inputs.sources import read_item_file
 from storage.objects.artefacts import StoreError
 from storage.objects.keys import sha256_hex
@@ -21,7 +21,7 @@ _SHOWN = 3  # names of files in a notice
 
 class _Seen(NamedTuple):
     digest: str = ""
-    look: FileLook = FileLook()
+    look: FileCheck = FileCheck()
     error: StoreError | None = None  # it cannot be read
 
 
@@ -78,7 +78,7 @@ class InputFiles:
             data = read_item_file(location, self._settings)
         except StoreError as error:
             return _Seen(error=error)
-        return _Seen(sha256_hex(data), look_at(data, max_pixels=self._settings.max_pixels))
+        return _Seen(sha256_hex(data), check_file(data, max_pixels=self._settings.max_pixels))
 
 
 def _locations(items: Sequence[Item], program: Program) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from PIL import Image, ImageDraw
 
-from flows.report.labels import Label
+from flows.report.labels import SheetLabel
 from storage.images.images import PNG_OPTIONS
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ItemRecord, ItemState, JobRecord, in_order
@@ -26,7 +26,7 @@ _LIGHT_SQUARE, _DARK_SQUARE = (255, 255, 255), (226, 228, 233)
 _UNREADABLE = (236, 214, 214)
 
 
-def contact_sheet(images: Iterable[tuple[Label, Image.Image]], columns: int, cell: int) -> Image.Image:
+def contact_sheet(images: Iterable[tuple[SheetLabel, Image.Image]], columns: int, cell: int) -> Image.Image:
     """Place labeled images in rows of `columns`. Return an RGB image.
 
     Each image is fitted into a square of `cell` pixels, keeping its aspect; a checkerboard shows through its alpha.
@@ -74,12 +74,14 @@ def last_final(job: JobRecord, record: ItemRecord) -> tuple[str, str] | None:
     return max(record.finals.items(), key=lambda final: in_order(final[0], order), default=None)
 
 
-def _finals(store: ArtefactStore, job: JobRecord, records: Iterable[ItemRecord]) -> Iterator[tuple[Label, Image.Image]]:
+def _finals(
+    store: ArtefactStore, job: JobRecord, records: Iterable[ItemRecord]
+) -> Iterator[tuple[SheetLabel, Image.Image]]:
     for record in records:
         final = last_final(job, record)
         if final is None:
             continue
-        label = Label(record.item.name, record.item.index)
+        label = SheetLabel(record.item.name, record.item.index)
         try:
             with Image.open(io.BytesIO(store.get(final[1]))) as image:
                 image.draft("RGB", (SHEET_CELL * 2, SHEET_CELL * 2))  # a JPEG decodes at a fraction of its size
@@ -89,7 +91,7 @@ def _finals(store: ArtefactStore, job: JobRecord, records: Iterable[ItemRecord])
             yield label, Image.new("RGB", (SHEET_CELL, SHEET_CELL), _UNREADABLE)
 
 
-def _tile(label: Label, image: Image.Image, cell: int) -> Image.Image:
+def _tile(label: SheetLabel, image: Image.Image, cell: int) -> Image.Image:
     tile = Image.new("RGB", (cell, cell + _LABEL_HEIGHT), _PAPER)
     tile.paste(_checkerboard(cell), (0, 0))
     picture = _fitted(image, cell)

@@ -34,7 +34,7 @@ _FONTS = (
 _NO_CHARACTER = "\U0010ffff"
 
 
-class Label:
+class SheetLabel:
     """A text, and a font that can draw all of it."""
 
     def __init__(self, name: str, index: int) -> None:

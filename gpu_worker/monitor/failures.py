@@ -58,8 +58,8 @@ def describe(error: BaseException) -> str:
 def explain(error: BaseException, image: str | None = None) -> str:
     """Return why an item failed, for its owner: a message that a step meant for people, or what else went wrong.
 
-    `image` is the step's image in words. What a library raises, such as a division by zero, says nothing of the item:
-    the library, the image and what can be changed are added.
+    `image` is the step's image in words. To what a library raises, such as a division by zero, the library, the
+    image and what can be changed are added.
     """
     told = describe(error)
     library = None if isinstance(error, PixelmillError) else _raising_library(error)

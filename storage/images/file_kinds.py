@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes: for messages about files that are not read as images."""
+"""Kinds of files by their first bytes, for messages about files that are not read as images."""
 
 import re
 from importlib.util import find_spec
@@ -45,12 +45,12 @@ _LOOKED_AT = 1024  # bytes
 
 
 def is_heif(data: bytes) -> bool:
-    """Return whether this is a picture in HEIF, such as HEIC. AVIF, which is built alike, is none."""
+    """Return whether this is a picture in HEIF, such as HEIC; not for AVIF, which is built alike."""
     return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and b"avif" not in data[16 : data[3] or 16]
 
 
 def why_not_read(data: bytes) -> str:
-    """Return a sentence that tells what the bytes are that no decoder takes, and what to do."""
+    """Return a sentence: what the bytes are that no decoder takes, and what to do."""
     kind, advice = _kind(data)
     formats = f"no image in one of the formats {', '.join(READABLE)}"
     return f"This is {kind}, {formats}: {advice or 'give an image in one of them'}."

@@ -244,8 +244,8 @@ def _has_more_frames(image: ImageFile.ImageFile, data: bytes) -> bool:
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
-class FileLook(NamedTuple):
-    """What the beginning and the end of a file tell of it, without its pixels.
+class FileCheck(NamedTuple):
+    """The result of a look at the beginning and the end of a file, without its pixels.
 
     `objection`: why it cannot be decoded; with `cut_off` it can be, as far as it goes.
     """
@@ -255,7 +255,7 @@ class FileLook(NamedTuple):
     more_frames: bool = False
 
 
-def look_at(data: bytes, *, max_pixels: int) -> FileLook:
+def check_file(data: bytes, *, max_pixels: int) -> FileCheck:
     """Look at a file that is to be decoded. Pixels are unpacked only where its end seems to be missing."""
     cut_off = False
     try:
@@ -266,9 +266,9 @@ def look_at(data: bytes, *, max_pixels: int) -> FileLook:
             cut_off = _lacks_end(data)
             if cut_off:
                 image.load()
-            return FileLook(more_frames=more_frames)
+            return FileCheck(more_frames=more_frames)
     except UnreadableImage as error:
-        return FileLook(str(error), cut_off)
+        return FileCheck(str(error), cut_off)
 
 
 def _lacks_end(data: bytes) -> bool:

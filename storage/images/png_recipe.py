@@ -196,7 +196,7 @@ def _quoted(value: str) -> str:
 
 
 def xmp_packet(recipe: ImageRecipe, notes: Notes = Notes()) -> bytes:
-    """Return XMP with the credits and how far the image is the work of a model, or b"" if there is nothing to tell.
+    """Return XMP with the credits and how far the image is the work of a model, or b"" without either.
 
     The terms are IPTC's digital source types. https://cv.iptc.org/newscodes/digitalsourcetype/
     """

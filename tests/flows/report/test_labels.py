@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from flows.report import labels
-from flows.report.labels import Label
+from flows.report.labels import SheetLabel
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def only_latin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ],
 )
 def test_a_name_that_no_font_can_draw_is_shown_by_its_number(name: str, shown: str) -> None:
-    assert Label(name, 12).text == shown
+    assert SheetLabel(name, 12).text == shown
 
 
 def test_a_name_is_drawn_in_a_font_that_has_all_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,11 +38,11 @@ def test_a_name_is_drawn_in_a_font_that_has_all_its_letters(monkeypatch: pytest.
     monkeypatch.setattr(labels, "_FONTS", ("DejaVuSans.ttf", "DejaVuSerif.ttf"))
     if labels._font("DejaVuSerif.ttf") is None:
         pytest.skip("this machine has no DejaVu fonts")
-    label = Label("狐狸", 3)
+    label = SheetLabel("狐狸", 3)
     assert label.text == "狐狸"
     assert "Serif" in str(label.font.path)
 
 
 def test_a_long_label_is_cut() -> None:
-    assert Label("x" * 500, 0).shortened(100).endswith("x…")
-    assert Label("short", 0).shortened(100) == "short"
+    assert SheetLabel("x" * 500, 0).shortened(100).endswith("x…")
+    assert SheetLabel("short", 0).shortened(100) == "short"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from configs.documents.problems import InvalidInput, Problem
 from flows.report.contact_sheet import contact_sheet, write_contact_sheet
-from flows.report.labels import Label
+from flows.report.labels import SheetLabel
 from flows.report.render import format_cost, format_seconds, render_summary
 from flows.report.report import (
     MAX_FAILURES,
@@ -222,7 +222,7 @@ def test_durations_for_people(seconds: float, text: str) -> None:
 
 
 def test_sheet_has_a_cell_for_each_image() -> None:
-    images = [(Label(f"image {index}", index), Image.new("RGB", (30, 60), "red")) for index in range(5)]
+    images = [(SheetLabel(f"image {index}", index), Image.new("RGB", (30, 60), "red")) for index in range(5)]
     two_rows = contact_sheet(images, columns=3, cell=100)
     one_row = contact_sheet(images[:3], columns=3, cell=100)
     assert two_rows.width == one_row.width > 300
@@ -233,8 +233,10 @@ def test_sheet_has_a_cell_for_each_image() -> None:
 def test_sheet_shows_checkers_through_alpha_and_keeps_the_aspect() -> None:
     image = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
     image.paste((255, 0, 0, 255), (20, 0, 40, 20))
-    colors = {color for _, color in contact_sheet([(Label("half", 0), image)], columns=1, cell=80).getcolors(100_000)}
-    sheet = contact_sheet([(Label("", 0), image)], columns=1, cell=80)
+    colors = {
+        color for _, color in contact_sheet([(SheetLabel("half", 0), image)], columns=1, cell=80).getcolors(100_000)
+    }
+    sheet = contact_sheet([(SheetLabel("", 0), image)], columns=1, cell=80)
     red = sum(count for count, color in sheet.getcolors(100_000) if color == (255, 0, 0))
     assert red == 40 * 40
     assert {(255, 255, 255), (226, 228, 233)} < colors
