@@ -211,11 +211,15 @@ def decode(data: bytes, *, max_pixels: int, damaged: bool = False) -> Image.Imag
         check_pixels(image, max_pixels)
         image, is_cut_off = _loaded(image, data, damaged=damaged)
         notes = replace(read_credits(image), more_frames=_has_more_frames(image, data), damaged=is_cut_off)
-        if text := recipe_text(image):
-            notes = replace(notes, drawn=read_drawn(text))
+        if any(mark in data for mark in _DRAWN_MARKS):
+            notes = replace(notes, drawn=read_drawn(recipe_text(image)))
         plain = _to_rgb(to_srgb(ImageOps.exif_transpose(image)))
         notes.put_on(plain)
         return plain
+
+
+# In most files there are none, and reading the recipe takes longer than to look.
+_DRAWN_MARKS = (b'"drawn"', "drawn".encode("utf-16-be"))
 
 
 def _loaded(image: ImageFile.ImageFile, data: bytes, *, damaged: bool) -> tuple[ImageFile.ImageFile, bool]:
