@@ -277,12 +277,12 @@ def check_file(data: bytes, *, max_pixels: int) -> FileCheck:
 
 def _lacks_end(data: bytes) -> bool:
     """Return whether the mark of the end is not where it mostly is: other programs may write something behind it."""
-    marks = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND", b"GI": b";"}
-    mark = marks.get(data[:2])
-    return mark is not None and mark not in data[-_TAIL:]
+    mark, tail = _ENDS.get(data[:2], (b"", 0))
+    return mark not in data[-tail:]
 
 
-_TAIL = 4096  # bytes
+# By the first two bytes: the mark of the end, and how many bytes before the file's end it is looked for.
+_ENDS = {b"\xff\xd8": (b"\xff\xd9", 4096), b"\x89P": (b"IEND", 4096), b"GI": (b";", 1)}
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,14 +1,15 @@
 """What a plan says of the input files before any work: all that is wrong with them, at once."""
 
 import random
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from flows.job.plan import FailingItem, Plan, make_plan
-from flows.report.render import plan_document
+from flows.report.render import failing_rows, markdown_table, plan_document, render_plan
 from gpu_worker.walk.prediction import Forecast
 from storage.images import file_kinds
 from tests.flows.job.workspace import Workspace, job
@@ -56,11 +57,11 @@ def test_every_bad_file_is_told_of_at_once_and_is_no_work(photos: Workspace, mon
     photos.write("photos/nothing.png", b"")
     photos.write("photos/scan.tif", b"%PDF-1.7")
     photos.write("photos/cut.jpg", file_of("JPEG", progressive=True)[:-2])
+    photos.write("photos/half.gif", file_of("GIF")[:3000])
     photos.write("photos/half.png", file_of("PNG")[:5000])
     found = told(photos)
-    assert list(found) == ["cut", "half", "nothing", "page", "phone", "scan"]
-    assert "its end is missing" in found["cut"]
-    assert "its end is missing" in found["half"]
+    assert list(found) == ["cut", "half-gif", "half-png", "nothing", "page", "phone", "scan"]
+    assert all("its end is missing" in found[name] for name in ("cut", "half-gif", "half-png"))
     assert found["nothing"].startswith("nothing.png: This is an empty file")
     assert found["page"].startswith("page.jpg: This is a web page")
     assert "install pixelmill[heif]" in found["phone"]
@@ -107,10 +108,16 @@ def test_files_with_other_frames_are_noticed(photos: Workspace) -> None:
     assert notice.endswith(" used: moving.gif")
 
 
-def test_programs_get_all_of_it(photos: Workspace) -> None:
+def test_programs_the_terminal_and_the_prefect_ui_have_all_of_it(photos: Workspace) -> None:
     photos.write("photos/page.jpg", b"<html>")
-    document = plan_document(planned(photos), photos.settings)
+    plan = planned(photos)
+    document = plan_document(plan, photos.settings)
     assert [(each["item"], each["step"], each["certain"]) for each in document["failing"]] == [("page", "photo", True)]
+    console = Console(file=StringIO(), width=200)
+    render_plan(plan, photos.settings, console)
+    assert "1 item would fail" in console.file.getvalue()
+    assert "page.jpg: This is a web page" in console.file.getvalue()
+    assert markdown_table(*failing_rows(document, 5)).count("This is a web page") == 1
 
 
 def test_each_file_is_counted_as_it_is_looked_at(photos: Workspace) -> None:
