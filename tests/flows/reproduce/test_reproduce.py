@@ -277,3 +277,13 @@ def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch, band: int) -> None:
     assert found.largest == tuple(apart.max(axis=(0, 1)))
     assert found.mean == pytest.approx(tuple(apart.mean(axis=(0, 1))))
     assert found.differing == np.count_nonzero(apart.any(axis=2))
+
+
+def test_a_jpeg_that_had_no_room_for_its_recipe_is_told_from_a_foreign_one(tmp_path: Path) -> None:
+    recipe = ImageRecipe((mark("generate", {"prompt": "fox " * 20_000}),))
+    file = encode(Image.new("RGB", (8, 8)), format="jpeg", quality=90, lossless=False, recipe=recipe)
+    (tmp_path / "full.jpg").write_bytes(file.data)
+    Image.new("RGB", (8, 8)).save(tmp_path / "foreign.jpg")
+    (lost,), (foreign,) = mistakes(tmp_path / "full.jpg"), mistakes(tmp_path / "foreign.jpg")
+    assert "its recipe is longer than a JPEG holds" in lost
+    assert "carries no recipe" in foreign

@@ -118,3 +118,22 @@ def test_an_image_that_its_format_cannot_hold_fails_its_item_with_the_limit(tmp_
     assert state is ItemState.FAILED
     assert error is not None
     assert error.startswith("webp holds at most 16,383 pixels a side")
+
+
+class Wordy(Transform):
+    """A step that needs many words."""
+
+    @override
+    def identity(self, item: Item) -> dict[str, Any]:
+        return {"words": "fox " * 20_000}
+
+    @override
+    def transform(self, image: Image.Image) -> StepResult:
+        return StepResult(image)
+
+
+def test_a_recipe_that_a_jpeg_does_not_hold_is_a_warning_of_the_item(tmp_path: Path) -> None:
+    photo = saved(tmp_path, "PNG")
+    state, _, warnings = end_of(mill(tmp_path, photo, Load(), Wordy(), Convert(format="jpeg")))
+    assert state is ItemState.DONE
+    assert warnings == ("s2: the recipe did not fit into the JPEG's metadata; png, webp and avif hold more",)
