@@ -1,4 +1,4 @@
-"""CSV as spreadsheets write it: what is recognized where it cannot be mistaken, and told."""
+"""CSV as spreadsheets write it: what is recognized where it cannot be mistaken, with notices."""
 
 import codecs
 import csv

@@ -55,7 +55,7 @@ Expand = Callable[[str, int, str], str]  # of a prompt, a seed and the field's n
 
 @lru_cache(maxsize=1024)
 def parse_prompt(text: str) -> Parts:
-    """Return the literal texts, choices and lists of a prompt. Raises ValueError that says what to change."""
+    """Return the literal texts, choices and lists of a prompt. Raises ValueError that names what to change."""
     return _sequence(text, 0, 0)[0]
 
 
@@ -113,7 +113,7 @@ def _weight(text: str, at: int) -> tuple[float, int]:
 def expand_prompt(text: str, seed: int, field: str, list_of: ListOf) -> str:
     """Return a prompt with all choices made: the same for the same text, seed and name of the field.
 
-    Raises ValueError that says what to change in the prompt, or in the lists.
+    Raises ValueError that names what to change in the prompt, or in the lists.
     """
     parts = parse_prompt(text)
     digest = hashlib.sha256(f"{seed}\0{field}".encode()).digest()

@@ -81,7 +81,7 @@ def split_glob(text: str) -> tuple[str, str]:
 
 
 def glob_matcher(glob: str) -> Callable[[str], bool]:
-    """Return a function that tells whether a path matches the whole glob (see `split_glob`).
+    """Return a function that decides whether a path matches the whole glob (see `split_glob`).
 
     All places in the glob that a path may have come to are followed at once: no glob takes more than their number of
     looks for each folder.
@@ -117,7 +117,7 @@ def read_image_set(
     shown_as: str,
     variables: Collection[str] = (),
 ) -> ImageSet:
-    """Return an entry for each image of a set, with what the table beside them says of it. Raises OSError.
+    """Return an entry for each image of a set, with the values of the table beside them. Raises OSError.
 
     Images are named after their paths, so that no name depends on the order or on other files; more than `limit` are
     a mistake.

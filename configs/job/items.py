@@ -65,7 +65,7 @@ def find_file(access: Access, text: str, folders: tuple[str, ...]) -> tuple[str,
 def derive_seed(base: int, name: str, number: int) -> int:
     """Return a seed from its arguments alone: bits of a SHA-256.
 
-    It is what is left of the 63 bits of earlier versions, by which `keep_seeds` knows those, and which draw the same
+    It is what is left of the 63 bits of earlier versions, by which `keep_seeds` finds those, and which draw the same
     noise: generators on CPUs read no more than these.
     """
     digest = hashlib.sha256(f"{base}\0{name}\0{number}".encode()).digest()

@@ -54,7 +54,7 @@ _Raw = tuple[int, dict[str, Any] | _Mistake]
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What readers are told, and where they tell what they guessed."""
+    """What readers need, and the list of notices about what they guessed."""
 
     limit: int
     variables: Collection[str]
@@ -164,13 +164,13 @@ def _read_csv(data: bytes, reading: _Reading) -> Iterator[_Raw]:
     notices += filter(None, [notice, f"columns are separated by {SEPARATORS[separator]}" if separator != "," else None])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     columns: list[str] | None = None
-    doubted = set[tuple[str, str]]()  # columns, and what was said of them
+    doubted = set[tuple[str, str]]()  # columns, and notices about them
     line, empty = 1, 0
     try:
         for cells in reader:
             start, line = line, reader.line_num + 1
             if not any(cell.strip() for cell in cells):
-                empty += bool(cells)  # an empty line is none
+                empty += bool(cells)  # an empty line is not a row
             elif columns is None:
                 columns = _as_known([tidy(cell) for cell in cells], reading)
                 mistakes = list(_column_mistakes(columns, start))

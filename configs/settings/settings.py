@@ -55,7 +55,7 @@ def _web_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         is_web = False
     if not is_web:
         raise ValueError("must be an address that begins with https:// or http:// and a host")

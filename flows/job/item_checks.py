@@ -52,7 +52,7 @@ def boolean_problems(
 ) -> Iterator[Problem]:
     """Yield a problem for each text that means a boolean, in a variable that conditions read as one.
 
-    Whatever it says, it would count as true. Variables with a boolean as their default are left to `as_declared`.
+    Any text would count as true. Variables with a boolean as their default are left to `as_declared`.
     """
     truths = {name for path, condition in conditions for name in _read_as_truth(path, condition)}
     truths -= {name for name, default in {**job_vars, **defaults}.items() if isinstance(default, bool)}

@@ -127,7 +127,7 @@ class JobsApi:
 
 
 def _number(text: str | None) -> int:
-    """Return the number of a page, which is 1 where the text is none."""
+    """Return the number of a page, which is 1 for any other text."""
     return max(1, int(text)) if text and text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 

@@ -289,7 +289,7 @@ def is_interrupted(job: JobRecord, ledger: Ledger) -> bool:
 
 
 def interrupted_jobs(jobs: Sequence[JobRecord | ListedJob], ledger: Ledger) -> set[str]:
-    """Return the ids of running jobs whose process is gone, as far as one look tells: those of this machine."""
+    """Return the ids of running jobs whose process is gone, as far as one look shows: those of this machine."""
     return set(OrphanedJobs().look([job.id for job in jobs if job.status is JobStatus.RUNNING], ledger))
 
 
