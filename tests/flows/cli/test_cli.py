@@ -49,7 +49,7 @@ def test_help_answers_in_a_second_and_a_half():
 def test_a_wrong_job_is_refused_with_every_mistake_and_nothing_written(pixelmill):
     job = pixelmill.write(
         "job.yaml",
-        "name: bad/name\nrecipe: no-such-recipe\noutput: ./out\nseed: -1\nitems:\n- {name: a, promt: x}\n",
+        "name: bad/name\nrecipe: no-such-recipe\noutput: ./out\nseed: -2\nitems:\n- {name: a, promt: x}\n",
     )
     result = pixelmill("run", job, "--json")
     assert result.status == 2
