@@ -41,9 +41,11 @@ def deploy(json: AsJson = False) -> None:
         ensure_automations()
     if json:
         print_json({"deployments": [deployed._asdict() for deployed in done]})
-    else:
-        for deployed in done:
-            typer.echo(f"{deployed.change:9}  {deployed.name}")
+        return
+    for deployed in done:
+        typer.echo(f"{deployed.change:9}  {deployed.name}")
+    for warning in (warning for deployed in done for warning in deployed.warnings):
+        typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command()

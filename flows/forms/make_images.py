@@ -33,6 +33,7 @@ from flows.burst.form_flow import form_flow
 from flows.burst.publish import publish_plan
 from flows.job.plan import job_identity, make_plan, start_job
 from flows.job.request import JobRequest, check_request, read_recipe
+from flows.prefect_api.deployments import unknown_field
 from flows.report.report import Summary
 from storage.ledger.lease import job_run
 from storage.ledger.ledger import Ledger
@@ -120,7 +121,7 @@ def _check_defaults(deployment: Deployment, fields: Mapping[str, Any]) -> None:
     given = [*deployment.parameters, *(name for each in deployment.schedules for name in each.parameters)]
     wrong = [name for name in given if name not in fields]
     if wrong:
-        raise InvalidInput([Problem(f"parameters.{name}", f"its form has no field `{name}`", file) for name in wrong])
+        raise InvalidInput([Problem(f"parameters.{name}", unknown_field(name, fields), file) for name in wrong])
 
 
 def form_request(

@@ -1,21 +1,24 @@
 """The work pools, deployments and automations of Pixelmill, in Prefect."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
+from configs.documents.problems import InvalidInput, Problem, did_you_mean
 from configs.job.deployment import Deployment, deployments
 from configs.settings.settings import Settings
 from gpu_worker.device.device import installed_version
 
 if TYPE_CHECKING:
+    from prefect import Flow
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.events.schemas.automations import AutomationCore
     from prefect.workers.base import BaseWorker
 
 BURST_POOL = "bursts"  # for parent flows, which need no device: an ordinary process worker runs them
 Queue = Literal["interactive", "bulk"]
+Objection = tuple[str, str]  # name of a parameter, and what is wrong with it
 QUEUES: Mapping[Queue, int] = {"interactive": 1, "bulk": 2}  # priorities; 1 is served first
 SHARD = Deployment(
     name="shard",
@@ -27,10 +30,11 @@ SHARD = Deployment(
 
 
 class Deployed(NamedTuple):
-    """Name of a deployment, and its change."""
+    """Name of a deployment, its change, and what is wrong with its schedules in Prefect."""
 
     name: str  # flow/deployment
     change: Literal["created", "updated", "unchanged"]
+    warnings: tuple[str, ...] = ()
 
 
 def all_deployments(settings: Settings) -> tuple[Deployment, ...]:
@@ -52,8 +56,10 @@ def ensure_pool_and_deployments(settings: Settings, wanted: Iterable[Deployment]
     """Create missing work pools, queues and deployments, and update deployments, also with entry points that moved.
 
     Existing pools keep their settings and existing deployments their schedules, which may have been changed in the UI.
-    No pool limits its runs: a worker takes one at a time. Flows are imported for their names and parameters, which
-    loads no torch. Raises ValueError if the GPU pool exists with another type.
+    No pool limits its runs: workers do. Flows are imported for their names and parameters, which loads no torch.
+
+    Raises InvalidInput, before anything is changed, for parameters that a flow does not take, and ValueError if the GPU
+    pool exists with another type.
     """
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectAlreadyExists
@@ -61,13 +67,16 @@ def ensure_pool_and_deployments(settings: Settings, wanted: Iterable[Deployment]
 
     from gpu_worker.process.prefect_worker import PixelmillWorker
 
+    asking = [_Asking.of(deployment) for deployment in wanted]
+    if problems := [problem for each in asking for problem in each.problems()]:
+        raise InvalidInput(problems)
     with get_client(sync_client=True) as client:
         _ensure_pool(client, settings.work_pool, PixelmillWorker)
         for queue, priority in QUEUES.items():
             with suppress(ObjectAlreadyExists):
                 client.create_work_queue(queue, priority=priority, work_pool_name=settings.work_pool)
         _ensure_pool(client, BURST_POOL, ProcessWorker)
-        return [_deploy(client, deployment, settings) for deployment in wanted]
+        return [_deploy(client, each, settings) for each in asking]
 
 
 def _ensure_pool(client: "SyncPrefectClient", name: str, worker: "type[BaseWorker[Any, Any, Any]]") -> None:
@@ -85,16 +94,60 @@ def _ensure_pool(client: "SyncPrefectClient", name: str, worker: "type[BaseWorke
         )
 
 
-def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Settings) -> Deployed:
+class _Asking(NamedTuple):
+    """A deployment with its flow, and the schema of the flow's parameters."""
+
+    deployment: Deployment
+    flow: "Flow[..., Any]"
+    schema: dict[str, Any]
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> "_Asking":
+        from prefect.utilities.callables import parameter_schema
+
+        from gpu_worker.process.flow_loading import load_installed_flow
+
+        # For a dotted path Prefect imports the module and pulls no code: every worker has the package installed.
+        flow = load_installed_flow(entrypoint_of(deployment))
+        # The server then refuses other parameters when a flow run is asked for, except by a schedule.
+        schema = parameter_schema(flow.fn).model_dump(exclude_unset=True) | {"additionalProperties": False}
+        return cls(deployment, flow, schema)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong with the deployment's own parameters and those of its schedules."""
+        for path, message in objections(self.deployment.parameters, self.schema):
+            yield Problem(f"parameters.{path}", message, f"deployment {self.deployment.name}")
+        for number, each in enumerate(self.deployment.schedules):
+            for path, message in objections(each.parameters, self.schema):
+                where = f"schedules[{number}].parameters.{path}"
+                yield Problem(where, message, f"deployment {self.deployment.name}")
+
+
+def objections(parameters: Mapping[str, Any], schema: Mapping[str, Any], *, all_of: bool = False) -> list[Objection]:
+    """Return what is wrong with parameters of a flow, by their names; with `all_of`, also those that are missing."""
+    from prefect.utilities.schema_tools.validation import validate
+
+    fields = schema["properties"]
+    wrong = [(name, unknown_field(name, fields)) for name in parameters if name not in fields]
+    if all_of:
+        wrong += [(name, "is required") for name in schema.get("required", ()) if name not in parameters]
+    for error in validate(dict(parameters), dict(schema), ignore_required=True):
+        if error.path:  # those about the whole are above
+            wrong.append((".".join(str(part) for part in error.path), error.message))
+    return wrong
+
+
+def unknown_field(name: str, known: Collection[str]) -> str:
+    """Return the message about a parameter that a form does not have."""
+    return f"its form has no field `{name}`{did_you_mean(name, known)}"
+
+
+def _deploy(client: "SyncPrefectClient", asking: _Asking, settings: Settings) -> Deployed:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.exceptions import ObjectNotFound
-    from prefect.utilities.callables import parameter_schema
 
-    from gpu_worker.process.flow_loading import load_installed_flow
-
-    # For a dotted path Prefect imports the module and pulls no code: every worker has the package installed.
-    flow: Any = load_installed_flow(entrypoint_of(deployment))
+    deployment, flow, schema = asking
     name = f"{flow.name}/{deployment.name}"
     wanted: dict[str, Any] = {
         "entrypoint": entrypoint_of(deployment),
@@ -103,7 +156,7 @@ def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Setti
         "description": deployment.description or flow.description or "",
         "version": installed_version(),
         "parameters": deployment.parameters,
-        "parameter_openapi_schema": parameter_schema(flow.fn).model_dump(exclude_unset=True),
+        "parameter_openapi_schema": schema,
         "enforce_parameter_schema": True,
         "tags": ["pixelmill", *deployment.tags],
     }
@@ -122,12 +175,17 @@ def _deploy(client: "SyncPrefectClient", deployment: Deployment, settings: Setti
             client.create_flow_from_name(flow.name), deployment.name, schedules=schedules, **wanted
         )
         return Deployed(name, "created")
+    warnings = tuple(
+        f"{name}: its schedule `{getattr(each.schedule, 'cron', each.schedule)}` cannot start anything: {field}: {what}"
+        for each in known.schedules
+        for field, what in objections({**deployment.parameters, **each.parameters}, schema, all_of=True)
+    )
     if all(_is_same(getattr(known, field), value) for field, value in wanted.items()):
-        return Deployed(name, "unchanged")
+        return Deployed(name, "unchanged", warnings)
     # Prefect drops the schedules of a deployment that is created again without them.
     schedules = [DeploymentScheduleCreate.model_validate(each, from_attributes=True) for each in known.schedules]
     client.create_deployment(known.flow_id, deployment.name, schedules=schedules, **wanted)
-    return Deployed(name, "updated")
+    return Deployed(name, "updated", warnings)
 
 
 def _is_same(known: Any, wanted: Any) -> bool:
@@ -145,8 +203,10 @@ class _Rule(NamedTuple):
     state: str  # type
     state_name: str | None
     message: str
+    times: int = 0  # instead: if an expected event has come so often
 
 
+MOST_CRASHES = 4  # in a row, after which a parent flow run is started again
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 _RULES = (
     _Rule(
@@ -175,6 +235,18 @@ _RULES = (
         state="SCHEDULED",
         state_name="AwaitingRetry",
         message="Its process crashed: it goes on in another one.",
+    ),
+    # A burst that begins counts the deaths of its processes itself; one that never begins cannot.
+    _Rule(
+        "Pixelmill: a parent flow run that keeps crashing has failed",
+        after=(),
+        expect=("Crashed",),
+        times=MOST_CRASHES + 1,
+        within=3600,  # so many starts that end after 180 s take a quarter of it
+        state="FAILED",
+        state_name=None,
+        message=f"Its process has crashed {MOST_CRASHES + 1} times within an hour; the log of the bursts' worker has "
+        "the reason. Correct it, then retry this flow run. Recorded results are kept.",
     ),
 )
 AUTOMATIONS = tuple(rule.name for rule in _RULES)
@@ -218,7 +290,7 @@ def _automations(deployments: list[UUID]) -> "Iterator[AutomationCore]":
                 "enabled": True,
                 "trigger": {
                     "type": "event",
-                    "posture": "Proactive",
+                    "posture": "Reactive" if rule.times else "Proactive",
                     "match": {"prefect.resource.id": "prefect.flow-run.*"},
                     "match_related": {
                         "prefect.resource.role": "deployment",
@@ -227,7 +299,7 @@ def _automations(deployments: list[UUID]) -> "Iterator[AutomationCore]":
                     "for_each": ["prefect.resource.id"],
                     "after": [f"prefect.flow-run.{event}" for event in rule.after],
                     "expect": [f"prefect.flow-run.{event}" for event in rule.expect],
-                    "threshold": 1,
+                    "threshold": rule.times or 1,
                     "within": rule.within,
                 },
                 "actions": [

@@ -88,7 +88,9 @@ def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log)
         log("starting the Prefect server")
         api_url = stack.enter_context(local_server(settings, port=port, ui=True))
         stack.enter_context(temporary_settings({PREFECT_API_URL: api_url}))
-        ensure_pool_and_deployments(settings, wanted)
+        for deployed in ensure_pool_and_deployments(settings, wanted):
+            for warning in deployed.warnings:
+                log(f"warning: {warning}")
         # Checked only now, when the galleries of an `up` that was killed a moment ago have ended.
         require_port(gallery_port)
         log("starting the workers")

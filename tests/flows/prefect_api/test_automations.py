@@ -42,6 +42,20 @@ def test_each_automation_is_there_once_and_concerns_bursts_but_not_shards(
         assert str(shard) not in concerned
 
 
+def test_a_flow_run_that_never_begins_is_started_a_bounded_number_of_times(
+    client: SyncPrefectClient, burst: UUID
+) -> None:
+    """A flow run that begins counts the deaths of its processes itself: see below."""
+    ensure_automations()
+    (bound,) = ours(client)["Pixelmill: a parent flow run that keeps crashing has failed"]
+    trigger, (action,) = bound.trigger, bound.actions
+    assert (trigger.posture.value, trigger.expect) == ("Reactive", {"prefect.flow-run.Crashed"})
+    assert trigger.threshold == RESTARTS.most + 1
+    assert action.state.value == "FAILED"
+    (again,) = ours(client)["Pixelmill: a parent flow run that crashed goes on"]
+    assert "prefect.flow-run.Failed" in again.trigger.expect
+
+
 def test_one_that_was_switched_off_stays_off(client: SyncPrefectClient, burst: UUID) -> None:
     ensure_automations()
     (chosen,) = ours(client)[AUTOMATIONS[0]]
