@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flows.report.report import Summary
     from storage.ledger.ledger import Ledger
 
-EXIT_ERROR, EXIT_INVALID = 1, 2
+EXIT_ERROR, EXIT_INVALID, EXIT_STOPPED = 1, 2, 130
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or its name where only one job has it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
@@ -112,8 +112,8 @@ def errors_reported(json: bool) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except KeyboardInterrupt:
-        typer.echo("interrupted; `pixelmill status` shows the job, `pixelmill resume` continues it", err=True)
-        raise typer.Exit(EXIT_ERROR) from None
+        typer.echo("stopped; `pixelmill status` shows the job, `pixelmill resume` continues it", err=True)
+        raise typer.Exit(EXIT_STOPPED) from None
     except Exception as failure:
         if os.environ.get("PIXELMILL_DEBUG"):
             traceback.print_exc()

@@ -40,6 +40,8 @@ MAX_EXCEPTION = 20_000  # characters
 # Our field -> the attribute of Prefect's records.
 _PREFECT_FIELDS = {"flow_run": "flow_run_id", "task_run": "task_run_name"}
 FLOW_RUNS = "prefect.flow_runs"  # the logger of Prefect's flow runs
+_DECIDED = ("prefect.exceptions.FailedRun", "prefect.exceptions.CancelledRun")
+_INTERRUPTED = "Crash detected! Execution was aborted by an interrupt signal."
 PACKAGES = ("configs", "storage", "steps", "gpu_worker", "flows")
 
 
@@ -268,8 +270,19 @@ class PrefectJsonConsole(LineHandler):
             super().setFormatter(fmt)
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """Return whether the record says more than the end of a flow by its own decision, or by a person's Ctrl-C.
+
+    Prefect logs the state with its message, raises at the end of the process, and logs that as if it were a bug.
+    """
+    kind = record.exc_info[0] if record.exc_info else None
+    decided = kind is not None and f"{kind.__module__}.{kind.__name__}" in _DECIDED
+    return not decided and not (record.msg == _INTERRUPTED and record.name.startswith("prefect"))
+
+
 def _attach(logger: logging.Logger, handler: logging.Handler, redact: Redactor, *, as_json: bool) -> None:
     """Give the handler our formatter, or replace it by one that writes JSON lines."""
+    handler.addFilter(is_news)
     if not _writes_to_console(handler):
         handler.setFormatter(Redacted(_inner(handler), redact))
     elif as_json and isinstance(handler, LineHandler):

@@ -131,7 +131,7 @@ def test_a_job_interrupted_before_its_burst_is_cancelled(tmp_path: Path) -> None
     wait_until((shell.home / "logs" / "server.log").exists)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and "interrupted" in err
+    assert process.returncode == 130 and "stopped; `pixelmill status`" in err
     assert (only_job(shell).status, only_job(shell).error) == (JobStatus.CANCELLED, "interrupted")
 
 

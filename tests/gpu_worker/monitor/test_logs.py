@@ -1,5 +1,6 @@
 """Log lines: what they are about, as text and as JSON, on top of Prefect's own logging, and never a secret."""
 
+import asyncio
 import json
 import logging
 import os
@@ -14,12 +15,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prefect.exceptions import CancelledRun, FailedRun
+from prefect.states import exception_to_crashed_state
 from pydantic import SecretStr
 
 from configs.settings.privacy import Redactor, known_secrets
 from configs.settings.settings import Settings
 from gpu_worker.monitor.failures import without_secrets
-from gpu_worker.monitor.logs import JsonLines, PrintedLines, TextLines, current_fields, log_fields, shared_fields
+from gpu_worker.monitor.logs import (
+    JsonLines,
+    PrintedLines,
+    TextLines,
+    current_fields,
+    is_news,
+    log_fields,
+    shared_fields,
+)
 from tests.support import ROOT
 from tests.support.fake_steps import Fill, items
 from tests.support.mill import Mill, resolved
@@ -367,3 +378,18 @@ def test_a_quiet_terminal_keeps_nothing_from_the_flow_run_s_log_in_prefect() -> 
     said = run(QUIET, {"PREFECT_LOGGING_LEVEL": "WARNING"})
     assert said[0] == "['for the UI', 'for both']"
     assert "for both" in said[1] and not any("for the UI" in line for line in said[1:])
+
+
+def test_a_flow_that_ends_by_its_own_decision_or_by_ctrl_c_is_no_traceback_and_no_crash() -> None:
+    def of_prefect(message: str, error: BaseException | None = None) -> logging.LogRecord:
+        made = record(message, error=error)
+        made.name = "prefect.flow_runs"
+        return made
+
+    unexpected = "Engine execution exited with unexpected exception"
+    assert not is_news(of_prefect(unexpected, FailedRun("Nothing was started. 1 mistake")))
+    assert not is_news(of_prefect(unexpected, CancelledRun()))
+    assert is_news(of_prefect(unexpected, ValueError("a bug")))
+    interrupt = asyncio.run(exception_to_crashed_state(KeyboardInterrupt()))
+    assert not is_news(of_prefect(f"Crash detected! {interrupt.message}"))
+    assert is_news(of_prefect("Crash detected! Request to http://127.0.0.1:4200/api failed"))
