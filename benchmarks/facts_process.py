@@ -30,7 +30,7 @@ def prepare() -> Callable[[Message], Message]:
         step_images.ALWAYS = ALWAYS if request["facts"] else frozenset()  # type: ignore[attr-defined]
         job = read_plan_request(Path(request["job"]), settings)
         ledger = Ledger(f"sqlite:///{Path(request['folder']) / 'ledger.db'}")
-        record = start_job(job, ledger, settings)
+        record = start_job(job, ledger, settings, log=print)
         started, used = time.perf_counter(), time.process_time()
         with ShardRun(
             job=record,

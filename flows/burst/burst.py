@@ -116,7 +116,8 @@ def _run(job: str, job_id: str, ledger: Ledger, settings: Settings) -> Summary:
     with chdir(settings.working_folder or Path.cwd()):
         request = read_plan_request(job, settings)
     with job_run(job_identity(request, settings), ledger, log=log) as held:
-        begun, notices = start_job(request, ledger, settings), request.notices
+        notices = list(request.notices)
+        begun = start_job(request, ledger, settings, log=notices.append)
         del request  # the ledger has the items
         return run_burst(begun, ledger, settings, held, notices)
 

@@ -35,7 +35,8 @@ def run_job(path: str | Path, ledger: Ledger, settings: Settings, *, log: Log, o
 def run_request(request: JobRequest, ledger: Ledger, settings: Settings, *, log: Log, on_start: OnStart) -> Summary:
     """Do the same for a request that was checked before."""
     with job_run(job_identity(request, settings), ledger, log=log) as held:
-        job, notices = start_job(request, ledger, settings), request.notices
+        notices = list(request.notices)
+        job = start_job(request, ledger, settings, log=notices.append)
         del request  # the ledger has the items
         return run_pending(job, held, ledger, settings, log, on_start, notices)
 

@@ -17,8 +17,10 @@ from flows.report.report import EXIT_DONE, EXIT_INCOMPLETE
 from flows.verify.findings import LISTED, Finding, Kind
 from flows.verify.repair import Mended, Repair, reindex_artefacts, repair_job
 from flows.verify.verify import Verification, verify_job
+from storage.images.job_mark import MARK
 from storage.ledger.lease import is_held
 from storage.ledger.ledger import Ledger
+from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
 
 _REPAIR_WORDS = {
@@ -76,6 +78,7 @@ def _adopt_only(job_id: str, path: str, ledger: Ledger, settings: Settings, repa
     store = open_store(request.output, settings)
     with counted(f"{request.job.name}: taking images into the ledger", None, console) as advance:
         mended = reindex_artefacts(store, ledger, request.job.name, advance=advance)
+    store.delete(job_key(request.job.name, MARK))  # the job's next run marks the folder as this ledger's
     hint = Text(f"The ledger has no job {job_id}: `pixelmill run {path}` continues it")
     document = {
         "job": job_id,

@@ -15,7 +15,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from prefect import Flow, State
+from prefect import Flow, State, get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -31,12 +31,13 @@ from configs.settings.settings import Settings, load_settings
 from flows.burst.burst import run_burst, with_burst
 from flows.burst.form_flow import form_flow
 from flows.burst.publish import publish_plan
-from flows.job.plan import job_identity, make_plan, start_job
+from flows.job.plan import job_identity, known_job, make_plan, start_job
 from flows.job.request import JobRequest, check_request, read_recipe
 from flows.prefect_api.deployments import unknown_field
 from flows.report.report import Summary
 from storage.ledger.lease import job_run
 from storage.ledger.ledger import Ledger
+from storage.ledger.records import JobRecord
 from storage.objects.keys import job_key
 from storage.objects.open_store import open_store
 
@@ -286,16 +287,26 @@ def _make_images(form: ImageForm, answers: dict[str, Any], ledger: Ledger, setti
     with chdir(folder):
         stamp = _stamp(form.deployment.name)
         request, document = form_request(form, answers, stamp, settings, folder=folder)
+    identifier = job_identity(request, settings)
+    _refuse_other_form(request, known_job(ledger, identifier))
     if answers["dry_run"]:
         plan = make_plan(request, ledger, settings)
         publish_plan(plan, settings)
         items = len(request.items)
         return Completed(message=f"Dry run: {items:,} images, {items - plan.done:,} of them to be made. Nothing was.")
-    with job_run(job_identity(request, settings), ledger) as held:
+    with job_run(identifier, ledger) as held:
+        notices = list(request.notices)
+        job = start_job(request, ledger, settings, log=notices.append)
         keep_job_file(request, document, settings, folder=folder)
-        job, notices = start_job(request, ledger, settings), request.notices
         del request  # the ledger has the items
         return run_burst(job, ledger, settings, held, notices)
+
+
+def _refuse_other_form(request: JobRequest, former: JobRecord | None) -> None:
+    """Raise InvalidInput if a job of this name has another recipe: its images would be replaced by others."""
+    if former is not None and former.recipe.name != request.recipe.name:
+        message = f"a job of this name has the recipe {former.recipe.name}: choose another name, or another folder"
+        raise InvalidInput([Problem("name", message)])
 
 
 def _stamp(name: str) -> Stamp:

@@ -9,6 +9,7 @@ from configs.documents import uris
 from configs.documents.fields import DERIVED_SEEDS, Item, slug
 from configs.documents.problems import InvalidInput, Problem
 from configs.documents.yaml_source import Document
+from configs.failures import Log
 from configs.recipe.source import Overrides
 from configs.settings.settings import Settings
 from flows.job.input_files import InputFiles
@@ -16,6 +17,8 @@ from flows.job.request import JobRequest, check_request, read_request, revision_
 from gpu_worker.monitor.failures import describe
 from gpu_worker.walk.prediction import Forecast, PredictedStep, Prediction, forecast
 from steps.recipe.program import Visit
+from storage.images.job_mark import read_mark, write_mark
+from storage.ledger.lease import JobIsRunning, is_abandoned, lease_of_pruning
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemState, JobRecord, ReviewVerdict, step_of
 from storage.objects.artefacts import ArtefactStore
@@ -60,7 +63,7 @@ class Plan:
     done: int  # items whose finals exist already under this revision
     steps: dict[str, Forecast]  # of the other items, by step id
     failing: tuple[FailingItem, ...] = ()
-    notices: tuple[str, ...] = ()  # what was left out on purpose, and what of the input files is not used
+    notices: tuple[str, ...] = ()  # what is left out, what of the input files is not used, and what would be replaced
 
 
 def read_plan_request(job: str | Path, settings: Settings) -> JobRequest:
@@ -105,6 +108,7 @@ def make_plan(
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
     request = keep_seeds(request, former, ledger)
+    replaced = _replaced(request, former, ledger, store)
     lost = _lost(former, ledger, store) if former is not None else _Lost()
     done: set[int] = set()
     if former is not None and former.revision == request.revision:
@@ -133,7 +137,7 @@ def make_plan(
         object_to_files=files.objection,
         on_failure=fail,
     )
-    notices = (*request.notices, *files.notices())
+    notices = (*request.notices, *replaced, *files.notices())
     return Plan(identifier, request, store, len(done), _by_step(visits), tuple(failing.values()), notices)
 
 
@@ -168,19 +172,24 @@ def keep_seeds(request: JobRequest, former: JobRecord | None, ledger: Ledger) ->
     return replace(request, items=items, revision=revision)
 
 
-def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRecord:
+def start_job(request: JobRequest, ledger: Ledger, settings: Settings, *, log: Log) -> JobRecord:
     """Begin a run of the job in the ledger.
 
     If recipe, items or models changed, the job starts from the beginning: its former finals are removed, so that its
     folder never shows images of two recipes, but their artefacts stay. Items that failed, items whose finals are gone
-    from the store and items with accepted images become pending. Raises StoreError, before anything is changed, where
-    no image could be written.
+    from the store and items with accepted images become pending.
+
+    Before anything is changed, raises InvalidInput if the job's folder is another ledger's, JobIsRunning while its
+    output is pruned, and StoreError where no image could be written.
     """
     store = open_store(request.output, settings)
     store.check_writable()
+    refuse_while_pruned(store.root, ledger)
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
     request = keep_seeds(request, former, ledger)
+    for notice in _replaced(request, former, ledger, store):
+        log(notice)
     if former is not None and former.revision != request.revision:
         for record in ledger.items.find(identifier, states=[ItemState.DONE]):
             for key in record.finals.values():
@@ -197,6 +206,7 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
         review=request.job.review,
         overrides=Overrides(parameters=request.job.parameters, distinct=request.job.distinct),
     )
+    write_mark(store, job)
     _reopen_items(job, ledger, store)
     ledger.items.reset(job.id, states=[ItemState.FAILED])
     return job
@@ -205,7 +215,8 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings) -> JobRec
 def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecord:
     """Begin another run of a job from the ledger, without its job file; items with accepted images become pending.
 
-    Raises InvalidInput if the ledger has lost items of the job, and StoreError where no image could be written.
+    Raises InvalidInput if the ledger has lost items of the job, or its folder is another ledger's by now, JobIsRunning
+    while its output is pruned, and StoreError where no image could be written.
     """
     records = ledger.items.find(job.id)
     if len(records) != job.total:
@@ -217,6 +228,8 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
         raise InvalidInput([Problem(job.id, message)])
     store = open_store(job.output, settings)
     store.check_writable()
+    refuse_while_pruned(store.root, ledger)
+    require_own_folder(job.name, job.revision, job, store)
     again = ledger.runs.start(
         job_id=job.id,
         name=job.name,
@@ -229,8 +242,45 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
         review=job.review,
         overrides=job.overrides,
     )
+    write_mark(store, again)
     _reopen_items(again, ledger, store)
     return again
+
+
+def _replaced(request: JobRequest, former: JobRecord | None, ledger: Ledger, store: ArtefactStore) -> tuple[str, ...]:
+    """Return what of an earlier job a run would replace. Raises InvalidInput if the folder is another ledger's."""
+    name, place = request.job.name, store.uri(request.job.name)
+    require_own_folder(name, request.revision, former, store)
+    if former is None:
+        if next(iter(store.list(f"{name}/final/")), None) is None:
+            return ()
+        return (f"{place} holds images that no job in this ledger has made: those of the same names are replaced",)
+    if former.revision == request.revision or not (images := ledger.items.progress(former.id).done):
+        return ()
+    return (
+        f"recipe, items or models have changed since the last run: its images in {place} are replaced ({images:,})",
+    )
+
+
+def require_own_folder(name: str, revision: str, known: JobRecord | None, store: ArtefactStore) -> None:
+    """Raise InvalidInput if a job of another ledger, with other contents, has the folder of this name.
+
+    `known` is this ledger's job of the name, if it has one. Ledgers may share one job: they make the same images.
+    """
+    mark = read_mark(store, name)
+    if mark is None or mark.is_of(known) or mark.revision == revision:
+        return
+    message = (
+        f"{store.uri(name)} belongs to a job of another ledger with other contents, begun {mark.begun[:16]} UTC: "
+        "choose another name or output. If that ledger is lost, `pixelmill verify --repair` takes the folder over"
+    )
+    raise InvalidInput([Problem("name", message)])
+
+
+def refuse_while_pruned(root: str, ledger: Ledger) -> None:
+    """Raise JobIsRunning while artefacts of this store are being removed: a run could rely on one of them."""
+    if not is_abandoned(lease_of_pruning(root), ledger):
+        raise JobIsRunning(f"{root} is being pruned: start again when that has ended")
 
 
 def _reopen_items(job: JobRecord, ledger: Ledger, store: ArtefactStore) -> None:

@@ -14,6 +14,7 @@ from configs.documents.problems import InvalidInput, Problem
 from configs.documents.uris import is_remote
 from configs.failures import Log
 from configs.settings.settings import Settings
+from flows.job.plan import refuse_while_pruned, require_own_folder
 from flows.job.request import CheckedRecipe, revision_of
 from flows.regate.recipe import JobOverrides, NewRecipe, as_written, read_new_recipe
 from flows.regate.reevaluate import Change, Reevaluation, Reviews, reevaluate
@@ -25,6 +26,7 @@ from gpu_worker.walk.item_path import ItemPath
 from gpu_worker.walk.prediction import FindArtefacts, KnownProvenance, PredictedStep, predict, replay
 from steps.recipe import resolve_program
 from steps.recipe.program import Program, Visit
+from storage.images.job_mark import write_mark
 from storage.images.png_recipe import Provenance
 from storage.inputs.sources import read_item_file
 from storage.ledger.lease import HeldLease, job_lease, job_run
@@ -250,6 +252,9 @@ def apply(
     """
     with job_lease(job_id, ledger, log=log) as held:
         refuse_living_shards(job_id, ledger, "regate")
+        known = ledger.jobs.get(job_id)
+        refuse_while_pruned(known.output, ledger)
+        require_own_folder(known.name, known.revision, known, open_store(known.output, settings))
         plan = _publish(job_id, wanted, ledger, settings)
         if on_plan is not None:
             on_plan(plan)
@@ -271,6 +276,7 @@ def apply(
             },
             items=[_rerecord(each) for each in open_or_changed],
         )
+        write_mark(store, after)
         removed = _remove_finals(open_or_changed, store)
         if job.status is JobStatus.RUNNING:  # it was interrupted, perhaps right here
             removed += _remove_strays(after, ledger, store)

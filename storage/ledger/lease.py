@@ -24,6 +24,7 @@ HEARTBEAT_SECONDS = 2.0
 # Without a heartbeat for so long an owner counts as gone. An owner that cannot confirm stops by itself before.
 PATIENCE_SECONDS = 20.0
 GIVE_UP_SECONDS = 15.0
+JOB_LEASES = "job "  # beginning of the names of all leases of jobs and shards
 
 
 # -- owners ------------------------------------------------------------------------------------------------------------
@@ -171,12 +172,17 @@ class LeaseWatch:
 
 def shard_lease(job_id: str, shard: int) -> str:
     """Return the name of a shard's lease."""
-    return f"job {job_id} shard {shard}"
+    return f"{JOB_LEASES}{job_id} shard {shard}"
 
 
 def lease_of_job(job_id: str) -> str:
     """Return the name of a job's lease."""
-    return f"job {job_id}"
+    return f"{JOB_LEASES}{job_id}"
+
+
+def lease_of_pruning(root: str) -> str:
+    """Return the name of the lease under which artefacts of a store are removed."""
+    return f"prune {root}"
 
 
 @contextmanager

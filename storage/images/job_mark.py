@@ -1,0 +1,40 @@
+"""The mark in a job's folder: of which ledger the job is whose finals lie there."""
+
+import json
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from storage.ledger.records import JobRecord
+from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
+from storage.objects.keys import job_key
+
+MARK = "mark.json"
+
+
+class Mark(NamedTuple):
+    """A job as its ledger knows it. No two ledgers begin a job of one id at the same microsecond."""
+
+    job: str
+    begun: str  # when its ledger first saw it: ISO, UTC
+    revision: str  # of the run that began last
+
+    def is_of(self, job: JobRecord | None) -> bool:
+        """Return whether this job of the ledger has left the mark."""
+        return job is not None and (job.id, job.created_at) == (self.job, datetime.fromisoformat(self.begun))
+
+
+def read_mark(store: ArtefactStore, name: str) -> Mark | None:
+    """Return the mark in the folder of a job of this name; None where an earlier version, or nobody, has worked."""
+    try:
+        document: dict[str, Any] = json.loads(store.get(job_key(name, MARK)))
+        mark = Mark(str(document["job"]), str(document["begun"]), str(document["revision"]))
+        datetime.fromisoformat(mark.begun)
+    except (MissingObject, DamagedObject, ValueError, LookupError, TypeError):
+        return None
+    return mark
+
+
+def write_mark(store: ArtefactStore, job: JobRecord) -> None:
+    """Mark the job's folder as this ledger's, whoever had it before."""
+    mark = Mark(job.id, job.created_at.isoformat(), job.revision)
+    store.replace(job_key(job.name, MARK), json.dumps(mark._asdict()).encode(), content_type="application/json")
