@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from configs.settings.environment import settle_environment
-from flows.cli import services
+from flows.cli import cleaning, services
 from flows.cli.session import (
     AsJson,
     JobId,
@@ -376,6 +376,7 @@ def _list_jobs(ledger: "Ledger", json: bool) -> None:
         )
 
 
+app.add_typer(cleaning.app)
 app.add_typer(services.app)
 
 

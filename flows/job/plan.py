@@ -268,7 +268,7 @@ def require_own_folder(name: str, revision: str, known: JobRecord | None, store:
     `known` is this ledger's job of the name, if it has one. Ledgers may share one job: they make the same images.
     """
     mark = read_mark(store, name)
-    if mark is None or mark.is_of(known) or mark.revision == revision:
+    if mark is None or mark.is_forgotten or mark.is_of(known) or mark.revision == revision:
         return
     message = (
         f"{store.uri(name)} belongs to a job of another ledger with other contents, begun {mark.begun[:16]} UTC: "

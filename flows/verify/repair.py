@@ -28,13 +28,13 @@ from storage.ledger.lease import JobIsRunning, is_abandoned, job_lease, shard_le
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ArtefactRecord, ItemState, JobStatus
 from storage.objects.artefacts import ArtefactStore, DamagedObject, MissingObject
-from storage.objects.keys import sha256_hex
+from storage.objects.keys import fingerprint_of, sha256_hex
 
 Count = Callable[[str, int | None], AbstractContextManager[Advance]]  # shows progress: its title and total
 Facts = Mapping[str, Fact]
 
 _SLICE = 200  # objects that are looked up and recorded together
-_KEY = re.compile(r"artefacts/[0-9a-f]{2}/([0-9a-f]{64})\.([a-z0-9]+)")
+ARTEFACT_KEY = re.compile(r"artefacts/[0-9a-f]{2}/([0-9a-f]{64})\.([a-z0-9]+)")
 _PAGES = (Kind.MANIFEST, Kind.REPORT, Kind.GALLERY)
 
 
@@ -195,7 +195,7 @@ def reindex_artefacts(store: ArtefactStore, ledger: Ledger, job_name: str, *, ad
 
 def _unknown(store: ArtefactStore, ledger: Ledger) -> Iterator[list[str]]:
     """Yield the keys of artefacts that are missing from the ledger, in slices."""
-    matches = ((match[1], key) for key, _ in store.list("artefacts/") if (match := _KEY.fullmatch(key)))
+    matches = ((match[1], key) for key, _ in store.list("artefacts/") if (match := ARTEFACT_KEY.fullmatch(key)))
     while some := dict(islice(matches, _SLICE)):
         known = ledger.steps.find_artefacts(store.root, list(some))
         yield [key for found, key in some.items() if found not in known]
@@ -285,6 +285,6 @@ def _provenance(key: str, data: bytes) -> Provenance:
     if recipe is None or not recipe.steps:
         raise NotIndexable("it has no record of how it was made")
     made = recipe.steps[-1]
-    if not made.is_genuine or made.fingerprint != key.rpartition("/")[2].partition(".")[0]:
+    if not made.is_genuine or made.fingerprint != fingerprint_of(key):
         raise NotIndexable("its record belongs to another image")
     return made

@@ -17,6 +17,7 @@ class Mark(NamedTuple):
     job: str
     begun: str  # when its ledger first saw it: ISO, UTC
     revision: str  # of the run that began last
+    is_forgotten: bool = False  # by its ledger: the folder is anybody's, and its manifest keeps nothing
 
     def is_of(self, job: JobRecord | None) -> bool:
         """Return whether this job of the ledger has left the mark."""
@@ -27,14 +28,19 @@ def read_mark(store: ArtefactStore, name: str) -> Mark | None:
     """Return the mark in the folder of a job of this name; None where an earlier version, or nobody, has worked."""
     try:
         document: dict[str, Any] = json.loads(store.get(job_key(name, MARK)))
-        mark = Mark(str(document["job"]), str(document["begun"]), str(document["revision"]))
+        mark = Mark(
+            str(document["job"]),
+            str(document["begun"]),
+            str(document["revision"]),
+            bool(document.get("is_forgotten", False)),
+        )
         datetime.fromisoformat(mark.begun)
     except (MissingObject, DamagedObject, ValueError, LookupError, TypeError):
         return None
     return mark
 
 
-def write_mark(store: ArtefactStore, job: JobRecord) -> None:
+def write_mark(store: ArtefactStore, job: JobRecord, *, forgotten: bool = False) -> None:
     """Mark the job's folder as this ledger's, whoever had it before."""
-    mark = Mark(job.id, job.created_at.isoformat(), job.revision)
+    mark = Mark(job.id, job.created_at.isoformat(), job.revision, forgotten)
     store.replace(job_key(job.name, MARK), json.dumps(mark._asdict()).encode(), content_type="application/json")

@@ -102,6 +102,12 @@ class LeaseRepository(Repository):
         session.execute(delete(LeaseRow).where(col(LeaseRow.name) == name, col(LeaseRow.owner) == owner))
 
     @query
+    def named(self, session: Session, beginning: str) -> list[str]:
+        """Return the names of all leases that begin so."""
+        names = select(col(LeaseRow.name)).where(col(LeaseRow.name).startswith(beginning, autoescape=True))
+        return list(session.scalars(names))
+
+    @query
     def find(self, session: Session, names: Collection[str]) -> dict[str, Lease]:
         """Return the leases of those names that are held."""
         found: dict[str, Lease] = {}

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlmodel import Session, col
 
 from configs.documents.problems import InvalidInput, Problem, nearest
@@ -11,7 +11,7 @@ from configs.recipe.recipe import Recipe
 from configs.recipe.source import Overrides
 from storage.ledger.database import Repository, query, transaction
 from storage.ledger.records import JobRecord, JobStatus
-from storage.ledger.tables import JobRow
+from storage.ledger.tables import JobRow, ModelLoadRow
 
 _NAMED = 5  # jobs of one name that a message lists
 _ENDED = frozenset(JobStatus) - {JobStatus.RUNNING}
@@ -71,6 +71,12 @@ class JobRepository(Repository):
         """Set the status unless the job has ended meanwhile. Returns whether it was still running."""
         row = get_row(job_id, session, lock=True)
         return row.status == JobStatus.RUNNING and change_status(row, status, error)
+
+    @transaction
+    def forget(self, session: Session, job_id: str) -> None:
+        """Delete the job with its items, outcomes, decisions, shards and model loads. Artefacts stay known."""
+        session.execute(delete(ModelLoadRow).where(col(ModelLoadRow.job_id) == job_id))
+        session.execute(delete(JobRow).where(col(JobRow.id) == job_id))  # the database deletes what belongs to it
 
 
 def change_status(row: JobRow, status: JobStatus, error: str | None = None) -> bool:

@@ -11,7 +11,8 @@ from sqlmodel import Session, col
 from storage.ledger.database import Database, Repository, change, query, slices, transaction, upsert
 from storage.ledger.jobs import step_order
 from storage.ledger.records import ArtefactRecord, ItemResult, ItemState, Outcome, StepCounts, StepOutcome, step_of
-from storage.ledger.tables import ArtefactRow, ItemRow, JobRow, StepRunRow
+from storage.ledger.tables import ArtefactRow, ItemRow, JobRow, ReviewRow, StepRunRow
+from storage.objects.keys import fingerprint_of
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,9 @@ _ARTEFACT_FIELDS = tuple(ArtefactRecord.__dataclass_fields__)
 _ARTEFACT_COLUMNS = tuple(getattr(ArtefactRow, name) for name in _ARTEFACT_FIELDS)
 RESULT_FIELDS = tuple(ItemResult.__dataclass_fields__)
 _NONE: Mapping[int, Any] = {}
+_SAME_IMAGE = and_(
+    col(ArtefactRow.root) == col(StepRunRow.root), col(ArtefactRow.fingerprint) == col(StepRunRow.fingerprint)
+)
 _OUTCOME_FIELDS = ("visit", "index", "outcome", "seconds", "error", "traceback", "cost")
 
 
@@ -57,6 +61,23 @@ class StepRepository(Repository):
             wanted = (col(ArtefactRow.root) == root, col(ArtefactRow.fingerprint).in_(some))
             keys = list(session.scalars(select(col(ArtefactRow.key)).where(*wanted)))
             change(session, delete(ArtefactRow).where(col(ArtefactRow.root) == root, col(ArtefactRow.key).in_(keys)))
+
+    @query
+    def named_images(self, session: Session, root: str, *, only: str | None = None, but: str | None = None) -> set[str]:
+        """Return the fingerprints of the store's images that jobs name: all jobs, one job, or all but one."""
+        named = select(col(StepRunRow.fingerprint), col(ArtefactRow.key)).outerjoin(ArtefactRow, _SAME_IMAGE)
+        named = named.where(col(StepRunRow.root) == root, col(StepRunRow.fingerprint).is_not(None))
+        reviewed = select(col(ReviewRow.fingerprint)).join(JobRow, col(JobRow.id) == col(ReviewRow.job_id))
+        reviewed = reviewed.where(col(JobRow.output) == root)
+        if only is not None:
+            named, reviewed = named.where(col(StepRunRow.job_id) == only), reviewed.where(col(JobRow.id) == only)
+        if but is not None:
+            named, reviewed = named.where(col(StepRunRow.job_id) != but), reviewed.where(col(JobRow.id) != but)
+        found = set(session.scalars(reviewed.distinct()))
+        for fingerprint, key in session.execute(named.distinct()):
+            # A step that only measures an image has a fingerprint of its own for the same object.
+            found |= {fingerprint} if key is None else {fingerprint, fingerprint_of(key)}
+        return found
 
     @transaction
     def record(
@@ -210,13 +231,10 @@ def end_items(job_id: str, ends: Mapping[int, ItemResult], session: Session) -> 
 
 def outcomes_of(job_id: str, indices: Sequence[int], session: Session) -> list[tuple[str, StepOutcome]]:
     """Return (visit id, outcome) of these items, at most a slice of them, with the artefacts that are still known."""
-    same = and_(
-        col(ArtefactRow.root) == col(StepRunRow.root), col(ArtefactRow.fingerprint) == col(StepRunRow.fingerprint)
-    )
     # Columns, not entities: a job of 10,000 items has tens of thousands of rows, and is read as a whole.
     rows = session.execute(
         select(*(getattr(StepRunRow, name) for name in _OUTCOME_FIELDS), *_ARTEFACT_COLUMNS)
-        .outerjoin(ArtefactRow, same)
+        .outerjoin(ArtefactRow, _SAME_IMAGE)
         .where(col(StepRunRow.job_id) == job_id, col(StepRunRow.index).in_(indices))
     )
     return [

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from configs.failures import PixelmillError
@@ -37,6 +38,12 @@ class StoredObject(NamedTuple):
     key: str
     size: int  # bytes
     created: bool  # False: the same content was there already
+
+
+class ListedObject(NamedTuple):
+    key: str
+    size: int  # bytes
+    modified: datetime  # aware, by the clock of the store
 
 
 class ArtefactStore(Protocol):
@@ -87,6 +94,10 @@ class ArtefactStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield (key, size in bytes) of each object whose key starts with `prefix`."""
+        ...
+
+    def entries(self, prefix: str) -> Iterator[ListedObject]:
+        """Yield the same objects with the time at which each was written."""
         ...
 
     def delete(self, key: str) -> None:

@@ -13,12 +13,21 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock
 
-from storage.objects.artefacts import TRIAL, ContentConflict, DamagedObject, MissingObject, StoredObject, StoreError
+from storage.objects.artefacts import (
+    TRIAL,
+    ContentConflict,
+    DamagedObject,
+    ListedObject,
+    MissingObject,
+    StoredObject,
+    StoreError,
+)
 from storage.objects.keys import HIDDEN_PREFIX, check_key, sha256_hex
 
 _T = TypeVar("_T")
@@ -130,6 +139,10 @@ class FolderStore:
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield (key, size in bytes) of each object whose key starts with `prefix`, in no order."""
+        return ((entry.key, entry.size) for entry in self.entries(prefix))
+
+    def entries(self, prefix: str) -> Iterator[ListedObject]:
+        """Yield the same objects with the time at which each was written."""
         if prefix:
             check_key(prefix.rstrip("/"))
         folder = self._folder / prefix.rpartition("/")[0]
@@ -139,7 +152,8 @@ class FolderStore:
                 key = path.relative_to(self._folder).as_posix()
                 if key.startswith(prefix) and not name.startswith(HIDDEN_PREFIX):
                     with suppress(FileNotFoundError):  # deleted meanwhile
-                        yield key, path.stat().st_size
+                        about = path.stat()
+                        yield ListedObject(key, about.st_size, datetime.fromtimestamp(about.st_mtime, UTC))
 
     def delete(self, key: str) -> None:
         """Remove the object if it is there."""

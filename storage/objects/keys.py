@@ -49,6 +49,11 @@ def artefact_key(fingerprint: str, extension: str) -> str:
     return f"artefacts/{fingerprint[:2]}/{fingerprint}.{extension}"
 
 
+def fingerprint_of(key: str) -> str:
+    """Return the fingerprint in an artefact's key."""
+    return key.rpartition("/")[2].partition(".")[0]
+
+
 def final_key(job: str, item: str, extension: str, *, step: str | None = None) -> str:
     """Return the key of a final image, by names. `step` distinguishes several kept images of an item."""
     name = item if step is None else f"{item}.{step}"

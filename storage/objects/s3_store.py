@@ -24,6 +24,7 @@ from storage.objects.artefacts import (
     TRIAL,
     ContentConflict,
     DamagedObject,
+    ListedObject,
     MissingObject,
     StoredObject,
     StoreError,
@@ -165,6 +166,10 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield (key, size in bytes) of each object whose key starts with `prefix`, in the server's order."""
+        return ((entry.key, entry.size) for entry in self.entries(prefix))
+
+    def entries(self, prefix: str) -> Iterator[ListedObject]:
+        """Yield the same objects with the time at which each was written."""
         if prefix:
             check_key(prefix.rstrip("/"))
         wanted: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
@@ -174,7 +179,7 @@ class S3Store:
             if "IsTruncated" not in page:  # a page of another kind would read as an empty bucket
                 raise no_s3_server(self.root, self._server())
             for entry in page.get("Contents", ()):
-                yield entry["Key"].removeprefix(self._prefix), entry["Size"]
+                yield ListedObject(entry["Key"].removeprefix(self._prefix), entry["Size"], entry["LastModified"])
             if not page["IsTruncated"]:
                 return
             wanted["ContinuationToken"] = page["NextContinuationToken"]

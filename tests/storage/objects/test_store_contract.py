@@ -1,6 +1,7 @@
 """What every artefact store promises, on every implementation."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -152,3 +153,10 @@ def test_the_root_opens_the_same_store(store: ArtefactStore, monkeypatch: pytest
     assert again.root == store.root
     assert again.get(KEY) == b"pixels"
     assert again.uri(KEY).endswith(KEY)
+
+
+def test_entries_tell_when_objects_were_written(store: ArtefactStore) -> None:
+    put(store, KEY, b"pixels")
+    (entry,) = store.entries("")
+    assert (entry.key, entry.size) == (KEY, 6)
+    assert abs(datetime.now(UTC) - entry.modified) < timedelta(minutes=5)
