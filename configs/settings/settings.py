@@ -175,6 +175,15 @@ class Settings(BaseSettings):
         default=None,
         description="Where relative paths given to the burst deployment start; default: its process's own.",
     )
+    max_bursts: int = Field(
+        default=4, ge=1, le=256, description="Bursts and other forms that `pixelmill up` runs at once; the rest waits."
+    )
+    history_days: int = Field(
+        default=90,
+        ge=0,
+        le=36_500,
+        description="Days that the server of `pixelmill up` keeps flow runs with logs and artifacts; 0: for ever.",
+    )
     interactive_items: int = Field(
         default=100, ge=0, description="Jobs with at most so many items to do come before larger ones."
     )

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from configs.failures import RestartPolicy
 from flows.burst.review import drop_ended_waits, wake_due
+from flows.prefect_api.schedules import skip_missed
 from storage.ledger.database import LedgerError
 from storage.ledger.lease import PATIENCE_SECONDS, OrphanedJobs
 from storage.ledger.ledger import Ledger
@@ -148,7 +149,7 @@ class BurstDeployment:
 def supervise_forever(ledger: Ledger, ending: threading.Event) -> None:
     """Restart bursts that are gone, and wake bursts whose decisions are made, every few seconds until `ending`.
 
-    A failure is logged once and retried.
+    Of the overdue flow runs of a schedule only the newest is kept. A failure is logged once and retried.
     """
     supervisor = BurstSupervisor(ledger, BurstDeployment())
     in_trouble = False
@@ -157,6 +158,7 @@ def supervise_forever(ledger: Ledger, ending: threading.Event) -> None:
             supervisor.restart_orphaned()
             drop_ended_waits(ledger)
             wake_due(ledger)
+            skip_missed()
             in_trouble = False
         except Exception as error:
             if not in_trouble:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prefect.workers.base import BaseWorker
 
 BURST_POOL = "bursts"  # for parent flows, which need no device: an ordinary process worker runs them
+TAG = "pixelmill"  # of deployments and automations
 Queue = Literal["interactive", "bulk"]
 Objection = tuple[str, str]  # name of a parameter, and what is wrong with it
 QUEUES: Mapping[Queue, int] = {"interactive": 1, "bulk": 2}  # priorities; 1 is served first
@@ -158,7 +159,7 @@ def _deploy(client: "SyncPrefectClient", asking: _Asking, settings: Settings) ->
         "parameters": deployment.parameters,
         "parameter_openapi_schema": schema,
         "enforce_parameter_schema": True,
-        "tags": ["pixelmill", *deployment.tags],
+        "tags": [TAG, *deployment.tags],
     }
     try:
         known = client.read_deployment_by_name(name)
@@ -286,7 +287,7 @@ def _automations(deployments: list[UUID]) -> "Iterator[AutomationCore]":
             {
                 "name": rule.name,
                 "description": "The process of a burst is gone. What its job has recorded is not done again.",
-                "tags": ["pixelmill"],
+                "tags": [TAG],
                 "enabled": True,
                 "trigger": {
                     "type": "event",

@@ -24,6 +24,7 @@ from configs.settings.environment import module_command
 from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings
 from flows.prefect_api.api import ServerError, configured_api_url, health_problem, require_answer
+from flows.prefect_api.log_files import limit_log_until
 from storage.ledger.lease import process_start
 
 if TYPE_CHECKING:
@@ -62,32 +63,37 @@ def local_server(
         require_answer(own)
         yield own
         return
-    home = settings.home.expanduser().resolve()
+    home = _home(settings)
     folder = home / "prefect"
     own_folder(folder)
     with _counted_as_user(folder):
         with _start_lock(folder):
             server = _running_server(folder)
             if server is None:
-                server = _start(home, folder, port=port, ui=ui, seconds=start_seconds)
+                server = _start(settings, port=port, ui=ui, seconds=start_seconds)
             elif (port is not None and server.port != port) or (ui and not server.ui):
                 raise ServerError(
                     f"A Prefect server for {home} runs already at {server.url}, on another port or without the UI: "
                     "end the command that uses it, or give this one a home of its own (PIXELMILL_HOME)."
                 )
-        with _kept_alive(server, home, folder, start_seconds):
+        with _kept_alive(server, settings, start_seconds):
             yield server.url
 
 
 def is_own(url: str, settings: Settings) -> bool:
     """Return whether the API at `url` belongs to a server that Pixelmill started for `settings.home`."""
-    server = _recorded_server(settings.home.expanduser().resolve() / "prefect")
+    server = _recorded_server(_home(settings) / "prefect")
     return server is not None and server.url == url.rstrip("/")
 
 
+def _home(settings: Settings) -> Path:
+    return settings.home.expanduser().resolve()
+
+
 @contextmanager
-def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> Iterator[None]:
+def _kept_alive(server: "_Server", settings: Settings, seconds: float) -> Iterator[None]:
     """Restart the server when it dies; one of several users does, the others find it running."""
+    folder = _home(settings) / "prefect"
     ending = threading.Event()
 
     def watch() -> None:
@@ -102,7 +108,7 @@ def _kept_alive(server: "_Server", home: Path, folder: Path, seconds: float) -> 
                     found = _running_server(folder)
                     if found is None:
                         logger.warning("the Prefect server is gone: starting it again")
-                        found = _start(home, folder, port=server.port, ui=server.ui, seconds=seconds)
+                        found = _start(settings, port=server.port, ui=server.ui, seconds=seconds)
                     pid = found.pid
             except ServerError as error:
                 logger.warning("the Prefect server could not be restarted, trying again: %s", error)
@@ -187,12 +193,12 @@ class _ServerKilled(ServerError):
     """A signal ended the server's process while it started, for no reason of its own."""
 
 
-def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
+def _start(settings: Settings, *, port: int | None, ui: bool, seconds: float) -> _Server:
     """Start a server and wait until it answers; a server that is killed meanwhile is started again."""
     kills = 0
     while True:
         try:
-            return _start_once(home, folder, port=port, ui=ui, seconds=seconds)
+            return _start_once(settings, port=port, ui=ui, seconds=seconds)
         except _ServerKilled as killed:
             kills += 1
             if not RESTARTS.allows(kills):
@@ -200,18 +206,20 @@ def _start(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: flo
             logger.warning("starting the Prefect server again: %s", str(killed).partition("\n")[0])
 
 
-def _start_once(home: Path, folder: Path, *, port: int | None, ui: bool, seconds: float) -> _Server:
+def _start_once(settings: Settings, *, port: int | None, ui: bool, seconds: float) -> _Server:
     """Start a server and wait until it answers; the caller holds both locks."""
-    log = home / "logs" / "server.log"
+    folder = _home(settings) / "prefect"
+    log = _home(settings) / "logs" / "server.log"
     own_folder(log.parent)
+    log.write_bytes(b"")
     # Bound here and inherited there: no other process can take a free port in between.
     with socket.socket() as listener:
         _bind(listener, port or 0)
         number = int(listener.getsockname()[1])
-        with log.open("wb") as output:
+        with log.open("ab") as output:  # at its end, also after it was cut
             process = subprocess.Popen(
-                module_command("flows.prefect_api.server", str(listener.fileno()), str(folder / USERS_LOCK)),
-                env=os.environ | _server_environment(folder, number, ui=ui),
+                module_command("flows.prefect_api.server", str(listener.fileno()), str(folder / USERS_LOCK), str(log)),
+                env=os.environ | _server_environment(folder, number, ui=ui) | retention(settings, ui=ui),
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -275,13 +283,27 @@ def _server_environment(folder: Path, port: int, *, ui: bool) -> dict[str, str]:
     }
 
 
-def main(socket_fd: int, users_lock: Path) -> None:
-    """Serve on the bound socket `socket_fd` while `users_lock` has holders.
+def retention(settings: Settings, *, ui: bool) -> dict[str, str]:
+    """Return the variables that have the server of `pixelmill up` delete old flow runs, unless the operator sets them.
 
-    The process of a local server: `python -m flows.prefect_api.server SOCKET_FD USERS_LOCK`.
+    Prefect itself deletes old events, and nothing else.
+    """
+    days = settings.history_days
+    wanted = {
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs" if days and ui else "events",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str((days or 1) * 24 * 3600),
+    }
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+
+
+def main(socket_fd: int, users_lock: Path, log: Path) -> None:
+    """Serve on the bound socket `socket_fd` while `users_lock` has holders, and keep the server's log at a size.
+
+    The process of a local server: `python -m flows.prefect_api.server SOCKET_FD USERS_LOCK LOG`.
     """
     os.umask(0o077)  # its database holds logs and parameters of flow runs
     threading.Thread(target=_end_without_users, args=(users_lock,), name="users-watch", daemon=True).start()
+    limit_log_until(threading.Event(), log)
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
@@ -347,4 +369,4 @@ def _end_without_users(users_lock: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))

@@ -19,6 +19,8 @@ from configs.settings.privacy import own_folder
 from configs.settings.settings import Settings, variable_of
 from flows.prefect_api.api import ServerError
 from flows.prefect_api.deployments import BURST_POOL, all_deployments, ensure_pool_and_deployments
+from flows.prefect_api.log_files import limit_log, limit_log_until
+from flows.prefect_api.schedules import skip_missed
 from flows.prefect_api.server import is_own, local_server, require_port
 from gpu_worker.device.device import MISSING, can_compute
 from gpu_worker.monitor.logs import prefect_environment
@@ -93,6 +95,8 @@ def serve_forever(settings: Settings, *, port: int, gallery_port: int, log: Log)
                 log(f"warning: {warning}")
         # Checked only now, when the galleries of an `up` that was killed a moment ago have ended.
         require_port(gallery_port)
+        if missed := skip_missed():
+            log(f"{missed:,} scheduled flow runs were missed: the newest of each schedule makes up for them")
         log("starting the workers")
         galleries = settings.gallery_url or f"http://127.0.0.1:{gallery_port}"
         environment = {**os.environ, "PREFECT_API_URL": api_url, variable_of("gallery_url"): galleries}
@@ -123,8 +127,12 @@ def _single_instance(settings: Settings) -> AbstractContextManager[object]:
 
 
 def _burst_worker(settings: Settings, environment: Mapping[str, str], log: Log) -> AbstractContextManager[None]:
-    """Run an ordinary process worker of Prefect: bursts need no device, and each gets a process of its own."""
-    command = module_command("prefect", "worker", "start", "--pool", BURST_POOL, "--type", "process")
+    """Run an ordinary process worker of Prefect: bursts need no device, and each gets a process of its own.
+
+    The worker limits them, not its pool: a pool's limit counts flow runs whose processes died with an earlier `up`.
+    """
+    limit = ("--limit", str(settings.max_bursts))
+    command = module_command("prefect", "worker", "start", "--pool", BURST_POOL, "--type", "process", *limit)
     # The worker gives each run a temporary folder.
     folder = settings.working_folder or Path.cwd()
     own = {"PREFECT_WORKER_QUERY_SECONDS": "2", variable_of("working_folder"): str(folder)}
@@ -155,10 +163,12 @@ def supervised(
     """Keep a command running while it is needed, until the end of the context or of this process, even a killed one.
 
     The command's first word is the path of a program. A process that ends is restarted, at growing intervals while it
-    lives only shortly; that is logged.
+    lives only shortly; that is logged. Its log is kept at a size.
     """
     own_folder(log_file.parent)
+    limit_log(log_file)
     ending = threading.Event()
+    limit_log_until(ending, log_file)
     changing = threading.Lock()
     running: list[subprocess.Popen[bytes]] = []
     # A worker or a server that was left behind would keep the old settings and hold the port.
