@@ -373,6 +373,7 @@ def _list_jobs(ledger: "Ledger", json: bool) -> None:
                 )
                 for job in rows
             ),
+            wraps=("started",),
         )
 
 

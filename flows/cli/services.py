@@ -85,8 +85,9 @@ def worker_start(
 
 @models_app.command("list")
 def models_list(json: AsJson = False) -> None:
-    """List the models of the catalogue and whether their weights are here."""
-    from configs.catalogues.models import ModelCatalogue, ModelRef
+    """List the models of the catalogue and whether their weights are on this machine."""
+    from configs.catalogues.models import ModelCatalogue, ModelRef, local_source
+    from steps.engines.local_copies import missing_copy
 
     with errors_reported(json):
         catalogue = ModelCatalogue(current_settings())
@@ -95,6 +96,9 @@ def models_list(json: AsJson = False) -> None:
             spec = catalogue.get(name)
             for role, part in spec.parts.items():
                 reason = catalogue.available(ModelRef(name, role))
+                fetched = part.options.get("allow_download") is True
+                if reason is None and local_source(part) is None and not fetched:
+                    reason = missing_copy(part.engine, part.source)
                 rows.append(
                     {
                         "model": name,
@@ -109,6 +113,9 @@ def models_list(json: AsJson = False) -> None:
         if json:
             print_json({"models": rows})
             return
-        names = ("model", "role", "engine", "license")
-        cells = [[*(row[name] for name in names), "yes" if row["available"] else row["reason"]] for row in rows]
-        print_table((*names, "ready"), cells)
+        names = ("model", "role", "license")
+        cells = [[*(row[name] for name in names), "yes" if row["available"] else "no"] for row in rows]
+        print_table((*names, "ready"), cells, wraps=("license",))
+        for row in rows:
+            if row["reason"]:
+                typer.echo(f"{row['model']}/{row['role']}: {row['reason']}")

@@ -158,16 +158,11 @@ def print_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json_format.dumps(document, ensure_ascii=ascii_only) + "\n")
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of cells on standard output. Where the terminal is too narrow, cells are folded, never cut."""
-    from rich.table import Table
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, wraps: Sequence[str] = ()) -> None:
+    """Print rows of cells on standard output; only those of the columns in `wraps` are ever broken."""
+    from flows.report.tables import FittedTable
 
-    table = Table()
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    open_console(stderr=False).print(table)
+    open_console(stderr=False).print(FittedTable(headers, rows, wraps=wraps, lines=True))
 
 
 def show(answer: "Answer", json: bool) -> None:

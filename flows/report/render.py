@@ -16,6 +16,7 @@ from rich.text import Text
 
 from configs.settings.settings import Settings
 from flows.report.report import GateStats, ItemCounts, Summary, SummaryError
+from flows.report.tables import FittedTable
 
 if TYPE_CHECKING:
     from flows.job.plan import Plan  # loads SQLAlchemy
@@ -83,15 +84,17 @@ def render_plan(plan: "Plan", settings: Settings, console: Console) -> None:
     console.print(f"output: {document['output']}", highlight=False, soft_wrap=True)
     for notice in document["notices"]:
         console.print(notice, style="yellow", highlight=False, soft_wrap=True)
-    table = Table("step", "to compute", "to reuse", "to skip", "decided as it runs")
-    for step, counts in plan.steps.items():
-        table.add_row(step, str(counts.computed), str(counts.reused), str(counts.skipped), str(counts.undecided))
-    console.print(table)
+    numbers = ("to compute", "to reuse", "to skip", "decided as it runs")
+    rows = [
+        [step, *(f"{count:,}" for count in (one.computed, one.reused, one.skipped, one.undecided))]
+        for step, one in plan.steps.items()
+    ]
+    console.print(FittedTable(("step", *numbers), rows, numbers=numbers, lines=True))
     if title := failing_title(document, SHOWN_WARNINGS):
-        headers, rows = failing_rows(document, SHOWN_WARNINGS)
+        headers, cells = failing_rows(document, SHOWN_WARNINGS)
         columns = [_folded(name, ratio=ratio) for name, ratio in zip(headers, (2, 1, 5), strict=True)]
         console.print(Text(title, "bold"))
-        console.print(_table(columns, [[Text(cell) for cell in row] for row in rows]))
+        console.print(_table(columns, [[Text(cell) for cell in row] for row in cells]))
 
 
 def failing_title(document: dict[str, Any], shown: int) -> str:
@@ -240,20 +243,24 @@ def _error_line(error: SummaryError) -> Text:
     return line.append(error.message)
 
 
-def _step_table(summary: Summary) -> Table:
+def _step_table(summary: Summary) -> FittedTable:
     names = ["computed", "reused", "skipped", "failed", "time", "per image", *(["cost"] if summary.cost else [])]
     rows = [
         [
             Text(step_id),
-            *(f"{count:,}" if count else "–" for count in (step.computed, step.reused, step.skipped)),
-            Text(f"{step.failed:,}", "red") if step.failed else "–",
+            *(_count(count) for count in (step.computed, step.reused, step.skipped)),
+            Text(f"{step.failed:,}", "red") if step.failed else _count(0),
             format_seconds(step.seconds),
-            format_seconds(step.seconds / step.computed) if step.computed else "–",
+            format_seconds(step.seconds / step.computed) if step.computed else _count(0),
             *([format_cost(step.cost)] if summary.cost else []),
         ]
         for step_id, step in summary.steps.items()
     ]
-    return _table(["step", *(Column(name, justify="right") for name in names)], rows)
+    return FittedTable(["step", *names], rows, numbers=names)
+
+
+def _count(number: int) -> Text:
+    return Text(f"{number:,}") if number else Text("–", "dim")
 
 
 def _failure_table(summary: Summary) -> Table:
