@@ -1,6 +1,9 @@
 """Plan and begin a job: compare its request with the ledger and the store. Loads no torch."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,6 +28,9 @@ from storage.objects.artefacts import ArtefactStore
 from storage.objects.keys import sha256_hex
 from storage.objects.open_store import open_store
 
+logger = logging.getLogger(__name__)
+
+SLOW_SECONDS = 2.0  # of silence, after which a person wonders
 Retried = Literal["both", "failed", "quarantined", "rejected"]
 _STATES: Mapping[Retried, tuple[ItemState, ...]] = {
     "both": (ItemState.FAILED, ItemState.QUARANTINED),
@@ -104,7 +110,8 @@ def make_plan(
     `advance(1)` is called for each file. Raises StoreError where no image could be written.
     """
     store = open_store(request.output, settings)
-    store.check_writable(patient=False)
+    with _said_when_slow(store, logger.warning):
+        store.check_writable(patient=False)
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
     request = keep_seeds(request, former, ledger)
@@ -183,7 +190,8 @@ def start_job(request: JobRequest, ledger: Ledger, settings: Settings, *, log: L
     output is pruned, and StoreError where no image could be written.
     """
     store = open_store(request.output, settings)
-    store.check_writable()
+    with _said_when_slow(store, log):
+        store.check_writable()
     refuse_while_pruned(store.root, ledger)
     identifier = job_id(request.job.name, store.root)
     former = known_job(ledger, identifier)
@@ -227,7 +235,8 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
         )
         raise InvalidInput([Problem(job.id, message)])
     store = open_store(job.output, settings)
-    store.check_writable()
+    with _said_when_slow(store, logger.warning):
+        store.check_writable()
     refuse_while_pruned(store.root, ledger)
     require_own_folder(job.name, job.revision, job, store)
     again = ledger.runs.start(
@@ -245,6 +254,18 @@ def continue_job(job: JobRecord, ledger: Ledger, settings: Settings) -> JobRecor
     write_mark(store, again)
     _reopen_items(again, ledger, store)
     return again
+
+
+@contextmanager
+def _said_when_slow(store: ArtefactStore, log: Log) -> Iterator[None]:
+    """Log what is waited for if the block takes longer than a moment."""
+    timer = threading.Timer(SLOW_SECONDS, log, [f"waiting for an answer from {store.root}"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _replaced(request: JobRequest, former: JobRecord | None, ledger: Ledger, store: ArtefactStore) -> tuple[str, ...]:

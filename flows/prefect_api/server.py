@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 USERS_LOCK, DATABASE = "users.lock", "prefect.db"  # in a folder of the home
 LOOK_SECONDS = 1.0
 RESTARTS = RestartPolicy(most=2)  # of a server that is killed while it starts
+REVIVALS = RestartPolicy(first_seconds=1.0, longest_seconds=60.0)  # of one that cannot start again, or dies soon
+SHORT_LIFE_SECONDS = 60.0
 START_SECONDS = 120.0  # a cold disk and a first migration; a warm start takes a tenth of it
 LOG_TAIL_LINES = 15
 END_SECONDS = 10.0  # for an orderly end; SQLite is safe against a harder one
@@ -97,10 +99,12 @@ def _kept_alive(server: "_Server", settings: Settings, seconds: float) -> Iterat
     ending = threading.Event()
 
     def watch() -> None:
-        pid = server.pid
-        while not ending.wait(LOOK_SECONDS):
+        pid, vain, began = server.pid, 0, time.monotonic()
+        while not ending.wait(REVIVALS.pause(vain) if vain else LOOK_SECONDS):
             if _is_alive(pid):
+                vain = 0 if time.monotonic() - began > SHORT_LIFE_SECONDS else vain
                 continue
+            vain += 1
             try:
                 with _start_lock(folder):
                     if ending.is_set():
@@ -109,7 +113,7 @@ def _kept_alive(server: "_Server", settings: Settings, seconds: float) -> Iterat
                     if found is None:
                         logger.warning("the Prefect server is gone: starting it again")
                         found = _start(settings, port=server.port, ui=server.ui, seconds=seconds)
-                    pid = found.pid
+                    pid, began = found.pid, time.monotonic()
             except ServerError as error:
                 logger.warning("the Prefect server could not be restarted, trying again: %s", error)
 

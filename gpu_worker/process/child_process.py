@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from gpu_worker.process.worker_child import ABANDON_SIGNAL, ChildSpec
 from gpu_worker.process.worker_metrics import ChildMetrics, ChildReports, WorkerMetrics
 
 RESTARTS = RestartPolicy(first_seconds=1.0, longest_seconds=60.0)
+SHORT_LIFE_SECONDS = 10.0  # a child that ends sooner after it was ready may do so every time
 LAST_REPLIES_SECONDS = 1.0
 REPLY_BYTES = 2**20  # longest line: a child may report the metrics of hundreds of steps and models
 STOP_SECONDS = 3.0  # for an idle child to shut down, or for a running one to leave its flow
@@ -66,6 +68,7 @@ class WorkerChild:
         self._metrics, self._reports = metrics, metrics.open() if metrics is not None else ChildReports()
         self._replies: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._running = False
+        self.was_stopped = False  # by its parent
         self._reader = asyncio.create_task(self._read_replies())
 
     @classmethod
@@ -121,6 +124,7 @@ class WorkerChild:
 
     async def stop(self, grace: float = STOP_SECONDS) -> None:
         """End the child, and kill it after `grace` seconds. A flow run is abandoned without a report."""
+        self.was_stopped = True
         if self._process.returncode is None:
             with suppress(ProcessLookupError, ConnectionError):
                 if self._running:
@@ -191,8 +195,10 @@ class ChildKeeper:
         vain = 0
         while True:
             try:
-                await self._run_child()
-                vain = 0
+                lived = await self._run_child()
+                vain = vain + 1 if lived < SHORT_LIFE_SECONDS else 0
+                if vain > 1:
+                    await asyncio.sleep(RESTARTS.pause(vain - 1))
             except (OSError, ChildEnded) as error:
                 # Too many processes, no memory, an absent file system: another try may succeed.
                 vain += 1
@@ -200,8 +206,11 @@ class ChildKeeper:
                 self._logger.error("The child could not start; trying again in %.0f s: %s", pause, error)
                 await asyncio.sleep(pause)
 
-    async def _run_child(self) -> None:
-        """Start a child and wait for its end. Raises OSError and ChildEnded if it cannot start."""
+    async def _run_child(self) -> float:
+        """Start a child and wait for its end; return the seconds after which it ended by itself.
+
+        Raises OSError and ChildEnded if it cannot start.
+        """
         metrics = self._metrics.children if self._metrics.is_wanted else None
         self.child = child = await WorkerChild.start(self._environment, worker=self._metrics.worker, metrics=metrics)
         self._metrics.child_started(child.pid)
@@ -212,8 +221,10 @@ class ChildKeeper:
             self._metrics.child_ready()
             self._logger.info("Child %d is ready", child.pid)
             self._ready.set()
+            began = time.monotonic()
             status = await child.ended()
             self._logger.info("Child %d: %s", child.pid, describe_end(status))
+            return math.inf if child.was_stopped else time.monotonic() - began
         finally:
             self._ready.clear()
             self._metrics.child_ended()

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import itertools
+import logging
 import os
 import secrets
 import threading
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from botocore.loaders import Loader
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import CopySourceTypeDef
+
+log = logging.getLogger(__name__)
 
 _MB = 1 << 20  # the smallest part S3 takes is 5 of these
 _DIGEST = "sha256"  # name of the metadata entry: x-amz-meta-sha256
@@ -82,6 +85,7 @@ class S3Store:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._options = options or S3Options()
         self._made: tuple[int, S3Client] | None = None
+        self._has_told = False  # of a failure that was waited out
         self._heeds_conditions: bool | None = None  # whether the server does `If-None-Match`; None: not known yet
 
     def __getstate__(self) -> dict[str, Any]:
@@ -241,6 +245,9 @@ class S3Store:
             except StoreError as error:
                 if not error.retryable or attempt >= self._options.attempts:
                     raise
+                if not self._has_told:  # once, so that nobody waits before a silent command
+                    self._has_told = True
+                    log.warning("%s Trying again, up to %d times.", error, self._options.attempts)
                 time.sleep(_RETRIES.jittered_pause(attempt))
             note_retry()
         raise AssertionError("unreachable: the last try returns or raises")

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from configs.failures import RestartPolicy
 from configs.settings.settings import Settings
@@ -51,6 +53,32 @@ def test_child_that_cannot_start_is_started_again(
 
     asyncio.run(asyncio.wait_for(keep_until_third_try(), 30))
     assert all("status 1" in message and "could not start" in message for message in caplog.messages)
+
+
+def test_children_that_die_as_soon_as_they_are_ready_are_started_at_growing_intervals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(child_process, "RESTARTS", RestartPolicy(first_seconds=0.02, longest_seconds=0.08))
+    starts: list[float] = []
+
+    class ShortLived(ChildKeeper):
+        @override
+        async def _run_child(self) -> float:
+            starts.append(asyncio.get_running_loop().time())
+            return 0.0
+
+    keeper = ShortLived({}, logging.getLogger("keeper"), WorkerMetrics(Settings(), worker="worker", pool="gpu"))
+
+    async def keep_until_fifth() -> None:
+        keeping = asyncio.create_task(keeper.keep())
+        while len(starts) < 5:
+            await asyncio.sleep(0.005)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+    asyncio.run(asyncio.wait_for(keep_until_fifth(), 30))
+    pauses = [after - before for before, after in pairwise(starts)]
+    assert pauses[0] < pauses[1] < pauses[2] < pauses[3]
 
 
 @pytest.mark.parts

@@ -268,3 +268,16 @@ def test_a_pickled_store_carries_no_client(open_moto: OpenS3) -> None:
     store = open_moto()
     put(store, "a.png", b"pixels")
     assert pickle.loads(pickle.dumps(store)).get("a.png") == b"pixels"
+
+
+def test_a_server_that_does_not_answer_is_named_while_it_is_waited_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    store = S3Store(BUCKET, "p", S3Options(endpoint_url="http://127.0.0.1:9", attempts=3))
+    with pytest.raises(StoreError):
+        store.get("a.png")
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "storage.objects.s3_store"]
+    assert "no answer from http://127.0.0.1:9" in said
+    assert said.endswith("Trying again, up to 3 times.")
