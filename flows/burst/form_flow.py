@@ -140,7 +140,7 @@ def with_ledger(work: Callable[[Ledger, Settings], State[Any]]) -> State[Any]:
 
 
 def in_words(work: Callable[[], State[Any]]) -> State[Any]:
-    """Return the state that `work` returns, or a failed state whose message says what it refused."""
+    """Return the state that `work` returns, or a failed state with the reason of its refusal."""
     try:
         use_logs(load_settings())
         return work()

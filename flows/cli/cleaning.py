@@ -1,4 +1,4 @@
-"""Commands that throw away: jobs that nobody needs any more, and artefacts that no job names."""
+"""Commands that remove jobs that are no longer needed, and artefacts that no job names."""
 
 import sys
 from datetime import timedelta
@@ -117,9 +117,9 @@ def _pruned_lines(found: "Unnamed", days: float, deleted: bool) -> list[str]:
 
 
 def _require_consent(question: str, *, yes: bool, json: bool) -> None:
-    """Ask the person, if there is one. Raises InvalidInput where nobody can be asked, and typer.Abort."""
+    """Ask the person, if there is one. Raises InvalidInput without a terminal, and typer.Abort."""
     if yes:
         return
     if json or not sys.stdin.isatty():
-        raise InvalidInput([Problem("--yes", "is needed where nobody can be asked; --dry-run shows what would go")])
+        raise InvalidInput([Problem("--yes", "is needed without a terminal; --dry-run shows what would go")])
     typer.confirm(question, abort=True, err=True)

@@ -1,4 +1,4 @@
-"""Scheduled flow runs that nobody could start in time: one makes up for all of them."""
+"""Scheduled flow runs that were missed: one of them makes up for all."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -42,7 +42,7 @@ class Unnamed:
     old: tuple[ListedObject, ...]  # to be removed
     young: int  # too young: a job of another ledger may be about to name them
     foreign: tuple[str, ...]  # folders of jobs that this ledger does not have; what their manifests name stays
-    unreadable: tuple[str, ...]  # those of them without a manifest: nobody knows what they need
+    unreadable: tuple[str, ...]  # those of them without a manifest: what they need is unknown
 
     @property
     def bytes(self) -> int:
@@ -50,8 +50,8 @@ class Unnamed:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
-    """What goes with a job: its records, and with its images the files of its folder and its own artefacts."""
+class ForgottenFiles:
+    """A forgotten job, and with its images the files of its folder and the artefacts that were its alone."""
 
     job: JobRecord
     files: tuple[str, ...] = ()  # keys
@@ -114,8 +114,8 @@ def prune(store: ArtefactStore, older_than: timedelta, ledger: Ledger, *, even_u
         found = find_unnamed(store, older_than, ledger)
         if found.unreadable and not even_unreadable:
             message = (
-                f"jobs of other ledgers have no manifest yet ({', '.join(found.unreadable)}): nobody knows what they "
-                "need. Wait for their end, or give --force"
+                f"jobs of other ledgers have no manifest yet ({', '.join(found.unreadable)}), so what they "
+                "need is unknown. Wait for their end, or give --force"
             )
             raise InvalidInput([Problem("PLACE", message)])
         _remove_artefacts([entry.key for entry in found.old], store, ledger)
@@ -139,12 +139,12 @@ def _nothing_runs(root: str, ledger: Ledger, *, besides: str | None = None) -> I
             for job in jobs.values():
                 if job.output == root and job.status is JobStatus.RUNNING and job.id != besides:
                     hint = f"wait for its end, or `pixelmill cancel {job.id}`"
-                    raise JobIsRunning(f"{job.id} is running in {root}, and may need what nobody names: {hint}")
+                    raise JobIsRunning(f"{job.id} is running in {root}, and may need what no job names: {hint}")
             for name in ledger.leases.named(JOB_LEASES):
                 identifier = name.removeprefix(JOB_LEASES).partition(" shard ")[0]
                 known = jobs.get(identifier)  # None: a job that is about to begin, somewhere
                 if identifier != besides and (known is None or known.output == root) and not is_abandoned(name, ledger):
-                    raise JobIsRunning(f"somebody works at {identifier}: try again when that has ended")
+                    raise JobIsRunning(f"a process works at {identifier}: try again when that has ended")
             yield
     except LeaseTaken as taken:
         raise JobIsRunning(f"{root} is being pruned by {taken.owner.place}") from None
@@ -153,20 +153,20 @@ def _nothing_runs(root: str, ledger: Ledger, *, besides: str | None = None) -> I
 # -- forgetting --------------------------------------------------------------------------------------------------------
 
 
-def what_goes(job: JobRecord, ledger: Ledger, store: ArtefactStore, *, images: bool) -> Forgotten:
+def what_goes(job: JobRecord, ledger: Ledger, store: ArtefactStore, *, images: bool) -> ForgottenFiles:
     """Return what would go with the job; changes nothing."""
     if not images:
-        return Forgotten(job)
+        return ForgottenFiles(job)
     own = ledger.steps.named_images(store.root, only=job.id) - ledger.steps.named_images(store.root, but=job.id)
     files = tuple(key for key, _ in store.list(f"{job.name}/"))
     folders = {found[1] for key, _ in store.list("") if (found := _JOB_FILE.fullmatch(key)) is not None}
     for folder in _foreign(folders, store, ledger):
         own -= _named_in_manifest(store, folder) or set()
     known = ledger.steps.find_artefacts(store.root, sorted(own))
-    return Forgotten(job, files, tuple(sorted({artefact.key for artefact in known.values()})))
+    return ForgottenFiles(job, files, tuple(sorted({artefact.key for artefact in known.values()})))
 
 
-def forget(job: JobRecord, ledger: Ledger, settings: Settings, *, images: bool) -> Forgotten:
+def forget(job: JobRecord, ledger: Ledger, settings: Settings, *, images: bool) -> ForgottenFiles:
     """Remove a job that does not run from the ledger, and with `images` its folder and the artefacts only it names.
 
     Can be repeated after an interruption. Raises JobIsRunning, and InvalidInput for a job that waits for decisions or
@@ -183,7 +183,7 @@ def forget(job: JobRecord, ledger: Ledger, settings: Settings, *, images: bool) 
                 if (mark := read_mark(store, job.name)) is None or mark.is_of(job):
                     write_mark(store, job, forgotten=True)
             ledger.jobs.forget(job.id)
-            return Forgotten(job)
+            return ForgottenFiles(job)
         with _nothing_runs(store.root, ledger, besides=job.id):
             mark = read_mark(store, job.name)
             if mark is not None and not mark.is_of(job):

@@ -271,7 +271,7 @@ class PrefectJsonConsole(LineHandler):
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Return whether the record says more than the end of a flow by its own decision, or by a person's Ctrl-C.
+    """Return False for the traceback of a flow that failed by its own decision, and for a crash that was Ctrl-C.
 
     Prefect logs the state with its message, raises at the end of the process, and logs that as if it were a bug.
     """

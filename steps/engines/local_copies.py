@@ -9,9 +9,9 @@ _HUB_ENGINES = frozenset({"diffusers", "clip", "image_classifier"})
 
 
 def missing_copy(engine: str, source: str) -> str | None:
-    """Return where no copy of these weights was found, or None if there is one, or if nobody knows.
+    """Return where no copy of these weights was found, or None if there is one, or for engines of other packages.
 
-    `source` is a name, no path. Engines of other packages have places of their own.
+    `source` is a name, not a path.
     """
     if engine in _HUB_ENGINES:
         folder = _hub() / f"models--{source.replace('/', '--')}" / "snapshots"

@@ -1,4 +1,4 @@
-"""The mark in a job's folder: of which ledger the job is whose finals lie there."""
+"""The mark in a job's folder: it identifies the ledger of the job whose finals are there."""
 
 import json
 from datetime import datetime
@@ -12,12 +12,12 @@ MARK = "mark.json"
 
 
 class Mark(NamedTuple):
-    """A job as its ledger knows it. No two ledgers begin a job of one id at the same microsecond."""
+    """A job as in its ledger. No two ledgers begin a job of one id at the same microsecond."""
 
     job: str
     begun: str  # when its ledger first saw it: ISO, UTC
     revision: str  # of the run that began last
-    is_forgotten: bool = False  # by its ledger: the folder is anybody's, and its manifest keeps nothing
+    is_forgotten: bool = False  # by its ledger: the folder is free, and its manifest keeps nothing
 
     def is_of(self, job: JobRecord | None) -> bool:
         """Return whether this job of the ledger has left the mark."""
@@ -25,7 +25,7 @@ class Mark(NamedTuple):
 
 
 def read_mark(store: ArtefactStore, name: str) -> Mark | None:
-    """Return the mark in the folder of a job of this name; None where an earlier version, or nobody, has worked."""
+    """Return the mark in the folder of a job of this name; None if there is none, as before a first run."""
     try:
         document: dict[str, Any] = json.loads(store.get(job_key(name, MARK)))
         mark = Mark(
@@ -41,6 +41,6 @@ def read_mark(store: ArtefactStore, name: str) -> Mark | None:
 
 
 def write_mark(store: ArtefactStore, job: JobRecord, *, forgotten: bool = False) -> None:
-    """Mark the job's folder as this ledger's, whoever had it before."""
+    """Mark the job's folder as this ledger's, also where it was another's."""
     mark = Mark(job.id, job.created_at.isoformat(), job.revision, forgotten)
     store.replace(job_key(job.name, MARK), json.dumps(mark._asdict()).encode(), content_type="application/json")

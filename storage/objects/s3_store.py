@@ -245,7 +245,7 @@ class S3Store:
             except StoreError as error:
                 if not error.retryable or attempt >= self._options.attempts:
                     raise
-                if not self._has_told:  # once, so that nobody waits before a silent command
+                if not self._has_told:  # once, so that no command is silent for long
                     self._has_told = True
                     log.warning("%s Trying again, up to %d times.", error, self._options.attempts)
                 time.sleep(_RETRIES.jittered_pause(attempt))

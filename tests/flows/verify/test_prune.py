@@ -92,7 +92,7 @@ def test_nothing_is_pruned_while_a_job_runs_or_is_about_to_begin(local_icons: Ic
     add_unnamed(local_icons, days_old=8)
     before = keys(local_icons, "")
     for held in ("job", "job-that-begins"):  # the ledger does not know yet where that one writes
-        with job_lease(held, local_icons.ledger), pytest.raises(JobIsRunning, match=f"somebody works at {held}"):
+        with job_lease(held, local_icons.ledger), pytest.raises(JobIsRunning, match=f"a process works at {held}"):
             prune(local_icons.store, A_WEEK, local_icons.ledger)
     local_icons.mill.start()
     with pytest.raises(JobIsRunning, match="job is running in"):
