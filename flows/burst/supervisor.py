@@ -24,6 +24,7 @@ from storage.ledger.records import JobStatus, Lease
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
+SCHEDULES_SECONDS = 30.0  # between looks for flow runs that schedules have missed
 START_SECONDS = 60.0  # from a worker taking the flow run to the burst holding its job, on a busy machine
 # Bursts that ended without holding their job, or without progress of it.
 RESTARTS = RestartPolicy(first_seconds=10.0, longest_seconds=START_SECONDS, most=8)
@@ -153,12 +154,15 @@ def supervise_forever(ledger: Ledger, ending: threading.Event) -> None:
     """
     supervisor = BurstSupervisor(ledger, BurstDeployment())
     in_trouble = False
+    looked = -SCHEDULES_SECONDS
     while not ending.wait(LOOK_SECONDS):
         try:
             supervisor.restart_orphaned()
             drop_ended_waits(ledger)
             wake_due(ledger)
-            skip_missed()
+            if time.monotonic() - looked > SCHEDULES_SECONDS:
+                looked = time.monotonic()
+                skip_missed()
             in_trouble = False
         except Exception as error:
             if not in_trouble:
