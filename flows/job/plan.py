@@ -292,7 +292,7 @@ def require_own_folder(name: str, revision: str, known: JobRecord | None, store:
     if mark is None or mark.is_forgotten or mark.is_of(known) or mark.revision == revision:
         return
     message = (
-        f"{store.uri(name)} belongs to a job of another ledger with other contents, begun {mark.begun[:16]} UTC: "
+        f"{store.uri(name)} belongs to a job of another ledger with other contents, begun {mark.begun[:10]}: "
         "choose another name or output. If that ledger is lost, `pixelmill verify --repair` takes the folder over"
     )
     raise InvalidInput([Problem("name", message)])

@@ -31,30 +31,29 @@ class FittedTable:
         self._rows = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self._width() <= options.max_width:
-            yield self._table()
-            return
+        for is_broken in (False, True):  # headers
+            widths = [self._column_width(at, header, is_broken) for at, header in enumerate(self._headers)]
+            if sum(widths) + 3 * len(widths) + 1 <= options.max_width:
+                yield self._table(widths)
+                return
         for first, *others in self._rows:
             yield Text(first.plain, "bold", overflow="fold")
             named = zip(self._headers[1:], others, strict=True)
             yield Padding(Text(" · ").join(Text(f"{header}: ", "dim") + cell for header, cell in named), (0, 0, 0, 2))
 
-    def _width(self) -> int:
-        widths = (self._column_width(number, header) for number, header in enumerate(self._headers))
-        return sum(widths) + 3 * len(self._headers) + 1
-
-    def _column_width(self, number: int, header: str) -> int:
-        cells = max((cell_len(row[number].plain) for row in self._rows), default=0)
+    def _column_width(self, at: int, header: str, is_broken: bool) -> int:
+        """Return the least width of a column, with its header broken at spaces or on one line."""
+        cells = max((cell_len(row[at].plain) for row in self._rows), default=0)
         if header in self._wraps:
             cells = min(cells, _NARROWEST)
-        return max(cells, *(cell_len(word) for word in header.split()))
+        return max(cells, *(cell_len(part) for part in (header.split() if is_broken else [header])))
 
-    def _table(self) -> Table:
+    def _table(self, widths: Sequence[int]) -> Table:
         frame = {} if self._lines else {"box": None, "pad_edge": False, "header_style": "dim"}
         table = Table(**frame)  # type: ignore[arg-type]
-        for number, header in enumerate(self._headers):
+        for header, width in zip(self._headers, widths, strict=True):
             justify = "right" if header in self._numbers else "left"
-            fixed = None if header in self._wraps else self._column_width(number, header)
+            fixed = None if header in self._wraps else width
             table.add_column(header, justify=justify, overflow="fold", width=fixed)  # type: ignore[arg-type]
         for row in self._rows:
             table.add_row(*row)
