@@ -21,7 +21,7 @@ from gpu_worker.shard.stored_images import MAX_STORED_PIXELS
 from steps.contract import WARNINGS, Fact, Step
 from steps.facts import measure
 from storage.images.images import FORMATS, UnreadableImage, decode, open_image, read_recipe, reading_errors
-from storage.images.job_mark import write_mark
+from storage.images.job_mark import read_mark, write_mark
 from storage.images.manifest import manifest_keys
 from storage.images.png_recipe import Provenance
 from storage.ledger.lease import JobIsRunning, is_abandoned, job_lease, shard_lease
@@ -72,7 +72,9 @@ def repair_job(job_id: str, ledger: Ledger, store: ArtefactStore, settings: Sett
     """
     with job_lease(job_id, ledger):
         refuse_living_shards(job_id, ledger, "repair")
-        write_mark(store, ledger.jobs.get(job_id))
+        known = ledger.jobs.get(job_id)
+        if (mark := read_mark(store, known.name)) is not None and not mark.is_of(known):
+            write_mark(store, known)  # the folder is taken over from another ledger
         found = _verify(job_id, ledger, store, count, "verifying")
         with count("taking images into the ledger", None) as advance:
             mended = reindex_artefacts(store, ledger, found.job.name, advance=advance)

@@ -1,6 +1,7 @@
 """Repairing mends exactly what is wrong, and leaves to the next run exactly what has to be made again."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flows.verify.findings import Kind
 from flows.verify.repair import Mended, reindex_artefacts
 from steps.contract import WARNINGS
 from storage.images.images import decode, encode, read_recipe
+from storage.images.job_mark import read_mark, write_mark
 from storage.images.png_recipe import ImageRecipe
 from storage.ledger.lease import JobIsRunning, job_lease, lease, shard_lease
 from storage.ledger.ledger import Ledger
@@ -19,7 +21,9 @@ from storage.ledger.records import ItemState, JobStatus
 from storage.objects.folder_store import FolderStore
 from tests.support.command import Pixelmill
 from tests.support.jobs.verified_job import IconJob, found
+from tests.support.ledger_samples import start
 from tests.support.mill import JOB
+from tests.support.new_ledger import new_ledger
 
 pytestmark = pytest.mark.parts
 
@@ -48,6 +52,14 @@ def test_nothing_is_done_to_a_sound_job(icons: IconJob) -> None:
     assert repair.mended == Mended()
     assert repair.left.sound
     assert {key: icons.store.get(key) for key, _ in icons.store.list("")} == before
+
+
+def test_a_repair_takes_the_folder_over_from_another_ledger(local_icons: IconJob, tmp_path: Path) -> None:
+    with closing(new_ledger(tmp_path / "other.db")) as other:
+        write_mark(local_icons.store, start(other, job_id=JOB, name=JOB, output=local_icons.store.root))
+    local_icons.repair()
+    mark = read_mark(local_icons.store, JOB)
+    assert mark is not None and mark.is_of(local_icons.job)
 
 
 # -- images ----------------------------------------------------------------------------------------------------------
