@@ -38,7 +38,7 @@ class WordList(NamedTuple):
     name: str
 
 
-class Choice(NamedTuple):
+class PromptChoice(NamedTuple):
     """Between `least` and `most` of the options, each at most once. `sums` are the sums of their weights up to each."""
 
     options: "tuple[Parts, ...]"
@@ -48,8 +48,8 @@ class Choice(NamedTuple):
     between: str = ", "
 
 
-Parts = tuple["str | WordList | Choice", ...]
-ListOf = Callable[[str], Choice]  # by the name of a list; raises ValueError
+Parts = tuple["str | WordList | PromptChoice", ...]
+ListOf = Callable[[str], PromptChoice]  # by the name of a list; raises ValueError
 Expand = Callable[[str, int, str], str]  # of a prompt, a seed and the field's name; raises ValueError
 
 
@@ -61,7 +61,7 @@ def parse_prompt(text: str) -> Parts:
 
 def _sequence(text: str, at: int, depth: int) -> tuple[Parts, int]:
     """Read up to the end, or within a choice to the `|` or `}` behind an option. Returns where that is."""
-    parts: list[str | WordList | Choice] = []
+    parts: list[str | WordList | PromptChoice] = []
     while (token := _TOKEN.search(text, at)) is not None:
         parts.append(text[at : token.start()])
         at = token.end()
@@ -85,7 +85,7 @@ def _sequence(text: str, at: int, depth: int) -> tuple[Parts, int]:
     return (*parts, text[at:]), len(text)
 
 
-def _choice(text: str, at: int, depth: int) -> tuple[Choice, int]:
+def _choice(text: str, at: int, depth: int) -> tuple[PromptChoice, int]:
     if depth > MAX_DEPTH:
         raise ValueError(f"has braces within braces, more than {MAX_DEPTH} deep")
     if text[at : at + 1] in ("@", "!"):
@@ -101,7 +101,9 @@ def _choice(text: str, at: int, depth: int) -> tuple[Choice, int]:
         at += 1
     least = int(head["least"]) if head["least"] else 1
     most = int(head["most"]) if head["most"] else len(options) if head["to"] else least
-    return Choice(tuple(options), tuple(accumulate(weights)), least, max(least, most), head["between"] or ", "), at
+    return PromptChoice(
+        tuple(options), tuple(accumulate(weights)), least, max(least, most), head["between"] or ", "
+    ), at
 
 
 def _weight(text: str, at: int) -> tuple[float, int]:
@@ -138,10 +140,10 @@ class _Draw:
                 raise ValueError(f"becomes longer than {MAX_TEXT:,} characters")
         return "".join(pieces)
 
-    def _chosen(self, part: WordList | Choice, depth: int) -> str:
+    def _chosen(self, part: WordList | PromptChoice, depth: int) -> str:
         if depth > MAX_DEPTH:
             raise ValueError(f"takes lists that name lists, more than {MAX_DEPTH} deep: one may name itself")
-        choice = part if isinstance(part, Choice) else self.list_of(part.name)
+        choice = part if isinstance(part, PromptChoice) else self.list_of(part.name)
         named = [each for each in choice.options[0] if each] if len(choice.options) == 1 else []
         if choice.most > 1 and len(named) == 1 and isinstance(named[0], WordList):  # lines of one list: {2$$__colors__}
             choice = choice._replace(**{key: getattr(self.list_of(named[0].name), key) for key in ("options", "sums")})
@@ -170,9 +172,9 @@ class WordLists:
     def __init__(self, found: FileSet, read_bytes: Callable[[str], bytes]) -> None:
         self._found, self._read = found, read_bytes
         self._paths = {path.removesuffix(SUFFIX): path for path in found.paths if path.endswith(SUFFIX)}
-        self._known: dict[str, Choice] = {}
+        self._known: dict[str, PromptChoice] = {}
 
-    def __call__(self, name: str) -> Choice:
+    def __call__(self, name: str) -> PromptChoice:
         """Return a choice of the lines of a list, or of all that a name with `*` matches. Raises ValueError."""
         if name not in self._known:
             matches = glob_matcher(name)
@@ -183,7 +185,7 @@ class WordLists:
             self._known[name] = self._choice_of(name, [line for path in paths for line in self._lines(path)])
         return self._known[name]
 
-    def _choice_of(self, name: str, lines: Sequence[str]) -> Choice:
+    def _choice_of(self, name: str, lines: Sequence[str]) -> PromptChoice:
         if not lines:
             raise ValueError(f"names the list `__{name}__`, which has no lines")
         weights = [_weight(line, 0) for line in lines]
@@ -191,7 +193,7 @@ class WordLists:
             options = tuple(parse_prompt(line[at:]) for line, (_, at) in zip(lines, weights, strict=True))
         except ValueError as error:
             raise ValueError(f"names the list `__{name}__`, a line of which {error}") from None
-        return Choice(options, tuple(accumulate(weight for weight, _ in weights)))
+        return PromptChoice(options, tuple(accumulate(weight for weight, _ in weights)))
 
     def _lines(self, path: str) -> Iterable[str]:
         try:
@@ -224,5 +226,5 @@ def expander(
     return as_written, objection
 
 
-def _no_lists(name: str) -> Choice:
+def _no_lists(name: str) -> PromptChoice:
     raise ValueError(f"names the list `__{name}__`: give the job `wildcards`, the folder of {name}{SUFFIX}")

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from configs.documents import uris
 from configs.documents.fields import DERIVED_SEEDS, NO_SEED, Item, Scalar, collision_key, objection_to_name, slug
-from configs.documents.problems import Problem, Salvaged, child, describe
+from configs.documents.problems import Problem, Salvaged, child
 from configs.documents.yaml_source import Document
 from configs.job.csv_dialect import plain_name
 from configs.job.dynamic_prompts import Expand, as_written, expander
 from configs.job.file_sets import ListFiles, names_files, read_image_set, split_glob
-from configs.job.job import Grid, ItemEntry, Job, Kind, expand_grid, grid_problems, grid_size
+from configs.job.job import Grid, ItemEntry, Job, Kind, as_declared, expand_grid, grid_problems, grid_size
 from configs.job.tables import read_table
 from configs.settings.access import Access
 
@@ -70,22 +70,6 @@ def derive_seed(base: int, name: str, number: int) -> int:
     """
     digest = hashlib.sha256(f"{base}\0{name}\0{number}".encode()).digest()
     return (int.from_bytes(digest[:8], "big") >> 1) % DERIVED_SEEDS
-
-
-def as_declared(value: Scalar, default: Scalar) -> tuple[Scalar, str | None]:
-    """Return the value in the kind of its variable's default, where that is a boolean or a number, and what is wrong.
-
-    0 and 1 count as booleans; no text does, and none as a number.
-    """
-    if isinstance(default, bool):
-        if isinstance(value, bool | None):
-            return value, None
-        if value in (0, 1):
-            return bool(value), None
-        return value, f"must be true or false, as the variable's default is, not {describe(value)}"
-    if isinstance(default, int | float) and isinstance(value, bool | str):
-        return value, f"must be a number, as the variable's default is, not {describe(value)}"
-    return value, None
 
 
 def name_drafts(drafts: Sequence[ItemDraft], *, portable: bool = True) -> tuple[list[str], list[Problem]]:

@@ -29,7 +29,7 @@ from configs.documents.fields import (
     cut,
     slug,
 )
-from configs.documents.problems import Problem, Salvaged, child, did_you_mean, problems_of, salvage
+from configs.documents.problems import Problem, Salvaged, child, describe, did_you_mean, problems_of, salvage
 from configs.documents.yaml_source import Document
 from configs.recipe.recipe import Distinction
 
@@ -281,3 +281,19 @@ def _value_slug(value: Scalar, index: int) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
         return f"minus-{slug(in_text(-value))}"
     return slug(in_text(value)) or str(index + 1)
+
+
+def as_declared(value: Scalar, default: Scalar) -> tuple[Scalar, str | None]:
+    """Return the value in the kind of its variable's default, where that is a boolean or a number, and what is wrong.
+
+    0 and 1 count as booleans; no text does, and none as a number.
+    """
+    if isinstance(default, bool):
+        if isinstance(value, bool | None):
+            return value, None
+        if value in (0, 1):
+            return bool(value), None
+        return value, f"must be true or false, as the variable's default is, not {describe(value)}"
+    if isinstance(default, int | float) and isinstance(value, bool | str):
+        return value, f"must be a number, as the variable's default is, not {describe(value)}"
+    return value, None

@@ -8,7 +8,6 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from configs.documents.notes import Notes
@@ -288,6 +287,8 @@ _ENDS = {b"\xff\xd8": (b"\xff\xd9", 4096), b"\x89P": (b"IEND", 4096), b"GI": (b"
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         # Pillow would cut 16 bits off at 255 instead of scaling them.
+        import numpy as np  # not in every process that opens an image
+
         values = np.asarray(image)
         plain = Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
         if (transparent := image.info.get("transparency")) is not None:

@@ -2,7 +2,6 @@
 
 from io import BytesIO
 
-import numpy as np
 from PIL import Image, ImageCms
 
 _GRAY = ("1", "L", "LA", "La")
@@ -54,6 +53,8 @@ def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.I
 
 def _gray_of_16_bits(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
     """Convert by the curve of 256 grays, with values between them: LittleCMS takes this mode in one byte order only."""
+    import numpy as np  # not in every process that opens an image
+
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     curve = np.asarray(_converted(ramp, profile), dtype=np.float64)[0]
     values = np.asarray(image, dtype=np.float64) / 257

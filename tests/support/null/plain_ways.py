@@ -179,7 +179,7 @@ def _nth(step: str, number: int) -> str:
 
 def _another_seed(seed: int, label: str) -> int:
     digest = hashlib.sha256(f"{seed}\n{label}".encode()).hexdigest()
-    return int(digest[:16], 16) % 2**63
+    return int(digest[:16], 16) % 2**32
 
 
 def _fingerprint(step: str, identity: dict[str, Any], inputs: list[str]) -> str:
