@@ -113,13 +113,16 @@ def prune(store: ArtefactStore, older_than: timedelta, ledger: Ledger, *, even_u
     with _nothing_runs(store.root, ledger):
         found = find_unnamed(store, older_than, ledger)
         if found.unreadable and not even_unreadable:
-            message = (
-                f"jobs of other ledgers have no manifest yet ({', '.join(found.unreadable)}), so what they "
-                "need is unknown. Wait for their end, or give --force"
-            )
-            raise InvalidInput([Problem("PLACE", message)])
+            raise InvalidInput([Problem("PLACE", f"{_unknown_needs(found.unreadable)}, or give --force")])
         _remove_artefacts([entry.key for entry in found.old], store, ledger)
     return found
+
+
+def _unknown_needs(folders: Iterable[str]) -> str:
+    return (
+        f"jobs of other ledgers have no manifest yet ({', '.join(folders)}), so what they need is unknown: wait for "
+        "their end"
+    )
 
 
 def _remove_artefacts(keys: Collection[str], store: ArtefactStore, ledger: Ledger) -> None:
@@ -154,14 +157,19 @@ def _nothing_runs(root: str, ledger: Ledger, *, besides: str | None = None) -> I
 
 
 def what_goes(job: JobRecord, ledger: Ledger, store: ArtefactStore, *, images: bool) -> ForgottenFiles:
-    """Return what would go with the job; changes nothing."""
+    """Return what would go with the job; changes nothing.
+
+    With `images` it raises InvalidInput where jobs of other ledgers have no manifest, which may need any artefact.
+    """
     if not images:
         return ForgottenFiles(job)
     own = ledger.steps.named_images(store.root, only=job.id) - ledger.steps.named_images(store.root, but=job.id)
     files = tuple(key for key, _ in store.list(f"{job.name}/"))
     folders = {found[1] for key, _ in store.list("") if (found := _JOB_FILE.fullmatch(key)) is not None}
-    for folder in _foreign(folders, store, ledger):
-        own -= _named_in_manifest(store, folder) or set()
+    foreign = {folder: _named_in_manifest(store, folder) for folder in _foreign(folders, store, ledger)}
+    if unreadable := [folder for folder, theirs in foreign.items() if theirs is None]:
+        raise InvalidInput([Problem("--images", f"{_unknown_needs(unreadable)}, or forget the job without --images")])
+    own = own.difference(*(theirs or () for theirs in foreign.values()))
     known = ledger.steps.find_artefacts(store.root, sorted(own))
     return ForgottenFiles(job, files, tuple(sorted({artefact.key for artefact in known.values()})))
 

@@ -160,6 +160,16 @@ def test_a_folder_that_another_ledger_has_taken_is_left_alone(local_icons: IconJ
     assert keys(local_icons, "") == before
 
 
+def test_images_are_kept_while_a_job_of_another_ledger_beside_them_has_no_manifest(local_icons: IconJob) -> None:
+    """What it needs cannot be known yet."""
+    with closing(new_ledger(local_icons.folder / "other.db")) as other:
+        write_mark(local_icons.store, start(other, job_id="foreign", name="foreign", output=local_icons.store.root))
+    before = keys(local_icons, "")
+    with pytest.raises(InvalidInput, match=r"no manifest yet \(foreign\)"):
+        forget(local_icons.job, local_icons.ledger, local_icons.mill.settings, images=True)
+    assert keys(local_icons, "") == before
+
+
 def test_the_command_asks_first_and_tells_what_goes(local_icons: IconJob) -> None:
     shell = shell_of(local_icons)
     refused = shell("forget", "job", "--images")
