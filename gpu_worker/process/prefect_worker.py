@@ -33,7 +33,6 @@ from gpu_worker.monitor.logs import shared_fields, use_logs
 from gpu_worker.process.child_process import ChildEnded, ChildKeeper, WorkerChild
 from gpu_worker.process.preloading import keep_warm_problems
 from gpu_worker.process.worker_metrics import WorkerMetrics
-from storage.ledger.database import LedgerError, accepted_url
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -359,11 +358,14 @@ def check_worker_settings(settings: Settings) -> None:
 
 
 def _problems(settings: Settings) -> Iterator[Problem]:
-    try:
-        accepted_url(settings.resolved_ledger_url)
-    except LedgerError as error:
-        variable = variable_of("ledger_url")
-        yield Problem(variable, str(error).removeprefix(f"{variable} "))
+    if settings.ledger_url is not None:
+        from storage.ledger.database import LedgerError, accepted_url  # half a second for what else is the child's
+
+        try:
+            accepted_url(settings.resolved_ledger_url)
+        except LedgerError as error:
+            variable = variable_of("ledger_url")
+            yield Problem(variable, str(error).removeprefix(f"{variable} "))
     catalogue = Catalogue()  # not the process's own, which would keep the mistakes
     for path in (BUILT_IN, *settings.catalogue_path):
         try:

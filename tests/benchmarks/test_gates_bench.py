@@ -20,6 +20,8 @@ from configs.catalogues.gates import read_gates
 from configs.settings.settings import Settings
 from starter.sprites import COLORS, OBJECTS, draw_sprite
 
+pytestmark = pytest.mark.parts  # draws hundreds of pictures
+
 ASKED = Asked("shield", "blue", "white", 41)
 
 

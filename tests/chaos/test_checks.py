@@ -15,7 +15,6 @@ from benchmarks.chaos.journey import Stuck, wait_for_end
 from benchmarks.chaos.null_job import JOB
 from benchmarks.chaos.scene import Scene
 from tests.support.ports import free_port
-from tests.support.servers.prefect_database import give_prefect_database
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e
@@ -24,9 +23,9 @@ ITEMS = 24
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory) -> Iterator[Scene]:
-    with Scene(tmp_path_factory.mktemp("sound"), items=ITEMS, seed=1) as scene:
-        give_prefect_database(scene.home)
+def scene(tmp_path_factory, prefect_server) -> Iterator[Scene]:
+    environment = {"PREFECT_API_URL": prefect_server, "PIXELMILL_WORK_POOL": "sound"}
+    with Scene(tmp_path_factory.mktemp("sound"), items=ITEMS, seed=1, environment=environment) as scene:
         ended = scene.run().wait(180)
         assert ended.status == 0, ended.last_words
         scene.witness.look()

@@ -11,6 +11,8 @@ import pytest
 from starter.drawing.registry import background_painters, draws, object_painters
 from starter.sprites import BACKGROUNDS, COLORS, OBJECTS, draw_sprite, prompt_for
 
+pytestmark = pytest.mark.parts  # draws hundreds of pictures
+
 
 def test_every_drawing_has_a_public_name() -> None:
     assert set(object_painters) == set(OBJECTS)

@@ -8,6 +8,8 @@ import pytest
 from starter.measures.subject import clean_background, overlap, subject_mask
 from starter.sprites import BACKGROUNDS, draw_sprite
 
+pytestmark = pytest.mark.parts  # draws hundreds of pictures
+
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
 def test_the_estimated_subject_is_the_drawn_one(background: str) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
@@ -153,6 +154,7 @@ def _process_as_it_was(environment: Mapping[str, str]) -> Iterator[None]:
     os.environ.update(environment)
     if has_catalogue:
         catalogue.current.cache_clear()
+    urllib.request.install_opener(None)  # type: ignore[arg-type]  # made again with the proxies of the environment
     try:
         yield
     finally:
@@ -160,6 +162,7 @@ def _process_as_it_was(environment: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(variables)
         if has_catalogue:
             catalogue.current.cache_clear()
+        urllib.request.install_opener(None)  # type: ignore[arg-type]
         logs._quiet, root.handlers = quiet, handlers
         for package, level in zip(packages, levels, strict=True):
             package.setLevel(level)

@@ -55,8 +55,8 @@ SCREENSHOTS = os.environ.get("PIXELMILL_TEST_SCREENSHOTS")
 # For what stops a burst in its midst: where it is held there is nothing to be late for. Each has a folder of its own:
 # what another has made there would be reused.
 HELD_RECIPE = "name: held\nsteps:\n- {id: base, step: held_generate, seconds: 0.1}\n- {id: final, step: null_pass}\n"
-HELD_JOB = "name: NAME\nrecipe: ./held.yaml\noutput: ./NAME\nseeds_per_item: 80\nitems: [{name: key}]\n"
-HELD_IMAGES = 80
+HELD_JOB = "name: NAME\nrecipe: ./held.yaml\noutput: ./NAME\nseeds_per_item: 24\nitems: [{name: key}]\n"
+HELD_IMAGES = 24
 
 
 @dataclass(frozen=True)
@@ -136,17 +136,17 @@ def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi,
     browser.fill("Name", "spring-icons")
     browser.fill("Prompts", "a red potion\na blue gem\na green shield\na purple crown")
     browser.switch("Transparent background")
-    browser.fill("Images of each", "4")
+    browser.fill("Images of each", "2")
     browser.snap("form", 1750)
     _submit(browser)
-    browser.wait_for("burst spring-icons 16 items", PATIENCE)
+    browser.wait_for("burst spring-icons 8 items", PATIENCE)
     browser.wait_for("Completed", PATIENCE)
     # The log is what a run's page shows first.
     expect(browser.page.locator(f'a[href^="{up.galleries}/jobs/spring-icons-"]').first).to_be_visible()
     browser.snap("run", 1100)
     browser.click("Artifacts")
     browser.click("report-spring-icons")
-    browser.wait_for("done, 16 of 16 images")
+    browser.wait_for("done, 8 of 8 images")
     wait_for_script(
         browser.page, "[...document.images].some((image) => image.alt === 'Contact sheet' && image.naturalWidth > 500)"
     )
@@ -158,8 +158,8 @@ def test_a_form_is_filled_in_and_its_images_are_seen(up: Up, browser: PrefectUi,
     assert gallery is not None and gallery.startswith(up.galleries)
     browser.page.goto(gallery)
     browser.wait_for("a-red-potion-1")
-    wait_for_script(browser.page, "[...document.images].filter((image) => image.naturalWidth > 0).length >= 16")
-    assert len(list((up.shell.folder / "out" / "spring-icons" / "final").iterdir())) == 16
+    wait_for_script(browser.page, "[...document.images].filter((image) => image.naturalWidth > 0).length >= 8")
+    assert len(list((up.shell.folder / "out" / "spring-icons" / "final").iterdir())) == 8
     assert [error for error in errors if up.galleries in error] == []
 
 
@@ -210,7 +210,7 @@ def test_a_schedule_starts_runs(up: Up) -> None:
             tags=FlowRunFilterTags(all_=["auto-scheduled"]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])),
         )
-        wait_until(lambda: len(client.read_flow_runs(flow_run_filter=mine)) >= 2)
+        wait_until(lambda: bool(client.read_flow_runs(flow_run_filter=mine)))
         (kept,) = client.read_deployment(deployment.id).schedules
         client.delete_deployment_schedule(deployment.id, kept.id)
 

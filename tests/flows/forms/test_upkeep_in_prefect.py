@@ -205,7 +205,7 @@ def test_cancelling_ends_the_wait_with_items_in_quarantine(up: Up) -> None:
     said = up.shell.here("cancel", "called-off", "--json")
     assert said.document["cancelled"] is True
     ended = up.until(run, "Completed").state
-    assert ended is not None and ended.message == "1 of 3 images, 2 quarantined"
+    assert ended is not None and ended.message == "1 of 3 images, 2 quarantined, 2 to review"
     assert up.waits("called-off") == []
     assert up.job("called-off").status is JobStatus.INCOMPLETE
 
@@ -270,7 +270,7 @@ def test_a_threshold_is_tried_and_then_applied(up: Up) -> None:
     # What has to be computed runs on the workers of the GPU pool, as in any burst.
     shards = shards_of(up.job("photos"))
     applied = up.regate(changes=f"{stricter}\nsmall.width=32", apply=True)
-    assert applied.is_completed() and applied.message == "1 of 2 images, 1 quarantined"
+    assert applied.is_completed() and applied.message == "1 of 2 images, 1 quarantined, 1 to review"
     assert up.outcomes("photos") == {"narrow": "quarantined", "wide": "done"} and up.finals("photos") == ["wide"]
     assert Image.open(up.shell.folder / "out/photos/final/wide.png").width == 32
     assert shards_of(up.job("photos")) == shards + 1
