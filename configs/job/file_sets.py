@@ -27,6 +27,7 @@ class FileSet(NamedTuple):
 
     base: str  # an absolute path or s3://bucket/prefix
     paths: tuple[str, ...]
+    folders: tuple[str, ...] = ()  # names of those within it that were not looked into
 
     def uri(self, path: str) -> str:
         return f"{self.base.rstrip('/')}/{path}"
@@ -126,6 +127,11 @@ def read_image_set(
     images = [path for path in paths if path.lower().endswith(IMAGE_SUFFIXES)]
     tables = [name for name in TABLES if name in found.paths]
     notices = _left_out([path for path in paths if not path.lower().endswith(IMAGE_SUFFIXES) and path not in TABLES])
+    if found.folders and images:
+        count = f"{len(found.folders):,} {'folder is' if len(found.folders) == 1 else 'folders are'}"
+        notices.append(
+            f"{count} not looked into: {_first(found.folders)}; `{found.base}/**` takes their images as well"
+        )
     if not images:
         deeper = "" if "**" in glob else f"; folders below it are looked into with `{found.base}/**`"
         return ImageSet([], [Problem("items", f"{shown_as} holds no images{deeper}")], notices, "")
@@ -147,8 +153,11 @@ def read_image_set(
 def _left_out(paths: Sequence[str]) -> list[str]:
     if not paths:
         return []
-    names = ", ".join(paths[:_SHOWN]) + (" …" if len(paths) > _SHOWN else "")
-    return [f"{len(paths):,} {'file is' if len(paths) == 1 else 'files are'} no image and left out: {names}"]
+    return [f"{len(paths):,} {'file is' if len(paths) == 1 else 'files are'} no image and left out: {_first(paths)}"]
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
 
 
 def _image(path: str, name: str, found: FileSet, row: TableRow | None) -> SetImage:

@@ -96,6 +96,14 @@ def test_what_is_no_image_is_told_of() -> None:
     assert images.notices == ["2 files are no image and left out: clip.mp4, notes.txt"]
 
 
+def test_folders_within_a_folder_that_are_left_out_are_told_of() -> None:
+    found = FileSet("/photos", ("a.png",), ("spring", "summer"))
+    images = read_image_set(found, "*", lambda uri: b"", 100, shown_as="photos/")
+    assert images.notices == [
+        "2 folders are not looked into: spring, summer; `/photos/**` takes their images as well",
+    ]
+
+
 def test_a_folder_without_images_says_where_to_look() -> None:
     images = read_image_set(FileSet("/photos", ("notes.txt",)), "*", lambda uri: b"", 100, shown_as="photos/")
     (problem,) = images.problems

@@ -17,7 +17,7 @@ def test_a_folder_is_listed_as_deep_as_the_glob_looks(tmp_path: Path) -> None:
     for name in FILES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    assert list_files(str(tmp_path), "*", Settings()) == (str(tmp_path), ("a.png",))
+    assert list_files(str(tmp_path), "*", Settings()) == (str(tmp_path), ("a.png",), ("b",))
     assert list_files(str(tmp_path), "**/*", Settings()).paths == ("a.png", "b/c.png")
     assert list_files(str(tmp_path), "**/*", Settings()).uri("b/c.png") == str(tmp_path / "b/c.png")
 
@@ -37,6 +37,6 @@ def test_a_prefix_is_listed_like_a_folder(rclone_server: S3Server, monkeypatch: 
     for name in FILES:
         store.put(name, name.encode(), sha256=sha256_hex(name.encode()), content_type="image/png")
     found = list_files(base, "**/*", rclone_server.settings())
-    assert found == (base, ("a.png", "b/c.png"))
+    assert found == (base, ("a.png", "b/c.png"), ())
     assert found.uri("b/c.png") == f"{base}/b/c.png"
-    assert list_files(base, "*", rclone_server.settings()).paths == ("a.png",)
+    assert list_files(base, "*", rclone_server.settings()) == (base, ("a.png",), ("b",))
