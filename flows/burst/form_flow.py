@@ -156,12 +156,13 @@ def in_words(work: Callable[[], State[Any]]) -> State[Any]:
 
 
 def state_of(summary: Summary) -> State[Any]:
-    """Return the final state of a job's flow run; its data is the summary."""
+    """Return the final state of a job's flow run; its data is the summary, unless it failed."""
     kind = {JobStatus.CANCELLED: Cancelled, JobStatus.FAILED: Failed}.get(JobStatus(summary.status), Completed)
     reasons = "; ".join(error.message for error in summary.errors)
     waiting = f", {summary.items.waiting:,} to review" if summary.items.waiting else ""
     message = format_counts(summary.items) + waiting + (f": {reasons}" if reasons else "")
-    return kind(message=message, data=summary.model_dump(mode="json"))
+    # Prefect takes the data of a failed state for an exception, and logs a traceback of its own where it is none.
+    return kind(message=message, data=None if kind is Failed else summary.model_dump(mode="json"))
 
 
 def _deaths() -> int:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from prefect.exceptions import FailedRun
 
 from configs.settings.settings import Settings
 from flows.burst.form_flow import state_of
@@ -72,6 +73,12 @@ def test_what_waits_for_review_comes_first_in_a_report(job):
     text = report_markdown(job, summary, with_files(open_store(job.output, settings), "review.html"), settings)
     assert text.splitlines()[2].startswith("**2 items to review** · [Review page](http://127.0.0.1:4201/files/")
     assert state_of(summary).message == "4 of 6 images, 2 quarantined, 2 to review"
+
+
+def test_a_failed_job_is_a_failure_that_prefect_takes_as_it_is():
+    """Of other data than an exception it would log a traceback of its own."""
+    with pytest.raises(FailedRun, match="4 of 6 images"):
+        state_of(SUMMARY.model_copy(update={"status": JobStatus.FAILED})).result()
 
 
 def test_a_run_says_first_where_its_images_will_be_seen(job, tmp_path):
