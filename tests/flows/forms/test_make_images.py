@@ -158,7 +158,9 @@ def test_a_folder_of_images_makes_an_item_of_each(photos, settings, tmp_path, fo
 
 
 def test_what_is_left_out_of_a_folder_is_told(photos, settings):
-    assert filled(photos, settings, image_folder="photos").notices == ("1 file is no image and left out: notes.txt",)
+    left_out, not_looked_into = filled(photos, settings, image_folder="photos").notices
+    assert left_out == "1 file is no image and left out: notes.txt"
+    assert not_looked_into.startswith("2 folders are not looked into: A1, B2; ")
 
 
 def test_mistakes_about_a_folder_are_its_field_s_and_all_told_at_once(photos, settings):
