@@ -90,12 +90,28 @@ class Stage:
                 said = time.monotonic()
                 self._say(f"{recorded} of {total} images recorded")
             away = any(kill.is_pending for kill in self._killer.kills)
-            if recorded >= total and not away and self._job_status() != "running":
+            if recorded >= total and not away and self._job_status() != "running" and self._has_gallery():
                 return
             if time.monotonic() - moved > STUCK_SECONDS:
                 self._findings.wrong.append(f"nothing new in the ledger for {STUCK_SECONDS:.0f} s")
                 return
             time.sleep(LOOK_SECONDS)
+
+    def _has_gallery(self) -> bool:
+        """Whether the job's files are there, the last of which is the gallery.
+
+        A burst that is killed between the end of its job and these is finished by the next one.
+        """
+        return self._objects.read(f"{NAME}/index.html") is not None
+
+    @cached_property
+    def _objects(self) -> BucketObjects:
+        return BucketObjects(
+            self._environment["AWS_ENDPOINT_URL_S3"],
+            self._environment["AWS_ACCESS_KEY_ID"],
+            self._environment["AWS_SECRET_ACCESS_KEY"],
+            BUCKET,
+        )
 
     def _job_status(self) -> str:
         import psycopg
@@ -117,14 +133,8 @@ class Stage:
         findings.expect(not missed, f"the job was too short to kill {', '.join(missed)}")
         findings.counts["burst_starts"] = states.count("Running")
         self._verify()
-        objects = BucketObjects(
-            self._environment["AWS_ENDPOINT_URL_S3"],
-            self._environment["AWS_ACCESS_KEY_ID"],
-            self._environment["AWS_SECRET_ACCESS_KEY"],
-            BUCKET,
-        )
-        rows = check_manifest(objects.read(f"{NAME}/manifest.jsonl"), wanted, findings)
-        check_finals(rows, objects, findings)
+        rows = check_manifest(self._objects.read(f"{NAME}/manifest.jsonl"), wanted, findings)
+        check_finals(rows, self._objects, findings)
         check_ledger(self._count_rows(), wanted, findings)
         log = self._fleet.volume("notes") / "computed.jsonl"
         check_computed(log, self._witness.seen, wanted, sum(kill.computes for kill in kills), findings)
