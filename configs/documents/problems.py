@@ -13,6 +13,7 @@ from rapidfuzz import fuzz, process
 from configs.documents.uris import shown
 from configs.failures import PixelmillError
 
+_SHOWN = 3  # names as examples
 MAX_PROBLEMS = 500
 _MAX_WORD = 200  # characters
 _MAX_NAMES = 1_000  # that a misspelled one is compared with
@@ -69,6 +70,11 @@ def did_you_mean(word: str, known: Collection[str], limit: int = 12) -> str:
         return ""
     shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
     return f"; known: {shown}"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first names for a message that needs an example of them."""
+    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
 
 
 def child(path: str, key: str | int) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from configs.documents import uris
 from configs.documents.fields import MAX_NAME_BYTES, check_name, collision_key, objection_to_name, slug
-from configs.documents.problems import Problem, did_you_mean
+from configs.documents.problems import Problem, did_you_mean, some_of
 from configs.job.job import ItemEntry
 from configs.job.tables import TableRow, read_table
 
@@ -19,7 +19,6 @@ IMAGE_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FILE_COLUMN = "file_name"
 _WILD = re.compile(r"[*?\[]")
-_SHOWN = 3  # names of files that are left out
 
 
 class FileSet(NamedTuple):
@@ -130,7 +129,7 @@ def read_image_set(
     if found.folders and images:
         count = f"{len(found.folders):,} {'folder is' if len(found.folders) == 1 else 'folders are'}"
         notices.append(
-            f"{count} not looked into: {_first(found.folders)}; `{found.base}/**` takes their images as well"
+            f"{count} not looked into: {some_of(found.folders)}; `{found.base}/**` takes their images as well"
         )
     if not images:
         deeper = "" if "**" in glob else f"; folders below it are looked into with `{found.base}/**`"
@@ -153,11 +152,7 @@ def read_image_set(
 def _left_out(paths: Sequence[str]) -> list[str]:
     if not paths:
         return []
-    return [f"{len(paths):,} {'file is' if len(paths) == 1 else 'files are'} no image and left out: {_first(paths)}"]
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+    return [f"{len(paths):,} {'file is' if len(paths) == 1 else 'files are'} no image and left out: {some_of(paths)}"]
 
 
 def _image(path: str, name: str, found: FileSet, row: TableRow | None) -> SetImage:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from configs.documents.problems import some_of
+
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _FOREIGN = re.compile(
     rf"(?P<weights>[(\[][^()\[\]]*:\s*{_NUMBER}\s*[)\]]|\(\([^()]+\)\))"
@@ -17,7 +19,6 @@ _SAID: Mapping[str, str] = {
     "parts": _READ_AS_LETTERS.format("break"),
     "choices": "is no choice without the job's `dynamic_prompts: true`, and is read as letters",
 }
-_SHOWN = 3  # prompts
 _LENGTH = 60  # of a sign, characters
 
 
@@ -37,5 +38,4 @@ def remarks(prompts: Iterable[tuple[str, str]], *, expanded: bool) -> Iterator[s
         if kind != "choices" or not expanded:
             sign = next(iter(by_prompt.values()))[:_LENGTH]
             count = f"{len(by_prompt):,} {'prompt' if len(by_prompt) == 1 else 'prompts'}"
-            shown = ", ".join([*by_prompt][:_SHOWN]) + (" …" if len(by_prompt) > _SHOWN else "")
-            yield f"`{sign}` {_SAID[kind]}: in {count} ({shown})"
+            yield f"`{sign}` {_SAID[kind]}: in {count} ({some_of([*by_prompt])})"

@@ -182,7 +182,7 @@ class Settings(BaseSettings):
         default=90,
         ge=0,
         le=36_500,
-        description="Days that the server of `pixelmill up` keeps flow runs with logs and artifacts; 0: for ever.",
+        description="Days that the server of `pixelmill up` keeps flow runs with logs and artifacts; 0: forever.",
     )
     interactive_items: int = Field(
         default=100, ge=0, description="Jobs with at most so many items to do come before larger ones."

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from configs.documents import uris
 from configs.documents.fields import Item
+from configs.documents.problems import some_of
 from configs.settings.settings import Settings
 from gpu_worker.walk.prediction import ReachableVisits
 from steps.contract import Step
@@ -16,7 +17,6 @@ from storage.objects.artefacts import StoreError
 from storage.objects.keys import sha256_hex
 
 THREADS = 4  # each holds one file of up to PIXELMILL_INPUT_IMAGE_MB
-_SHOWN = 3  # names of files in a notice
 
 
 class _Seen(NamedTuple):
@@ -64,9 +64,8 @@ class InputFiles:
         moving = [_name(location) for location, seen in self._seen.items() if seen.look.more_frames]
         if not moving:
             return []
-        names = ", ".join(moving[:_SHOWN]) + (" …" if len(moving) > _SHOWN else "")
         files = "1 file has" if len(moving) == 1 else f"{len(moving):,} files have"
-        return [f"{files} more frames or pages than the first, which alone is used: {names}"]
+        return [f"{files} more frames or pages than the first, which alone is used: {some_of(moving)}"]
 
     def _at(self, location: str) -> _Seen:
         if location not in self._seen:

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _SCRIPT = "text/javascript; charset=utf-8"
 _PAGE = "text/html; charset=utf-8"
+_SHARED_STYLE = "page.css"
 
 
 class PageFile(NamedTuple):
@@ -46,8 +47,8 @@ def render_page(name: str, template: str, *, style: str, scripts: Sequence[str],
 
 
 def render_template(template: str, *, style: str, **values: object) -> str:
-    """Return a page with its style inlined."""
-    return _templates().get_template(template).render(style=_source(style), **values)
+    """Return a page with the style of all pages and its own inlined."""
+    return _templates().get_template(template).render(style=_source(_SHARED_STYLE) + _source(style), **values)
 
 
 def page_script(names: Iterable[str]) -> Markup:

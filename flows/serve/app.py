@@ -36,6 +36,7 @@ from storage.ledger.database import LedgerError
 from storage.ledger.ledger import Ledger
 from storage.ledger.records import ReviewVerdict
 from storage.objects.artefacts import ArtefactStore, MissingObject, StoreError
+from storage.objects.keys import fingerprint_of
 from storage.objects.open_store import open_store
 
 _ARTEFACTS = "artefacts"
@@ -136,7 +137,7 @@ class _Files:
 
     def _thumbnail(self, key: str, store: ArtefactStore) -> bytes | None:
         """Return a thumbnail that was never stored, such as in a job of an earlier version, made from its image."""
-        fingerprint = key.rpartition("/")[2].partition(".")[0]
+        fingerprint = fingerprint_of(key)
         if not is_thumbnail_key(key) or not (known := self._ledger.steps.find_artefacts(store.root, [fingerprint])):
             return None
         with self._one_at_a_time:  # a large image takes a gigabyte

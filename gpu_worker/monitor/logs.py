@@ -217,8 +217,7 @@ def use_logs(settings: Settings, *, quiet: bool = False, prints: bool = False) -
     """Make all loggers of this process write in the format of the settings. Call again after importing Prefect.
 
     `quiet` limits a command whose output is for people to warnings from now on; a flow run's own log in Prefect has
-    more. `prints` turns prints into log lines
-    if the format is JSON.
+    more. `prints` turns prints into log lines if the format is JSON.
     """
     global _quiet  # noqa: PLW0603 - a process has one way to log
     _quiet = _quiet or quiet

@@ -6,30 +6,27 @@ from importlib.util import find_spec
 # The decoders offered to foreign bytes. Others of Pillow's are seldom met, and some start external programs.
 READABLE = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 
-_DAMAGED = "fetch it again, or open it in another program and save it anew"
-# Beginnings of files, what a person calls them, and what helps.
+_DAMAGED = "fetch it again, or open it in another program and save it again"
+# Beginnings of files (one or several), what a person calls them, and what helps.
 _BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "a damaged PNG", _DAMAGED),
     (b"\xff\xd8\xff", "a damaged JPEG", _DAMAGED),
     (b"GIF8", "a damaged GIF", _DAMAGED),
-    *(
-        (
-            order,
-            "a TIFF that is damaged, or of pixels in a form that is not read, such as CMYK with transparency",
-            "save it as RGB with 8 or 16 bits a channel",
-        )
-        for order in (b"II*\x00", b"MM\x00*")
+    (
+        (b"II*\x00", b"MM\x00*"),
+        "a TIFF that is damaged, or of pixels in a form that is not read, such as CMYK with transparency",
+        "save it as RGB with 8 or 16 bits a channel",
     ),
     (b"%PDF-", "a PDF", "export its pages as images"),
-    *((mark, "a PostScript file", "export it as PNG") for mark in (b"%!PS", b"\xc5\xd0\xd3\xc6")),
+    ((b"%!PS", b"\xc5\xd0\xd3\xc6"), "a PostScript file", "export it as PNG"),
     (b"8BPS", "a Photoshop file", "export it as PNG or TIFF"),
     (b"PK\x03\x04", "a ZIP archive or an Office document", "unpack it, and give the images in it"),
     (b"\x1f\x8b", "a gzip archive", "unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
     (b"Rar!", "a RAR archive", "unpack it"),
-    *((mark, "a JPEG XL picture", "save it as PNG") for mark in (b"\x00\x00\x00\x0cJXL ", b"\xff\x0a")),
-    *((mark, "a JPEG 2000 picture", "save it as PNG") for mark in (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")),
-    *((mark, "a camera's raw file", "develop it as TIFF or PNG") for mark in (b"FUJIFILMCCD-RAW", b"IIU\x00", b"IIRO")),
+    ((b"\x00\x00\x00\x0cJXL ", b"\xff\x0a"), "a JPEG XL picture", "save it as PNG"),
+    ((b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"), "a JPEG 2000 picture", "save it as PNG"),
+    ((b"FUJIFILMCCD-RAW", b"IIU\x00", b"IIRO"), "a camera's raw file", "develop it as TIFF or PNG"),
     (b"\x00\x00\x01\x00", "an icon", "save it as PNG"),
     (b"v/1\x01", "an OpenEXR picture", "save it as PNG"),
     (b"#?RADIANCE", "a Radiance HDR picture", "save it as PNG"),

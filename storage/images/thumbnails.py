@@ -13,7 +13,7 @@ from PIL import Image
 from storage.images.images import UnreadableImage, decode
 from storage.ledger.records import ArtefactRecord, JobSample
 from storage.objects.artefacts import ArtefactStore, ContentConflict, DamagedObject, MissingObject
-from storage.objects.keys import job_key, sha256_hex
+from storage.objects.keys import fingerprint_of, job_key, sha256_hex
 
 LONG_SIDE = 400  # pixels: a card of 200 on a screen of twice the density. Images up to this size are shown as they are
 THUMBNAIL_TYPE = "image/webp"
@@ -73,7 +73,7 @@ class Thumbnails:
         """List them. Raises StoreError."""
         self._store, self._job = store, job
         folder = job_key(job, "thumbnails/")
-        self._there = {key.removeprefix(folder).partition(".")[0] for key, size in store.list(folder) if size}
+        self._there = {fingerprint_of(key) for key, size in store.list(folder) if size}
         self._unused = set(self._there)
         self._one_at_a_time = threading.Lock()
 
