@@ -211,6 +211,12 @@ def as_written(prompt: str, _seed: int, _field: str) -> str:
     return prompt
 
 
+def _only_checked(prompt: str, _seed: int, _field: str) -> str:
+    """Return the prompt where lists are missing; raises ValueError for what is wrong with it without them."""
+    parse_prompt(prompt)
+    return prompt
+
+
 def expander(
     folder: str | None, access: Access, list_files: ListFiles, read_bytes: Callable[[str], bytes]
 ) -> tuple[Expand, str | None]:
@@ -223,7 +229,7 @@ def expander(
             return partial(expand_prompt, list_of=WordLists(list_files(folder, "**/*"), read_bytes)), None
     except OSError as error:
         objection = f"cannot be read: {error}"
-    return as_written, objection
+    return _only_checked, objection
 
 
 def _no_lists(name: str) -> PromptChoice:

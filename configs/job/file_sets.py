@@ -52,13 +52,17 @@ class ImageSet(NamedTuple):
 
 
 def names_files(text: str, folder: str) -> bool:
-    """Return whether a job's `items` name a set of files, and not one table. A folder that exists needs no slash."""
+    """Return whether a job's `items` name images, and not one table. A folder that exists needs no slash."""
     if uris.is_web(text):
         return False
-    if text.endswith("/") or is_pattern(text):
+    if text.endswith("/") or is_pattern(text) or _is_image(text):
         return True
     uri = uris.resolve(text, folder)
     return not uris.is_remote(uri) and Path(uri).is_dir()
+
+
+def _is_image(path: str) -> bool:
+    return path.lower().endswith(IMAGE_SUFFIXES)
 
 
 def is_pattern(text: str) -> bool:
@@ -67,11 +71,14 @@ def is_pattern(text: str) -> bool:
 
 
 def split_glob(text: str) -> tuple[str, str]:
-    """Return the folder that a text begins with, and the glob below it; `*` for a folder alone.
+    """Return the folder that a text begins with, and the glob below it; `*` for a folder alone, a name for an image.
 
     In a glob `*` and `?` stay in one folder, `**` is any number of folders, and `[abc]` is one of these characters.
     """
     wild = _WILD.search(text)
+    if wild is None and _is_image(text):
+        base, slash, name = text.rpartition("/")
+        return (base or ("/" if slash else ".")), name
     if wild is None:
         return text.rstrip("/") or "/", "*"
     base, slash, _ = text[: wild.start()].rpartition("/")
@@ -123,17 +130,18 @@ def read_image_set(
     a mistake.
     """
     paths = list(filter(glob_matcher(glob), found.paths))
-    images = [path for path in paths if path.lower().endswith(IMAGE_SUFFIXES)]
+    images = list(filter(_is_image, paths))
     tables = [name for name in TABLES if name in found.paths]
-    notices = _left_out([path for path in paths if not path.lower().endswith(IMAGE_SUFFIXES) and path not in TABLES])
-    if found.folders and images:
+    notices = _left_out([path for path in paths if not _is_image(path) and path not in TABLES])
+    if glob == "*" and found.folders and images:
         count = f"{len(found.folders):,} {'folder is' if len(found.folders) == 1 else 'folders are'}"
         notices.append(
             f"{count} not looked into: {some_of(found.folders)}; `{found.base}/**` takes their images as well"
         )
     if not images:
         deeper = "" if "**" in glob else f"; folders below it are looked into with `{found.base}/**`"
-        return ImageSet([], [Problem("items", f"{shown_as} holds no images{deeper}")], notices, "")
+        message = "is not there; correct the path" if not is_pattern(glob) else f"holds no images{deeper}"
+        return ImageSet([], [Problem("items", f"{shown_as} {message}")], notices, "")
     if len(images) > limit:
         message = f"{shown_as} holds {len(images):,} images, more than {limit:,} (setting PIXELMILL_MAX_ITEMS)"
         return ImageSet([], [Problem("items", message)], notices, "")

@@ -71,10 +71,13 @@ def prune(
 ) -> None:
     """Find the artefacts in an output that no job of the ledger names, and remove them with --delete."""
     from flows.verify import prune as pruning
-    from storage.objects.open_store import open_store
+    from storage.objects.open_store import FileLocation, open_store, parse_location
 
     age = timedelta(days=older_than)
     with session(json) as (settings, ledger, console):
+        location = parse_location(place)
+        if isinstance(location, FileLocation) and not location.path.is_dir():
+            raise InvalidInput([Problem("PLACE", f"{location.path} is not there, or is not a folder")])
         store = open_store(place, settings)
         if delete:
             found = pruning.prune(store, age, ledger, even_unreadable=force)

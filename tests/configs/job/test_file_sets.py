@@ -35,6 +35,9 @@ def image_names(*found: str, glob: str = "**/*") -> dict[str, str]:
         ("/*.png", "/", "*.png"),
         ("s3://bucket/in/2024-*/", "s3://bucket/in", "2024-*/*"),
         ("s3://bucket/", "s3://bucket", "*"),
+        ("photos/front.PNG", "photos", "front.PNG"),
+        ("front.heic", ".", "front.heic"),
+        ("s3://bucket/in/front.jpg", "s3://bucket/in", "front.jpg"),
     ],
 )
 def test_a_place_is_a_folder_and_a_glob_below_it(text: str, base: str, glob: str) -> None:
@@ -102,6 +105,14 @@ def test_folders_within_a_folder_that_are_left_out_are_told_of() -> None:
     assert images.notices == [
         "2 folders are not looked into: spring, summer; `/photos/**` takes their images as well",
     ]
+
+
+def test_an_image_by_its_path_is_one_item_and_speaks_of_no_other_files() -> None:
+    found = FileSet("/photos", ("a.png", "b.png", "notes.txt"), ("spring",))
+    images = read_image_set(found, "a.png", lambda uri: b"", 100, shown_as="photos/a.png")
+    assert ([image.entry.name for image in images.images], images.notices) == (["a"], [])
+    (problem,) = read_image_set(found, "c.png", lambda uri: b"", 100, shown_as="photos/c.png").problems
+    assert problem.message == "photos/c.png is not there; correct the path"
 
 
 def test_a_folder_without_images_says_where_to_look() -> None:

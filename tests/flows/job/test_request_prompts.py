@@ -68,6 +68,13 @@ def test_a_job_without_lists_says_what_to_give(lists: Workspace) -> None:
     assert said.endswith("names the list `__colors__`: give the job `wildcards`, the folder of colors.txt")
 
 
+def test_prompts_are_checked_also_where_the_folder_of_lists_is_wrong(lists: Workspace) -> None:
+    said = lists.seen(
+        job("dynamic_prompts: true", "wildcards: none", 'items: [{name: a, prompt: "a {red|blue __none__ key"}]')
+    )
+    assert ["wildcards: " in said[0], "has a `{` without its `}`" in said[1], len(said)] == [True, True, 2]
+
+
 def test_lists_that_jobs_may_not_read_are_not_looked_into(tmp_path) -> None:
     closed = Workspace(tmp_path, input_folders=(tmp_path / "open",))
     closed.write("recipes/icon.yaml", "name: icon\nsteps:\n- {id: base, step: generate, model: tiny}\n")

@@ -70,6 +70,13 @@ def test_without_delete_the_command_only_counts(local_icons: IconJob) -> None:
     assert old not in keys(local_icons, "artefacts/")
 
 
+@pytest.mark.parametrize("place", ["nowhere", "home/ledger.db"])
+def test_a_place_that_is_no_folder_is_refused(local_icons: IconJob, place: str) -> None:
+    refused = shell_of(local_icons)("prune", place)
+    assert refused.status == 2
+    assert "PLACE: " in refused.err and "is not there, or is not a folder" in refused.err
+
+
 def test_what_another_ledger_s_job_names_stays_and_is_told(local_icons: IconJob) -> None:
     """The folder's job is in no ledger here: its manifest says what it needs."""
     with closing(new_ledger(local_icons.folder / "other.db")) as other:
